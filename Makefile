@@ -1,0 +1,114 @@
+# One verb per job. `make` alone lists them.
+
+PHP        ?= php
+CARGO      ?= cargo
+NODE       ?= node
+# The PHP that is built for is asked where its things are; PHP=php8.3 chooses another one.
+PHP_CONFIG ?= $(subst php,php-config,$(notdir $(PHP)))
+PHP_DIR     = $(shell $(PHP_CONFIG) --extension-dir)
+PHP_MINOR   = $(shell $(PHP) -n -r 'echo PHP_MAJOR_VERSION, ".", PHP_MINOR_VERSION;')
+
+DESTDIR    ?=
+PREFIX     ?= /usr/local
+SYSCONFDIR ?= /etc
+BINDIR      = $(PREFIX)/bin
+UNITDIR     = $(PREFIX)/lib/systemd/system
+SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+PHPINIDIR   = $(SYSCONFDIR)/php/$(PHP_MINOR)/mods-available
+
+TARGET      = $(CURDIR)/target
+RELEASE     = $(TARGET)/release
+ASKRD       = $(RELEASE)/askrd
+ASKR_SO     = $(RELEASE)/libaskr.so
+CARGO_FLAGS = --locked
+NODE_TEST   = $(NODE) --test --test-reporter=spec
+
+export PHP PHP_CONFIG
+
+.DEFAULT_GOAL := help
+.PHONY: help setup setup-build setup-demo build demo test lint test-rust test-php test-e2e \
+        bench-publish bench-latency bench-syscalls install uninstall clean
+
+help: ## List the verbs
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+setup: ## Install everything that building, the demo and the tests need (Debian 12, root or sudo)
+	@.ci/setup build demo test
+
+setup-build:
+	@.ci/setup build
+
+setup-demo:
+	@.ci/setup build demo
+
+build: ## Build askrd and askr.so (target/release)
+	$(CARGO) build --release $(CARGO_FLAGS) -p askrd -p askr-ext
+
+demo: setup-demo build ## Show events arriving live in a page; DEMO_SECONDS=10 ends by itself
+	@demo/run
+
+# Cheap checks first, so that a plain mistake is told within a minute.
+test: setup lint test-rust build test-php test-e2e ## Prove everything that is promised
+
+lint: ## Check formatting and lints
+	$(CARGO) fmt --all --check
+	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
+	  set -x; $(CARGO) clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings; \
+	else \
+	  echo "clippy is not installed, lints are NOT checked (rustup component add clippy)"; \
+	fi
+
+test-rust: ## Unit and property tests of the crates
+	$(CARGO) test --workspace $(CARGO_FLAGS)
+
+test-php: ## The PHP surface (php-tests/*.phpt) with the built askr.so
+	@test -e $(ASKR_SO) || { echo "$(ASKR_SO) is missing: run 'make build' first"; exit 1; }
+	@PHP=$(PHP) PHP_CONFIG=$(PHP_CONFIG) ASKR_SO=$(ASKR_SO) ASKRD=$(ASKRD) tests/phpt
+
+test-e2e: ## End to end: PHP-FPM, nginx, askrd, Chromium (needs 'make build')
+	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "askrd or askr.so is missing: run 'make build' first"; exit 1; }
+	cd tests && $(NODE_TEST) e2e/*.test.mjs
+
+bench-publish: build ## askr_broadcast() beside phpredis publish() and an empty extension function
+	@tests/bench/publish
+
+bench-latency: build ## Publish to received, one subscriber, beside the floor
+	@tests/bench/latency
+
+bench-syscalls: build ## System calls per publish, daemon busy and asleep (strace)
+	@tests/bench/syscalls
+
+install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are respected)
+	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "nothing to install: run 'make build' first"; exit 1; }
+	install -d $(DESTDIR)$(BINDIR) $(DESTDIR)$(PHP_DIR) $(DESTDIR)$(PHPINIDIR) $(DESTDIR)$(UNITDIR) \
+	  $(DESTDIR)$(SYSUSERSDIR) $(DESTDIR)$(SYSCONFDIR)/askr $(DESTDIR)$(SYSCONFDIR)/nginx/snippets \
+	  $(DESTDIR)$(SYSCONFDIR)/nginx/conf.d
+	install -m 0755 -s $(ASKRD) $(DESTDIR)$(BINDIR)/askrd
+	install -m 0644 -s $(ASKR_SO) $(DESTDIR)$(PHP_DIR)/askr.so
+	for unit in askrd.service askrd@.service; do \
+	  sed 's|/usr/bin/askrd|$(BINDIR)/askrd|g; s|/etc/askr|$(SYSCONFDIR)/askr|g' packaging/$$unit \
+	    > $(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
+	done
+	install -m 0644 packaging/askr.sysusers $(DESTDIR)$(SYSUSERSDIR)/askr.conf
+	# An operator's settings are never overwritten.
+	for pair in askr.toml:askr/askr.toml nginx.conf:nginx/snippets/askr.conf nginx-http.conf:nginx/conf.d/askr.conf; do \
+	  to=$(DESTDIR)$(SYSCONFDIR)/$${pair#*:}; \
+	  if [ -e $$to ]; then echo "kept $$to"; else install -m 0644 packaging/$${pair%%:*} $$to; fi || exit 1; \
+	done
+	if [ -e $(DESTDIR)$(PHPINIDIR)/askr.ini ]; then echo "kept $(DESTDIR)$(PHPINIDIR)/askr.ini"; \
+	  else install -m 0644 packaging/askr.ini $(DESTDIR)$(PHPINIDIR)/askr.ini; fi
+	@echo
+	@echo "Installed. Next, as root:"
+	@echo "  systemd-sysusers && systemctl daemon-reload && systemctl enable --now askrd"
+	@echo "  phpenmod -v $(PHP_MINOR) askr && systemctl restart php$(PHP_MINOR)-fpm"
+	@echo "  add 'include snippets/askr.conf;' to the server block of your site, then: nginx -t && nginx -s reload"
+
+uninstall: ## Remove what install put there; settings (askr.toml, askr.ini, nginx) are kept
+	rm -f $(DESTDIR)$(BINDIR)/askrd $(DESTDIR)$(PHP_DIR)/askr.so $(DESTDIR)$(UNITDIR)/askrd.service \
+	  $(DESTDIR)$(UNITDIR)/askrd@.service $(DESTDIR)$(SYSUSERSDIR)/askr.conf
+	@echo "Kept: $(SYSCONFDIR)/askr, $(PHPINIDIR)/askr.ini, $(SYSCONFDIR)/nginx/snippets/askr.conf, $(SYSCONFDIR)/nginx/conf.d/askr.conf"
+	@echo "Run 'phpdismod askr' before PHP starts again: askr.ini still names askr.so."
+
+clean: ## Remove what was built
+	$(CARGO) clean
+	rm -rf tests/node_modules .build
