@@ -1,0 +1,151 @@
+//! Reading the event at one position: any thread, any process, no lock.
+//!
+//! Everything read is hostile. Words are read once and bounded before use; the payload is copied out
+//! and only believed when the stamps have not moved, and only parsed when the checksum holds.
+
+use bytes::Bytes;
+
+use crate::arena;
+use crate::copy;
+use crate::event::{Event, MAX_HEAD};
+use crate::layout::*;
+use crate::prim::{AtomicU64, Ordering::*, fence};
+use crate::ring::{Ring, bind_checksum, stamp, unpack_len};
+use crate::stamp::{Stamp, State};
+
+/// What lies at a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Fetch {
+    Event(Event),
+    /// No event was published here: a claim that was given up.
+    Hole,
+    /// A later lap has taken the slot, or the arena cells of its body.
+    Overwritten,
+    /// Not claimed yet, or claimed and not committed yet.
+    Pending,
+    /// Committed, but not what a publisher of ours writes.
+    Unreadable(Damage),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Damage {
+    #[error("lengths out of bounds")]
+    Length,
+    #[error("wrong checksum")]
+    Checksum,
+    #[error("{0}")]
+    Event(#[from] crate::event::DecodeError),
+}
+
+/// The stamp's verdict alone, before anything is copied.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    Done(Stamp),
+    Hole,
+    Overwritten,
+    /// Carries the stamp found: older than the lap, or BUSY.
+    Pending(Stamp),
+}
+
+/// Acquire by default; the reader that goes to sleep asks for SeqCst.
+#[inline]
+pub fn look(ring: Ring<'_>, position: u64, order: crate::prim::Ordering) -> Look {
+    let seen = stamp(&ring.slot(position)[S_STAMP], order);
+    let lap = ring.slot_lap(position);
+    if seen.lap() > lap {
+        return Look::Overwritten;
+    }
+    if seen.lap() < lap {
+        return Look::Pending(seen);
+    }
+    match seen.state() {
+        State::Done => Look::Done(seen),
+        State::Busy => Look::Pending(seen),
+        State::Hole | State::PinnedHole => Look::Hole,
+    }
+}
+
+/// Reads the event at `position`.
+pub fn fetch(ring: Ring<'_>, position: u64) -> Fetch {
+    let seen = match look(ring, position, Acquire) {
+        Look::Done(seen) => seen,
+        Look::Hole => return Fetch::Hole,
+        Look::Overwritten => return Fetch::Overwritten,
+        Look::Pending(_) => return Fetch::Pending,
+    };
+    let slot = ring.slot(position);
+    let raw = match copy_out(ring, slot, seen) {
+        Ok(raw) => Some(raw),
+        Err(Lost::Length) => None,
+        Err(Lost::Arena) => return Fetch::Overwritten,
+    };
+    // Pairs with the writers' release fence: if any of the loads above saw a newer writer's store,
+    // the load below sees that writer's BUSY.
+    fence(Acquire);
+    if slot[S_STAMP].load(Relaxed) != seen.0 {
+        return Fetch::Overwritten;
+    }
+    let Some(raw) = raw else { return Fetch::Unreadable(Damage::Length) };
+    if raw.run != 0 && !arena::holds(ring, seen.owner(), raw.run, ring.cells_for(raw.body.len())) {
+        return Fetch::Overwritten;
+    }
+    let crc = crc32fast::hash(&raw.body);
+    if bind_checksum(crc, position, raw.len_word, raw.run, raw.published) != raw.crc {
+        return Fetch::Unreadable(Damage::Checksum);
+    }
+    let (_, head_len, flags) = unpack_len(raw.len_word);
+    match Event::decode(Bytes::from(raw.body), head_len, flags, raw.published) {
+        Ok(event) => Fetch::Event(event),
+        Err(why) => Fetch::Unreadable(Damage::Event(why)),
+    }
+}
+
+/// When the event at `position` was published (Unix ns); None unless it is there.
+pub fn published(ring: Ring<'_>, position: u64) -> Option<u64> {
+    let Look::Done(seen) = look(ring, position, Acquire) else { return None };
+    let slot = ring.slot(position);
+    let time = slot[S_TIME].load(Relaxed);
+    fence(Acquire);
+    (slot[S_STAMP].load(Relaxed) == seen.0).then_some(time)
+}
+
+struct Raw {
+    len_word: u64,
+    run: u64,
+    crc: u32,
+    published: u64,
+    body: Vec<u8>,
+}
+
+enum Lost {
+    Length,
+    Arena,
+}
+
+fn copy_out(ring: Ring<'_>, slot: &[AtomicU64], seen: Stamp) -> Result<Raw, Lost> {
+    let len_word = slot[S_LEN].load(Relaxed);
+    let run = slot[S_ARENA].load(Relaxed);
+    let crc = slot[S_CRC].load(Relaxed);
+    let published = slot[S_TIME].load(Relaxed);
+    let (len, head_len, _) = unpack_len(len_word);
+    let len = len as usize;
+    let fits = if run == 0 {
+        len <= ring.geometry().inline_len()
+    } else {
+        len as u64 <= ring.geometry().hard_max_body() && run < MAX_POSITION
+    };
+    if !fits || head_len as usize > len.min(MAX_HEAD) || crc > u64::from(u32::MAX) {
+        return Err(Lost::Length);
+    }
+    let mut body = Vec::with_capacity(len);
+    if run == 0 {
+        copy::load(&slot[S_BODY..], len, &mut body);
+    } else {
+        // Looked at before the copy as well, only so that a large body that is gone costs nothing.
+        if !arena::holds(ring, seen.owner(), run, ring.cells_for(len)) {
+            return Err(Lost::Arena);
+        }
+        arena::load(ring, run, len, &mut body);
+    }
+    Ok(Raw { len_word, run, crc: crc as u32, published, body })
+}

@@ -1,0 +1,39 @@
+//! The Askr ring: a lock-free, multi-producer, overwriting broadcast log in one shared segment, and
+//! the events it carries. Knows neither PHP nor Tokio.
+//!
+//! From the bottom up: `layout` and `stamp` say what the words mean, `map`, `copy`, `futex`, `fork` and
+//! `sigbus` are the only unsafe code, `ring` is the view that everything above works on; `writer` and
+//! `arena` publish, `fetch` and `tail` read, `wake` connects them, `owner` and `reaper` deal with the
+//! dead. `publisher` is what an application holds, `keeper` what the daemon holds.
+
+pub mod arena;
+pub mod copy;
+pub mod cursor;
+pub mod event;
+pub mod fetch;
+mod futex;
+pub mod layout;
+pub mod name;
+pub mod prim;
+pub mod reaper;
+pub mod ring;
+pub mod rules;
+pub mod stamp;
+pub mod tail;
+pub mod wake;
+pub mod writer;
+
+#[cfg(not(loom))]
+mod fork;
+#[cfg(not(loom))]
+mod map;
+#[cfg(not(loom))]
+pub mod owner;
+#[cfg(not(loom))]
+pub mod segment;
+#[cfg(not(loom))]
+mod sigbus;
+#[cfg(not(loom))]
+pub mod keeper;
+#[cfg(not(loom))]
+pub mod publisher;

@@ -1,0 +1,369 @@
+//! What an application holds to publish: attaches by itself, and again after a fork, a rotation, or
+//! when the ring appears. One per thread. Never waits, and never trusts what it maps.
+
+use std::io;
+
+use nix::unistd::{User, geteuid};
+
+use crate::event::EventRef;
+use crate::layout::*;
+use crate::name::RingName;
+use crate::owner::{NoOwner, Owner};
+use crate::prim::Ordering::*;
+use crate::segment::{Segment, Unusable, now_ns};
+use crate::writer::{self, Body, Refused};
+
+/// A heartbeat older than this means that nobody reads, or that the ring was replaced unseen.
+/// askrd beats every 250 ms.
+const HEARTBEAT_STALE_NS: u64 = 2_000_000_000;
+/// While nobody reads: how often to look whether the name still leads to this segment.
+const CHECK_NS: u64 = 1_000_000_000;
+/// After a full writer table: how long not to search it again.
+const TABLE_RETRY_NS: u64 = 1_000_000_000;
+/// A ring that closes under a publish is replaced at once; a second time is a storm of rotations.
+const REATTACHES: usize = 3;
+
+/// Why an event was not published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Failure {
+    Missing,
+    Permission,
+    WrongOwner,
+    WrongVersion,
+    Invalid,
+    TableFull,
+    TooLarge,
+    Contended,
+    ArenaFull,
+    Closed,
+    Io,
+}
+
+impl Failure {
+    pub const ALL: [Self; 11] = [
+        Self::Missing,
+        Self::Permission,
+        Self::WrongOwner,
+        Self::WrongVersion,
+        Self::Invalid,
+        Self::TableFull,
+        Self::TooLarge,
+        Self::Contended,
+        Self::ArenaFull,
+        Self::Closed,
+        Self::Io,
+    ];
+
+    /// The name used in statistics.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Missing => "missing",
+            Self::Permission => "permission",
+            Self::WrongOwner => "wrong_owner",
+            Self::WrongVersion => "wrong_version",
+            Self::Invalid => "invalid",
+            Self::TableFull => "writers_full",
+            Self::TooLarge => "too_large",
+            Self::Contended => "contended",
+            Self::ArenaFull => "arena_full",
+            Self::Closed => "closed",
+            Self::Io => "io",
+        }
+    }
+}
+
+/// A failure and a sentence about it: what, which ring, what to do.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct PublishError {
+    pub failure: Failure,
+    pub message: String,
+}
+
+/// Which ring to publish to, and whom to trust with it.
+#[derive(Clone, Debug, Default)]
+pub struct AttachOptions {
+    pub name: RingName,
+    /// A user that may own the segment, besides root, `askr` and the process's own.
+    pub owner: Option<String>,
+}
+
+/// A publisher's view of itself and of its ring.
+#[derive(Clone, Debug, Default)]
+pub struct Status {
+    pub attached: bool,
+    pub ring: String,
+    /// Why it is not attached, or why the last publish failed.
+    pub reason: Option<String>,
+    pub epoch: Option<String>,
+    pub slots: u64,
+    /// Bytes.
+    pub slot_size: u64,
+    /// Bytes.
+    pub arena_size: u64,
+    pub writers: u64,
+    /// Bytes.
+    pub max_payload: u64,
+    /// Events published by this publisher.
+    pub published: u64,
+    /// In the order of `Failure::ALL`.
+    pub failures: [u64; Failure::ALL.len()],
+    pub daemon_alive: bool,
+    /// The next position askrd will read.
+    pub daemon_read: u64,
+    /// The next position a publisher will claim.
+    pub tail: u64,
+    /// Age of the oldest event held.
+    pub history_seconds: f64,
+}
+
+struct Attached {
+    segment: Segment,
+    owner: Owner,
+}
+
+#[derive(Default)]
+pub struct Publisher {
+    options: Option<AttachOptions>,
+    attached: Option<Box<Attached>>,
+    /// Reused for the head of each event.
+    head: Vec<u8>,
+    published: u64,
+    failures: [u64; Failure::ALL.len()],
+    last_error: Option<PublishError>,
+    next_check_ns: u64,
+    table_retry_ns: u64,
+}
+
+impl Publisher {
+    pub const fn new() -> Self {
+        Self {
+            options: None,
+            attached: None,
+            head: Vec::new(),
+            published: 0,
+            failures: [0; Failure::ALL.len()],
+            last_error: None,
+            next_check_ns: 0,
+            table_retry_ns: 0,
+        }
+    }
+
+    /// Says which ring; must come first. Detaches from another.
+    pub fn configure(&mut self, options: AttachOptions) {
+        self.attached = None;
+        self.options = Some(options);
+    }
+
+    pub fn is_configured(&self) -> bool {
+        self.options.is_some()
+    }
+
+    /// Publishes one event, whose names passed `EventRef::check`. Returns its position.
+    ///
+    /// # Errors
+    /// Why nothing was published; the next call tries again.
+    pub fn publish(&mut self, event: &EventRef<'_>) -> Result<u64, PublishError> {
+        let result = self.try_publish(event);
+        match &result {
+            Ok(_) => {
+                self.published += 1;
+                if self.last_error.is_some() {
+                    self.last_error = None;
+                }
+            }
+            Err(error) => {
+                self.failures[error.failure as usize] += 1;
+                self.last_error = Some(error.clone());
+            }
+        }
+        result
+    }
+
+    fn try_publish(&mut self, event: &EventRef<'_>) -> Result<u64, PublishError> {
+        let now = now_ns();
+        event.encode_head(&mut self.head);
+        for _ in 0..REATTACHES {
+            self.attach(now)?;
+            let Some(attached) = &self.attached else { break };
+            let body =
+                Body { head: &self.head, data: event.data, flags: event.flags(), published: now };
+            match writer::publish(attached.segment.ring(), attached.owner.number(), body) {
+                Ok(position) => return Ok(position),
+                Err(Refused::Closed) => self.attached = None,
+                Err(refused) => return Err(self.refused(refused, event.data.len())),
+            }
+        }
+        Err(self.error(Failure::Closed, "is being replaced; the next publish tries again"))
+    }
+
+    /// Largest payload in bytes, when there is a ring to ask.
+    pub fn max_payload(&mut self) -> Option<u64> {
+        self.attach(now_ns()).ok()?;
+        self.attached.as_ref().map(|attached| attached.segment.max_payload())
+    }
+
+    /// Tries to attach, and tells what there is.
+    pub fn status(&mut self) -> Status {
+        let now = now_ns();
+        let trouble = self.attach(now).err();
+        let options = self.options.clone().unwrap_or_default();
+        let mut status = Status {
+            ring: options.name.to_string(),
+            reason: trouble.or_else(|| self.last_error.clone()).map(|error| error.message),
+            published: self.published,
+            failures: self.failures,
+            ..Status::default()
+        };
+        if let Some(attached) = &self.attached {
+            let segment = &attached.segment;
+            let geometry = segment.geometry();
+            status.attached = true;
+            status.epoch = Some(segment.epoch().to_string());
+            status.slots = geometry.slots();
+            status.slot_size = 1 << geometry.slot_log2;
+            status.arena_size = geometry.arena_len();
+            status.writers = u64::from(geometry.writers());
+            status.max_payload = segment.max_payload();
+            status.daemon_alive = daemon_alive(segment, now);
+            status.daemon_read = segment.ring().word(W_READ).load(Acquire);
+            status.tail = segment.head();
+            status.history_seconds = segment.history_seconds();
+        }
+        status
+    }
+
+    /// Makes sure that there is a segment, that it is still the one that bears the name, and that the
+    /// writer table entry is ours. No system call while a daemon's heartbeat is fresh.
+    #[inline]
+    fn attach(&mut self, now: u64) -> Result<(), PublishError> {
+        if let Some(attached) = &self.attached
+            && attached.owner.is_mine()
+            && daemon_alive(&attached.segment, now)
+        {
+            return Ok(());
+        }
+        self.attach_slowly(now)
+    }
+
+    #[cold]
+    fn attach_slowly(&mut self, now: u64) -> Result<(), PublishError> {
+        let options = self.options.clone().unwrap_or_default();
+        if let Some(attached) = &self.attached {
+            let check = now >= self.next_check_ns || self.next_check_ns > now + CHECK_NS;
+            if attached.owner.is_mine() && (!check || same_file(&options.name, &attached.segment)) {
+                if check {
+                    self.next_check_ns = now + CHECK_NS;
+                }
+                return Ok(());
+            }
+            self.attached = None;
+        }
+        if now < self.table_retry_ns && self.table_retry_ns - now <= TABLE_RETRY_NS {
+            return Err(self.error(Failure::TableFull, TABLE_FULL));
+        }
+        let trusted = TrustedOwners::new(options.owner.as_deref());
+        // The name may lead to a new segment between the two opens; the second time it settles.
+        for _ in 0..REATTACHES {
+            let segment = Segment::open(options.name.path(), |uid| trusted.contains(uid))
+                .map_err(|why| self.unusable(why))?;
+            match Owner::acquire(segment.ring(), options.name.path(), segment.inode()) {
+                Ok(owner) => {
+                    self.next_check_ns = now + CHECK_NS;
+                    self.attached = Some(Box::new(Attached { segment, owner }));
+                    return Ok(());
+                }
+                Err(NoOwner::Replaced) => continue,
+                Err(NoOwner::TableFull) => {
+                    self.table_retry_ns = now + TABLE_RETRY_NS;
+                    return Err(self.error(Failure::TableFull, TABLE_FULL));
+                }
+                Err(NoOwner::TooManyThreads) => {
+                    let why = "has too many publishing threads in this process (1024)";
+                    return Err(self.error(Failure::TableFull, why));
+                }
+                Err(NoOwner::Io(error)) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(NoOwner::Io(error)) => {
+                    let why = format!("could not be locked ({error})");
+                    return Err(self.error(Failure::Io, &why));
+                }
+            }
+        }
+        Err(self.error(Failure::Closed, "is being replaced; the next publish tries again"))
+    }
+
+    fn refused(&self, refused: Refused, len: usize) -> PublishError {
+        match refused {
+            Refused::Closed => self.error(Failure::Closed, "is being replaced"),
+            Refused::Contended => {
+                self.error(Failure::Contended, "is contended: 256 claims in a row were lost")
+            }
+            Refused::ArenaPinned => self.error(
+                Failure::ArenaFull,
+                "has no room for a large event: stopped publishers hold its arena",
+            ),
+            Refused::TooLarge => {
+                let limit = self.attached.as_ref().map_or(0, |a| a.segment.max_payload());
+                let why = format!("takes payloads of up to {limit} bytes, this one has {len}");
+                self.error(Failure::TooLarge, &why)
+            }
+        }
+    }
+
+    fn unusable(&self, why: Unusable) -> PublishError {
+        let (failure, hint) = match &why {
+            Unusable::Missing => (Failure::Missing, "; is askrd running?"),
+            Unusable::Permission(_) => {
+                (Failure::Permission, "; does this user belong to the ring's group?")
+            }
+            Unusable::Owner { .. } => (Failure::WrongOwner, "; see askr.ring_owner"),
+            Unusable::Mode => (Failure::WrongOwner, ""),
+            Unusable::Version => {
+                (Failure::WrongVersion, "; do askrd and this publisher have the same version?")
+            }
+            Unusable::Header(_) => (Failure::Invalid, ""),
+            Unusable::Io(_) => (Failure::Io, ""),
+        };
+        self.error(failure, &format!("{why}{hint}"))
+    }
+
+    fn error(&self, failure: Failure, why: &str) -> PublishError {
+        let name = self.options.as_ref().map(|options| options.name.clone()).unwrap_or_default();
+        let path = name.path().display();
+        PublishError { failure, message: format!("the ring {name} ({path}) {why}") }
+    }
+}
+
+const TABLE_FULL: &str = "has no free entry in its writer table; raise ring.writers";
+
+fn same_file(name: &RingName, segment: &Segment) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    let meta = std::fs::symlink_metadata(name.path());
+    meta.is_ok_and(|meta| (meta.dev(), meta.ino()) == segment.inode())
+}
+
+/// Whether a daemon read this ring a moment ago. A clock set back makes it look dead, or alive for as
+/// long: both only decide whether to look at the name.
+fn daemon_alive(segment: &Segment, now: u64) -> bool {
+    let beat = segment.ring().word(W_HEARTBEAT).load(Relaxed);
+    now.abs_diff(beat) < HEARTBEAT_STALE_NS
+}
+
+/// Users whose file may be believed to be a ring.
+pub struct TrustedOwners {
+    uids: Vec<u32>,
+}
+
+impl TrustedOwners {
+    /// root, the user `askr`, the process's own user, and `extra` (a name or a number).
+    pub fn new(extra: Option<&str>) -> Self {
+        let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+        let extra = extra.and_then(|name| name.parse().ok().or_else(|| uid(name)));
+        let own = geteuid().as_raw();
+        Self { uids: [Some(0), Some(own), uid("askr"), extra].into_iter().flatten().collect() }
+    }
+
+    pub fn contains(&self, uid: u32) -> bool {
+        self.uids.contains(&uid)
+    }
+}

@@ -1,0 +1,59 @@
+//! The eventcount: a sleeping reader, and publishers that make a system call only when it sleeps.
+//!
+//! ```text
+//! reader                                publisher
+//! g = gen                               commit (SeqCst CAS on the stamp)
+//! sleepers |= bit        (SeqCst)       sleepers? (SeqCst)
+//! look at the stamp again (SeqCst)      ≠ 0: gen += 1, futex_wake
+//! futex_wait(gen == g)
+//! sleepers &= !bit
+//! ```
+//!
+//! Either the publisher sees the bit or the reader sees the commit (Dekker); `gen` covers the way from
+//! the look to the sleep. The reader clears its bit, so a publisher killed before its wake leaves it
+//! set for the next one, and the reader's time limit bounds a hostile clearing of it.
+
+use std::time::Duration;
+
+use crate::futex;
+use crate::layout::*;
+use crate::prim::{Ordering::*, seq_cst_model_fence};
+use crate::ring::Ring;
+
+/// askrd's bit. Other tailers poll.
+pub const DAEMON: u64 = 1;
+
+/// After a commit: wakes whoever sleeps. No system call when nobody does.
+#[inline]
+pub fn wake(ring: Ring<'_>) {
+    seq_cst_model_fence();
+    if ring.word(W_SLEEPERS).load(SeqCst) != 0 {
+        wake_sleepers(ring);
+    }
+}
+
+#[cold]
+fn wake_sleepers(ring: Ring<'_>) {
+    // Release: pairs with the sleeper's load of `gen` after it woke.
+    ring.word(W_GEN).fetch_add(1, AcqRel);
+    futex::wake_all(ring.word(W_GEN));
+}
+
+/// Sleeps until something is published, at most `limit`. `ready` looks at the ring once more, with
+/// SeqCst loads, after the bit is set. Returns false if `ready` was true and nobody slept.
+pub fn sleep(ring: Ring<'_>, limit: Duration, mut ready: impl FnMut() -> bool) -> bool {
+    let generation = ring.word(W_GEN).load(Acquire) as u32;
+    ring.word(W_SLEEPERS).fetch_or(DAEMON, SeqCst);
+    seq_cst_model_fence();
+    let sleeps = !ready();
+    if sleeps {
+        futex::wait(ring.word(W_GEN), generation, limit);
+    }
+    ring.word(W_SLEEPERS).fetch_and(!DAEMON, SeqCst);
+    sleeps
+}
+
+/// A dead tailer's bit would cost every publisher a system call for good.
+pub fn forget_sleeper(ring: Ring<'_>) {
+    ring.word(W_SLEEPERS).fetch_and(!DAEMON, SeqCst);
+}
