@@ -31,7 +31,10 @@ pub fn claim(ring: Ring<'_>, owner: u16, count: u64) -> Result<u64, NoRun> {
             return Err(NoRun::Pinned); // forged
         }
         let start = free_run(ring, seen, count).ok_or(NoRun::Pinned)?;
-        if tail.compare_exchange(seen, start + count, Relaxed, Relaxed).is_err() {
+        if tail
+            .compare_exchange(seen, start + count, Relaxed, Relaxed)
+            .is_err()
+        {
             continue;
         }
         match pin(ring, owner, start, count) {
@@ -96,7 +99,8 @@ fn set(ring: Ring<'_>, owner: u16, start: u64, count: u64, state: State) {
     for cell in start..start + count {
         // A plain store: while we live nobody else changes a cell that we pin. Release: pairs with
         // the next owner's pin.
-        ring.cell_stamp(cell).store(Stamp::new(ring.cell_lap(cell), owner, state).0, Release);
+        ring.cell_stamp(cell)
+            .store(Stamp::new(ring.cell_lap(cell), owner, state).0, Release);
     }
 }
 

@@ -143,8 +143,9 @@ mod tests {
     #[test]
     fn every_length_around_the_thresholds_round_trips_and_stays_inside() {
         for len in (0..300).chain(1000..1060).chain([4096, 100_001]) {
-            let words: Vec<AtomicU64> =
-                (0..len / 8 + 3).map(|_| AtomicU64::new(0xA5A5_A5A5_A5A5_A5A5)).collect();
+            let words: Vec<AtomicU64> = (0..len / 8 + 3)
+                .map(|_| AtomicU64::new(0xA5A5_A5A5_A5A5_A5A5))
+                .collect();
             let src: Vec<u8> = (0..len).map(|i| (i * 31 + len) as u8).collect();
             store(&words, &src);
             let mut out = b"kept".to_vec();
@@ -152,7 +153,10 @@ mod tests {
             assert_eq!(&out[..4], b"kept");
             assert_eq!(&out[4..], src, "{len}");
             let next = len.div_ceil(8);
-            assert_eq!(words[next].load(crate::prim::Ordering::Relaxed), 0xA5A5_A5A5_A5A5_A5A5);
+            assert_eq!(
+                words[next].load(crate::prim::Ordering::Relaxed),
+                0xA5A5_A5A5_A5A5_A5A5
+            );
         }
     }
 }

@@ -44,7 +44,10 @@ impl Cursor {
             return None;
         }
         let seq = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
-        (seq < 1 << 63).then_some(Self { epoch: Epoch(epoch), seq })
+        (seq < 1 << 63).then_some(Self {
+            epoch: Epoch(epoch),
+            seq,
+        })
     }
 }
 
@@ -105,7 +108,14 @@ mod tests {
 
     #[test]
     fn other_texts_are_not_cursors() {
-        for text in ["", "-", "0123456789ab-", "0123456789AB-1", "0123456789ab-01", "order-17"] {
+        for text in [
+            "",
+            "-",
+            "0123456789ab-",
+            "0123456789AB-1",
+            "0123456789ab-01",
+            "order-17",
+        ] {
             assert_eq!(Cursor::parse(text.as_bytes()), None, "{text}");
         }
         assert!(!looks_like_cursor(b"order-17"));

@@ -72,9 +72,13 @@ impl EventRef<'_> {
         for channel in self.channels {
             rules::channel(channel).map_err(|v| ("channel", v))?;
         }
-        self.event.map_or(Ok(()), rules::event).map_err(|v| ("event", v))?;
+        self.event
+            .map_or(Ok(()), rules::event)
+            .map_err(|v| ("event", v))?;
         self.id.map_or(Ok(()), rules::id).map_err(|v| ("id", v))?;
-        self.except.map_or(Ok(()), rules::except).map_err(|v| ("except", v))?;
+        self.except
+            .map_or(Ok(()), rules::except)
+            .map_err(|v| ("except", v))?;
         match std::str::from_utf8(self.data) {
             Ok(_) => Ok(()),
             Err(_) => Err(("payload", rules::Violation::NotUtf8)),
@@ -149,12 +153,19 @@ impl Event {
         let head = body.get(..head_len as usize).ok_or(DecodeError::Head)?;
         check_head(head)?;
         std::str::from_utf8(&body[head_len as usize..]).map_err(|_| DecodeError::Data)?;
-        Ok(Self { body, head_len, origin, published_ns })
+        Ok(Self {
+            body,
+            head_len,
+            origin,
+            published_ns,
+        })
     }
 
     /// At least one, at most `rules::MAX_CHANNELS`, each once.
     pub fn channels(&self) -> impl Iterator<Item = &str> {
-        self.fields().take_while(|(tag, _)| *tag == CHANNEL).map(|(_, name)| text(name))
+        self.fields()
+            .take_while(|(tag, _)| *tag == CHANNEL)
+            .map(|(_, name)| text(name))
     }
 
     pub fn event(&self) -> Option<&str> {
@@ -167,7 +178,9 @@ impl Event {
 
     /// Milliseconds.
     pub fn retry(&self) -> Option<u32> {
-        self.field(RETRY).and_then(|bytes| bytes.try_into().ok()).map(u32::from_le_bytes)
+        self.field(RETRY)
+            .and_then(|bytes| bytes.try_into().ok())
+            .map(u32::from_le_bytes)
     }
 
     pub fn except(&self) -> Option<&str> {
@@ -197,7 +210,9 @@ impl Event {
     }
 
     fn field(&self, wanted: u8) -> Option<&[u8]> {
-        self.fields().find(|(tag, _)| *tag == wanted).map(|(_, bytes)| bytes)
+        self.fields()
+            .find(|(tag, _)| *tag == wanted)
+            .map(|(_, bytes)| bytes)
     }
 }
 
@@ -329,15 +344,40 @@ mod tests {
 
     #[test]
     fn forged_heads_are_refused() {
-        let decode = |head: &[u8], flags| Event::decode(head.to_vec().into(), head.len() as u16, flags, 0);
+        let decode =
+            |head: &[u8], flags| Event::decode(head.to_vec().into(), head.len() as u16, flags, 0);
         assert_eq!(decode(b"", 0), Err(DecodeError::Head), "no channel");
         assert_eq!(decode(b"\x01\x01a\0\0\0\0\0", 16), Err(DecodeError::Flags));
-        assert_eq!(decode(b"\x01\x05a\0\0\0\0\0\0", 0), Err(DecodeError::Name), "NUL in a name");
-        assert_eq!(decode(b"\x01\xffa\0\0\0\0\0", 0), Err(DecodeError::Head), "runs over the end");
-        assert_eq!(decode(b"\x01\x01a\x01\x01a\0\0", 0), Err(DecodeError::Head), "twice");
-        assert_eq!(decode(b"\x02\x01e\x01\x01a\0\0", 0), Err(DecodeError::Head), "event first");
-        assert_eq!(decode(b"\x01\x01a\x09\x01a\0\0", 0), Err(DecodeError::Head), "unknown tag");
-        assert_eq!(decode(b"\x01\x06askr:x", 0), Err(DecodeError::Name), "reserved");
+        assert_eq!(
+            decode(b"\x01\x05a\0\0\0\0\0\0", 0),
+            Err(DecodeError::Name),
+            "NUL in a name"
+        );
+        assert_eq!(
+            decode(b"\x01\xffa\0\0\0\0\0", 0),
+            Err(DecodeError::Head),
+            "runs over the end"
+        );
+        assert_eq!(
+            decode(b"\x01\x01a\x01\x01a\0\0", 0),
+            Err(DecodeError::Head),
+            "twice"
+        );
+        assert_eq!(
+            decode(b"\x02\x01e\x01\x01a\0\0", 0),
+            Err(DecodeError::Head),
+            "event first"
+        );
+        assert_eq!(
+            decode(b"\x01\x01a\x09\x01a\0\0", 0),
+            Err(DecodeError::Head),
+            "unknown tag"
+        );
+        assert_eq!(
+            decode(b"\x01\x06askr:x", 0),
+            Err(DecodeError::Name),
+            "reserved"
+        );
         assert!(decode(b"\x01\x01a\0\0\0\0\0", 0).is_ok());
     }
 

@@ -85,7 +85,9 @@ pub fn fetch(ring: Ring<'_>, position: u64) -> Fetch {
     if slot[S_STAMP].load(Relaxed) != seen.0 {
         return Fetch::Overwritten;
     }
-    let Some(raw) = raw else { return Fetch::Unreadable(Damage::Length) };
+    let Some(raw) = raw else {
+        return Fetch::Unreadable(Damage::Length);
+    };
     if raw.run != 0 && !arena::holds(ring, seen.owner(), raw.run, ring.cells_for(raw.body.len())) {
         return Fetch::Overwritten;
     }
@@ -102,7 +104,9 @@ pub fn fetch(ring: Ring<'_>, position: u64) -> Fetch {
 
 /// When the event at `position` was published (Unix ns); None unless it is there.
 pub fn published(ring: Ring<'_>, position: u64) -> Option<u64> {
-    let Look::Done(seen) = look(ring, position, Acquire) else { return None };
+    let Look::Done(seen) = look(ring, position, Acquire) else {
+        return None;
+    };
     let slot = ring.slot(position);
     let time = slot[S_TIME].load(Relaxed);
     fence(Acquire);
@@ -147,5 +151,11 @@ fn copy_out(ring: Ring<'_>, slot: &[AtomicU64], seen: Stamp) -> Result<Raw, Lost
         }
         arena::load(ring, run, len, &mut body);
     }
-    Ok(Raw { len_word, run, crc: crc as u32, published, body })
+    Ok(Raw {
+        len_word,
+        run,
+        crc: crc as u32,
+        published,
+        body,
+    })
 }

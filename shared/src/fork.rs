@@ -41,7 +41,8 @@ pub fn generation() -> u64 {
 pub fn keep(file: File) -> Option<usize> {
     let fd = file.into_raw_fd();
     let free = |slot: &AtomicI32| {
-        slot.compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+        slot.compare_exchange(-1, fd, Ordering::AcqRel, Ordering::Relaxed)
+            .is_ok()
     };
     let slot = LOCKS.iter().position(free);
     if slot.is_none() {
@@ -67,7 +68,10 @@ fn start_generation() -> u64 {
     INSTALLED.get_or_init(|| {
         let page = wiped_page().unwrap_or((&raw const FALLBACK).cast_mut());
         // SAFETY: a live page or FALLBACK; nobody else knows it yet.
-        unsafe { &*page }.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Relaxed);
+        unsafe { &*page }.store(
+            NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
+            Ordering::Relaxed,
+        );
         // SAFETY: the handler is a plain function that only closes descriptors and stores atomics,
         // which is all that may be done between fork and exec in a threaded program.
         unsafe { libc::pthread_atfork(None, None, Some(in_child)) };
@@ -80,7 +84,10 @@ fn start_generation() -> u64 {
             Ok(_) => {
                 // A raw clone() does not run the handler; the wiped page is then the first to tell.
                 close_all();
-                word.store(NEXT_GENERATION.fetch_add(1, Ordering::Relaxed), Ordering::Release);
+                word.store(
+                    NEXT_GENERATION.fetch_add(1, Ordering::Relaxed),
+                    Ordering::Release,
+                );
             }
             Err(STARTING) => std::thread::yield_now(),
             Err(generation) => return generation,

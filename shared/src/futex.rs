@@ -30,7 +30,12 @@ pub fn wait(word: &AtomicU64, expected: u32, timeout: Duration) {
 pub fn wake_all(word: &AtomicU64) {
     // SAFETY: as in `wait`; FUTEX_WAKE uses the address only as a key.
     unsafe {
-        libc::syscall(libc::SYS_futex, word.as_ptr().cast::<u32>(), libc::FUTEX_WAKE, i32::MAX);
+        libc::syscall(
+            libc::SYS_futex,
+            word.as_ptr().cast::<u32>(),
+            libc::FUTEX_WAKE,
+            i32::MAX,
+        );
     }
 }
 

@@ -18,7 +18,8 @@
 //! 0x0100 │ arena tail: next cell to claim                               │ publishers
 //! 0x0180 │ sleepers (bit 0: askrd)                                      │ readers
 //! 0x0188 │ gen: the futex word is its low half                          │ publishers
-//! 0x0200 │ heartbeat, Unix ns; 0x0208 read: next position askrd reads   │ askrd
+//! 0x0200 │ heartbeat, Unix ns │ 0x0208 next position askrd reads      │ askrd
+//! 0x0210 │ closed at: the tail when the ring was closed, else 0        │ askrd
 //! 0x0240 │ eight consumer cursors (bridges, webhooks)                   │ askrd
 //!        ├──────────────────────────────────────────────────────────────┤
 //! 0x1000 │ writer table: 2^writer_bits × 64 B {dirty, published, …}     │ its owner
@@ -58,6 +59,7 @@ pub const W_SLEEPERS: usize = 0x180 / 8;
 pub const W_GEN: usize = 0x188 / 8;
 pub const W_HEARTBEAT: usize = 0x200 / 8;
 pub const W_READ: usize = 0x208 / 8;
+pub const W_CLOSED_AT: usize = 0x210 / 8;
 pub const W_CONSUMERS: usize = 0x240 / 8;
 pub const CONSUMERS: usize = 8;
 
@@ -101,8 +103,13 @@ pub struct Geometry {
 
 impl Geometry {
     /// 2^15 slots of 512 B, a 16 MiB arena, 4,096 writers: about 33 MiB.
-    pub const DEFAULT: Self =
-        Self { slot_bits: 15, slot_log2: 9, cell_bits: 14, cell_log2: 10, writer_bits: 12 };
+    pub const DEFAULT: Self = Self {
+        slot_bits: 15,
+        slot_log2: 9,
+        cell_bits: 14,
+        cell_log2: 10,
+        writer_bits: 12,
+    };
 
     /// The bounds keep every offset below 2^40 and every product within 64 bits.
     pub const fn valid(&self) -> bool {
@@ -170,7 +177,11 @@ impl Geometry {
     /// Largest event, head and data: a quarter of the arena, so that the three others can be read.
     pub const fn hard_max_body(&self) -> u64 {
         let quarter = self.arena_len() / 4;
-        if quarter < u32::MAX as u64 { quarter } else { u32::MAX as u64 }
+        if quarter < u32::MAX as u64 {
+            quarter
+        } else {
+            u32::MAX as u64
+        }
     }
 
     pub const fn writers_at(&self) -> usize {
@@ -206,7 +217,11 @@ mod tests {
     fn areas_follow_one_another_without_overlap() {
         for slot_bits in [4, 10, 15] {
             for cell_bits in [4, 14] {
-                let g = Geometry { slot_bits, cell_bits, ..Geometry::DEFAULT };
+                let g = Geometry {
+                    slot_bits,
+                    cell_bits,
+                    ..Geometry::DEFAULT
+                };
                 assert!(g.writers_at() + g.writers() as usize * 64 <= g.slots_at());
                 assert!(g.slots_at() + ((g.slots() as usize) << g.slot_log2) <= g.stamps_at());
                 assert!(g.stamps_at() + g.cells() as usize * 8 <= g.cells_at());

@@ -24,16 +24,22 @@ pub mod wake;
 pub mod writer;
 
 #[cfg(not(loom))]
+mod create;
+#[cfg(not(loom))]
 mod fork;
+#[cfg(not(loom))]
+pub mod keeper;
 #[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]
 pub mod owner;
 #[cfg(not(loom))]
+pub mod publisher;
+#[cfg(not(loom))]
+mod reaping;
+#[cfg(not(loom))]
 pub mod segment;
 #[cfg(not(loom))]
 mod sigbus;
 #[cfg(not(loom))]
-pub mod keeper;
-#[cfg(not(loom))]
-pub mod publisher;
+pub mod spec;

@@ -19,7 +19,10 @@ impl Map {
     /// Maps `len` bytes (a multiple of 8) from the start of `file`.
     pub fn new(file: &File, len: usize) -> io::Result<Self> {
         let raw = MmapOptions::new().len(len).map_raw(file)?;
-        Ok(Self { raw, words: len / 8 })
+        Ok(Self {
+            raw,
+            words: len / 8,
+        })
     }
 
     #[inline(always)]

@@ -45,14 +45,24 @@ impl FromStr for RingName {
         if name.len() > 200 || name.chars().any(char::is_control) || !parts.split('/').all(sound) {
             return Err(BadName);
         }
-        let path = if parts.contains('/') { PathBuf::from(name) } else { Path::new(SHM).join(parts) };
-        Ok(Self { name: name.to_owned(), path })
+        let path = if parts.contains('/') {
+            PathBuf::from(name)
+        } else {
+            Path::new(SHM).join(parts)
+        };
+        Ok(Self {
+            name: name.to_owned(),
+            path,
+        })
     }
 }
 
 impl Default for RingName {
     fn default() -> Self {
-        Self { name: Self::DEFAULT.to_owned(), path: Path::new(SHM).join("askr") }
+        Self {
+            name: Self::DEFAULT.to_owned(),
+            path: Path::new(SHM).join("askr"),
+        }
     }
 }
 

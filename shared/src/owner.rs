@@ -65,7 +65,11 @@ impl Owner {
             }
             let generation = fork::generation();
             let slot = fork::keep(file).ok_or(NoOwner::TooManyThreads)?;
-            return Ok(Self { number, slot, generation });
+            return Ok(Self {
+                number,
+                slot,
+                generation,
+            });
         }
         Err(NoOwner::TableFull)
     }
@@ -97,7 +101,11 @@ pub fn open_again(path: &Path, inode: (u64, u64)) -> Result<File, NoOwner> {
         .open(path)
         .map_err(NoOwner::Io)?;
     let meta = file.metadata().map_err(NoOwner::Io)?;
-    if (meta.dev(), meta.ino()) == inode { Ok(file) } else { Err(NoOwner::Replaced) }
+    if (meta.dev(), meta.ino()) == inode {
+        Ok(file)
+    } else {
+        Err(NoOwner::Replaced)
+    }
 }
 
 /// Tries the lock of `owner` through `file`'s description. Never waits.

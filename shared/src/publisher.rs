@@ -185,22 +185,33 @@ impl Publisher {
         event.encode_head(&mut self.head);
         for _ in 0..REATTACHES {
             self.attach(now)?;
-            let Some(attached) = &self.attached else { break };
-            let body =
-                Body { head: &self.head, data: event.data, flags: event.flags(), published: now };
+            let Some(attached) = &self.attached else {
+                break;
+            };
+            let body = Body {
+                head: &self.head,
+                data: event.data,
+                flags: event.flags(),
+                published: now,
+            };
             match writer::publish(attached.segment.ring(), attached.owner.number(), body) {
                 Ok(position) => return Ok(position),
                 Err(Refused::Closed) => self.attached = None,
                 Err(refused) => return Err(self.refused(refused, event.data.len())),
             }
         }
-        Err(self.error(Failure::Closed, "is being replaced; the next publish tries again"))
+        Err(self.error(
+            Failure::Closed,
+            "is being replaced; the next publish tries again",
+        ))
     }
 
     /// Largest payload in bytes, when there is a ring to ask.
     pub fn max_payload(&mut self) -> Option<u64> {
         self.attach(now_ns()).ok()?;
-        self.attached.as_ref().map(|attached| attached.segment.max_payload())
+        self.attached
+            .as_ref()
+            .map(|attached| attached.segment.max_payload())
     }
 
     /// Tries to attach, and tells what there is.
@@ -210,7 +221,9 @@ impl Publisher {
         let options = self.options.clone().unwrap_or_default();
         let mut status = Status {
             ring: options.name.to_string(),
-            reason: trouble.or_else(|| self.last_error.clone()).map(|error| error.message),
+            reason: trouble
+                .or_else(|| self.last_error.clone())
+                .map(|error| error.message),
             published: self.published,
             failures: self.failures,
             ..Status::default()
@@ -289,21 +302,28 @@ impl Publisher {
                 }
             }
         }
-        Err(self.error(Failure::Closed, "is being replaced; the next publish tries again"))
+        Err(self.error(
+            Failure::Closed,
+            "is being replaced; the next publish tries again",
+        ))
     }
 
     fn refused(&self, refused: Refused, len: usize) -> PublishError {
         match refused {
             Refused::Closed => self.error(Failure::Closed, "is being replaced"),
-            Refused::Contended => {
-                self.error(Failure::Contended, "is contended: 256 claims in a row were lost")
-            }
+            Refused::Contended => self.error(
+                Failure::Contended,
+                "is contended: 256 claims in a row were lost",
+            ),
             Refused::ArenaPinned => self.error(
                 Failure::ArenaFull,
                 "has no room for a large event: stopped publishers hold its arena",
             ),
             Refused::TooLarge => {
-                let limit = self.attached.as_ref().map_or(0, |a| a.segment.max_payload());
+                let limit = self
+                    .attached
+                    .as_ref()
+                    .map_or(0, |a| a.segment.max_payload());
                 let why = format!("takes payloads of up to {limit} bytes, this one has {len}");
                 self.error(Failure::TooLarge, &why)
             }
@@ -313,14 +333,16 @@ impl Publisher {
     fn unusable(&self, why: Unusable) -> PublishError {
         let (failure, hint) = match &why {
             Unusable::Missing => (Failure::Missing, "; is askrd running?"),
-            Unusable::Permission(_) => {
-                (Failure::Permission, "; does this user belong to the ring's group?")
-            }
+            Unusable::Permission(_) => (
+                Failure::Permission,
+                "; does this user belong to the ring's group?",
+            ),
             Unusable::Owner { .. } => (Failure::WrongOwner, "; see askr.ring_owner"),
             Unusable::Mode => (Failure::WrongOwner, ""),
-            Unusable::Version => {
-                (Failure::WrongVersion, "; do askrd and this publisher have the same version?")
-            }
+            Unusable::Version => (
+                Failure::WrongVersion,
+                "; do askrd and this publisher have the same version?",
+            ),
             Unusable::Header(_) => (Failure::Invalid, ""),
             Unusable::Io(_) => (Failure::Io, ""),
         };
@@ -328,9 +350,16 @@ impl Publisher {
     }
 
     fn error(&self, failure: Failure, why: &str) -> PublishError {
-        let name = self.options.as_ref().map(|options| options.name.clone()).unwrap_or_default();
+        let name = self
+            .options
+            .as_ref()
+            .map(|options| options.name.clone())
+            .unwrap_or_default();
         let path = name.path().display();
-        PublishError { failure, message: format!("the ring {name} ({path}) {why}") }
+        PublishError {
+            failure,
+            message: format!("the ring {name} ({path}) {why}"),
+        }
     }
 }
 
@@ -357,10 +386,20 @@ pub struct TrustedOwners {
 impl TrustedOwners {
     /// root, the user `askr`, the process's own user, and `extra` (a name or a number).
     pub fn new(extra: Option<&str>) -> Self {
-        let uid = |name: &str| User::from_name(name).ok().flatten().map(|user| user.uid.as_raw());
+        let uid = |name: &str| {
+            User::from_name(name)
+                .ok()
+                .flatten()
+                .map(|user| user.uid.as_raw())
+        };
         let extra = extra.and_then(|name| name.parse().ok().or_else(|| uid(name)));
         let own = geteuid().as_raw();
-        Self { uids: [Some(0), Some(own), uid("askr"), extra].into_iter().flatten().collect() }
+        Self {
+            uids: [Some(0), Some(own), uid("askr"), extra]
+                .into_iter()
+                .flatten()
+                .collect(),
+        }
     }
 
     pub fn contains(&self, uid: u32) -> bool {

@@ -31,7 +31,10 @@ pub struct Reaper {
 
 impl Reaper {
     pub fn new(locks: File) -> Self {
-        Self { locks, suspects: Vec::new() }
+        Self {
+            locks,
+            suspects: Vec::new(),
+        }
     }
 
     pub fn sweep(&mut self, ring: Ring<'_>) -> io::Result<Swept> {

@@ -26,8 +26,14 @@ impl<'m> Ring<'m> {
         let part = |from: usize, bytes: usize| &words[from / 8..(from + bytes) / 8];
         Self {
             header: part(0, HEADER_LEN),
-            writers: part(geometry.writers_at(), geometry.writers() as usize * WRITER_WORDS * 8),
-            slots: part(geometry.slots_at(), (geometry.slots() as usize) << geometry.slot_log2),
+            writers: part(
+                geometry.writers_at(),
+                geometry.writers() as usize * WRITER_WORDS * 8,
+            ),
+            slots: part(
+                geometry.slots_at(),
+                (geometry.slots() as usize) << geometry.slot_log2,
+            ),
             stamps: part(geometry.stamps_at(), geometry.cells() as usize * 8),
             cells: part(geometry.cells_at(), geometry.arena_len() as usize),
             geometry,
@@ -100,7 +106,10 @@ impl<'m> Ring<'m> {
 
     /// Every slot's and cell's stamp, for the reaper.
     pub fn all_stamps(&self) -> impl Iterator<Item = &'m AtomicU64> {
-        self.slots.iter().step_by(self.geometry.slot_words()).chain(self.stamps)
+        self.slots
+            .iter()
+            .step_by(self.geometry.slot_words())
+            .chain(self.stamps)
     }
 }
 

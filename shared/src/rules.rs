@@ -61,7 +61,11 @@ pub fn channel_syntax(name: &[u8]) -> Result<(), Violation> {
         return Ok(());
     }
     let text = std::str::from_utf8(name).map_err(|_| Violation::NotUtf8)?;
-    if text.chars().any(char::is_control) { Err(Violation::Control) } else { Ok(()) }
+    if text.chars().any(char::is_control) {
+        Err(Violation::Control)
+    } else {
+        Ok(())
+    }
 }
 
 /// An event name: 1 to 200 bytes of UTF-8 without CR, LF or NUL, not reserved.
@@ -73,7 +77,11 @@ pub fn event(name: &[u8]) -> Result<(), Violation> {
 /// A custom id: one line of 1 to 200 bytes, never shaped like a cursor, which resumes by position.
 pub fn id(id: &[u8]) -> Result<(), Violation> {
     line(id, MAX_ID)?;
-    if looks_like_cursor(id) { Err(Violation::CursorShaped) } else { Ok(()) }
+    if looks_like_cursor(id) {
+        Err(Violation::CursorShaped)
+    } else {
+        Ok(())
+    }
 }
 
 /// A socket id to leave out.
@@ -99,7 +107,9 @@ fn line(text: &[u8], max: usize) -> Result<(), Violation> {
     if text.iter().any(|b| matches!(b, b'\r' | b'\n' | 0)) {
         return Err(Violation::LineBreak);
     }
-    std::str::from_utf8(text).map(|_| ()).map_err(|_| Violation::NotUtf8)
+    std::str::from_utf8(text)
+        .map(|_| ())
+        .map_err(|_| Violation::NotUtf8)
 }
 
 fn not_reserved(name: &[u8]) -> Result<(), Violation> {
@@ -107,7 +117,10 @@ fn not_reserved(name: &[u8]) -> Result<(), Violation> {
     if !matches!(name[0], b'a' | b'p') {
         return Ok(());
     }
-    match RESERVED.iter().find(|prefix| name.starts_with(prefix.as_bytes())) {
+    match RESERVED
+        .iter()
+        .find(|prefix| name.starts_with(prefix.as_bytes()))
+    {
         Some(prefix) => Err(Violation::Reserved { prefix }),
         None => Ok(()),
     }
@@ -125,12 +138,19 @@ mod tests {
         assert_eq!(channel(b""), Err(Violation::Empty));
         assert_eq!(channel(&[b'a'; 201]), Err(Violation::TooLong { max: 200 }));
         for control in ["a\nb", "a\0", "\u{7f}", "x\u{85}"] {
-            assert_eq!(channel(control.as_bytes()), Err(Violation::Control), "{control:?}");
+            assert_eq!(
+                channel(control.as_bytes()),
+                Err(Violation::Control),
+                "{control:?}"
+            );
         }
         assert_eq!(channel(b"\xff"), Err(Violation::NotUtf8));
         for prefix in RESERVED {
             let name = format!("{prefix}x");
-            assert_eq!(channel(name.as_bytes()), Err(Violation::Reserved { prefix }));
+            assert_eq!(
+                channel(name.as_bytes()),
+                Err(Violation::Reserved { prefix })
+            );
             assert_eq!(event(name.as_bytes()), Err(Violation::Reserved { prefix }));
         }
         assert_eq!(channel(b"pushers"), Ok(()));

@@ -182,7 +182,11 @@ impl Segment {
 
     /// Whether the header still is what was validated; only a hostile or broken writer changes it.
     pub fn header_intact(&self) -> bool {
-        self.map.words().iter().zip(self.header).all(|(word, known)| word.load(Relaxed) == known)
+        self.map
+            .words()
+            .iter()
+            .zip(self.header)
+            .all(|(word, known)| word.load(Relaxed) == known)
     }
 
     /// The event at `seq`.
@@ -193,14 +197,24 @@ impl Segment {
         fetch::fetch(self.ring(), seq)
     }
 
-    /// The next position a publisher will claim.
+    /// The next position a publisher will claim; in a closed ring, the first that none can.
     pub fn head(&self) -> u64 {
-        (self.ring().tail().load(Acquire) & !CLOSED).min(MAX_POSITION)
+        let ring = self.ring();
+        let word = ring.tail().load(Acquire);
+        // In a closed ring every failed claim moves the low bits on.
+        let closed_at = ring.word(W_CLOSED_AT).load(Acquire);
+        let head = if word & CLOSED != 0 && closed_at != 0 {
+            closed_at
+        } else {
+            word & !CLOSED
+        };
+        head.clamp(self.first, MAX_POSITION)
     }
 
     /// The oldest position that may still be readable.
     pub fn oldest(&self) -> u64 {
-        self.first.max(self.head().saturating_sub(self.geometry.slots()))
+        self.first
+            .max(self.head().saturating_sub(self.geometry.slots()))
     }
 
     /// Seconds between the oldest event held and now; 0 when there is none.
@@ -215,7 +229,9 @@ impl Segment {
 /// Unix time in nanoseconds.
 #[inline]
 pub fn now_ns() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_nanos() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos() as u64)
 }
 
 fn read_header(file: &File) -> io::Result<[u64; W_TAIL]> {

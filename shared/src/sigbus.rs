@@ -18,7 +18,11 @@ struct Range {
 }
 
 static RANGES: [Range; MAX_RANGES] = [const {
-    Range { start: AtomicUsize::new(0), len: AtomicUsize::new(0), hit: AtomicBool::new(false) }
+    Range {
+        start: AtomicUsize::new(0),
+        len: AtomicUsize::new(0),
+        hit: AtomicBool::new(false),
+    }
 }; MAX_RANGES];
 
 static mut PREVIOUS: libc::sigaction = unsafe_zeroed();
@@ -37,7 +41,10 @@ impl Guard {
     pub fn new((start, len): (usize, usize)) -> Option<Self> {
         install();
         let slot = RANGES.iter().position(|range| {
-            range.start.compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed).is_ok()
+            range
+                .start
+                .compare_exchange(0, start, Ordering::AcqRel, Ordering::Relaxed)
+                .is_ok()
         })?;
         RANGES[slot].hit.store(false, Ordering::Relaxed);
         RANGES[slot].len.store(len, Ordering::Release);
@@ -73,7 +80,10 @@ extern "C" fn on_sigbus(_: i32, info: *mut libc::siginfo_t, _: *mut libc::c_void
     // SAFETY: the kernel passes a valid siginfo to an SA_SIGINFO handler; SIGBUS fills in the address.
     let address = unsafe { (*info).si_addr() } as usize;
     for range in &RANGES {
-        let (start, len) = (range.start.load(Ordering::Acquire), range.len.load(Ordering::Acquire));
+        let (start, len) = (
+            range.start.load(Ordering::Acquire),
+            range.len.load(Ordering::Acquire),
+        );
         if len == 0 || !(start..start + len).contains(&address) {
             continue;
         }

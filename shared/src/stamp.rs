@@ -80,7 +80,10 @@ mod tests {
             (9, 4095, State::Done),
         ] {
             let stamp = Stamp::new(lap, owner, state);
-            assert_eq!((stamp.lap(), stamp.owner(), stamp.state()), (lap, owner, state));
+            assert_eq!(
+                (stamp.lap(), stamp.owner(), stamp.state()),
+                (lap, owner, state)
+            );
         }
     }
 

@@ -76,7 +76,12 @@ pub struct Tail {
 impl Tail {
     /// `daemon`: poisons and uses the wake-up bit. One such reader a ring.
     pub fn new(next: u64, daemon: bool) -> Self {
-        Self { next, end: None, waiting: None, daemon }
+        Self {
+            next,
+            end: None,
+            waiting: None,
+            daemon,
+        }
     }
 
     /// The position read next.
@@ -98,12 +103,18 @@ impl Tail {
                 Fetch::Event(event) => {
                     self.waiting = None;
                     self.next += 1;
-                    return Step::Event { seq: self.next - 1, event };
+                    return Step::Event {
+                        seq: self.next - 1,
+                        event,
+                    };
                 }
                 Fetch::Hole => self.next += 1,
                 Fetch::Unreadable(why) => {
                     self.next += 1;
-                    return Step::Unreadable { seq: self.next - 1, why };
+                    return Step::Unreadable {
+                        seq: self.next - 1,
+                        why,
+                    };
                 }
                 Fetch::Overwritten => return self.lapped(ring),
                 Fetch::Pending => match self.pending(ring) {
@@ -137,7 +148,11 @@ impl Tail {
         if !self.daemon || since.elapsed() < POISON {
             return Some(Step::Empty);
         }
-        poison(ring, self.next, below.min(self.next + ring.geometry().slots()));
+        poison(
+            ring,
+            self.next,
+            below.min(self.next + ring.geometry().slots()),
+        );
         self.waiting = None;
         None
     }
@@ -154,7 +169,11 @@ impl Tail {
         if tail < self.next {
             return Err(Distrust::Backwards);
         }
-        if tail >= MAX_POSITION { Err(Distrust::Jumped) } else { Ok(tail) }
+        if tail >= MAX_POSITION {
+            Err(Distrust::Jumped)
+        } else {
+            Ok(tail)
+        }
     }
 
     /// More than a lap was claimed since the last look. True claims leave stamps: most of the slots
@@ -187,12 +206,18 @@ impl Tail {
                 return Step::Distrust(Distrust::SlotAhead);
             }
             self.next += 1;
-            return Step::Lapped { from: self.next - 1, to: self.next };
+            return Step::Lapped {
+                from: self.next - 1,
+                to: self.next,
+            };
         }
         let from = self.next;
         self.next = tail - slots + slots / 64;
         self.waiting = None;
-        Step::Lapped { from, to: self.next }
+        Step::Lapped {
+            from,
+            to: self.next,
+        }
     }
 
     /// Sleeps until something is published, at most `limit`; less when a claim is being waited for.
@@ -211,7 +236,9 @@ impl Tail {
         }
         let next = self.next;
         // A pending claim below the tail is waited for like an empty ring: its commit wakes us.
-        wake::sleep(ring, limit, || !matches!(fetch::look(ring, next, SeqCst), Look::Pending(_)));
+        wake::sleep(ring, limit, || {
+            !matches!(fetch::look(ring, next, SeqCst), Look::Pending(_))
+        });
     }
 }
 

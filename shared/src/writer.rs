@@ -78,7 +78,12 @@ pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refuse
 }
 
 /// 2. The body goes to the arena first.
-fn publish_large(ring: Ring<'_>, owner: u16, body: Body<'_>, checksum: u32) -> Result<u64, Refused> {
+fn publish_large(
+    ring: Ring<'_>,
+    owner: u16,
+    body: Body<'_>,
+    checksum: u32,
+) -> Result<u64, Refused> {
     let cells = ring.cells_for(body.len());
     let mut aged_runs = 0;
     let run = loop {
@@ -135,9 +140,14 @@ fn commit(
             copy::store(&inline[body.head.len() / 8..], body.data);
         }
         // 5. SeqCst: one half of the Dekker pair with a reader that goes to sleep (see `wake`).
-        let (busy, done) =
-            (Stamp::new(lap, owner, State::Busy), Stamp::new(lap, owner, State::Done));
-        if slot[S_STAMP].compare_exchange(busy.0, done.0, SeqCst, Relaxed).is_ok() {
+        let (busy, done) = (
+            Stamp::new(lap, owner, State::Busy),
+            Stamp::new(lap, owner, State::Done),
+        );
+        if slot[S_STAMP]
+            .compare_exchange(busy.0, done.0, SeqCst, Relaxed)
+            .is_ok()
+        {
             return Ok(position);
         }
         acknowledge(slot, owner);
