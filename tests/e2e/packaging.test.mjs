@@ -1,0 +1,144 @@
+// What an operator receives: the units, the nginx snippets, php.ini, and `make install`.
+
+import test from 'node:test';
+import assert from 'node:assert/strict';
+import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
+import { packagedNginx } from '../lib/php.mjs';
+import { run } from '../lib/process.mjs';
+import { scoped } from '../lib/scope.mjs';
+
+const packaging = (file) => path.join(ROOT, 'packaging', file);
+
+/** Every file below a directory, relative to it. */
+function tree(dir) {
+  return readdirSync(dir, { withFileTypes: true }).flatMap((entry) =>
+    entry.isDirectory() ? tree(path.join(dir, entry.name)).map((file) => path.join(entry.name, file)) : [entry.name]);
+}
+
+test('make install puts every file under DESTDIR and PREFIX, keeps settings, and uninstall removes the rest', scoped(async (scope) => {
+  const dest = scope.path('dest');
+  const make = async (...args) => {
+    const done = await run('make', ['-s', ...args, `DESTDIR=${dest}`, 'PREFIX=/opt/askr'], { cwd: ROOT });
+    assert.equal(done.code, 0, done.out + done.err);
+    return done.out;
+  };
+  await make('install');
+  const extensions = (await run(`php-config${PHP_VERSION}`, ['--extension-dir'])).out.trim().slice(1);
+  assert.deepEqual(tree(dest).sort(), [
+    'etc/askr/askr.toml',
+    'etc/nginx/conf.d/askr.conf',
+    'etc/nginx/snippets/askr.conf',
+    `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
+    'opt/askr/bin/askrd',
+    'opt/askr/lib/systemd/system/askrd.service',
+    'opt/askr/lib/systemd/system/askrd@.service',
+    'opt/askr/lib/sysusers.d/askr.conf',
+    `${extensions}/askr.so`,
+  ].sort());
+  assert.match((await run(path.join(dest, 'opt/askr/bin/askrd'), ['--version'])).out, /^askrd [0-9]/);
+  const loaded = await run(PHP, ['-n', '-d', `extension=${path.join(dest, extensions, 'askr.so')}`, '-r', 'echo (int) function_exists("askr_broadcast");']);
+  assert.equal(loaded.out, '1', loaded.err);
+  assert.match(readFileSync(path.join(dest, 'opt/askr/lib/systemd/system/askrd.service'), 'utf8'), /ExecStart=\/opt\/askr\/bin\/askrd serve/);
+
+  const settings = path.join(dest, 'etc/askr/askr.toml');
+  writeFileSync(settings, '# changed\n');
+  assert.match(await make('install'), /kept .*askr\.toml/);
+  assert.equal(readFileSync(settings, 'utf8'), '# changed\n');
+
+  await make('uninstall');
+  assert.deepEqual(tree(dest).sort(), [
+    'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr.conf', `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
+  ]);
+}));
+
+test('nginx accepts the snippets', scoped(async (scope) => {
+  mkdirSync(scope.path('n-tmp'));
+  writeFileSync(scope.path('nginx.conf'), `
+pid ${scope.path('nginx.pid')};
+events { worker_connections 16; }
+http {
+${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-http.conf', 'n')}
+server {
+listen 127.0.0.1:1;
+${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx.conf', 'n')}
+}
+}`);
+  const { code, err } = await run(server('nginx'), ['-t', '-c', scope.path('nginx.conf'), '-e', scope.path('error.log')]);
+  assert.equal(code, 0, err);
+  assert.doesNotMatch(err, /warn/);
+}));
+
+test('no query argument reaches the access log of the snippets', () => {
+  const http = readFileSync(packaging('nginx-http.conf'), 'utf8').replace(/^\s*#.*$/gm, '');
+  const format = /log_format askr ([^;]+);/.exec(http)[1];
+  assert.doesNotMatch(format, /\$(request|request_uri|args|query_string|http_referer)\b/);
+  const snippet = readFileSync(packaging('nginx.conf'), 'utf8');
+  for (const [, used] of snippet.matchAll(/access_log \S+ (\S+);/g)) assert.equal(used, 'askr');
+});
+
+test('systemd accepts the units and finds them well confined', scoped(async (scope) => {
+  for (const [unit, as] of [['askrd.service', 'askrd.service'], ['askrd@.service', 'askrd@shop.service']]) {
+    const file = scope.path(as);
+    // verify wants the program to be there.
+    const content = readFileSync(packaging(unit), 'utf8');
+    writeFileSync(file, content.replaceAll('/usr/bin/askrd', '/bin/true'));
+    const verified = await run('systemd-analyze', ['verify', '--man=no', file]);
+    assert.equal(verified.code, 0, verified.err);
+    // Other units of the machine may be complained about; ours may not.
+    assert.deepEqual(verified.err.split('\n').filter((line) => line.includes('askrd')), []);
+    const security = await run('systemd-analyze', ['security', '--offline=true', '--threshold=20', file]);
+    assert.equal(security.code, 0, security.out);
+  }
+}));
+
+test('php.ini names each setting with its default', async () => {
+  const shown = await run(PHP, ['-n', '-d', `extension=${ASKR_SO}`, '-r',
+    'echo json_encode(ini_get_all("askr", false));']);
+  const settings = JSON.parse(shown.out);
+  const shipped = readFileSync(packaging('askr.ini'), 'utf8');
+  const named = Object.fromEntries([...shipped.matchAll(/^;(askr\.\w+) = "?([^"\n]*)"?$/gm)].map(([, key, value]) => [key, value]));
+  assert.deepEqual(named, settings);
+});
+
+test('the scripts of the repository are executable', () => {
+  for (const script of ['.ci/run', '.ci/setup', 'demo/run', 'tests/phpt']) {
+    assert.ok(statSync(path.join(ROOT, script)).mode & 0o100, script);
+  }
+});
+
+test('the demo shows events and leaves nothing behind', scoped(async (scope) => {
+  // Its directories are made in a place of their own, so that what stays is seen.
+  const tmp = scope.path('tmp');
+  mkdirSync(tmp);
+  chmodSync(scope.dir, 0o755);
+  chmodSync(tmp, 0o755);
+  const rings = () => readdirSync('/dev/shm').filter((name) => name.startsWith('askr-demo-'));
+  const before = rings();
+  const { code, out, err } = await run(path.join(ROOT, 'demo/run'), [], { env: { DEMO_SECONDS: '6', TMPDIR: tmp, PHP } });
+  assert.equal(code, 0, out + err);
+  assert.match(out, /http:\/\/127\.0\.0\.1:[0-9]+\//);
+  assert.match(out, /Hello from PHP, number 1/);
+  assert.match(out, /[1-9][0-9]* events arrived/);
+  assert.deepEqual(readdirSync(tmp), []);
+  assert.deepEqual(rings(), before);
+}));
+
+test('the demo ends with 1 when no event arrives, and with 2 when its settings are wrong', scoped(async (scope) => {
+  const tmp = scope.path('tmp');
+  mkdirSync(tmp);
+  chmodSync(scope.dir, 0o755);
+  chmodSync(tmp, 0o755);
+  // An askrd that is sent to another ring than the site's PHP hears nothing of it.
+  const elsewhere = { ASKR_RING_NAME: path.join(scope.shm, 'elsewhere') };
+  chmodSync(scope.shm, 0o777);
+  const demo = (env) => run(path.join(ROOT, 'demo/run'), [], { env: { TMPDIR: tmp, PHP, ...env } });
+  const deaf = await demo({ DEMO_SECONDS: '4', ...elsewhere });
+  assert.equal(deaf.code, 1, deaf.out + deaf.err);
+  assert.match(deaf.err, /no event arrived/);
+  const wrong = await demo({ DEMO_SECONDS: 'ten' });
+  assert.equal(wrong.code, 2);
+  assert.match(wrong.err, /DEMO_SECONDS/);
+  assert.deepEqual(readdirSync(tmp), []);
+}));

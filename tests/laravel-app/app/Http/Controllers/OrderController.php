@@ -1,0 +1,23 @@
+<?php
+
+namespace App\Http\Controllers;
+
+use App\Jobs\ShipOrder;
+use Illuminate\Http\JsonResponse;
+use Illuminate\Routing\Controller;
+
+class OrderController extends Controller
+{
+    /** Publishes while the request runs, and leaves the second half to the queue. */
+    public function store(int $order): JsonResponse
+    {
+        $published = askr_broadcast(
+            channel: ['orders', "order.$order"],
+            payload: json_encode(['order' => $order, 'state' => 'paid']),
+            event: 'order.paid',
+        );
+        ShipOrder::dispatch($order);
+
+        return response()->json(['published' => $published]);
+    }
+}

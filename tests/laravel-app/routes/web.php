@@ -1,0 +1,6 @@
+<?php
+
+use App\Http\Controllers\OrderController;
+use Illuminate\Support\Facades\Route;
+
+Route::post('/orders/{order}', [OrderController::class, 'store'])->where('order', '[0-9]+');

@@ -1,0 +1,90 @@
+// One askrd on a ring of its own: settings written, process started, killed and started again, its
+// local socket asked.
+
+import { chmodSync, copyFileSync, writeFileSync } from 'node:fs';
+import { ASKRD } from './built.mjs';
+import { ask } from './http.mjs';
+import { run } from './process.mjs';
+import { services } from './people.mjs';
+import { until } from './scope.mjs';
+
+/** TOML of plain tables: `{ ring: { slots: 8 } }`. */
+export function toml(tables) {
+  return Object.entries(tables).map(([table, keys]) =>
+    `[${table}]\n${Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join('')}`).join('\n');
+}
+
+export class Askrd {
+  /** `settings` is laid over the defaults of the tests, table by table. */
+  constructor(scope, settings = {}, name = 'askrd') {
+    const { daemon, group } = services();
+    Object.assign(this, { scope, name, user: daemon });
+    this.ring = settings.ring?.name ?? `${scope.shm}/ring`;
+    this.socket = scope.path(`${name}.sock`);
+    this.control = scope.path(`${name}-control.sock`);
+    this.config = scope.path(`${name}.toml`);
+    // A copy that the service's user can reach, wherever the checkout is.
+    this.binary = scope.path('askrd-bin');
+    copyFileSync(ASKRD, this.binary);
+    chmodSync(this.binary, 0o755);
+    this.settings = {
+      ...settings,
+      ring: { name: this.ring, ...(group ? { group } : {}), ...settings.ring },
+      server: { listen: [`unix:${this.socket}`, '127.0.0.1:0'], control: this.control, ...settings.server },
+    };
+    writeFileSync(this.config, toml(this.settings), { mode: 0o644 });
+  }
+
+  /** Starts it and waits until it says that it is ready. */
+  async start() {
+    const before = this.process?.output().length ?? 0;
+    this.process = this.scope.start(this.name, this.binary, ['serve', '--config', this.config],
+      { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1' } });
+    await until(`${this.name} is ready`, async () => {
+      if (this.process.ended) throw new Error(`askrd ${this.process.state()}: ${this.process.output().slice(before)}`);
+      return (await this.#local('/readyz').catch(() => null))?.status === 200;
+    });
+    // The last address told is this start's: port 0 is another one each time.
+    this.port = Number(this.process.output().slice(before).match(/127\.0\.0\.1:([1-9][0-9]*)/)?.[1]);
+    return this;
+  }
+
+  #local(path) {
+    return ask({ socketPath: this.control }, path, { headers: { Host: 'localhost' } });
+  }
+
+  health() {
+    return this.#local('/healthz');
+  }
+
+  readiness() {
+    return this.#local('/readyz');
+  }
+
+  /** Both ways in, for tests that hold on each. */
+  get tcp() {
+    return { port: this.port };
+  }
+
+  get unix() {
+    return { socketPath: this.socket };
+  }
+
+  async kill() {
+    return this.process.kill();
+  }
+
+  async stop() {
+    this.process.signal('SIGTERM');
+    return this.process.exited;
+  }
+
+  /** Runs one of the other verbs on this ring. */
+  cli(args, options = {}) {
+    return run(this.binary, args, { uid: this.user.uid, gid: this.user.gid, ...options });
+  }
+}
+
+export async function startAskrd(scope, settings, name) {
+  return new Askrd(scope, settings, name).start();
+}

@@ -1,0 +1,137 @@
+// PHP with askr.so: the command line, and PHP-FPM behind nginx.
+
+import { chmodSync, copyFileSync, existsSync, mkdirSync, readFileSync, readdirSync, symlinkSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { ASKR_SO, PHP, PHP_VERSION, ROOT, TESTS, server } from './built.mjs';
+import { ask, freePort } from './http.mjs';
+import { run } from './process.mjs';
+import { services } from './people.mjs';
+import { until } from './scope.mjs';
+
+/** Settings of PHP as this machine has them, without an askr.so that may be installed, and with ours. */
+function iniDirectory(scope, sapi, ring, ini) {
+  const dir = scope.path(`conf-${sapi}`);
+  if (existsSync(dir)) return dir;
+  mkdirSync(dir);
+  const system = `/etc/php/${PHP_VERSION}/${sapi}/conf.d`;
+  for (const file of existsSync(system) ? readdirSync(system) : []) {
+    if (!file.includes('askr')) symlinkSync(path.join(system, file), path.join(dir, file));
+  }
+  const so = scope.path('askr.so');
+  if (!existsSync(so)) copyFileSync(ASKR_SO, so);
+  const settings = { extension: so, 'askr.ring': ring, 'askr.on_failure': 'exception', 'askr.ring_owner': services().daemon.name ?? '', ...ini };
+  writeFileSync(path.join(dir, '99-askr.ini'), Object.entries(settings).map(([key, value]) => `${key}="${value}"\n`).join(''));
+  return dir;
+}
+
+/** Environment that makes `php` load askr.so for this ring. */
+export function phpEnvironment(scope, askrd, ini = {}) {
+  return { PHP_INI_SCAN_DIR: iniDirectory(scope, 'cli', askrd.ring, ini) };
+}
+
+/** Runs a script of tests/php as the web's user. `input` goes to its standard input. */
+export function php(scope, askrd, script, args = [], options = {}) {
+  const { web } = services();
+  return run(PHP, [path.join(TESTS, 'php', script), ...args.map(String)],
+    { uid: web.uid, gid: web.gid, ...options, env: { ...phpEnvironment(scope, askrd), ...options.env } });
+}
+
+/** The same, left running. */
+export function startPhp(scope, askrd, name, script, args = [], options = {}) {
+  const { web } = services();
+  return scope.start(name, PHP, [script, ...args.map(String)],
+    { uid: web.uid, gid: web.gid, ...options, env: { ...phpEnvironment(scope, askrd), ...options.env } });
+}
+
+/** Runs a PHP script that must end well, and gives its output as JSON. */
+export async function phpJson(...args) {
+  const { code, signal, out, err } = await php(...args);
+  if (code !== 0) throw new Error(`php ended with ${code ?? signal}: ${out}${err}`);
+  return JSON.parse(out);
+}
+
+/** One publish from the command line. */
+export function publish(scope, askrd, channel, payload, more = {}) {
+  return phpJson(scope, askrd, 'publish.php', [], { input: JSON.stringify([{ channel, payload64: Buffer.from(payload).toString('base64'), ...more }]) });
+}
+
+/** Many publishes of one PHP process, in order. */
+export function publishAll(scope, askrd, events) {
+  return phpJson(scope, askrd, 'publish.php', [], {
+    input: JSON.stringify(events.map(({ payload, ...event }) => ({ ...event, payload64: Buffer.from(payload).toString('base64') }))),
+  });
+}
+
+/**
+ * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
+ * path outside `files`; files in `files` are served as they are. Resolves to `{ port, url, askrd }`.
+ */
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, name = 'site' }) {
+  const { web, group } = services();
+  const port = await freePort();
+  const htdocs = scope.path(`${name}-htdocs`);
+  mkdirSync(htdocs);
+  for (const [file, content] of Object.entries(files)) writeFileSync(path.join(htdocs, file), content);
+
+  const fpmSocket = scope.path(`${name}-fpm.sock`);
+  writeFileSync(scope.path(`${name}-fpm.conf`), `
+[global]
+error_log = ${scope.path(`${name}-fpm-error.log`)}
+daemonize = no
+[site]
+listen = ${fpmSocket}
+pm = static
+pm.max_children = ${workers}
+catch_workers_output = yes
+clear_env = no
+`);
+  scope.start(`${name}-fpm`, server(`php-fpm${PHP_VERSION}`), ['--nodaemonize', '--fpm-config', scope.path(`${name}-fpm.conf`)],
+    { uid: web.uid, gid: web.gid, env: { ...env, PHP_INI_SCAN_DIR: iniDirectory(scope, 'fpm', askrd.ring, {}) } });
+
+  mkdirSync(scope.path(`${name}-tmp`), { mode: 0o777 });
+  chmodSync(scope.path(`${name}-tmp`), 0o777);
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${scope.path(`${name}-tmp`)}/${kind};`).join('\n');
+  writeFileSync(scope.path(`${name}-nginx.conf`), `
+daemon off;
+worker_processes 1;
+pid ${scope.path(`${name}-nginx.pid`)};
+error_log ${scope.path(`${name}-tmp`)}/nginx-error.log;
+events { worker_connections 4096; }
+http {
+${temp}
+access_log off;
+types { text/html html; }
+${packagedNginx(scope, askrd.socket, 'nginx-http.conf', name)}
+server {
+  listen 127.0.0.1:${port};
+  root ${htdocs};
+${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
+  location / {
+    try_files $uri @php;
+  }
+  location @php {
+    client_max_body_size 4m;
+    client_body_buffer_size 4m;
+    include /etc/nginx/fastcgi_params;
+    fastcgi_param SCRIPT_FILENAME ${front};
+    fastcgi_param SCRIPT_NAME /index.php;
+    fastcgi_pass unix:${fpmSocket};
+  }
+}
+}
+`);
+  const nginx = scope.start(`${name}-nginx`, server('nginx'),
+    ['-c', scope.path(`${name}-nginx.conf`), '-e', `${scope.path(`${name}-tmp`)}/nginx-error.log`], { uid: web.uid, gid: web.gid });
+  await until('nginx answers and PHP-FPM listens', async () => {
+    if (nginx.ended) throw new Error(`nginx ${nginx.state()}: ${nginx.output()}`);
+    return existsSync(fpmSocket) && (await ask({ port }, '/askr-test-front').catch(() => null));
+  });
+  return { port, url: `http://127.0.0.1:${port}`, askrd, group };
+}
+
+/** A file of packaging/ with the paths of this scope in it. */
+export function packagedNginx(scope, socket, file, name) {
+  return readFileSync(path.join(ROOT, 'packaging', file), 'utf8')
+    .replaceAll('unix:/run/askr/askrd.sock', `unix:${socket}`)
+    .replaceAll('/var/log/nginx/askr.log', `${scope.path(`${name}-tmp`)}/askr-access.log`);
+}

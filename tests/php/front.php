@@ -1,0 +1,25 @@
+<?php
+
+// The site's front under FPM. POST /publish with a JSON body publishes one event; GET /worker tells
+// who answers.
+
+header('Content-Type: application/json');
+switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
+    case 'POST /publish':
+        $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
+        $published = askr_broadcast($e['channel'], $e['payload'], $e['event'] ?? null, $e['id'] ?? null);
+        echo json_encode(['published' => $published, 'worker' => getmypid()]);
+        break;
+    case 'POST /load':
+        require __DIR__ . '/load.php';
+        $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
+        publish_load($e['publisher'], $e['from'], $e['count'], $e['acknowledged']);
+        echo json_encode(['worker' => getmypid()]);
+        break;
+    case 'GET /worker':
+        echo json_encode(['worker' => getmypid()]);
+        break;
+    default:
+        http_response_code(404);
+        echo json_encode(['error' => 'no such page']);
+}
