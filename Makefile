@@ -69,14 +69,14 @@ test-e2e: ## End to end: PHP-FPM, nginx, askrd, Chromium (needs 'make build')
 	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "askrd or askr.so is missing: run 'make build' first"; exit 1; }
 	cd tests && $(NODE_TEST) e2e/*.test.mjs
 
-bench-publish: build ## askr_broadcast() beside phpredis publish() and an empty extension function
-	@tests/bench/publish
+bench-publish: setup build ## askr_broadcast() beside phpredis publish() and an empty extension function
+	@$(NODE) tests/bench/publish.mjs
 
-bench-latency: build ## Publish to received, one subscriber, beside the floor
-	@tests/bench/latency
+bench-latency: setup build ## Publish to received, one subscriber, beside the floor
+	@$(NODE) tests/bench/latency.mjs
 
-bench-syscalls: build ## System calls per publish, daemon busy and asleep (strace)
-	@tests/bench/syscalls
+bench-syscalls: setup build ## System calls per publish, daemon busy and asleep (strace)
+	@$(NODE) tests/bench/syscalls.mjs
 
 install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are respected)
 	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "nothing to install: run 'make build' first"; exit 1; }
