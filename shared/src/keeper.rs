@@ -189,7 +189,7 @@ impl Keeper {
     }
 
     /// The next thing in the stream. Never waits.
-    pub fn next(&mut self) -> Next {
+    pub fn step(&mut self) -> Next {
         self.calls = self.calls.wrapping_add(1);
         if self.calls.is_multiple_of(256) {
             self.tick_if_due();

@@ -43,24 +43,29 @@ pub const LAYOUT: u32 = 1;
 pub const HEADER_LEN: usize = 0x1000;
 pub const PAGE: usize = 4096;
 
-/// Word indices (byte offset / 8).
-pub const W_MAGIC: usize = 0x00 / 8;
-pub const W_LAYOUT: usize = 0x08 / 8;
-pub const W_TOTAL: usize = 0x10 / 8;
-pub const W_SHAPE: usize = 0x18 / 8;
-pub const W_EPOCH: usize = 0x20 / 8;
-pub const W_CREATED: usize = 0x30 / 8;
-pub const W_FIRST: usize = 0x38 / 8;
-pub const W_MAX_PAYLOAD: usize = 0x40 / 8;
-pub const W_CRC: usize = 0x48 / 8;
-pub const W_TAIL: usize = 0x80 / 8;
-pub const W_ARENA_TAIL: usize = 0x100 / 8;
-pub const W_SLEEPERS: usize = 0x180 / 8;
-pub const W_GEN: usize = 0x188 / 8;
-pub const W_HEARTBEAT: usize = 0x200 / 8;
-pub const W_READ: usize = 0x208 / 8;
-pub const W_CLOSED_AT: usize = 0x210 / 8;
-pub const W_CONSUMERS: usize = 0x240 / 8;
+/// Word indices, from the byte offsets drawn above.
+const fn word(offset: usize) -> usize {
+    assert!(offset.is_multiple_of(8));
+    offset / 8
+}
+
+pub const W_MAGIC: usize = word(0x00);
+pub const W_LAYOUT: usize = word(0x08);
+pub const W_TOTAL: usize = word(0x10);
+pub const W_SHAPE: usize = word(0x18);
+pub const W_EPOCH: usize = word(0x20);
+pub const W_CREATED: usize = word(0x30);
+pub const W_FIRST: usize = word(0x38);
+pub const W_MAX_PAYLOAD: usize = word(0x40);
+pub const W_CRC: usize = word(0x48);
+pub const W_TAIL: usize = word(0x80);
+pub const W_ARENA_TAIL: usize = word(0x100);
+pub const W_SLEEPERS: usize = word(0x180);
+pub const W_GEN: usize = word(0x188);
+pub const W_HEARTBEAT: usize = word(0x200);
+pub const W_READ: usize = word(0x208);
+pub const W_CLOSED_AT: usize = word(0x210);
+pub const W_CONSUMERS: usize = word(0x240);
 pub const CONSUMERS: usize = 8;
 
 /// A claim that carries this bit found the ring closed: it was replaced by another.

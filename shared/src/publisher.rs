@@ -2,6 +2,7 @@
 //! when the ring appears. One per thread. Never waits, and never trusts what it maps.
 
 use std::io;
+use std::path::Path;
 
 use nix::unistd::{User, geteuid};
 
@@ -261,17 +262,24 @@ impl Publisher {
 
     #[cold]
     fn attach_slowly(&mut self, now: u64) -> Result<(), PublishError> {
-        let options = self.options.clone().unwrap_or_default();
-        if let Some(attached) = &self.attached {
-            let check = now >= self.next_check_ns || self.next_check_ns > now + CHECK_NS;
-            if attached.owner.is_mine() && (!check || same_file(&options.name, &attached.segment)) {
-                if check {
-                    self.next_check_ns = now + CHECK_NS;
-                }
+        let Some(options) = &self.options else {
+            return Err(self.error(Failure::Missing, "was not configured"));
+        };
+        if let Some(attached) = &self.attached
+            && attached.owner.is_mine()
+        {
+            // A clock set back must not put the next look off for long.
+            let due = now >= self.next_check_ns || self.next_check_ns - now > CHECK_NS;
+            if !due {
                 return Ok(());
             }
-            self.attached = None;
+            self.next_check_ns = now + CHECK_NS;
+            if same_file(options.name.path(), &attached.segment) {
+                return Ok(());
+            }
         }
+        let options = options.clone();
+        self.attached = None;
         if now < self.table_retry_ns && self.table_retry_ns - now <= TABLE_RETRY_NS {
             return Err(self.error(Failure::TableFull, TABLE_FULL));
         }
@@ -365,9 +373,9 @@ impl Publisher {
 
 const TABLE_FULL: &str = "has no free entry in its writer table; raise ring.writers";
 
-fn same_file(name: &RingName, segment: &Segment) -> bool {
+fn same_file(path: &Path, segment: &Segment) -> bool {
     use std::os::unix::fs::MetadataExt;
-    let meta = std::fs::symlink_metadata(name.path());
+    let meta = std::fs::symlink_metadata(path);
     meta.is_ok_and(|meta| (meta.dev(), meta.ino()) == segment.inode())
 }
 

@@ -268,7 +268,8 @@ pub fn validate(header: &[u64; W_TAIL], file_len: u64) -> Result<(Geometry, u64)
         return Err(Unusable::Header("length"));
     }
     let first = header[W_FIRST];
-    if first < geometry.slots() || first >= MAX_POSITION || first % geometry.slots() != 0 {
+    if first < geometry.slots() || first >= MAX_POSITION || !first.is_multiple_of(geometry.slots())
+    {
         return Err(Unusable::Header("first position"));
     }
     let max_payload = header[W_MAX_PAYLOAD];
