@@ -1,0 +1,97 @@
+<?php
+
+/**
+ * What askr.so gives to PHP, for editors and static analysis. The extension does not read this file;
+ * php-tests/stub.phpt holds it against what the extension declares.
+ */
+
+namespace {
+    /**
+     * Publishes an event to every subscriber of the channels. Never waits for a reader, for askrd or
+     * for another publisher.
+     *
+     * Elements of an array of channels are taken as implode() takes them: numbers, booleans and
+     * Stringable objects become strings, under strict_types too, which is about parameters. A channel
+     * named twice gets the event once.
+     *
+     * @param array<string|\Stringable|int|float|bool>|string $channel 1 to 100 channels, each of 1 to
+     *     200 bytes of UTF-8 without control characters, not starting with "askr:", "pusher:" or
+     *     "pusher_internal:"
+     * @param string $payload UTF-8, up to the ring's largest payload (askr_status()['max_payload'])
+     * @param string|null $event event name, 1 to 200 bytes of UTF-8 without CR, LF or NUL, with the
+     *     same reserved prefixes
+     * @param string|null $id id shown to the page, 1 to 200 bytes of UTF-8 without CR, LF or NUL, not
+     *     in the form of a cursor (12 hexadecimal digits, a dash, digits)
+     * @param int|null $retry milliseconds a browser waits before it reconnects, 0 to 4294967295
+     * @param string|null $except socket id of the one subscriber to leave out, 1 to 100 bytes
+     *
+     * @return bool true when the event is in the ring. false when it is not: the ring could not be
+     *     used (askr_status()['reason'] says why, askr.on_failure what else happens), or Askr is
+     *     disabled by askr.enabled = 0 (arguments are checked all the same, so that a mistake shows
+     *     on a developer's machine, and nobody is told that an event was sent that was not)
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception for a ring that cannot be used, with askr.on_failure = exception
+     */
+    function askr_broadcast(
+        array|string $channel,
+        string $payload,
+        ?string $event = null,
+        ?string $id = null,
+        ?int $retry = null,
+        ?string $except = null,
+    ): bool {
+    }
+
+    /**
+     * What this process (this thread, in a thread-safe PHP) knows of its ring. Attaches to it if that
+     * is possible and Askr is enabled. Sizes are in bytes; all numbers of the ring are 0 and epoch is
+     * null while attached is false.
+     *
+     * @return array{
+     *     enabled: bool,
+     *     attached: bool,
+     *     ring: string,
+     *     reason: string|null,
+     *     epoch: string|null,
+     *     slots: int,
+     *     slot_size: int,
+     *     arena_size: int,
+     *     writers: int,
+     *     max_payload: int,
+     *     tail: int,
+     *     history_seconds: float,
+     *     daemon_alive: bool,
+     *     daemon_read: int,
+     *     published: int,
+     *     failures: array<string, int>,
+     * }
+     *     enabled: askr.enabled.
+     *     attached: whether there is a ring to publish to.
+     *     ring: askr.ring.
+     *     reason: why it is not attached, or why the last event was not published; null when all is well.
+     *     epoch: first part of the ring's cursors, 12 hexadecimal digits.
+     *     slots: events the ring holds at most.
+     *     slot_size: an event up to this size, less 40 bytes, lies in its slot.
+     *     arena_size: room for larger events.
+     *     writers: entries of the table of publishers; one per process or thread that publishes.
+     *     max_payload: longest payload it takes.
+     *     tail: position that the next event will get.
+     *     history_seconds: age of the oldest event held.
+     *     daemon_alive: whether askrd gave a sign of life within the last two seconds.
+     *     daemon_read: position that askrd reads next; it has read everything when this equals tail.
+     *     published: events published by this process.
+     *     failures: events not published by this process, by reason: missing, permission, wrong_owner,
+     *         wrong_version, invalid, writers_full, too_large, contended, arena_full, closed, io.
+     */
+    function askr_status(): array
+    {
+    }
+}
+
+namespace Askr {
+    /** Thrown by askr_broadcast() with askr.on_failure = exception. */
+    class Exception extends \Exception
+    {
+    }
+}

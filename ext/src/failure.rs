@@ -1,0 +1,124 @@
+//! What happens when an event could not be published: `askr.on_failure`.
+//!
+//! Live updates that are away must not take the site with them. So by default a failure is `false`
+//! for the caller, and one line per outage for the log; never a notice, which frameworks such as
+//! Laravel turn into an exception.
+
+use std::time::{Duration, Instant};
+
+use shared::publisher::{Failure, PublishError};
+
+use crate::line::line;
+use crate::state::state;
+use crate::zend::{self, Thrown};
+
+/// Failures of a ring that works but was too busy come and go with each call; at most one line in
+/// this time for them, with the number that it stands for.
+const BUSY_LINE_EVERY: Duration = Duration::from_secs(60);
+
+/// `askr.on_failure`
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum OnFailure {
+    Silent,
+    Log,
+    Warning,
+    Exception,
+}
+
+impl OnFailure {
+    pub fn from_ini(value: &[u8]) -> Option<Self> {
+        Some(match value {
+            b"silent" => Self::Silent,
+            b"log" => Self::Log,
+            b"warning" => Self::Warning,
+            b"exception" => Self::Exception,
+            _ => return None,
+        })
+    }
+}
+
+/// What was last logged, until a publish succeeds.
+#[derive(Clone, Copy)]
+pub struct Outage {
+    logged: Option<Failure>,
+    /// When the last line about a busy ring was written, and the failures unmentioned since.
+    busy: Option<(Instant, u64)>,
+}
+
+impl Outage {
+    pub const NONE: Self = Self {
+        logged: None,
+        busy: None,
+    };
+}
+
+/// An event was published: the next failure is a new outage.
+#[inline]
+pub fn over() {
+    let outage = &state().outage;
+    let now = outage.get();
+    if now.logged.is_some() {
+        outage.set(Outage {
+            logged: None,
+            ..now
+        });
+    }
+}
+
+/// An event was not published. Returns what `askr_broadcast()` returns.
+///
+/// # Errors
+/// If the policy is to throw.
+#[cold]
+pub fn tell(error: PublishError) -> Result<bool, Thrown> {
+    let failure = error.failure;
+    let message = line!("{}", error.message);
+    // The heap is clean from here on: what follows may leave by longjmp.
+    drop(error);
+    let text = message.as_str();
+    match state().on_failure.get() {
+        OnFailure::Silent => {}
+        OnFailure::Log => {
+            if let Some(unmentioned) = due(failure) {
+                zend::log(&match unmentioned {
+                    0 => line!("askr_broadcast(): event not published: {text}"),
+                    n => line!(
+                        "askr_broadcast(): event not published: {text} ({n} more since the last line)"
+                    ),
+                });
+            }
+        }
+        OnFailure::Warning => zend::warning(&line!("Event not published: {text}")),
+        OnFailure::Exception => return Err(zend::exception(&line!("Event not published: {text}"))),
+    }
+    Ok(false)
+}
+
+/// Whether this failure deserves a line, and how many went without one since the last.
+fn due(failure: Failure) -> Option<u64> {
+    let cell = &state().outage;
+    let outage = cell.get();
+    if matches!(failure, Failure::Contended | Failure::ArenaFull) {
+        return match outage.busy {
+            Some((at, unmentioned)) if at.elapsed() < BUSY_LINE_EVERY => {
+                cell.set(Outage {
+                    busy: Some((at, unmentioned + 1)),
+                    ..outage
+                });
+                None
+            }
+            busy => {
+                cell.set(Outage {
+                    busy: Some((Instant::now(), 0)),
+                    ..outage
+                });
+                Some(busy.map_or(0, |(_, unmentioned)| unmentioned))
+            }
+        };
+    }
+    cell.set(Outage {
+        logged: Some(failure),
+        ..outage
+    });
+    (outage.logged != Some(failure)).then_some(0)
+}

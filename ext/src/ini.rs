@@ -1,0 +1,89 @@
+//! The settings. Each value is checked when it is set and kept parsed in `state`, so that a publish
+//! never looks one up.
+//!
+//! | setting | default | changeable | |
+//! |---|---|---|---|
+//! | `askr.ring` | `/askr` | php.ini, pool | shared-memory name, or path on tmpfs |
+//! | `askr.enabled` | `1` | php.ini, pool | 0: nothing is published |
+//! | `askr.on_failure` | `log` | anywhere | `silent`, `log`, `warning`, `exception` |
+//! | `askr.ring_owner` | none | php.ini, pool | one more user that may own the ring |
+//!
+//! The ring and whom to trust with it are the administrator's, not a script's. How a script wants to
+//! hear of a failure is its own matter: a queue worker wants the exception, the page beside it the log.
+
+use std::str::FromStr;
+
+use ext_php_rs::flags::IniEntryPermission as Changeable;
+use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
+use shared::name::RingName;
+
+use crate::failure::OnFailure;
+use crate::line::{Line, line};
+use crate::state::state;
+use crate::zend::ini_entry;
+
+/// Bytes of a user name: Linux allows 32.
+const MAX_USER: usize = 32;
+
+static ENTRIES: IniEntryDefs<5> = IniEntryDefs::new([
+    ini_entry(c"askr.ring", c"/askr", Changeable::System, ring),
+    ini_entry(c"askr.enabled", c"1", Changeable::System, enabled),
+    ini_entry(c"askr.on_failure", c"log", Changeable::All, on_failure),
+    ini_entry(c"askr.ring_owner", c"", Changeable::System, ring_owner),
+    IniEntryDef::end(),
+]);
+
+/// Only at module startup. PHP calls each handler below with the configured value.
+pub fn register(module_number: i32) {
+    IniEntryDef::register(ENTRIES.as_slice(), module_number);
+}
+
+fn ring(value: &[u8]) -> Result<(), Line> {
+    let name = text(value, "askr.ring", "a path in UTF-8")?;
+    let name = RingName::from_str(name).map_err(|why| line!("askr.ring {why}"))?;
+    state().ring.borrow_mut().name = name;
+    reconfigure();
+    Ok(())
+}
+
+fn ring_owner(value: &[u8]) -> Result<(), Line> {
+    const ALLOWED: &str = "empty, a user's name of at most 32 bytes, or a user's id";
+    let owner = text(value, "askr.ring_owner", ALLOWED)?;
+    let plain = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
+    if owner.len() > MAX_USER || !owner.chars().all(plain) {
+        return Err(line!("askr.ring_owner must be {ALLOWED}"));
+    }
+    state().ring.borrow_mut().owner = (!owner.is_empty()).then(|| owner.to_owned());
+    reconfigure();
+    Ok(())
+}
+
+/// As PHP reads switches, but what is neither on nor off is a mistake, not "off".
+fn enabled(value: &[u8]) -> Result<(), Line> {
+    let on = match value.to_ascii_lowercase().as_slice() {
+        b"1" | b"on" | b"yes" | b"true" => true,
+        b"" | b"0" | b"off" | b"no" | b"false" => false,
+        _ => return Err(line!("askr.enabled must be 1 (on) or 0 (off)")),
+    };
+    state().enabled.set(on);
+    Ok(())
+}
+
+fn on_failure(value: &[u8]) -> Result<(), Line> {
+    let policy = OnFailure::from_ini(value).ok_or_else(|| {
+        line!("askr.on_failure must be one of \"silent\", \"log\", \"warning\" or \"exception\"")
+    })?;
+    state().on_failure.set(policy);
+    Ok(())
+}
+
+/// Hands the publisher its options; it attaches when it first publishes.
+fn reconfigure() {
+    let state = state();
+    let options = state.ring.borrow().clone();
+    state.publisher.borrow_mut().configure(options);
+}
+
+fn text<'a>(value: &'a [u8], key: &str, allowed: &str) -> Result<&'a str, Line> {
+    std::str::from_utf8(value).map_err(|_| line!("{key} must be {allowed}"))
+}

@@ -1,0 +1,87 @@
+//! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
+//! `askr_status()` tells about it. `askr.stub.php` beside this directory is the PHP signature.
+//!
+//! `broadcast` and `status` are the two functions, `failure` decides how an unusable ring is told,
+//! `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between calls.
+//! `zend` wraps the Zend API and has all the unsafe code.
+
+#![deny(unsafe_code)]
+
+use ext_php_rs::args::Arg;
+use ext_php_rs::builders::{FunctionBuilder, ModuleBuilder, ModuleStartup};
+use ext_php_rs::ffi::IS_STRING;
+use ext_php_rs::flags::DataType;
+use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry};
+
+mod broadcast;
+mod failure;
+mod info;
+mod ini;
+mod line;
+mod state;
+mod status;
+mod zend;
+
+const NAME: &str = "askr";
+const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// What PHP asks a shared object for when it loads it.
+#[expect(
+    unsafe_code,
+    reason = "PHP looks the module up by this name; no other module exports it"
+)]
+#[unsafe(no_mangle)]
+pub extern "C" fn get_module() -> *mut ModuleEntry {
+    static MODULE: StaticModuleEntry = StaticModuleEntry::new();
+    MODULE.get_or_init(module)
+}
+
+/// # Panics
+/// If a name below were not a C string; PHP has no way to be told that a module is not well-formed.
+fn module() -> (ModuleEntry, ModuleAllocations) {
+    let (entry, _, mut owned): (ModuleEntry, ModuleStartup, ModuleAllocations) =
+        ModuleBuilder::new(NAME, VERSION)
+            .globals(&state::STATE)
+            .startup_function(startup)
+            .shutdown_function(shutdown)
+            .info_function(info::print)
+            .function(
+                FunctionBuilder::new("askr_broadcast", broadcast::handler)
+                    .arg(Arg::new("channel", DataType::Array))
+                    .arg(Arg::new("payload", DataType::String))
+                    .not_required()
+                    .arg(Arg::new("event", DataType::String).allow_null())
+                    .arg(Arg::new("id", DataType::String).allow_null())
+                    .arg(Arg::new("retry", DataType::Long).allow_null())
+                    .arg(Arg::new("except", DataType::String).allow_null())
+                    .returns(DataType::Bool, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_status", status::handler).returns(
+                    DataType::Array,
+                    false,
+                    false,
+                ),
+            )
+            .try_into()
+            .expect("the names above are C strings");
+    // `Arg` knows no union types; the engine's mask does. Entry 0 of a table is the return type.
+    owned.arg_info[0][1].type_.type_mask |= 1 << IS_STRING;
+    (entry, owned)
+}
+
+/// MINIT. Never touches the ring: in PHP-FPM this runs in the master, before the workers are forked.
+extern "C" fn startup(_: i32, module_number: i32) -> i32 {
+    zend::guard_hook(|| {
+        ini::register(module_number);
+        zend::register_exception()
+    })
+}
+
+/// MSHUTDOWN.
+extern "C" fn shutdown(_: i32, module_number: i32) -> i32 {
+    zend::guard_hook(|| {
+        zend::unregister_ini(module_number);
+        Ok(())
+    })
+}

@@ -1,0 +1,51 @@
+//! What a thread keeps between calls: the settings as last read, its publisher, the present outage.
+//!
+//! Module globals, as every PHP extension has them: one set per process without thread safety, one per
+//! thread with it (PHP copies the settings into each), dropped when the module or the thread ends.
+//! No borrow of a cell here may be held across a call of `zend`, which may run PHP code or never return.
+
+use std::cell::{Cell, RefCell};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
+use shared::publisher::{AttachOptions, Publisher};
+
+use crate::failure::{OnFailure, Outage};
+
+pub static STATE: ModuleGlobals<State> = ModuleGlobals::new();
+
+pub struct State {
+    /// `askr.enabled`
+    pub enabled: Cell<bool>,
+    /// `askr.on_failure`
+    pub on_failure: Cell<OnFailure>,
+    /// `askr.ring` and `askr.ring_owner`
+    pub ring: RefCell<AttachOptions>,
+    pub publisher: RefCell<Publisher>,
+    pub outage: Cell<Outage>,
+}
+
+impl Default for State {
+    fn default() -> Self {
+        Self {
+            enabled: Cell::new(true),
+            on_failure: Cell::new(OnFailure::Log),
+            ring: RefCell::new(AttachOptions::default()),
+            publisher: RefCell::new(Publisher::new()),
+            outage: Cell::new(Outage::NONE),
+        }
+    }
+}
+
+impl ModuleGlobal for State {
+    /// Lets go of the ring here, where a panic can be caught.
+    fn gshutdown(&mut self) {
+        let publisher = self.publisher.get_mut();
+        let _ = catch_unwind(AssertUnwindSafe(|| *publisher = Publisher::new()));
+    }
+}
+
+/// This thread's state.
+pub fn state() -> &'static State {
+    STATE.get()
+}

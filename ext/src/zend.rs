@@ -1,0 +1,390 @@
+//! The Zend API, and all `unsafe` of this crate.
+//!
+//! Thin wrappers: the arguments of a call, errors, INI entries, `phpinfo()`. They know nothing of rings.
+//! Names and signatures are those of `Zend/zend_API.h`, `Zend/zend_ini.h` and `main/php.h`, PHP 8.1 to 8.5.
+//!
+//! Two ways lead out of a Zend call besides returning: an exception, which is only noted by the
+//! engine and shows here as [`Thrown`]; and a bailout (out of memory, fatal error), a `longjmp` to the
+//! SAPI that runs no destructor. So no caller holds a lock, a `RefCell` borrow or a heap allocation
+//! of Rust's across any function of this file that may raise.
+
+#![allow(unsafe_code)]
+
+use std::ffi::{CStr, c_char, c_int, c_void};
+use std::marker::PhantomData;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::ptr;
+use std::sync::atomic::{AtomicPtr, Ordering};
+
+use ext_php_rs::boxed::ZBox;
+use ext_php_rs::builders::ClassBuilder;
+use ext_php_rs::error::Result as ExtResult;
+use ext_php_rs::ffi::{
+    _zend_expected_type_Z_EXPECTED_ARRAY_OR_STRING as ARRAY_OR_STRING,
+    _zend_expected_type_Z_EXPECTED_LONG_OR_NULL as LONG_OR_NULL,
+    _zend_expected_type_Z_EXPECTED_STRING as STRING,
+    _zend_expected_type_Z_EXPECTED_STRING_OR_NULL as STRING_OR_NULL, E_WARNING, IS_ARRAY, IS_LONG,
+    IS_NULL, IS_STRING, php_error_docref, php_info_print_table_end, php_info_print_table_row,
+    php_info_print_table_start, zend_ini_entry, zend_string, zend_throw_error,
+    zend_throw_exception_ex, zend_wrong_parameters_count_error,
+};
+use ext_php_rs::flags::IniEntryPermission;
+use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
+use ext_php_rs::zend::{ClassEntry, ExecuteData, IniEntryDef, ModuleEntry, ce};
+
+use crate::line::Line;
+
+const SUCCESS: c_int = 0;
+const FAILURE: c_int = -1;
+/// `ZPP_ERROR_WRONG_ARG` of `zend_API.h`.
+const WRONG_ARG: c_int = 9;
+/// syslog(3)'s warning, for an `error_log` that is syslog; a file has no severity.
+const LOG_WARNING: c_int = 4;
+/// `ZEND_INI_STAGE_SHUTDOWN | ZEND_INI_STAGE_DEACTIVATE`: an old value comes back, nobody to warn.
+const RESTORING: c_int = (1 << 1) | (1 << 3);
+
+unsafe extern "C" {
+    fn zend_wrong_parameters_none_error() -> c_int;
+    fn zend_wrong_parameter_error(
+        code: c_int,
+        n: u32,
+        name: *mut c_char,
+        expected: u32,
+        arg: *mut Zval,
+    );
+    fn zend_parse_arg_str_slow(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
+    fn zend_parse_arg_long_slow(arg: *mut Zval, dest: *mut i64, n: u32) -> bool;
+    fn zval_try_get_string_func(value: *mut Zval) -> *mut zend_string;
+    fn zend_zval_type_name(value: *const Zval) -> *const c_char;
+    fn zend_argument_value_error(n: u32, format: *const c_char, ...);
+    fn zend_argument_type_error(n: u32, format: *const c_char, ...);
+    fn php_log_err_with_severity(message: *const c_char, syslog_type: c_int);
+    fn display_ini_entries(module: *mut ModuleEntry);
+    fn zend_unregister_ini_entries(module_number: c_int);
+}
+
+/// An exception is pending in PHP; the handler must return at once.
+#[derive(Debug)]
+pub struct Thrown;
+
+/// Runs the body of a handler. A panic becomes a PHP `Error`, never the end of the process.
+pub fn guard(body: impl FnOnce()) {
+    if catch_unwind(AssertUnwindSafe(body)).is_err() {
+        // SAFETY: called by PHP during a request, as every handler is; the format takes no argument.
+        unsafe {
+            zend_throw_error(
+                ptr::from_ref(ce::error()).cast_mut(),
+                c"askr: internal error, please report it with PHP's error log".as_ptr(),
+            );
+        }
+    }
+}
+
+/// Runs a hook (startup, shutdown, phpinfo), where no exception can be thrown.
+///
+/// # Errors
+/// If the hook panicked or failed; the panic's message is on standard error already.
+pub fn guard_hook(body: impl FnOnce() -> ExtResult<()>) -> c_int {
+    match catch_unwind(AssertUnwindSafe(body)) {
+        Ok(Ok(())) => SUCCESS,
+        Ok(Err(error)) => {
+            eprintln!("askr: {error}");
+            FAILURE
+        }
+        Err(_) => FAILURE,
+    }
+}
+
+/// A parameter of type `array|string`.
+pub enum ArrayOrString<'f> {
+    Array(&'f ZendHashTable),
+    String(&'f [u8]),
+}
+
+/// The arguments of one call, read in order, coerced and refused exactly as the `Z_PARAM_*` macros do
+/// for core functions: strict_types, weak mode, Stringable, the deprecation of null, stock messages.
+///
+/// What it hands out is borrowed from the call's frame, which owns the (coerced) values until the
+/// handler returns; coercing a later argument may run PHP code, but that cannot reach the frame.
+pub struct Params<'f> {
+    first: *mut Zval,
+    given: u32,
+    read: u32,
+    frame: PhantomData<&'f mut ExecuteData>,
+}
+
+impl<'f> Params<'f> {
+    /// # Errors
+    /// If fewer than `min` or more than `max` arguments were given.
+    pub fn new(frame: &'f mut ExecuteData, min: u32, max: u32) -> Result<Self, Thrown> {
+        // SAFETY: `This.u2` of the frame of a call holds the number of its arguments.
+        let given = unsafe { frame.This.u2.num_args };
+        if given < min || given > max {
+            // SAFETY: called inside a function call of PHP's.
+            unsafe {
+                if max == 0 {
+                    zend_wrong_parameters_none_error();
+                } else {
+                    zend_wrong_parameters_count_error(min, max);
+                }
+            }
+            return Err(Thrown);
+        }
+        // ZEND_CALL_FRAME_SLOT: the arguments follow the frame's header, in whole zvals.
+        let header = size_of::<ExecuteData>().div_ceil(size_of::<Zval>());
+        let first = ptr::from_mut(frame).cast::<Zval>().wrapping_add(header);
+        Ok(Self {
+            first,
+            given,
+            read: 0,
+            frame: PhantomData,
+        })
+    }
+
+    pub fn array_or_string(&mut self) -> Result<ArrayOrString<'f>, Thrown> {
+        let (n, arg) = self.next().ok_or(Thrown)?;
+        if has_type(arg, IS_ARRAY) {
+            // SAFETY: a live argument that holds an array, which its frame keeps as it keeps strings.
+            return Ok(ArrayOrString::Array(unsafe { &*(*arg).value.arr }));
+        }
+        Ok(ArrayOrString::String(string(n, arg, ARRAY_OR_STRING)?))
+    }
+
+    pub fn string(&mut self) -> Result<&'f [u8], Thrown> {
+        let (n, arg) = self.next().ok_or(Thrown)?;
+        string(n, arg, STRING)
+    }
+
+    pub fn string_or_null(&mut self) -> Result<Option<&'f [u8]>, Thrown> {
+        match self.next_unless_null() {
+            Some((n, arg)) => string(n, arg, STRING_OR_NULL).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    pub fn long_or_null(&mut self) -> Result<Option<i64>, Thrown> {
+        let Some((n, arg)) = self.next_unless_null() else {
+            return Ok(None);
+        };
+        if has_type(arg, IS_LONG) {
+            // SAFETY: a live argument that holds an integer.
+            return Ok(Some(unsafe { (*arg).value.lval }));
+        }
+        let mut long = 0;
+        // SAFETY: a live argument of the current call, and its number.
+        if unsafe { zend_parse_arg_long_slow(arg, &raw mut long, n) } {
+            Ok(Some(long))
+        } else {
+            Err(wrong_type(n, arg, LONG_OR_NULL))
+        }
+    }
+
+    /// The next argument and its number, counted from 1; `None` when it was left out.
+    #[inline]
+    fn next(&mut self) -> Option<(u32, *mut Zval)> {
+        let index = self.read;
+        self.read += 1;
+        (index < self.given).then(|| (index + 1, self.first.wrapping_add(index as usize)))
+    }
+
+    /// The engine has filled arguments skipped by name with their default, null.
+    fn next_unless_null(&mut self) -> Option<(u32, *mut Zval)> {
+        self.next().filter(|&(_, arg)| !has_type(arg, IS_NULL))
+    }
+}
+
+/// `arg` is always one that `Params::next` gave. Arguments by value are never references.
+#[inline]
+fn has_type(arg: *const Zval, wanted: u32) -> bool {
+    // SAFETY: a live argument; the type is readable in every zval.
+    u32::from(unsafe { (*arg).u1.v.type_ }) == wanted
+}
+
+#[inline]
+fn string<'f>(n: u32, arg: *mut Zval, expected: u32) -> Result<&'f [u8], Thrown> {
+    if !has_type(arg, IS_STRING) {
+        coerce_to_string(n, arg, expected)?;
+    }
+    // SAFETY: a live argument of the current call that holds a string now. It keeps its bytes until
+    // the handler returns, which is what 'f stands for in `Params`.
+    Ok(unsafe { &*(*arg).value.str_.cast::<ZendStr>() }.as_bytes())
+}
+
+/// Replaces the argument in its frame by a string, or throws. May run PHP code.
+#[cold]
+fn coerce_to_string(n: u32, arg: *mut Zval, expected: u32) -> Result<(), Thrown> {
+    let mut dest = ptr::null_mut();
+    // SAFETY: a live argument of the current call, and its number.
+    let coerced = unsafe { zend_parse_arg_str_slow(arg, &raw mut dest, n) };
+    // PHP puts what it made where the argument was; it is looked at there, where it is owned.
+    if coerced && has_type(arg, IS_STRING) {
+        Ok(())
+    } else {
+        Err(wrong_type(n, arg, expected))
+    }
+}
+
+#[cold]
+fn wrong_type(n: u32, arg: *mut Zval, expected: u32) -> Thrown {
+    // SAFETY: a live argument of the current call; the name is only read for other error codes. If
+    // the coercion threw already, PHP leaves that exception in place.
+    unsafe { zend_wrong_parameter_error(WRONG_ARG, n, ptr::null_mut(), expected, arg) };
+    Thrown
+}
+
+/// A value as a string, the way `implode()` takes an array's elements. May run `__toString()`.
+///
+/// # Errors
+/// If that threw.
+pub fn to_string(value: &Zval) -> Result<Zval, Thrown> {
+    // SAFETY: PHP makes a new string (or takes another reference) and leaves `value` as it is,
+    // whatever the signature says. A non-null result carries a reference, which `ZBox` owns from here.
+    let string = unsafe {
+        let string = zval_try_get_string_func(ptr::from_ref(value).cast_mut());
+        if string.is_null() {
+            return Err(Thrown);
+        }
+        ZBox::from_raw(string.cast::<ZendStr>())
+    };
+    let mut zval = Zval::new();
+    zval.set_zend_string(string);
+    Ok(zval)
+}
+
+/// Whether a value is an object with `__toString()`.
+pub fn is_stringable(value: &Zval) -> bool {
+    value
+        .object()
+        .is_some_and(|object| object.instance_of(ce::stringable()))
+}
+
+/// How PHP's messages name the type of a value: `null`, `array`, `stdClass`.
+pub fn type_name(value: &Zval) -> &CStr {
+    // SAFETY: PHP returns a static name or that of the value's class, which outlives the value.
+    unsafe { CStr::from_ptr(zend_zval_type_name(value)) }
+}
+
+/// Throws a `ValueError`: "askr_broadcast(): Argument #1 ($channel) {message}".
+#[cold]
+pub fn value_error(argument: u32, message: &Line) -> Thrown {
+    // SAFETY: called inside a function call of PHP's that has this argument; `%s` gets a C string.
+    unsafe { zend_argument_value_error(argument, c"%s".as_ptr(), message.as_c_str().as_ptr()) };
+    Thrown
+}
+
+/// Throws a `TypeError`: "askr_broadcast(): Argument #1 ($channel) {message}".
+#[cold]
+pub fn type_error(argument: u32, message: &Line) -> Thrown {
+    // SAFETY: as in `value_error`.
+    unsafe { zend_argument_type_error(argument, c"%s".as_ptr(), message.as_c_str().as_ptr()) };
+    Thrown
+}
+
+/// Throws an `Askr\Exception`.
+#[cold]
+pub fn exception(message: &Line) -> Thrown {
+    let class = EXCEPTION.load(Ordering::Relaxed);
+    // SAFETY: the class was registered at startup, which comes before any call; a class of an
+    // extension lives as long as the module. `%s` gets a C string.
+    unsafe { zend_throw_exception_ex(class, 0, c"%s".as_ptr(), message.as_c_str().as_ptr()) };
+    Thrown
+}
+
+/// Raises an `E_WARNING`, which a user's handler may turn into an exception.
+#[cold]
+pub fn warning(message: &Line) {
+    // SAFETY: `%s` gets a C string; no documentation reference. Outside a call PHP names the phase.
+    unsafe {
+        php_error_docref(
+            ptr::null(),
+            E_WARNING as c_int,
+            c"%s".as_ptr(),
+            message.as_c_str().as_ptr(),
+        );
+    }
+}
+
+/// Writes a line to PHP's error log, wherever that is, without raising an error.
+#[cold]
+pub fn log(message: &Line) {
+    // SAFETY: a C string, copied by PHP.
+    unsafe { php_log_err_with_severity(message.as_c_str().as_ptr(), LOG_WARNING) };
+}
+
+/// `Askr\Exception`, of this start of the module. One for all threads, like every internal class.
+static EXCEPTION: AtomicPtr<ClassEntry> = AtomicPtr::new(ptr::null_mut());
+
+/// Declares `Askr\Exception extends Exception`. Only at module startup.
+pub fn register_exception() -> ExtResult<()> {
+    ClassBuilder::new("Askr\\Exception")
+        .extends((ce::exception, "\\Exception"))
+        // Without methods of its own, so there is no table of arguments to keep.
+        .registration(|class, _| EXCEPTION.store(class, Ordering::Relaxed))
+        .register()
+}
+
+/// Takes a new value of an INI setting, or says what is allowed instead.
+pub type Modify = fn(value: &[u8]) -> Result<(), Line>;
+
+/// Describes a setting. A refused value leaves the default (at startup) or the value before it in
+/// place, and raises an `E_WARNING`.
+pub const fn ini_entry(
+    name: &'static CStr,
+    default: &'static CStr,
+    changeable: IniEntryPermission,
+    modify: Modify,
+) -> IniEntryDef {
+    let mut entry = IniEntryDef::new(name, default, changeable);
+    entry.on_modify = Some(on_modify);
+    entry.mh_arg1 = modify as *mut c_void;
+    entry
+}
+
+unsafe extern "C" fn on_modify(
+    _: *mut zend_ini_entry,
+    value: *mut zend_string,
+    modify: *mut c_void,
+    _: *mut c_void,
+    _: *mut c_void,
+    stage: c_int,
+) -> c_int {
+    // SAFETY: `ini_entry` is the only place that sets `mh_arg1`, to a `Modify`.
+    let modify = unsafe { std::mem::transmute::<*mut c_void, Modify>(modify) };
+    // SAFETY: PHP passes a string that lives through this call, or null for an empty value.
+    let value =
+        unsafe { value.cast::<ZendStr>().as_ref() }.map_or(&[][..], |value| value.as_bytes());
+    match catch_unwind(|| modify(value)) {
+        Ok(Ok(())) => SUCCESS,
+        Ok(Err(message)) => {
+            if stage & RESTORING == 0 {
+                warning(&message);
+            }
+            FAILURE
+        }
+        Err(_) => FAILURE,
+    }
+}
+
+/// Takes the settings back, whose handlers are code of this module. Only at module shutdown.
+pub fn unregister_ini(module_number: c_int) {
+    // SAFETY: PHP's own number for this module, during its shutdown.
+    unsafe { zend_unregister_ini_entries(module_number) };
+}
+
+/// Prints a table of `phpinfo()`.
+pub fn info_table(rows: &[(&CStr, &Line)]) {
+    // SAFETY: called by PHP while it prints its information; each row has the two C strings it says.
+    unsafe {
+        php_info_print_table_start();
+        for (name, value) in rows {
+            php_info_print_table_row(2, name.as_ptr(), value.as_c_str().as_ptr());
+        }
+        php_info_print_table_end();
+    }
+}
+
+/// Prints the module's settings for `phpinfo()`.
+pub fn info_ini(module: *mut ModuleEntry) {
+    // SAFETY: `module` is what PHP handed to the module's information function.
+    unsafe { display_ini_entries(module) };
+}
