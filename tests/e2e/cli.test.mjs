@@ -2,10 +2,11 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { existsSync, writeFileSync } from 'node:fs';
+import { existsSync, readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ASKRD, ROOT } from '../lib/built.mjs';
 import { Askrd, startAskrd } from '../lib/askrd.mjs';
+import { ask } from '../lib/http.mjs';
 import { publish } from '../lib/php.mjs';
 import { run } from '../lib/process.mjs';
 import { scoped, until } from '../lib/scope.mjs';
@@ -15,11 +16,13 @@ test('check names the file, the key and the reason, and ends with 2', scoped(asy
   const cases = {
     'unknown-key': ['[ring]\nslotz = 1024\n', /slotz/, /unknown/i],
     'unknown-table': ['[rings]\nslots = 1024\n', /rings/, /unknown/i],
-    'wrong-type': ['[ring]\nslots = "many"\n', /slots/, /integer|number/i],
-    'not-a-power-of-two': ['[ring]\nslots = 1000\n', /slots/, /power of two/i],
-    'bad-listen': ['[server]\nlisten = ["nowhere"]\n', /listen/, /host:port|unix:/],
-    'bad-origin': ['[server]\nallowed_origins = ["*"]\n', /allowed_origins/, /./],
-    'not-toml': ['[ring\n', /./, /./],
+    'wrong-type': ['[ring]\nslots = "many"\n', /ring\.slots/, /invalid type/i],
+    'not-a-power-of-two': ['[ring]\nslots = 1000\n', /ring\.slots/, /power of two/i],
+    'no-size': ['[ring]\narena = "16 apples"\n', /ring\.arena/, /bytes/],
+    'out-of-range': ['[server]\nping = 0\n', /server\.ping/, /between/],
+    'bad-listen': ['[server]\nlisten = ["nowhere"]\n', /server\.listen/, /host:port.*unix:/],
+    'bad-origin': ['[server]\norigins = ["*"]\n', /server\.origins/, /exact origin/],
+    'not-toml': ['[ring]\nslots = 8\n[ring\n', /line 3/, /./],
   };
   for (const [name, [content, key, reason]] of Object.entries(cases)) {
     const file = scope.path(`${name}.toml`);
@@ -45,15 +48,29 @@ test('a bad value in the environment is told by its name', scoped(async (scope) 
   assert.match(err, /ASKR_RING_SLOTS/);
 }));
 
-test('the shipped askr.toml is accepted by check, as it is and with every setting uncommented', scoped(async (scope) => {
-  const { readFileSync } = await import('node:fs');
+test('the shipped askr.toml is accepted, names every key, and shows the defaults', scoped(async (scope) => {
   const shipped = path.join(ROOT, 'packaging/askr.toml');
   const plain = await run(ASKRD, ['check', '--config', shipped]);
   assert.equal(plain.code, 0, plain.err);
+
+  // With everything but `listen` at its default in words, the settings in force stay the same.
+  const text = readFileSync(shipped, 'utf8');
   const all = scope.path('all.toml');
-  writeFileSync(all, readFileSync(shipped, 'utf8').replace(/^#([a-z_]+ = )/gm, '$1'));
-  const uncommented = await run(ASKRD, ['check', '--config', all]);
-  assert.equal(uncommented.code, 0, uncommented.err);
+  writeFileSync(all, text.replace(/^#([a-z_]+ = )/gm, '$1'));
+  const written = await run(ASKRD, ['check', '--config', all]);
+  assert.equal(written.code, 0, written.err);
+  assert.equal(written.out.replaceAll(all, ''), plain.out.replaceAll(shipped, ''));
+
+  // An unknown key makes askrd list the known ones.
+  for (const section of ['ring', 'server', 'broadcast']) {
+    const wrong = scope.path('wrong.toml');
+    writeFileSync(wrong, `[${section}]\nno_such_key = 1\n`);
+    const { err } = await run(ASKRD, ['check', '--config', wrong]);
+    const known = /there are (.+)/.exec(err)?.[1].split(',').map((key) => key.trim());
+    assert.ok(known?.length > 0, err);
+    const body = text.split(`[${section}]`)[1].split(/^\[/m)[0];
+    for (const key of known) assert.match(body, new RegExp(`^#?${key} = `, 'm'), `${section}.${key} is in askr.toml`);
+  }
 }));
 
 test('tail shows what PHP publishes, and publish reaches a subscriber', scoped(async (scope) => {
@@ -127,7 +144,6 @@ test('the local socket tells health and readiness, and nobody else may ask', sco
   const askrd = await startAskrd(scope);
   assert.equal((await askrd.health()).status, 200);
   assert.equal((await askrd.readiness()).status, 200);
-  const { ask } = await import('../lib/http.mjs');
   for (const where of [askrd.tcp, askrd.unix]) {
     for (const page of ['/healthz', '/readyz']) {
       assert.equal((await ask(where, page, { headers: { Host: 'localhost' } })).status, 404);

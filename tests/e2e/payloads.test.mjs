@@ -92,7 +92,7 @@ test('each payload arrives as the specification says, in Chromium and in the npm
 }));
 
 test('a stream cut at every byte is received unchanged by both clients', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { allowed_origins: ['http://127.0.0.1'] } });
+  const askrd = await startAskrd(scope);
   const site = await startSite(scope, askrd, { front: path.join(TESTS, 'php/front.php'), files: { 'page.html': '<!doctype html>' } });
   // Behind the relay is nginx for the page, so that page and stream have one origin.
   const bytewise = await relay(scope, { port: site.port }, () => 1);
