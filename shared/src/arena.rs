@@ -104,13 +104,13 @@ fn set(ring: Ring<'_>, owner: u16, start: u64, count: u64, state: State) {
     }
 }
 
-/// Stores head and data into a claimed run. `head.len()` is a multiple of 8.
-pub fn store(ring: Ring<'_>, start: u64, head: &[u8], data: &[u8]) {
+/// Stores a body into a claimed run. `first` is a multiple of 8 bytes, unless `rest` is empty.
+pub fn store(ring: Ring<'_>, start: u64, first: &[u8], rest: &[u8]) {
     // Pairs with the readers' acquire fence: who sees one of these stores sees the BUSY stamps too.
     fence(Release);
     let (cells, at) = ring.cells_from(start);
-    store_wrapping(cells, at, head);
-    store_wrapping(cells, (at + head.len() / 8) % cells.len(), data);
+    store_wrapping(cells, at, first);
+    store_wrapping(cells, (at + first.len() / 8) % cells.len(), rest);
 }
 
 fn store_wrapping(cells: &[AtomicU64], at: usize, bytes: &[u8]) {

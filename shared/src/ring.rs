@@ -1,7 +1,7 @@
 //! A ring: the words of a segment, cut into the parts that `layout` draws. Safe code from here on.
 //!
-//! A `Ring` is a view: it borrows the words and remembers the geometry that was validated once, so
-//! that nothing read later from the (hostile) header decides an index.
+//! A `Ring` is a view: it borrows the words and the shape that was validated once, so that nothing read
+//! later from the (hostile) header decides an index.
 
 use crate::layout::*;
 use crate::prim::AtomicU64;
@@ -9,35 +9,32 @@ use crate::stamp::Stamp;
 
 #[derive(Clone, Copy)]
 pub struct Ring<'m> {
-    header: &'m [AtomicU64],
-    writers: &'m [AtomicU64],
-    slots: &'m [AtomicU64],
-    stamps: &'m [AtomicU64],
-    cells: &'m [AtomicU64],
-    geometry: Geometry,
-    max_payload: u64,
+    words: &'m [AtomicU64],
+    shape: &'m Shape,
 }
 
-impl<'m> Ring<'m> {
-    /// # Panics
-    /// If `words` is shorter than the geometry says; `segment` compares them before.
-    #[inline]
-    pub fn new(words: &'m [AtomicU64], geometry: Geometry, max_payload: u64) -> Self {
-        let part = |from: usize, bytes: usize| &words[from / 8..(from + bytes) / 8];
+/// A validated geometry with its offsets worked out, in words, and the limit on payloads.
+#[derive(Clone, Copy, Debug)]
+pub struct Shape {
+    geometry: Geometry,
+    max_payload: u64,
+    writers: usize,
+    slots: usize,
+    stamps: usize,
+    cells: usize,
+    total: usize,
+}
+
+impl Shape {
+    pub fn new(geometry: Geometry, max_payload: u64) -> Self {
         Self {
-            header: part(0, HEADER_LEN),
-            writers: part(
-                geometry.writers_at(),
-                geometry.writers() as usize * WRITER_WORDS * 8,
-            ),
-            slots: part(
-                geometry.slots_at(),
-                (geometry.slots() as usize) << geometry.slot_log2,
-            ),
-            stamps: part(geometry.stamps_at(), geometry.cells() as usize * 8),
-            cells: part(geometry.cells_at(), geometry.arena_len() as usize),
             geometry,
             max_payload,
+            writers: geometry.writers_at() / 8,
+            slots: geometry.slots_at() / 8,
+            stamps: geometry.stamps_at() / 8,
+            cells: geometry.cells_at() / 8,
+            total: geometry.total_len() / 8,
         }
     }
 
@@ -45,15 +42,35 @@ impl<'m> Ring<'m> {
         self.geometry
     }
 
-    /// Largest payload a publisher may send, bytes.
     pub fn max_payload(&self) -> u64 {
         self.max_payload
+    }
+}
+
+impl<'m> Ring<'m> {
+    /// # Panics
+    /// If `words` is shorter than the geometry says; `segment` compares them before.
+    #[inline(always)]
+    pub fn new(words: &'m [AtomicU64], shape: &'m Shape) -> Self {
+        assert!(words.len() >= shape.total);
+        Self { words, shape }
+    }
+
+    #[inline(always)]
+    pub fn geometry(&self) -> &'m Geometry {
+        &self.shape.geometry
+    }
+
+    /// Largest payload a publisher may send, bytes.
+    #[inline(always)]
+    pub fn max_payload(&self) -> u64 {
+        self.shape.max_payload
     }
 
     /// A word of the header, by its index in `layout`.
     #[inline(always)]
     pub fn word(&self, index: usize) -> &'m AtomicU64 {
-        &self.header[index]
+        &self.words[index]
     }
 
     #[inline(always)]
@@ -64,52 +81,55 @@ impl<'m> Ring<'m> {
     /// The writer table entry of `owner`; numbers over the table's end wrap, they can only be forged.
     #[inline(always)]
     pub fn writer(&self, owner: u16) -> &'m [AtomicU64] {
-        let at = (owner as usize & (self.geometry.writers() as usize - 1)) * WRITER_WORDS;
-        &self.writers[at..at + WRITER_WORDS]
+        let index = owner as usize & (self.geometry().writers() as usize - 1);
+        &self.words[self.shape.writers + index * WRITER_WORDS..][..WRITER_WORDS]
     }
 
     /// The slot of a position.
     #[inline(always)]
     pub fn slot(&self, position: u64) -> &'m [AtomicU64] {
-        let index = (position & (self.geometry.slots() - 1)) as usize;
-        let words = self.geometry.slot_words();
-        &self.slots[index * words..(index + 1) * words]
+        let index = (position & (self.geometry().slots() - 1)) as usize;
+        let words = self.geometry().slot_words();
+        &self.words[self.shape.slots + index * words..][..words]
     }
 
     #[inline(always)]
     pub fn slot_lap(&self, position: u64) -> u64 {
-        position >> self.geometry.slot_bits
+        position >> self.geometry().slot_bits
     }
 
     #[inline(always)]
     pub fn cell_stamp(&self, cell: u64) -> &'m AtomicU64 {
-        &self.stamps[(cell & (self.geometry.cells() - 1)) as usize]
+        &self.words[self.shape.stamps + (cell & (self.geometry().cells() - 1)) as usize]
     }
 
     #[inline(always)]
     pub fn cell_lap(&self, cell: u64) -> u64 {
-        cell >> self.geometry.cell_bits
+        cell >> self.geometry().cell_bits
     }
 
     /// The arena's bytes, and the word at which `cell` begins.
     #[inline(always)]
     pub fn cells_from(&self, cell: u64) -> (&'m [AtomicU64], usize) {
-        let index = (cell & (self.geometry.cells() - 1)) as usize;
-        (self.cells, index << (self.geometry.cell_log2 - 3))
+        let index = (cell & (self.geometry().cells() - 1)) as usize;
+        let arena = &self.words[self.shape.cells..][..self.geometry().arena_len() as usize / 8];
+        (arena, index << (self.geometry().cell_log2 - 3))
     }
 
     /// How many cells hold `len` bytes.
     #[inline(always)]
     pub fn cells_for(&self, len: usize) -> u64 {
-        len.div_ceil(self.geometry.cell_len()) as u64
+        (len as u64).div_ceil(1 << self.geometry().cell_log2)
     }
 
     /// Every slot's and cell's stamp, for the reaper.
     pub fn all_stamps(&self) -> impl Iterator<Item = &'m AtomicU64> {
-        self.slots
+        let slots = &self.words[self.shape.slots..self.shape.stamps];
+        let stamps = &self.words[self.shape.stamps..][..self.geometry().cells() as usize];
+        slots
             .iter()
-            .step_by(self.geometry.slot_words())
-            .chain(self.stamps)
+            .step_by(self.geometry().slot_words())
+            .chain(stamps)
     }
 }
 

@@ -11,13 +11,12 @@ use crate::fetch::{self, Fetch};
 use crate::layout::*;
 use crate::map::Map;
 use crate::prim::Ordering::*;
-use crate::ring::Ring;
+use crate::ring::{Ring, Shape};
 
 /// A mapped segment. Shared by reference; everything in it is atomic.
 pub struct Segment {
     map: Map,
-    geometry: Geometry,
-    max_payload: u64,
+    shape: Shape,
     epoch: Epoch,
     first: u64,
     created_ns: u64,
@@ -126,8 +125,7 @@ impl Segment {
         let [a, b, c, d, e, f, ..] = header[W_EPOCH].to_le_bytes();
         Ok(Self {
             map,
-            geometry,
-            max_payload,
+            shape: Shape::new(geometry, max_payload),
             epoch: Epoch([a, b, c, d, e, f]),
             first: header[W_FIRST],
             created_ns: header[W_CREATED],
@@ -138,11 +136,11 @@ impl Segment {
 
     #[inline(always)]
     pub fn ring(&self) -> Ring<'_> {
-        Ring::new(self.map.words(), self.geometry, self.max_payload)
+        Ring::new(self.map.words(), &self.shape)
     }
 
     pub fn geometry(&self) -> Geometry {
-        self.geometry
+        self.shape.geometry()
     }
 
     pub fn epoch(&self) -> Epoch {
@@ -163,7 +161,7 @@ impl Segment {
     }
 
     pub fn max_payload(&self) -> u64 {
-        self.max_payload
+        self.shape.max_payload()
     }
 
     /// Unix time, nanoseconds.
@@ -214,7 +212,7 @@ impl Segment {
     /// The oldest position that may still be readable.
     pub fn oldest(&self) -> u64 {
         self.first
-            .max(self.head().saturating_sub(self.geometry.slots()))
+            .max(self.head().saturating_sub(self.geometry().slots()))
     }
 
     /// Seconds between the oldest event held and now; 0 when there is none.

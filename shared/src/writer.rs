@@ -15,11 +15,15 @@ const ATTEMPTS: usize = 256;
 /// Runs that aged before their event was committed; then it is published all the same.
 const AGED_RUNS: usize = 4;
 
-/// What goes into a slot. `head.len()` is a multiple of 8 and at most `event::MAX_HEAD`.
+/// An event's bytes, head and then data, in one piece or two: copying a small body together is cheaper
+/// than a checksum over two pieces, copying a large one is not.
 #[derive(Clone, Copy)]
 pub struct Body<'a> {
-    pub head: &'a [u8],
-    pub data: &'a [u8],
+    /// A multiple of 8 bytes, unless `rest` is empty.
+    pub first: &'a [u8],
+    pub rest: &'a [u8],
+    /// At most `event::MAX_HEAD`, a multiple of 8.
+    pub head_len: u16,
     pub flags: u16,
     /// Unix time, nanoseconds.
     pub published: u64,
@@ -27,13 +31,16 @@ pub struct Body<'a> {
 
 impl Body<'_> {
     fn len(&self) -> usize {
-        self.head.len() + self.data.len()
+        self.first.len() + self.rest.len()
     }
 
     fn checksum(&self) -> u32 {
+        if self.rest.is_empty() {
+            return crc32fast::hash(self.first);
+        }
         let mut crc = crc32fast::Hasher::new();
-        crc.update(self.head);
-        crc.update(self.data);
+        crc.update(self.first);
+        crc.update(self.rest);
         crc.finalize()
     }
 }
@@ -52,7 +59,8 @@ pub enum Refused {
 pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refused> {
     let geometry = ring.geometry();
     let len = body.len();
-    if body.data.len() as u64 > ring.max_payload() || len as u64 > geometry.hard_max_body() {
+    let payload = (len - body.head_len as usize) as u64;
+    if payload > ring.max_payload() || len as u64 > geometry.hard_max_body() {
         return Err(Refused::TooLarge);
     }
     let checksum = body.checksum();
@@ -91,7 +99,7 @@ fn publish_large(
             NoRun::Pinned => Refused::ArenaPinned,
             NoRun::Contended => Refused::Contended,
         })?;
-        arena::store(ring, run, body.head, body.data);
+        arena::store(ring, run, body.first, body.rest);
         if !arena::aged(ring, run, cells) || aged_runs == AGED_RUNS {
             break run;
         }
@@ -114,7 +122,7 @@ fn commit(
     checksum: u32,
     run: u64,
 ) -> Result<u64, Refused> {
-    let len = pack_len(body.len() as u32, body.head.len() as u16, body.flags);
+    let len = pack_len(body.len() as u32, body.head_len, body.flags);
     for _ in 0..ATTEMPTS {
         // Relaxed: the position alone is no message; the stamp carries the order.
         let position = ring.tail().fetch_add(1, Relaxed);
@@ -136,8 +144,10 @@ fn commit(
         slot[S_TIME].store(body.published, Relaxed);
         if run == 0 {
             let inline = &slot[S_BODY..];
-            copy::store(inline, body.head);
-            copy::store(&inline[body.head.len() / 8..], body.data);
+            copy::store(inline, body.first);
+            if !body.rest.is_empty() {
+                copy::store(&inline[body.first.len() / 8..], body.rest);
+            }
         }
         // 5. SeqCst: one half of the Dekker pair with a reader that goes to sleep (see `wake`).
         let (busy, done) = (
