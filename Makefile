@@ -26,6 +26,8 @@ NODE_TEST   = $(NODE) --test --test-reporter=spec
 export PHP PHP_CONFIG
 
 .DEFAULT_GOAL := help
+# The verbs below depend on one another in the order in which they are named.
+.NOTPARALLEL:
 .PHONY: help setup setup-build setup-demo build demo test lint test-rust test-php test-e2e \
         bench-publish bench-latency bench-syscalls install uninstall clean
 

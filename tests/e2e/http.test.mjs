@@ -259,17 +259,27 @@ test('over the limit of connections a stream is told to come back, and is served
   await second.take(1);
 }));
 
-test('a client that does not read is cut, and comes back without loss', scoped(async (scope) => {
+test('a client that does not read is cut while others are served, and resumes without loss', scoped(async (scope) => {
   const askrd = await startAskrd(scope, { server: { stall_time: 1 } });
   const stalled = rawConnection(scope, askrd.tcp);
   stalled.write(`GET ${EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:${askrd.port}\r\n\r\n`);
-  await stalled.until('the stream is open', () => stalled.received.includes('id: '));
+  await stalled.until('the stream is open', () => /\n\n$/.test(stalled.received));
   stalled.socket.pause();
   const other = await subscribe(scope, askrd.tcp, 'news');
-  // More than the kernel's buffers on both sides hold.
-  for (let i = 0; i < 40; i += 1) await publish(scope, askrd, 'news', 'x'.repeat(500_000));
-  await other.take(40);
-  await new Promise((resolve) => setTimeout(resolve, 0));
+  // More than the kernel's buffers take, less than the ring holds.
+  const payloads = Array.from({ length: 24 }, (_, i) => `${i} `.padEnd(500_000, 'x'));
+  for (const payload of payloads) await publish(scope, askrd, 'news', payload);
+  await other.take(payloads.length);
+  assert.equal(other.connections, 1, 'the other client is not cut');
+
   stalled.socket.resume();
   await stalled.end();
+  // What came whole is kept, with its cursor; the rest is asked for.
+  const whole = stalled.received.slice(0, stalled.received.lastIndexOf('\n\n') + 2);
+  const had = [...whole.matchAll(/^data: ([0-9]+) /gm)].map(([, n]) => Number(n));
+  assert.ok(had.length < payloads.length, 'it was cut before it had everything');
+  const cursor = [...whole.matchAll(/^id: (.+)$/gm)].at(-1)[1];
+  const back = await subscribe(scope, askrd.tcp, 'news', { lastEventId: cursor, reconnect: false });
+  const rest = await back.take(payloads.length - had.length);
+  assert.deepEqual([...had, ...rest.map(({ data }) => Number(data.split(' ')[0]))], payloads.map((_, i) => i));
 }));
