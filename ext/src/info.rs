@@ -28,7 +28,10 @@ pub extern "C" fn print(module: *mut ModuleEntry) {
                 "not seen"
             }
         );
-        let payload = line!("{} bytes", status.max_payload);
+        let payload = match status.max_payload {
+            0 => line!("unknown"),
+            bytes => line!("{bytes} bytes"),
+        };
         drop(status);
         zend::info_table(&[
             (c"Askr support", &support),

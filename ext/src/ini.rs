@@ -16,9 +16,9 @@ use std::str::FromStr;
 use ext_php_rs::flags::IniEntryPermission as Changeable;
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 use shared::name::RingName;
+use shared::publisher::AttachOptions;
 
 use crate::failure::OnFailure;
-use crate::line::{Line, line};
 use crate::state::state;
 use crate::zend::ini_entry;
 
@@ -38,52 +38,49 @@ pub fn register(module_number: i32) {
     IniEntryDef::register(ENTRIES.as_slice(), module_number);
 }
 
-fn ring(value: &[u8]) -> Result<(), Line> {
-    let name = text(value, "askr.ring", "a path in UTF-8")?;
-    let name = RingName::from_str(name).map_err(|why| line!("askr.ring {why}"))?;
-    state().ring.borrow_mut().name = name;
-    reconfigure();
+fn ring(value: &[u8]) -> Result<(), String> {
+    let name = std::str::from_utf8(value).map_err(|_| "must be valid UTF-8")?;
+    let name = RingName::from_str(name).map_err(|why| why.to_string())?;
+    configure(|options| std::mem::replace(&mut options.name, name.clone()) != name);
     Ok(())
 }
 
-fn ring_owner(value: &[u8]) -> Result<(), Line> {
-    const ALLOWED: &str = "empty, a user's name of at most 32 bytes, or a user's id";
-    let owner = text(value, "askr.ring_owner", ALLOWED)?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-$".contains(c);
-    if owner.len() > MAX_USER || !owner.chars().all(plain) {
-        return Err(line!("askr.ring_owner must be {ALLOWED}"));
+fn ring_owner(value: &[u8]) -> Result<(), String> {
+    let plain = |b: &u8| b.is_ascii_alphanumeric() || b"._-$".contains(b);
+    if value.len() > MAX_USER || !value.iter().all(plain) {
+        return Err(format!(
+            "must be empty, a user's name of at most {MAX_USER} bytes, or a user's id"
+        ));
     }
-    state().ring.borrow_mut().owner = (!owner.is_empty()).then(|| owner.to_owned());
-    reconfigure();
+    let owner = (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned());
+    configure(|options| std::mem::replace(&mut options.owner, owner.clone()) != owner);
     Ok(())
 }
 
 /// As PHP reads switches, but what is neither on nor off is a mistake, not "off".
-fn enabled(value: &[u8]) -> Result<(), Line> {
+fn enabled(value: &[u8]) -> Result<(), String> {
     let on = match value.to_ascii_lowercase().as_slice() {
         b"1" | b"on" | b"yes" | b"true" => true,
         b"" | b"0" | b"off" | b"no" | b"false" => false,
-        _ => return Err(line!("askr.enabled must be 1 (on) or 0 (off)")),
+        _ => return Err("must be 1 (on) or 0 (off)".to_owned()),
     };
     state().enabled.set(on);
     Ok(())
 }
 
-fn on_failure(value: &[u8]) -> Result<(), Line> {
-    let policy = OnFailure::from_ini(value).ok_or_else(|| {
-        line!("askr.on_failure must be one of \"silent\", \"log\", \"warning\" or \"exception\"")
-    })?;
+fn on_failure(value: &[u8]) -> Result<(), String> {
+    let policy = OnFailure::from_ini(value)
+        .ok_or(r#"must be one of "silent", "log", "warning" or "exception""#)?;
     state().on_failure.set(policy);
     Ok(())
 }
 
-/// Hands the publisher its options; it attaches when it first publishes.
-fn reconfigure() {
+/// Hands the publisher its options if `change` changed them; it attaches when it first publishes.
+/// Apache sets and restores `php_admin_value` around each request, which must not cost an attach.
+fn configure(change: impl FnOnce(&mut AttachOptions) -> bool) {
     let state = state();
-    let options = state.ring.borrow().clone();
-    state.publisher.borrow_mut().configure(options);
-}
-
-fn text<'a>(value: &'a [u8], key: &str, allowed: &str) -> Result<&'a str, Line> {
-    std::str::from_utf8(value).map_err(|_| line!("{key} must be {allowed}"))
+    let mut options = state.ring.borrow_mut();
+    if change(&mut options) {
+        state.publisher.borrow_mut().configure(options.clone());
+    }
 }

@@ -32,7 +32,7 @@ use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
 use ext_php_rs::zend::{ClassEntry, ExecuteData, IniEntryDef, ModuleEntry, ce};
 
-use crate::line::Line;
+use crate::line::{Line, line};
 
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = -1;
@@ -323,8 +323,8 @@ pub fn register_exception() -> ExtResult<()> {
         .register()
 }
 
-/// Takes a new value of an INI setting, or says what is allowed instead.
-pub type Modify = fn(value: &[u8]) -> Result<(), Line>;
+/// Takes a new value of an INI setting, or says what it "must be" instead.
+pub type Modify = fn(value: &[u8]) -> Result<(), String>;
 
 /// Describes a setting. A refused value leaves the default (at startup) or the value before it in
 /// place, and raises an `E_WARNING`.
@@ -341,7 +341,7 @@ pub const fn ini_entry(
 }
 
 unsafe extern "C" fn on_modify(
-    _: *mut zend_ini_entry,
+    entry: *mut zend_ini_entry,
     value: *mut zend_string,
     modify: *mut c_void,
     _: *mut c_void,
@@ -353,16 +353,21 @@ unsafe extern "C" fn on_modify(
     // SAFETY: PHP passes a string that lives through this call, or null for an empty value.
     let value =
         unsafe { value.cast::<ZendStr>().as_ref() }.map_or(&[][..], |value| value.as_bytes());
-    match catch_unwind(|| modify(value)) {
-        Ok(Ok(())) => SUCCESS,
-        Ok(Err(message)) => {
-            if stage & RESTORING == 0 {
-                warning(&message);
-            }
-            FAILURE
-        }
-        Err(_) => FAILURE,
+    let why = match catch_unwind(|| modify(value)) {
+        Ok(Ok(())) => return SUCCESS,
+        Ok(Err(why)) => why,
+        Err(_) => return FAILURE,
+    };
+    // SAFETY: PHP passes the entry that is being set, which bears a name.
+    let name = unsafe { &*(*entry).name.cast::<ZendStr>() }
+        .as_str()
+        .unwrap_or("askr");
+    let message = line!("{name} {why}");
+    drop(why);
+    if stage & RESTORING == 0 {
+        warning(&message);
     }
+    FAILURE
 }
 
 /// Takes the settings back, whose handlers are code of this module. Only at module shutdown.

@@ -1,0 +1,56 @@
+--TEST--
+Hundreds of thousands of calls, throws and failures do not grow the process
+--INI--
+askr.ring=/askr-phpt-memory
+askr.on_failure=silent
+--FILE--
+<?php
+require __DIR__ . '/ring.inc';
+$askrd = new Askrd(['RING_SLOTS' => 1024, 'RING_ARENA' => 1 << 20]);
+
+function resident(): int
+{
+    return (int) explode(' ', file_get_contents('/proc/self/statm'))[1] * 4096;
+}
+
+$payload = str_repeat('x', 200);
+$large = str_repeat('x', 5000);
+$channel = new class { public function __toString(): string { return 'private-' . mt_rand(1000, 9999); } };
+$rounds = function (int $n) use ($payload, $large, $channel) {
+    for ($i = 0; $i < $n; $i++) {
+        askr_broadcast('orders', $payload, 'order.shipped', "id $i", 10, '1.2');
+        askr_broadcast(['a', 'b', 'a', 5], $large);
+        askr_broadcast($channel, $channel);
+        askr_broadcast([$channel, $channel], $payload);
+        try { askr_broadcast('', $payload); } catch (ValueError) {}
+        try { askr_broadcast([null], $payload); } catch (TypeError) {}
+        try { askr_broadcast('a', $payload, retry: 'soon'); } catch (TypeError) {}
+    }
+    for ($i = 0; $i < $n / 10; $i++) {
+        askr_status();
+        askr_broadcast('a', str_repeat('x', 65536));
+        try { askr_broadcast('a', str_repeat('x', 70000)); } catch (ValueError) {}
+    }
+};
+$rounds(10_000);
+$resident = resident();
+$used = memory_get_usage();
+$rounds(50_000);
+var_dump(memory_get_usage() - $used <= 1024, resident() - $resident <= 256 * 1024);
+
+// Without a ring each call looks for it, makes a sentence about it and, here, throws it.
+$askrd->stop();
+$code = 'function resident() { return (int) explode(" ", file_get_contents("/proc/self/statm"))[1] * 4096; }
+    function rounds($n) { while ($n-- > 0) try { askr_broadcast("a", "x"); } catch (Askr\Exception) {} }
+    rounds(5000); $before = resident(); rounds(30000); var_dump(resident() - $before <= 256 * 1024);';
+echo php($code, ['askr.ring' => '/askr-phpt-memory.none', 'askr.on_failure' => 'exception']);
+?>
+--CLEAN--
+<?php
+require __DIR__ . '/ring.inc';
+clean('/askr-phpt-memory');
+?>
+--EXPECT--
+bool(true)
+bool(true)
+bool(true)

@@ -1,0 +1,72 @@
+--TEST--
+askr.stub.php says what the extension declares
+--INI--
+askr.ring=/askr-phpt-stub
+--FILE--
+<?php
+require __DIR__ . '/ring.inc';
+
+$describe = <<<'CODE'
+    $type = fn (?ReflectionType $type) => (string) $type;
+    foreach (['askr_broadcast', 'askr_status'] as $name) {
+        $function = new ReflectionFunction($name);
+        echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
+        foreach ($function->getParameters() as $p) {
+            echo '  ', $p->getType()::class, ' ', $type($p->getType()), ' $', $p->getName();
+            echo $p->isDefaultValueAvailable() ? ' = ' . var_export($p->getDefaultValue(), true) : '';
+            echo $p->isPassedByReference() ? ' by reference' : '', $p->isVariadic() ? ' variadic' : '', "\n";
+        }
+    }
+    $class = new ReflectionClass('Askr\Exception');
+    echo $class->getName(), ' extends ', $class->getParentClass()->getName(), ', ';
+    echo $class->isFinal() ? 'final' : 'open', ', ', count($class->getMethods()), " methods\n";
+CODE;
+
+$stub = dirname(__DIR__) . '/ext/askr.stub.php';
+$out = tmpfile();
+proc_close(proc_open([PHP_BINARY, '-n', '-r', 'require $argv[1];' . $describe, $stub], [1 => $out, 2 => $out], $_));
+rewind($out);
+$declared = stream_get_contents($out);
+$built = php($describe);
+echo $built;
+echo $declared === $built ? "the stub agrees\n" : "the stub says:\n$declared";
+
+// Nothing else is declared.
+$extension = new ReflectionExtension('askr');
+echo implode(' ', array_keys($extension->getFunctions())), ' ', implode(' ', $extension->getClassNames()), ' ',
+    implode(' ', array_keys($extension->getINIEntries())), "\n";
+
+// The keys of askr_status(), their order and their types.
+$askrd = new Askrd();
+preg_match_all('/^     \*     (\w+): ([\w<>, |]+),$/m', file_get_contents($stub), $documented, PREG_SET_ORDER);
+$types = ['boolean' => 'bool', 'integer' => 'int', 'double' => 'float', 'string' => 'string', 'NULL' => 'null', 'array' => 'array<string, int>'];
+$status = askr_status();
+var_dump(array_keys($status) === array_column($documented, 1));
+foreach ($documented as [, $key, $type]) {
+    $found = $types[gettype($status[$key])];
+    if (!in_array($found, explode('|', $type), true)) {
+        echo "$key is $found, documented as $type\n";
+    }
+}
+preg_match('/by reason: ([^.]+)\./', file_get_contents($stub), $reasons);
+var_dump(preg_split('/[,\s*]+/', $reasons[1]) === array_keys($status['failures']));
+?>
+--CLEAN--
+<?php
+require __DIR__ . '/ring.inc';
+clean('/askr-phpt-stub');
+?>
+--EXPECT--
+askr_broadcast: bool, 2 required
+  ReflectionUnionType array|string $channel
+  ReflectionNamedType string $payload
+  ReflectionNamedType ?string $event = NULL
+  ReflectionNamedType ?string $id = NULL
+  ReflectionNamedType ?int $retry = NULL
+  ReflectionNamedType ?string $except = NULL
+askr_status: array, 0 required
+Askr\Exception extends Exception, open, 10 methods
+the stub agrees
+askr_broadcast askr_status Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner
+bool(true)
+bool(true)
