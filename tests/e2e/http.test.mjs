@@ -112,7 +112,7 @@ test('what was overwritten is told: exactly how many of this channel', scoped(as
 }));
 
 test('bad requests are refused with their status and one line that says why', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { hosts: ['127.0.0.1', 'localhost', 'askr.example'] } });
+  const askrd = await startAskrd(scope, { server: { allowed_hosts: ['127.0.0.1', 'localhost', 'askr.example'] } });
   const many = eventsPath(Array.from({ length: 101 }, (_, i) => `c${i}`));
   const cases = [
     [400, '/askr/events', {}, /channel/],
@@ -156,14 +156,14 @@ test('a request with a body that is too large is refused with 413', scoped(async
 }));
 
 test('a Host that is not allowed is refused, and one that is allowed is not', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { hosts: ['askr.example'] } });
+  const askrd = await startAskrd(scope, { server: { allowed_hosts: ['askr.example'] } });
   assertRefused(await ask(askrd.tcp, EVENTS, { headers: { Host: 'rebound.example' } }), 403, /host/i);
   await subscribe(scope, askrd.tcp, 'news', { headers: { Host: 'askr.example' } });
 }));
 
 test('CORS: a listed origin gets credentials and preflight, its own origin always, others nothing', scoped(async (scope) => {
   const origin = 'https://app.example';
-  const askrd = await startAskrd(scope, { server: { origins: [origin] } });
+  const askrd = await startAskrd(scope, { server: { allowed_origins: [origin] } });
 
   const allowed = await subscribe(scope, askrd.tcp, 'news', { headers: { Origin: origin } });
   const { headers } = allowed.heads[0];
@@ -194,7 +194,7 @@ test('CORS: a listed origin gets credentials and preflight, its own origin alway
 }));
 
 test('a request that comes too slowly is cut, while others are served', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { header_time: 1 } });
+  const askrd = await startAskrd(scope, { server: { header_timeout: 1 } });
   const slow = rawConnection(scope, askrd.tcp);
   slow.write(`GET ${EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:${askrd.port}\r\n`);
   // A header line now and then, never the empty line that would end the head.
@@ -246,7 +246,7 @@ test('a quiet stream is kept alive by a comment and its cursor', scoped(async (s
 }));
 
 test('over the limit of connections a stream is told to come back, and is served when there is room', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { connections: 2 } });
+  const askrd = await startAskrd(scope, { server: { max_connections: 2 } });
   const first = await subscribe(scope, askrd.tcp, 'news');
   const second = await subscribe(scope, askrd.tcp, 'news');
   const third = rawConnection(scope, askrd.tcp);
@@ -260,7 +260,7 @@ test('over the limit of connections a stream is told to come back, and is served
 }));
 
 test('a client that does not read is cut while others are served, and resumes without loss', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { stall_time: 1 } });
+  const askrd = await startAskrd(scope, { server: { write_timeout: 1 } });
   const stalled = rawConnection(scope, askrd.tcp);
   stalled.write(`GET ${EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:${askrd.port}\r\n\r\n`);
   await stalled.until('the stream is open', () => /\n\n$/.test(stalled.received));

@@ -39,7 +39,7 @@ export class Askrd {
   async start() {
     const before = this.process?.output().length ?? 0;
     this.process = this.scope.start(this.name, this.binary, ['serve', '--config', this.config],
-      { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1' } });
+      { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1', RUST_LOG: 'info' } });
     await until(`${this.name} is ready`, async () => {
       if (this.process.ended) throw new Error(`askrd ${this.process.state()}: ${this.process.output().slice(before)}`);
       return (await this.#local('/readyz').catch(() => null))?.status === 200;
