@@ -63,8 +63,9 @@ fn free_run(ring: Ring<'_>, from: u64, count: u64) -> Option<u64> {
     Some(start)
 }
 
-/// Err carries how many cells were pinned before one was lost.
-fn pin(ring: Ring<'_>, owner: u16, start: u64, count: u64) -> Result<(), u64> {
+/// Pins the cells of a claim. Err carries how many were pinned before one was lost: to a later lap, or
+/// to a writer that still pins it.
+pub fn pin(ring: Ring<'_>, owner: u16, start: u64, count: u64) -> Result<(), u64> {
     for taken in 0..count {
         let cell = start + taken;
         let lap = ring.cell_lap(cell);

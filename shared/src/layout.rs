@@ -40,8 +40,9 @@
 /// The magic is the version: a reader of another layout does not recognise the file at all.
 pub const MAGIC: u64 = u64::from_le_bytes(*b"ASKRRNG1");
 pub const LAYOUT: u32 = 1;
-pub const HEADER_LEN: usize = 0x1000;
-pub const PAGE: usize = 4096;
+/// A page of its own; a model pays for each word, so loom gets only the words there are.
+pub const HEADER_LEN: usize = if cfg!(loom) { 0x280 } else { 0x1000 };
+pub const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
 
 /// Word indices, from the byte offsets drawn above.
 const fn word(offset: usize) -> usize {
@@ -91,6 +92,9 @@ pub const S_BODY: usize = 5;
 const _: () = assert!(W_CRC < W_TAIL && W_CONSUMERS + CONSUMERS <= HEADER_LEN / 8);
 const _: () = assert!(WRITER_WORDS * 8 == 64 && S_BODY * 8 == 40);
 
+/// Least exponent of a count. Models use the smallest ring that can wrap.
+const SMALLEST: u8 = if cfg!(loom) { 1 } else { 4 };
+
 /// Sizes of a segment: everything else follows from these five exponents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Geometry {
@@ -118,16 +122,15 @@ impl Geometry {
 
     /// The bounds keep every offset below 2^40 and every product within 64 bits.
     pub const fn valid(&self) -> bool {
-        let smallest = if cfg!(loom) { 1 } else { 4 };
-        self.slot_bits >= smallest
+        self.slot_bits >= SMALLEST
             && self.slot_bits <= 26
             && self.slot_log2 >= 6
             && self.slot_log2 <= 13
-            && self.cell_bits >= if cfg!(loom) { 1 } else { 4 }
+            && self.cell_bits >= SMALLEST
             && self.cell_bits <= 26
             && self.cell_log2 >= 3
             && self.cell_log2 <= 14
-            && self.writer_bits >= if cfg!(loom) { 1 } else { 4 }
+            && self.writer_bits >= SMALLEST
             && self.writer_bits <= 16
     }
 

@@ -13,6 +13,7 @@ pub mod event;
 pub mod fetch;
 mod futex;
 pub mod layout;
+pub mod lock;
 pub mod name;
 pub mod prim;
 pub mod reaper;

@@ -1,26 +1,15 @@
-//! Writer identity: an entry of the writer table, held by an OFD lock.
-//!
-//! A writer holds a write lock on byte `2^40 + owner` of the segment file, through an open file
-//! description of its own (`fcntl(2)`, "Open file description locks"). The kernel drops it when the
-//! process is gone, whatever ended it and in whatever pid namespace it lived; so a lock that can be
-//! taken proves its owner dead. The description is never mapped: a lock lives as long as any mapping
-//! of its descriptor.
+//! Writer identity: an entry of the writer table, held by a lock (see `lock`).
 
 use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, fcntl};
-
 use crate::fork;
 use crate::layout::*;
+use crate::lock::{try_lock, unlock};
 use crate::prim::Ordering::*;
 use crate::ring::Ring;
-
-/// Beyond any offset a segment can have.
-const LOCK_BASE: i64 = 1 << 40;
 
 /// The right to publish as one entry of the writer table, until dropped.
 #[derive(Debug)]
@@ -105,34 +94,5 @@ pub fn open_again(path: &Path, inode: (u64, u64)) -> Result<File, NoOwner> {
         Ok(file)
     } else {
         Err(NoOwner::Replaced)
-    }
-}
-
-/// Tries the lock of `owner` through `file`'s description. Never waits.
-pub fn try_lock(file: &File, owner: u16) -> io::Result<bool> {
-    match set_lock(file, owner, libc::F_WRLCK) {
-        Ok(()) => Ok(true),
-        Err(Errno::EAGAIN | Errno::EACCES) => Ok(false),
-        Err(other) => Err(other.into()),
-    }
-}
-
-pub fn unlock(file: &File, owner: u16) -> io::Result<()> {
-    set_lock(file, owner, libc::F_UNLCK).map_err(io::Error::from)
-}
-
-fn set_lock(file: &File, owner: u16, kind: i32) -> Result<(), Errno> {
-    let lock = libc::flock {
-        l_type: kind as libc::c_short,
-        l_whence: libc::SEEK_SET as libc::c_short,
-        l_start: LOCK_BASE + i64::from(owner),
-        l_len: 1,
-        l_pid: 0, // required to be 0 for OFD locks
-    };
-    loop {
-        match fcntl(file, FcntlArg::F_OFD_SETLK(&lock)) {
-            Err(Errno::EINTR) => continue,
-            other => return other.map(|_| ()),
-        }
     }
 }

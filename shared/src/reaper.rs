@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 
 use crate::layout::*;
-use crate::owner;
+use crate::lock;
 use crate::prim::Ordering::*;
 use crate::ring::Ring;
 use crate::stamp::{Stamp, State};
@@ -49,9 +49,9 @@ impl Reaper {
             let seen = (number, entry[WR_PUBLISHED].load(Relaxed));
             if !self.suspects.contains(&seen) {
                 dirty.push(seen);
-            } else if owner::try_lock(&self.locks, number)? {
+            } else if lock::try_lock(&self.locks, number)? {
                 let freed = free(ring, number);
-                owner::unlock(&self.locks, number)?;
+                lock::unlock(&self.locks, number)?;
                 swept.reaped += u32::from(freed);
             } else {
                 swept.stopped += 1;

@@ -244,7 +244,7 @@ impl Tail {
 
 /// Turns the unfinished claims in `from..to` into holes. Lossless for live publishers: the commit and
 /// this exclude one another, and who loses publishes again at a later position.
-fn poison(ring: Ring<'_>, from: u64, to: u64) {
+pub fn poison(ring: Ring<'_>, from: u64, to: u64) {
     for position in from..to {
         let word = &ring.slot(position)[S_STAMP];
         while let Look::Pending(seen) = fetch::look(ring, position, Acquire) {
