@@ -11,6 +11,9 @@ $show = <<<'CODE'
     $status = askr_status();
     echo "| ", $status["ring"], " ", $status["enabled"] ? "enabled" : "disabled", "\n";
 CODE;
+// Without any setting it looks for the ring /askr, which a machine with askrd has.
+echo php('$status = askr_status(); var_dump($status["attached"] || str_contains($status["reason"],
+    "the ring /askr (/dev/shm/askr) does not exist"));', ['askr.ring' => '/askr']);
 $long = str_repeat('a', 200);
 $cases = [
     [], ['ring' => 'askr'], ['ring' => ''], ['ring' => '/a/../b'], ['ring' => "/$long"], ['ring' => "/\xff"],
@@ -36,6 +39,7 @@ ini_restore('askr.on_failure');
 var_dump(ini_get('askr.on_failure'), askr_status()['ring']);
 ?>
 --EXPECTF--
+bool(true)
 ring=/askr enabled=1 on_failure=log ring_owner= | /askr enabled
 
 Warning: PHP Startup: askr.ring must be a shared-memory name such as "/askr" or an absolute path such as "/run/askr/ring", at most 200 bytes, without control characters, ".." or a slash at the end in Unknown on line 0

@@ -27,11 +27,14 @@ pub struct State {
 
 impl Default for State {
     fn default() -> Self {
+        let ring = AttachOptions::default();
+        let mut publisher = Publisher::new();
+        publisher.configure(ring.clone());
         Self {
             enabled: Cell::new(true),
             on_failure: Cell::new(OnFailure::Log),
-            ring: RefCell::new(AttachOptions::default()),
-            publisher: RefCell::new(Publisher::new()),
+            ring: RefCell::new(ring),
+            publisher: RefCell::new(publisher),
             outage: Cell::new(Outage::NONE),
         }
     }
