@@ -112,7 +112,6 @@ struct Source {
 pub struct Keeper {
     spec: RingSpec,
     geometry: Geometry,
-    trusted: TrustedOwners,
     /// Oldest first; the last one bears the name.
     sources: VecDeque<Source>,
     reading: usize,
@@ -136,10 +135,8 @@ impl Keeper {
         let geometry = spec.geometry()?;
         spec.gid()?;
         let lock = lock(&spec)?;
-        let trusted = TrustedOwners::new(None);
         let mut keeper = Self {
             geometry,
-            trusted,
             sources: VecDeque::new(),
             reading: 0,
             news: VecDeque::new(),
@@ -464,7 +461,7 @@ impl Keeper {
             if suffix.starts_with(NEW) && owned_by_us(&entry.path()) {
                 let _ = std::fs::remove_file(entry.path());
             } else if suffix.starts_with(OLD) && owned_by_us(&entry.path()) {
-                match Segment::open(&entry.path(), |uid| self.trusted.contains(uid)) {
+                match Segment::open(&entry.path(), trusted) {
                     Ok(segment) => found.push((segment, entry.path())),
                     Err(_) => drop(std::fs::remove_file(entry.path())),
                 }
@@ -489,7 +486,7 @@ impl Keeper {
 
     fn adopt_current(&mut self) -> Result<(), KeeperError> {
         let name = self.spec.name.path().to_owned();
-        match Segment::open(&name, |uid| self.trusted.contains(uid)) {
+        match Segment::open(&name, trusted) {
             Ok(segment) => {
                 let same_epoch = |source: &Source| source.segment.epoch() == segment.epoch();
                 if !self.sources.iter().all(same_epoch) {
@@ -625,6 +622,10 @@ fn close_truncated(source: &Source, name: &Path) {
         let _ = file.set_len(source.segment.geometry().total_len() as u64);
         let _ = file.write_at(&(CLOSED | MAX_POSITION).to_le_bytes(), (W_TAIL * 8) as u64);
     }
+}
+
+fn trusted(uid: u32) -> bool {
+    TrustedOwners::default().contains(uid)
 }
 
 fn owned_by_us(path: &Path) -> bool {

@@ -293,7 +293,9 @@ impl Publisher {
         if now < self.table_retry_ns && self.table_retry_ns - now <= TABLE_RETRY_NS {
             return Err(self.error(Failure::TableFull, TABLE_FULL));
         }
-        let trusted = TrustedOwners::new(options.owner.as_deref());
+        let trusted = TrustedOwners {
+            extra: options.owner.as_deref(),
+        };
         // The name may lead to a new segment between the two opens; the second time it settles.
         for _ in 0..REATTACHES {
             let segment = Segment::open(options.name.path(), |uid| trusted.contains(uid))
@@ -396,31 +398,26 @@ fn daemon_alive(segment: &Segment, now: u64) -> bool {
     now.abs_diff(beat) < HEARTBEAT_STALE_NS
 }
 
-/// Users whose file may be believed to be a ring.
-pub struct TrustedOwners {
-    uids: Vec<u32>,
+/// Users whose file may be believed to be a ring: root, the process's own user, the user `askr`, and one
+/// more if it is named.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct TrustedOwners<'a> {
+    /// A name or a number.
+    pub extra: Option<&'a str>,
 }
 
-impl TrustedOwners {
-    /// root, the user `askr`, the process's own user, and `extra` (a name or a number).
-    pub fn new(extra: Option<&str>) -> Self {
-        let uid = |name: &str| {
-            User::from_name(name)
-                .ok()
-                .flatten()
-                .map(|user| user.uid.as_raw())
-        };
-        let extra = extra.and_then(|name| name.parse().ok().or_else(|| uid(name)));
-        let own = geteuid().as_raw();
-        Self {
-            uids: [Some(0), Some(own), uid("askr"), extra]
-                .into_iter()
-                .flatten()
-                .collect(),
-        }
-    }
-
+impl TrustedOwners<'_> {
+    /// Asks the user database only about owners that are neither root nor this process's user.
     pub fn contains(&self, uid: u32) -> bool {
-        self.uids.contains(&uid)
+        let named = |name: &str| {
+            let user = User::from_name(name).ok().flatten();
+            user.is_some_and(|user| user.uid.as_raw() == uid)
+        };
+        uid == 0
+            || uid == geteuid().as_raw()
+            || self
+                .extra
+                .is_some_and(|extra| extra.parse() == Ok(uid) || named(extra))
+            || named("askr")
     }
 }
