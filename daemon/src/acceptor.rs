@@ -1,0 +1,116 @@
+//! Accepts connections, counts them, and hands each to the least loaded worker. One acceptor for all
+//! listeners: SO_REUSEPORT, which would let workers accept, does not exist for Unix sockets.
+
+use std::io;
+use std::net::{SocketAddr, TcpStream};
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use nix::sys::socket::{setsockopt, sockopt};
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::bus::Bus;
+use crate::limits::Admission;
+use crate::listen::Listener;
+use crate::settings::Network;
+use crate::watch;
+use crate::worker::{Accepted, Peer};
+
+/// Accepted in one go before other listeners have their turn.
+const BURST: usize = 64;
+/// Out of descriptors or memory: how long until the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+/// A client that acknowledges nothing for this long is gone; the kernel's own patience is 15 minutes.
+const USER_TIMEOUT_MS: u32 = 30_000;
+
+pub struct Acceptor {
+    pub bus: Arc<Bus>,
+    pub workers: Vec<UnboundedSender<Accepted>>,
+    pub trusted: Vec<Network>,
+}
+
+impl Acceptor {
+    /// Accepts from `listener` until dropped.
+    ///
+    /// # Errors
+    /// If it cannot be waited for at all.
+    pub async fn run(self: Arc<Self>, listener: Listener) -> io::Result<()> {
+        let watched = watch::readable(listener.as_fd().try_clone_to_owned()?)?;
+        loop {
+            let mut ready = watched.readable().await?;
+            for _ in 0..BURST {
+                match accept(&listener) {
+                    Ok((peer, address)) => self.hand_on(peer, address),
+                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                        ready.clear_ready();
+                        break;
+                    }
+                    // The client went away between its connect and our accept.
+                    Err(why) if is_theirs(&why) => {}
+                    Err(why) => {
+                        self.bus.metrics.over_descriptors.add(1);
+                        tracing::warn!("cannot accept connections for a moment: {why}");
+                        tokio::time::sleep(PAUSE).await;
+                        break;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn hand_on(&self, socket: Peer, address: Option<SocketAddr>) {
+        self.bus.metrics.accepted.add(1);
+        let address = address.map(|address| address.ip());
+        // On a Unix socket every peer is a proxy.
+        let proxy = address.is_none_or(|ip| self.trusted.iter().any(|net| net.contains(ip)));
+        let worker = self.bus.limits.least_loaded();
+        let counted = address.filter(|_| !proxy);
+        let Some(admission) = Admission::new(&self.bus, worker, counted) else {
+            return;
+        };
+        if prepare(&socket).is_ok() {
+            // A worker that ended takes its connections with it; its absence shows in the health.
+            let _ = self.workers[worker].send(Accepted {
+                socket,
+                proxy,
+                admission,
+            });
+        }
+    }
+}
+
+fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (socket, address) = listener.accept()?;
+            Ok((Peer::Tcp(socket), Some(address)))
+        }
+        Listener::Unix { listener, .. } => Ok((Peer::Unix(listener.accept()?.0), None)),
+    }
+}
+
+fn prepare(socket: &Peer) -> io::Result<()> {
+    match socket {
+        Peer::Tcp(socket) => {
+            socket.set_nonblocking(true)?;
+            socket.set_nodelay(true)?;
+            set_user_timeout(socket)
+        }
+        Peer::Unix(socket) => socket.set_nonblocking(true),
+    }
+}
+
+fn set_user_timeout(socket: &TcpStream) -> io::Result<()> {
+    setsockopt(socket, sockopt::TcpUserTimeout, &USER_TIMEOUT_MS).map_err(io::Error::from)
+}
+
+/// Errors of the connection that was to be accepted, not ours (accept(2)).
+fn is_theirs(why: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(
+        why.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied
+    )
+}

@@ -1,0 +1,55 @@
+//! The ring's segments as an archive: whatever can still be read, in the current one and in those it
+//! replaced.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use shared::cursor::Epoch;
+use shared::event::Event;
+use shared::fetch::Fetch;
+use shared::segment::Segment;
+
+use crate::bus::Archive;
+
+/// The tailer keeps it up to date; workers read.
+#[derive(Clone, Default)]
+pub struct Segments(Arc<RwLock<Vec<Arc<Segment>>>>);
+
+impl Segments {
+    /// Oldest first.
+    pub fn set(&self, segments: Vec<Arc<Segment>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = segments;
+    }
+
+    /// Seconds between the oldest event held and now.
+    pub fn history_seconds(&self) -> f64 {
+        let segments = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        segments
+            .iter()
+            .map(|segment| segment.history_seconds())
+            .fold(0.0, f64::max)
+    }
+}
+
+impl Archive for Segments {
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
+        let segment = {
+            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            segments
+                .iter()
+                .rev()
+                .find(|segment| segment.first() <= seq)?
+                .clone()
+        };
+        if segment.epoch() != epoch {
+            return None;
+        }
+        match segment.read(seq) {
+            Fetch::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+}

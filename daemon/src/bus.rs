@@ -1,0 +1,65 @@
+//! What the tailer and the workers share: one of it a process.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+use shared::cursor::Epoch;
+use shared::event::Event;
+
+use crate::handoff::{Clock, Handoff};
+use crate::history::History;
+use crate::limits::Limits;
+use crate::metrics::Metrics;
+use crate::routes::Routes;
+
+/// Random access to what the ring still holds. Any thread.
+pub trait Archive: Send + Sync {
+    /// None: overwritten, unreadable, or of another epoch.
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
+}
+
+pub struct Bus {
+    pub history: History,
+    pub routes: Routes,
+    pub clock: Clock,
+    /// One inbox per worker.
+    pub inboxes: Vec<Handoff>,
+    pub archive: Box<dyn Archive>,
+    pub limits: Limits,
+    pub metrics: Metrics,
+    pub outboxes: Arc<Budget>,
+}
+
+/// Bytes waiting for slow clients, in the whole process.
+#[derive(Debug)]
+pub struct Budget {
+    limit: u64,
+    used: AtomicU64,
+}
+
+impl Budget {
+    pub fn new(limit: u64) -> Self {
+        Self {
+            limit,
+            used: AtomicU64::new(0),
+        }
+    }
+
+    /// False if it would go past the limit.
+    pub fn take(&self, bytes: usize) -> bool {
+        let before = self.used.fetch_add(bytes as u64, Relaxed);
+        let fits = before + bytes as u64 <= self.limit;
+        if !fits {
+            self.give_back(bytes);
+        }
+        fits
+    }
+
+    pub fn give_back(&self, bytes: usize) {
+        self.used.fetch_sub(bytes as u64, Relaxed);
+    }
+
+    pub fn used(&self) -> u64 {
+        self.used.load(Relaxed)
+    }
+}

@@ -1,0 +1,697 @@
+//! One worker's streams. Single-threaded, and without a task, a buffer or a lock per stream: a stream
+//! at rest is an entry in a slab and a descriptor in this worker's own epoll.
+//!
+//! Everything here is called from the worker's loop (`worker.rs`): a stream opens, hand-offs arrive, a
+//! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave.
+
+use std::collections::{HashSet, VecDeque};
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use nix::errno::Errno;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use nix::unistd::write;
+use shared::cursor::{Cursor, Epoch};
+use slab::Slab;
+
+use crate::bus::Bus;
+use crate::gap::Gap;
+use crate::gather::Gather;
+use crate::handoff::{Batch, Item};
+use crate::jitter::Jitter;
+use crate::limits::ClientKey;
+use crate::outbox::{Bounds, Full, Outbox};
+use crate::pull::{self, Piece, Pull, Reader};
+use crate::sse;
+use crate::stream::{End, Format, NONE, Stream};
+use crate::subscriptions::{Member, Subscriptions};
+
+/// Pings are spread over this many moments of the period.
+pub const BUCKETS: usize = 64;
+
+/// Settings a worker needs for its streams.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    pub outbox: Bounds,
+    /// Milliseconds.
+    pub retry: u32,
+    pub write_timeout: Duration,
+    /// Different channels, all workers together.
+    pub max_channels: u64,
+}
+
+/// Where a client says it was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Resume {
+    Cursor(Cursor),
+    /// An id that a publisher gave, or something nobody gave.
+    Id(String),
+}
+
+/// A request for a stream, read and found good. The socket is non-blocking.
+#[derive(Debug)]
+pub struct Opening {
+    pub fd: OwnedFd,
+    pub client: ClientKey,
+    /// The answer's head, already written out.
+    pub head: Vec<u8>,
+    /// Distinct.
+    pub channels: Vec<String>,
+    pub format: Format,
+    pub resume: Option<Resume>,
+}
+
+pub struct Engine {
+    worker: usize,
+    bus: Arc<Bus>,
+    rules: Rules,
+    epoch: Epoch,
+    epoll: Epoll,
+    streams: Slab<Stream>,
+    subscriptions: Subscriptions,
+    /// Streams whose next piece of replay may be written, each in turn.
+    pulling: VecDeque<u32>,
+    /// Streams with an outbox.
+    blocked: HashSet<u32>,
+    /// Hand-offs below have been dealt with.
+    processed: u64,
+    /// Live streams have been told everything below.
+    safe: u64,
+    leaving: bool,
+    jitter: Jitter,
+    batch: Batch,
+    gather: Gather,
+    reader: Reader,
+    piece: Piece,
+    ready: Vec<EpollEvent>,
+}
+
+impl Engine {
+    pub fn new(worker: usize, bus: Arc<Bus>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
+        let next = bus.clock.completed();
+        Ok(Self {
+            worker,
+            rules,
+            epoch,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
+            streams: Slab::new(),
+            subscriptions: Subscriptions::default(),
+            pulling: VecDeque::new(),
+            blocked: HashSet::new(),
+            processed: next,
+            safe: next,
+            leaving: false,
+            jitter: Jitter::new(),
+            batch: Batch::default(),
+            gather: Gather::default(),
+            reader: Reader::new(),
+            piece: Piece::default(),
+            ready: vec![EpollEvent::empty(); 256],
+            bus,
+        })
+    }
+
+    /// The event queue itself, to be waited on: readable when `on_ready` has something to do.
+    pub fn queue(&self) -> io::Result<OwnedFd> {
+        self.epoll.0.try_clone()
+    }
+
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether pieces of replay are due.
+    pub fn is_pulling(&self) -> bool {
+        !self.pulling.is_empty()
+    }
+
+    /// Takes a stream over from its request.
+    pub fn open(&mut self, opening: Opening) {
+        if self.leaving || !self.has_room(&opening.channels) {
+            return self.turn_away(opening);
+        }
+        let slot = self.streams.vacant_key() as u32;
+        let flags = EpollFlags::EPOLLIN
+            | EpollFlags::EPOLLRDHUP
+            | EpollFlags::EPOLLOUT
+            | EpollFlags::EPOLLET;
+        if self
+            .epoll
+            .add(&opening.fd, EpollEvent::new(flags, slot.into()))
+            .is_err()
+        {
+            self.bus.metrics.over_descriptors.add(1);
+            return self.bus.limits.leave(self.worker, opening.client);
+        }
+        let subscriptions = self.subscribe(slot, &opening.channels);
+        // Entered into the routes first, read second: what comes at or past this is handed over, what
+        // came before is in the history. See ARCHITECTURE.md, "The seam".
+        let here = self.bus.clock.started();
+        let (told, pull) = self.place(&opening, here);
+        let hello = sse::hello(self.jitter.around(self.rules.retry), told);
+        self.streams.insert(Stream {
+            fd: opening.fd,
+            format: opening.format,
+            fresh: false,
+            leaving: false,
+            client: opening.client,
+            from: here,
+            first: NONE,
+            last: NONE,
+            subscriptions,
+            outbox: None,
+            pull: pull.map(Box::new),
+        });
+        self.bus.metrics.streams.add(1);
+        self.piece.clear();
+        self.piece.bytes.extend_from_slice(&opening.head);
+        self.piece.bytes.extend_from_slice(&hello);
+        self.piece.mark(pull.unwrap_or(Pull {
+            next: here,
+            target: here,
+            gap: Gap::NONE,
+        }));
+        self.send_piece(slot);
+    }
+
+    /// Empties the inbox: one write per stream, whatever came.
+    pub fn on_handoff(&mut self) {
+        // Read before the queue is emptied: everything below is then in what is found there.
+        let completed = self.bus.clock.completed();
+        let mut batch = std::mem::take(&mut self.batch);
+        self.bus.inboxes[self.worker].take(&mut batch);
+        let mut replaced = false;
+        for item in &batch.items {
+            match item {
+                Item::Event(live) => {
+                    self.gather
+                        .event(live, &mut self.streams, &self.subscriptions);
+                    self.processed = live.seq() + 1;
+                }
+                Item::Lost { to, gap } => {
+                    let cursor = Cursor {
+                        epoch: self.epoch,
+                        seq: to - 1,
+                    };
+                    self.tell_everybody(gap, cursor);
+                    self.processed = *to;
+                }
+                Item::Replaced { epoch, first } => {
+                    self.flush();
+                    self.replaced(*epoch, *first);
+                    replaced = true;
+                }
+            }
+        }
+        self.flush();
+        if batch.overrun {
+            self.catch_up();
+        }
+        if !batch.items.is_empty() {
+            self.bus.metrics.wakes.add(1);
+        }
+        batch.items.clear();
+        self.batch = batch;
+        self.safe = if replaced {
+            self.processed
+        } else {
+            completed.max(self.processed)
+        };
+    }
+
+    /// Deals with what the sockets report. False: there may be more.
+    pub fn on_ready(&mut self) -> bool {
+        let mut ready = std::mem::take(&mut self.ready);
+        let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        for event in &ready[..count] {
+            self.on_event(event.data() as u32, event.events());
+        }
+        let done = count < ready.len();
+        self.ready = ready;
+        done
+    }
+
+    /// One piece of replay for each of some streams.
+    pub fn on_pull(&mut self) {
+        // Few at a time: live events go first.
+        for _ in 0..self.pulling.len().min(16) {
+            let Some(slot) = self.pulling.pop_front() else {
+                return;
+            };
+            // Closed meanwhile, or its place taken by a stream that does not pull or is blocked.
+            let due = |s: &Stream| s.pull.is_some() && s.outbox.is_none();
+            if self.streams.get(slot as usize).is_some_and(due) {
+                self.piece.clear();
+                self.send_piece(slot);
+            }
+        }
+    }
+
+    /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
+    pub fn ping(&mut self, bucket: usize) {
+        let mut frame: (u64, Bytes) = (0, Bytes::new());
+        let mut sent = 0;
+        for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
+            let Some(stream) = self.streams.get_mut(slot) else {
+                continue;
+            };
+            if stream.pull.is_some() || stream.outbox.is_some() || std::mem::take(&mut stream.fresh)
+            {
+                continue;
+            }
+            // A stream that came later than what is safe for all knows more.
+            let seq = self.safe.max(stream.from) - 1;
+            if frame.0 != seq || frame.1.is_empty() {
+                frame = (
+                    seq,
+                    sse::ping(Cursor {
+                        epoch: self.epoch,
+                        seq,
+                    })
+                    .into(),
+                );
+            }
+            sent += 1;
+            let bytes = frame.1.clone();
+            self.send_one(slot as u32, bytes);
+        }
+        self.bus.metrics.pings.add(sent);
+    }
+
+    /// Cuts the clients that have taken nothing for too long.
+    pub fn cut_stalled(&mut self) {
+        let limit = self.rules.write_timeout;
+        let stalled = |slot: &&u32| {
+            let outbox = self
+                .streams
+                .get(**slot as usize)
+                .and_then(|s| s.outbox.as_ref());
+            outbox.is_some_and(|outbox| outbox.since.elapsed() >= limit)
+        };
+        let cut: Vec<u32> = self.blocked.iter().filter(stalled).copied().collect();
+        for slot in cut {
+            self.close(slot, End::Stalled);
+        }
+    }
+
+    /// Tells every client when to come back and lets it go as soon as it has everything.
+    /// `spread`: milliseconds over which they are to return.
+    pub fn leave(&mut self, spread: u32) {
+        self.leaving = true;
+        self.on_handoff();
+        for slot in 0..self.streams.capacity() as u32 {
+            let Some(stream) = self.streams.get_mut(slot as usize) else {
+                continue;
+            };
+            stream.leaving = true;
+            stream.pull = None;
+            let retry = self.rules.retry;
+            let retry = self.jitter.between(retry, retry.saturating_add(spread));
+            self.send_one(slot, sse::retry(retry).into());
+            if self
+                .streams
+                .get(slot as usize)
+                .is_some_and(|s| s.outbox.is_none())
+            {
+                self.close(slot, End::Drain);
+            }
+        }
+        self.pulling.clear();
+    }
+
+    fn has_room(&self, channels: &[String]) -> bool {
+        let new = channels
+            .iter()
+            .filter(|name| self.subscriptions.members(name).is_empty())
+            .count();
+        let room = self.bus.metrics.channels.get() + new as u64 <= self.rules.max_channels;
+        if !room {
+            self.bus.metrics.over_channels.add(1);
+        }
+        room
+    }
+
+    /// An answer other than 200 would end an EventSource for good: it is told to come back.
+    fn turn_away(&self, opening: Opening) {
+        let mut answer = opening.head;
+        answer.extend_from_slice(&sse::retry(self.jitter.around(self.rules.retry)));
+        let _ = write(&opening.fd, &answer);
+        self.bus.limits.leave(self.worker, opening.client);
+    }
+
+    fn subscribe(
+        &mut self,
+        slot: u32,
+        channels: &[String],
+    ) -> Box<[crate::subscriptions::Subscription]> {
+        self.bus.metrics.subscriptions.add(channels.len() as u64);
+        let mut all = Vec::with_capacity(channels.len());
+        for (sub, name) in channels.iter().enumerate() {
+            let (subscription, first) = self.subscriptions.join(
+                name,
+                Member {
+                    slot,
+                    sub: sub as u32,
+                },
+            );
+            if first {
+                self.bus.routes.add(name, self.worker);
+                self.bus.metrics.channels.add(1);
+            }
+            all.push(subscription);
+        }
+        all.into()
+    }
+
+    /// Where a stream that opens when the tailer is at `here` begins: the cursor it may be told at
+    /// once, and what it has to pull. It is told no cursor past a gap that it has not been told.
+    fn place(&mut self, opening: &Opening, here: u64) -> (Option<Cursor>, Option<Pull>) {
+        let cursor = |seq| {
+            Some(Cursor {
+                epoch: self.epoch,
+                seq,
+            })
+        };
+        let seq = match &opening.resume {
+            None => return (cursor(here - 1), None),
+            Some(Resume::Cursor(held)) => (held.epoch == self.epoch).then_some(held.seq),
+            Some(Resume::Id(id)) => find_id(&self.bus, &mut self.reader, self.epoch, opening, id),
+        };
+        match seq {
+            Some(seq) if seq + 1 == here => (cursor(seq), None),
+            Some(seq) if seq < here => (
+                cursor(seq),
+                Some(Pull {
+                    next: seq + 1,
+                    target: here,
+                    gap: Gap::NONE,
+                }),
+            ),
+            // A position nobody has published yet: this ring's past is not what the client thinks.
+            Some(_) => {
+                self.bus.metrics.unknown_cursors.add(1);
+                (
+                    None,
+                    Some(Pull {
+                        next: here,
+                        target: here,
+                        gap: Gap::UNKNOWN,
+                    }),
+                )
+            }
+            None => {
+                self.bus.metrics.unknown_cursors.add(1);
+                let next = self.bus.history.first();
+                (
+                    None,
+                    Some(Pull {
+                        next,
+                        target: here,
+                        gap: Gap::UNKNOWN,
+                    }),
+                )
+            }
+        }
+    }
+
+    /// Writes `self.piece`, filled up with what the stream has to pull.
+    fn send_piece(&mut self, slot: u32) {
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        let mut reached = None;
+        if let Some(pull) = stream.pull.as_deref() {
+            let mut pull = *pull;
+            // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
+            pull.target = pull.target.max(self.processed);
+            let names: Vec<&str> = stream
+                .subscriptions
+                .iter()
+                .map(|s| &**self.subscriptions.name(s.channel))
+                .collect();
+            let (bus, reader, piece) = (&self.bus, &mut self.reader, &mut self.piece);
+            reached = Some(pull::fill(
+                bus,
+                reader,
+                self.epoch,
+                &names,
+                stream.format,
+                pull,
+                piece,
+            ));
+        }
+        let bytes = &self.piece.bytes;
+        let written = match write_some(&stream.fd, bytes) {
+            Ok(written) => written,
+            Err(end) => return self.close(slot, end),
+        };
+        self.bus.metrics.bytes.add(written as u64);
+        if written < bytes.len() {
+            // What was not begun is pulled again later: only a cut frame waits in memory.
+            let (end, after) = self
+                .piece
+                .cut(written)
+                .unwrap_or((bytes.len(), Pull::default()));
+            let rest = Bytes::copy_from_slice(&bytes[written..end]);
+            if let Some(pull) = stream.pull.as_deref_mut() {
+                *pull = after;
+            }
+            return self.block(slot, std::iter::once(rest));
+        }
+        match reached {
+            Some((pull, true)) => {
+                stream.from = pull.target;
+                stream.pull = None;
+            }
+            Some((pull, false)) => {
+                stream.pull = Some(Box::new(pull));
+                self.pulling.push_back(slot);
+            }
+            None => {}
+        }
+    }
+
+    /// Writes what was gathered, each stream's in one write.
+    fn flush(&mut self) {
+        if self.gather.dirty.is_empty() {
+            return self.gather.clear();
+        }
+        let mut bytes = 0;
+        for n in 0..self.gather.dirty.len() {
+            let slot = self.gather.dirty[n];
+            let stream = &mut self.streams[slot as usize];
+            self.gather.take(stream);
+            stream.fresh = true;
+            if stream.outbox.is_some() {
+                let frames: Vec<Bytes> = self.gather.chain().cloned().collect();
+                self.block(slot, frames.into_iter());
+                continue;
+            }
+            let whole = self.gather.whole();
+            match write_some(&stream.fd, whole) {
+                Ok(written) if written == whole.len() => bytes += written,
+                Ok(written) => {
+                    bytes += written;
+                    let mut skip = written;
+                    let rest: Vec<Bytes> = self
+                        .gather
+                        .chain()
+                        .filter_map(|frame| {
+                            let from = skip.min(frame.len());
+                            skip -= from;
+                            (from < frame.len()).then(|| frame.slice(from..))
+                        })
+                        .collect();
+                    self.block(slot, rest.into_iter());
+                }
+                Err(end) => self.close(slot, end),
+            }
+        }
+        self.bus.metrics.bytes.add(bytes as u64);
+        self.bus.metrics.delivered.add(self.gather.count);
+        self.gather.clear();
+    }
+
+    /// Every live stream that is not past `cursor`.
+    fn tell_everybody(&mut self, gap: &Gap, cursor: Cursor) {
+        let frame = Bytes::from(sse::gap(gap, cursor));
+        let before = self.gather.count;
+        // A stream that came while it happened has lost some of it at most: the bound holds.
+        self.gather.everybody(cursor.seq, frame, &mut self.streams);
+        self.bus.metrics.gaps.add(self.gather.count - before);
+        self.gather.count = before;
+    }
+
+    /// The ring no longer continues: whatever streams held means nothing now.
+    fn replaced(&mut self, epoch: Epoch, first: u64) {
+        (self.epoch, self.processed) = (epoch, first);
+        self.reader.forget();
+        self.pulling.clear();
+        for (_, stream) in &mut self.streams {
+            stream.from = 0;
+            stream.pull = None;
+        }
+        self.tell_everybody(
+            &Gap::UNKNOWN,
+            Cursor {
+                epoch,
+                seq: first - 1,
+            },
+        );
+        self.flush();
+        for (_, stream) in &mut self.streams {
+            stream.from = first;
+        }
+    }
+
+    /// This worker was too far behind: what was not kept for it is in the history.
+    fn catch_up(&mut self) {
+        self.bus.metrics.overruns.add(1);
+        let target = self.bus.clock.started();
+        for (slot, stream) in &mut self.streams {
+            if stream.pull.is_none() && !stream.leaving {
+                let next = self.processed.max(stream.from);
+                stream.pull = Some(Box::new(Pull {
+                    next,
+                    target: target.max(next),
+                    gap: Gap::NONE,
+                }));
+                if stream.outbox.is_none() {
+                    self.pulling.push_back(slot as u32);
+                }
+            } else if let Some(pull) = &mut stream.pull {
+                pull.target = pull.target.max(target);
+            }
+        }
+    }
+
+    /// One frame for one stream that has no outbox.
+    fn send_one(&mut self, slot: u32, frame: Bytes) {
+        let stream = &self.streams[slot as usize];
+        if stream.outbox.is_some() {
+            return self.block(slot, std::iter::once(frame));
+        }
+        match write_some(&stream.fd, &frame) {
+            Ok(written) if written == frame.len() => {}
+            Ok(written) => self.block(slot, std::iter::once(frame.slice(written..))),
+            Err(end) => self.close(slot, end),
+        }
+    }
+
+    /// The socket is full: frames wait, within bounds.
+    fn block(&mut self, slot: u32, frames: impl Iterator<Item = Bytes>) {
+        let budget = &self.bus.outboxes;
+        let stream = &mut self.streams[slot as usize];
+        let outbox = stream.outbox.get_or_insert_with(|| {
+            self.blocked.insert(slot);
+            Box::new(Outbox::new(budget.clone()))
+        });
+        let mut frames = frames;
+        let full = frames.find_map(|frame| outbox.push(frame, self.rules.outbox).err());
+        match full {
+            None => {}
+            Some(Full::Stream) => self.close(slot, End::Slow),
+            Some(Full::Process) => self.close(slot, End::Memory),
+        }
+    }
+
+    fn on_event(&mut self, slot: u32, flags: EpollFlags) {
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP) {
+            return self.close(slot, End::Peer);
+        }
+        if flags.contains(EpollFlags::EPOLLIN) {
+            return self.close(slot, End::Input);
+        }
+        let Some(outbox) = &mut stream.outbox else {
+            return;
+        };
+        match outbox.write_to(stream.fd.as_fd()) {
+            Err(error) => return self.close(slot, ended(error)),
+            Ok(written) => self.bus.metrics.bytes.add(written as u64),
+        }
+        if outbox.is_empty() {
+            stream.outbox = None;
+            self.blocked.remove(&slot);
+            if stream.leaving {
+                self.close(slot, End::Drain);
+            } else if stream.pull.is_some() {
+                self.pulling.push_back(slot);
+            }
+        }
+    }
+
+    fn close(&mut self, slot: u32, end: End) {
+        let Some(stream) = self.streams.try_remove(slot as usize) else {
+            return;
+        };
+        self.blocked.remove(&slot);
+        for subscription in &stream.subscriptions {
+            let left = self.subscriptions.leave(*subscription);
+            if let Some(moved) = left.moved {
+                let other = &mut self.streams[moved.slot as usize];
+                other.subscriptions[moved.sub as usize].at = subscription.at;
+            }
+            if let Some(name) = left.last {
+                self.bus.routes.remove(&name, self.worker);
+                self.bus.metrics.channels.sub(1);
+            }
+        }
+        let metrics = &self.bus.metrics;
+        metrics.streams.sub(1);
+        metrics.subscriptions.sub(stream.subscriptions.len() as u64);
+        let reason = match end {
+            End::Peer => &metrics.closed_peer,
+            End::Input => &metrics.closed_input,
+            End::Error => &metrics.closed_error,
+            End::Slow => &metrics.closed_slow,
+            End::Memory => &metrics.closed_memory,
+            End::Stalled => &metrics.closed_stalled,
+            End::Drain => &metrics.closed_drain,
+        };
+        reason.add(1);
+        self.bus.limits.leave(self.worker, stream.client);
+    }
+}
+
+/// The position of the newest event with this custom id on these channels.
+fn find_id(
+    bus: &Bus,
+    reader: &mut Reader,
+    epoch: Epoch,
+    opening: &Opening,
+    id: &str,
+) -> Option<u64> {
+    let names: Vec<&str> = opening.channels.iter().map(String::as_str).collect();
+    let candidates = bus.history.find_id(&names, id);
+    // The index knows a hash only.
+    candidates.into_iter().find(|seq| {
+        reader
+            .fetch(bus, epoch, *seq)
+            .is_some_and(|live| live.event.id() == Some(id))
+    })
+}
+
+/// How much the socket took, 0 if it is full.
+fn write_some(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, End> {
+    loop {
+        match write(fd, bytes) {
+            Ok(written) => return Ok(written),
+            Err(Errno::EAGAIN) => return Ok(0),
+            Err(Errno::EINTR) => {}
+            Err(error) => return Err(ended(error)),
+        }
+    }
+}
+
+fn ended(error: Errno) -> End {
+    match error {
+        Errno::EPIPE | Errno::ECONNRESET => End::Peer,
+        _ => End::Error,
+    }
+}

@@ -1,0 +1,85 @@
+//! What a stream lost, as far as it can be known. Pure.
+
+/// A loss: exact, bounded, or of unknown size.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gap {
+    /// Events known to have been on the stream's channels.
+    exact: u64,
+    /// Further events that may have been: positions whose channels nobody knows any more.
+    unsure: u64,
+    /// No bound at all: the cursor was of another ring, or not a cursor.
+    unbounded: bool,
+}
+
+impl Gap {
+    pub const NONE: Self = Self {
+        exact: 0,
+        unsure: 0,
+        unbounded: false,
+    };
+    pub const UNKNOWN: Self = Self {
+        exact: 0,
+        unsure: 0,
+        unbounded: true,
+    };
+
+    pub fn exact(lost: u64) -> Self {
+        Self {
+            exact: lost,
+            ..Self::NONE
+        }
+    }
+
+    pub fn at_most(bound: u64) -> Self {
+        Self {
+            unsure: bound,
+            ..Self::NONE
+        }
+    }
+
+    pub fn is_none(&self) -> bool {
+        *self == Self::NONE
+    }
+
+    pub fn add(&mut self, other: Self) {
+        self.exact = self.exact.saturating_add(other.exact);
+        self.unsure = self.unsure.saturating_add(other.unsure);
+        self.unbounded |= other.unbounded;
+    }
+
+    /// Events lost, if that is known exactly.
+    pub fn lost(&self) -> Option<u64> {
+        (!self.unbounded && self.unsure == 0).then_some(self.exact)
+    }
+
+    /// The most that can have been lost, if there is a bound.
+    pub fn bound(&self) -> Option<u64> {
+        (!self.unbounded).then(|| self.exact.saturating_add(self.unsure))
+    }
+
+    /// The data of an `askr:gap` event.
+    pub fn to_json(self) -> String {
+        let number = |n: Option<u64>| n.map_or_else(|| "null".to_owned(), |n| n.to_string());
+        format!(
+            r#"{{"lost":{},"at_most":{}}}"#,
+            number(self.lost()),
+            number(self.bound())
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unsure_part_makes_the_whole_unsure_and_keeps_the_bound() {
+        let mut gap = Gap::exact(2);
+        assert_eq!(gap.to_json(), r#"{"lost":2,"at_most":2}"#);
+        gap.add(Gap::at_most(5));
+        assert_eq!(gap.to_json(), r#"{"lost":null,"at_most":7}"#);
+        gap.add(Gap::UNKNOWN);
+        assert_eq!(gap.to_json(), r#"{"lost":null,"at_most":null}"#);
+        assert!(Gap::at_most(0).is_none() && Gap::NONE.is_none() && !gap.is_none());
+    }
+}

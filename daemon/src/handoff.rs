@@ -1,0 +1,162 @@
+//! From the tailer to one worker: a bounded queue that the worker empties at once, and the two
+//! counters that make the seam between replay and live exact (see ARCHITECTURE.md, "The seam").
+
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shared::cursor::Epoch;
+use tokio::sync::Notify;
+
+use crate::gap::Gap;
+use crate::live::Live;
+
+/// What a worker is told, in order of position.
+#[derive(Clone, Debug)]
+pub enum Item {
+    Event(Arc<Live>),
+    /// Positions up to `to`, not with it, were lost; `gap` is what that may mean for a stream.
+    Lost {
+        to: u64,
+        gap: Gap,
+    },
+    /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
+    Replaced {
+        epoch: Epoch,
+        first: u64,
+    },
+}
+
+/// Where the tailer is. Everything below `started` is in the history; everything below `completed`
+/// has been handed to each worker that wanted it.
+#[derive(Debug, Default)]
+pub struct Clock {
+    started: AtomicU64,
+    completed: AtomicU64,
+}
+
+impl Clock {
+    pub fn new(next: u64) -> Self {
+        Self {
+            started: AtomicU64::new(next),
+            completed: AtomicU64::new(next),
+        }
+    }
+
+    /// Stored after the history was told, before the routes are looked at.
+    pub fn start(&self, next: u64) {
+        self.started.store(next, SeqCst);
+    }
+
+    /// Stored after the hand-off.
+    pub fn complete(&self, next: u64) {
+        self.completed.store(next, SeqCst);
+    }
+
+    pub fn started(&self) -> u64 {
+        self.started.load(SeqCst)
+    }
+
+    pub fn completed(&self) -> u64 {
+        self.completed.load(SeqCst)
+    }
+}
+
+/// A worker's inbox.
+#[derive(Debug)]
+pub struct Handoff {
+    queue: Mutex<Queue>,
+    wake: Notify,
+    limit: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: Vec<Item>,
+    overrun: bool,
+}
+
+/// What a worker found in its inbox.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub items: Vec<Item>,
+    /// The worker was so far behind that later events were not kept for it: its streams pull them
+    /// from the history instead.
+    pub overrun: bool,
+}
+
+impl Handoff {
+    /// `limit`: items kept for a worker that does not come.
+    pub fn new(limit: usize) -> Self {
+        Self {
+            queue: Mutex::default(),
+            wake: Notify::new(),
+            limit,
+        }
+    }
+
+    /// False if the queue was full: the worker will find `overrun`.
+    pub fn push(&self, item: Item) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = queue.items.is_empty();
+        // A replaced ring must be known to whoever reads on.
+        let room = !queue.overrun && queue.items.len() < self.limit;
+        if room || matches!(item, Item::Replaced { .. }) {
+            queue.items.push(item);
+        } else {
+            queue.overrun = true;
+        }
+        drop(queue);
+        if first {
+            self.wake.notify_one();
+        }
+        room
+    }
+
+    /// Takes everything into `batch`, which is emptied first. Its room is kept for the next items.
+    pub fn take(&self, batch: &mut Batch) {
+        batch.items.clear();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut queue.items, &mut batch.items);
+        batch.overrun = std::mem::take(&mut queue.overrun);
+    }
+
+    /// Resolves when something has been put in since the last take.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lost(seq: u64) -> Item {
+        Item::Lost {
+            to: seq + 1,
+            gap: Gap::at_most(1),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_what_follows_until_it_is_taken() {
+        let handoff = Handoff::new(2);
+        assert!(handoff.push(lost(1)) && handoff.push(lost(2)) && !handoff.push(lost(3)));
+        let mut batch = Batch::default();
+        handoff.take(&mut batch);
+        assert!(batch.overrun && batch.items.len() == 2);
+        assert!(handoff.push(lost(4)));
+        handoff.take(&mut batch);
+        assert!(!batch.overrun && batch.items.len() == 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_between_an_overrun_and_the_next_take() {
+        let handoff = Handoff::new(1);
+        handoff.push(lost(1));
+        handoff.push(lost(2));
+        assert!(
+            !handoff.push(lost(3)),
+            "or the worker would see 3 without 2"
+        );
+    }
+}

@@ -1,0 +1,8 @@
+//! HTTP: what a request asks for, what it is answered, and how its socket becomes a stream.
+
+pub mod connection;
+mod cors;
+mod request;
+mod respond;
+
+pub use request::Policy;

@@ -1,0 +1,416 @@
+//! What a request asks for. Pure: a request in, a wish or a refusal out.
+
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::{Method, Request, StatusCode, Version};
+use percent_encoding::percent_decode;
+use shared::cursor::Cursor;
+use shared::rules;
+
+use super::cors::{Origin, origin};
+use super::respond::Refusal;
+use crate::engine::Resume;
+use crate::settings::Server;
+use crate::stream::Format;
+
+const EVENTS: &str = "/askr/events";
+
+/// The settings that decide about requests.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    pub hosts: Vec<String>,
+    pub origins: Vec<String>,
+    pub header_bytes: usize,
+    pub body_bytes: u64,
+    pub channels: usize,
+}
+
+impl From<&Server> for Policy {
+    fn from(server: &Server) -> Self {
+        Self {
+            hosts: server.allowed_hosts.clone(),
+            origins: server.allowed_origins.clone(),
+            header_bytes: server.header_bytes.0 as usize,
+            body_bytes: server.body_bytes.0,
+            channels: server.channels_per_stream,
+        }
+    }
+}
+
+/// What the client wants, and may have.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Wish {
+    Preflight,
+    Stream(Ask),
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Ask {
+    /// Distinct, in the order they were named.
+    pub channels: Vec<String>,
+    pub format: Format,
+    pub resume: Option<Resume>,
+}
+
+/// The origin is told in any case: a page of an allowed origin may read why it was refused.
+pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, Refusal>) {
+    let origin = origin(request.headers(), &policy.origins);
+    let wish = check(request, policy, &origin);
+    (origin, wish)
+}
+
+fn check<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Wish, Refusal> {
+    check_size(request, policy)?;
+    check_host(request, policy)?;
+    if request.uri().path() != EVENTS {
+        return Err(Refusal::new(
+            StatusCode::NOT_FOUND,
+            format!("not found; events are at {EVENTS}"),
+        ));
+    }
+    if *origin == Origin::Foreign {
+        let reason = "this origin is not allowed (server.allowed_origins)";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    }
+    match *request.method() {
+        Method::OPTIONS => Ok(Wish::Preflight),
+        Method::GET => {
+            if body_length(request.headers()) != Some(0) {
+                return Err(bad("a request for events has no body"));
+            }
+            ask(request, policy).map(Wish::Stream)
+        }
+        _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
+    }
+}
+
+fn check_size<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
+    // What the head took on the wire, with "GET  HTTP/1.1\r\n", ": " and "\r\n" counted.
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |p| p.as_str().len());
+    let headers = request
+        .headers()
+        .iter()
+        .map(|(k, v)| k.as_str().len() + v.len() + 4);
+    if target + headers.sum::<usize>() + 16 > policy.header_bytes {
+        let reason = format!(
+            "the request's head is longer than {} bytes",
+            policy.header_bytes
+        );
+        return Err(Refusal::new(
+            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            reason,
+        ));
+    }
+    if body_length(request.headers()).is_some_and(|length| length > policy.body_bytes) {
+        let reason = format!("the body is longer than {} bytes", policy.body_bytes);
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    Ok(())
+}
+
+/// None: a length that is not told. hyper has checked that a told one is a number.
+fn body_length(headers: &HeaderMap) -> Option<u64> {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        return None;
+    }
+    match headers.get(CONTENT_LENGTH) {
+        Some(length) => length.to_str().ok()?.parse().ok(),
+        None => Some(0),
+    }
+}
+
+fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
+    let mut all = request.headers().get_all(HOST).iter();
+    let host = match (all.next(), all.next()) {
+        (Some(host), None) => host
+            .to_str()
+            .map_err(|_| bad("the Host header is not text"))?,
+        (Some(_), Some(_)) => return Err(bad("there is more than one Host header")),
+        // HTTP/1.0, which nginx speaks to its upstreams by default, has none.
+        (None, _) if request.version() == Version::HTTP_10 && policy.hosts.is_empty() => {
+            return Ok(());
+        }
+        (None, _) => return Err(bad("the Host header is missing")),
+    };
+    let name = match host.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
+        _ => host,
+    };
+    let known =
+        |listed: &String| listed.eq_ignore_ascii_case(host) || listed.eq_ignore_ascii_case(name);
+    if policy.hosts.is_empty() || policy.hosts.iter().any(known) {
+        return Ok(());
+    }
+    let reason = "this host is not served (server.allowed_hosts)";
+    Err(Refusal::new(StatusCode::FORBIDDEN, reason))
+}
+
+fn ask<B>(request: &Request<B>, policy: &Policy) -> Result<Ask, Refusal> {
+    let mut ask = Ask {
+        channels: Vec::new(),
+        format: Format::Raw,
+        resume: None,
+    };
+    let mut parameter = None;
+    for pair in request
+        .uri()
+        .query()
+        .unwrap_or("")
+        .split('&')
+        .filter(|pair| !pair.is_empty())
+    {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        match decode(key)?.as_slice() {
+            b"channel" => add_channel(&mut ask.channels, decode(value)?, policy)?,
+            b"format" => {
+                ask.format = match decode(value)?.as_slice() {
+                    b"raw" => Format::Raw,
+                    b"json" => Format::Json,
+                    _ => return Err(bad("format must be raw or json")),
+                }
+            }
+            b"last_event_id" => parameter = Some(decode(value)?),
+            // Others may be a page's own, against caches.
+            _ => {}
+        }
+    }
+    if ask.channels.is_empty() {
+        return Err(bad("name at least one channel: ?channel=NAME"));
+    }
+    // The header is the newer one: a browser sends it on its own when it reconnects, while the URL
+    // stays as it was.
+    let header = request
+        .headers()
+        .get("last-event-id")
+        .map(|id| id.as_bytes().to_vec());
+    ask.resume = header
+        .filter(|id| !id.is_empty())
+        .or(parameter)
+        .and_then(|id| resume(&id));
+    Ok(ask)
+}
+
+/// An empty id is none: that is how a page resets it.
+fn resume(id: &[u8]) -> Option<Resume> {
+    if id.is_empty() {
+        return None;
+    }
+    // What cannot be anybody's id is looked for in vain, and told as unknown.
+    let text =
+        || Resume::Id(String::from_utf8_lossy(&id[..id.len().min(4 * rules::MAX_ID)]).into_owned());
+    Some(Cursor::parse(id).map_or_else(text, Resume::Cursor))
+}
+
+fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, policy: &Policy) -> Result<(), Refusal> {
+    let number = channels.len() + 1;
+    rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
+    if rules::needs_authorization(&name) {
+        let reason =
+            format!("channel {number} is private- or presence-: it needs an authorization");
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    }
+    let name = String::from_utf8(name)
+        .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
+    if !channels.contains(&name) {
+        if channels.len() == policy.channels {
+            return Err(bad(format!(
+                "at most {} channels a stream",
+                policy.channels
+            )));
+        }
+        channels.push(name);
+    }
+    Ok(())
+}
+
+/// As forms are encoded: `%xx`, and `+` for a space.
+fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
+    let bytes = text.as_bytes();
+    let broken = |at: usize| {
+        let digits = bytes.get(at + 1..at + 3);
+        !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+    };
+    if memchr::memchr_iter(b'%', bytes).any(broken) {
+        return Err(bad("the query has a % without two hexadecimal digits"));
+    }
+    let spaced = text.replace('+', " ");
+    Ok(percent_decode(spaced.as_bytes()).collect())
+}
+
+fn bad(reason: impl Into<String>) -> Refusal {
+    Refusal::new(StatusCode::BAD_REQUEST, reason)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn policy() -> Policy {
+        Policy::from(&Server::default())
+    }
+
+    fn get(target: &str, headers: &[(&'static str, &str)]) -> Result<Ask, (u16, String)> {
+        let mut request = Request::builder().uri(target).header("host", "a.example");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        match judge(&request.body(()).unwrap(), &policy()).1 {
+            Ok(Wish::Stream(ask)) => Ok(ask),
+            Ok(other) => panic!("{other:?}"),
+            Err(refusal) => Err((refusal.status.as_u16(), refusal.reason)),
+        }
+    }
+
+    fn channels(query: &str) -> Result<Vec<String>, u16> {
+        get(&format!("/askr/events?{query}"), &[])
+            .map(|ask| ask.channels)
+            .map_err(|(status, _)| status)
+    }
+
+    #[test]
+    fn channels_are_decoded_and_each_is_taken_once() {
+        assert_eq!(
+            channels("channel=a&x=%20&channel=b+c&channel=r%C3%A4k%26&channel=a"),
+            Ok(vec!["a".into(), "b c".into(), "räk&".into()])
+        );
+        assert_eq!(channels("ch%61nnel=a%2Bb"), Ok(vec!["a+b".into()]));
+    }
+
+    #[test]
+    fn bad_channels_are_refused_with_a_reason() {
+        for (query, status) in [
+            ("", 400),
+            ("channel", 400),
+            ("channel=", 400),
+            ("channel=a%00", 400),
+            ("channel=%ff", 400),
+            ("channel=a%zz", 400),
+            ("channel=a%4", 400),
+            ("channel=askr:gap", 400),
+            ("channel=private-x", 403),
+            ("channel=a&channel=presence-x", 403),
+            ("channel=a&format=xml", 400),
+        ] {
+            assert_eq!(channels(query), Err(status), "{query}");
+        }
+        let many: Vec<String> = (0..101).map(|n| format!("channel=c{n}")).collect();
+        assert_eq!(channels(&many.join("&")), Err(400));
+        assert_eq!(channels(&many[..100].join("&")).map(|c| c.len()), Ok(100));
+        let (_, reason) =
+            get(&format!("/askr/events?channel={}", "a".repeat(201)), &[]).unwrap_err();
+        assert_eq!(reason, "channel 1 must be at most 200 bytes long");
+    }
+
+    #[test]
+    fn the_header_wins_over_the_parameter() {
+        let resume = |query: &str, headers: &[(&'static str, &str)]| {
+            get(&format!("/askr/events?channel=a{query}"), headers)
+                .unwrap()
+                .resume
+        };
+        let held = |text: &str| Some(Resume::Cursor(text.parse().unwrap()));
+        let id = |text: &str| Some(Resume::Id(text.into()));
+        assert_eq!(resume("", &[]), None);
+        assert_eq!(resume("&last_event_id=", &[("last-event-id", "")]), None);
+        assert_eq!(
+            resume("&last_event_id=0a0b0c0d0e0f-7", &[]),
+            held("0a0b0c0d0e0f-7")
+        );
+        assert_eq!(
+            resume(
+                "&last_event_id=0a0b0c0d0e0f-7",
+                &[("last-event-id", "0a0b0c0d0e0f-9")]
+            ),
+            held("0a0b0c0d0e0f-9")
+        );
+        assert_eq!(resume("&last_event_id=order%207", &[]), id("order 7"));
+        assert_eq!(
+            resume("", &[("last-event-id", "0A0b0c0d0e0f-9")]),
+            id("0A0b0c0d0e0f-9")
+        );
+    }
+
+    #[test]
+    fn hosts_and_methods_and_sizes_are_checked() {
+        let status = |request: hyper::http::request::Builder, policy: &Policy| match judge(
+            &request.body(()).unwrap(),
+            policy,
+        )
+        .1
+        {
+            Ok(_) => 200,
+            Err(refusal) => refusal.status.as_u16(),
+        };
+        let target = "/askr/events?channel=a";
+        let get = || Request::builder().uri(target);
+        let listed = Policy {
+            hosts: vec!["a.example".into(), "b.example:81".into()],
+            ..policy()
+        };
+        for (host, expected) in [
+            ("a.example", 200),
+            ("A.EXAMPLE:8080", 200),
+            ("b.example:81", 200),
+            ("b.example", 403),
+            ("a.example.evil", 403),
+            ("", 403),
+        ] {
+            assert_eq!(
+                status(get().header("host", host), &listed),
+                expected,
+                "{host}"
+            );
+        }
+        assert_eq!(status(get(), &policy()), 400, "no Host in HTTP/1.1");
+        assert_eq!(status(get().version(Version::HTTP_10), &policy()), 200);
+        assert_eq!(status(get().version(Version::HTTP_10), &listed), 400);
+        assert_eq!(
+            status(get().header("host", "a").header("host", "b"), &policy()),
+            400
+        );
+        let named = || get().header("host", "a");
+        assert_eq!(status(named().method("POST"), &policy()), 405);
+        assert_eq!(status(named().method("HEAD"), &policy()), 405);
+        assert_eq!(status(named().method("OPTIONS"), &policy()), 200);
+        assert_eq!(status(named().uri("/askr/event"), &policy()), 404);
+        assert_eq!(
+            status(named().header("origin", "https://x"), &policy()),
+            403
+        );
+        assert_eq!(
+            status(named().header("content-length", "5"), &policy()),
+            400
+        );
+        assert_eq!(
+            status(named().header("content-length", "65537"), &policy()),
+            413
+        );
+        assert_eq!(
+            status(named().header("x-large", "a".repeat(16 << 10)), &policy()),
+            431
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_breaks_the_parser(query in "[ -~]{0,80}", id in "[ -~]{0,300}") {
+            if let Ok(uri) = format!("/askr/events?{query}").parse::<hyper::Uri>() {
+                let request = Request::builder().uri(uri).header("host", "a").header("last-event-id", id);
+                if let Ok(request) = request.body(()) {
+                    let _ = judge(&request, &policy());
+                }
+            }
+        }
+
+        #[test]
+        fn every_allowed_channel_can_be_asked_for(name in "[^\\p{Cc}]{1,50}") {
+            if rules::channel(name.as_bytes()).is_ok() && !rules::needs_authorization(name.as_bytes()) {
+                let encoded = percent_encoding::utf8_percent_encode(&name, percent_encoding::NON_ALPHANUMERIC);
+                prop_assert_eq!(channels(&format!("channel={encoded}")), Ok(vec![name]));
+            }
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Answers that are not streams: a status and one line that says why.
+
+use bytes::Bytes;
+use http_body_util::Full;
+use hyper::header::{
+    ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
+    CONTENT_TYPE, HeaderValue, VARY,
+};
+use hyper::{Response, StatusCode};
+
+use super::cors::Origin;
+use crate::sse;
+
+pub type Answer = Response<Full<Bytes>>;
+
+/// A request that is not served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub reason: String,
+}
+
+impl Refusal {
+    pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
+        Self {
+            status,
+            reason: reason.into(),
+        }
+    }
+}
+
+pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
+    let mut answer = text(refusal.status, &refusal.reason);
+    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+        answer
+            .headers_mut()
+            .insert(ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+    }
+    allow(&mut answer, origin);
+    answer
+}
+
+pub fn text(status: StatusCode, line: &str) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(format!("{line}\n"))));
+    *answer.status_mut() = status;
+    let headers = answer.headers_mut();
+    headers.insert(
+        CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(
+        "x-content-type-options",
+        HeaderValue::from_static("nosniff"),
+    );
+    answer
+}
+
+/// To OPTIONS: what a page of an allowed origin may send.
+pub fn preflight(origin: &Origin) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+    headers.insert(
+        ACCESS_CONTROL_ALLOW_METHODS,
+        HeaderValue::from_static("GET"),
+    );
+    let allowed = HeaderValue::from_static("Last-Event-ID, Cache-Control");
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
+    allow(&mut answer, origin);
+    answer
+}
+
+/// There is no room now. Any status but 200 would end an EventSource for good, so it is told when to
+/// come back instead.
+pub fn later(retry: u32, origin: &Origin) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(sse::retry(retry))));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    allow(&mut answer, origin);
+    answer
+}
+
+fn allow(answer: &mut Answer, origin: &Origin) {
+    let headers = answer.headers_mut();
+    headers.insert(VARY, HeaderValue::from_static("Origin"));
+    if let Origin::Listed(origin) = origin {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
+        headers.insert(
+            ACCESS_CONTROL_ALLOW_CREDENTIALS,
+            HeaderValue::from_static("true"),
+        );
+    }
+}
+
+/// A stream's head, written by hand because the stream leaves hyper: no length, no chunks, so that one
+/// frame serves every subscriber, and closed at its end.
+pub fn stream_head(origin: &Origin) -> Vec<u8> {
+    let mut head = b"HTTP/1.1 200 OK\r\n\
+        Content-Type: text/event-stream\r\n\
+        Cache-Control: no-store\r\n\
+        X-Accel-Buffering: no\r\n\
+        X-Content-Type-Options: nosniff\r\n\
+        Connection: close\r\n\
+        Vary: Origin\r\n"
+        .to_vec();
+    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
+    head.extend_from_slice(format!("Date: {now}\r\n").as_bytes());
+    if let Origin::Listed(origin) = origin {
+        head.extend_from_slice(b"Access-Control-Allow-Credentials: true\r\n");
+        head.extend_from_slice(b"Access-Control-Allow-Origin: ");
+        head.extend_from_slice(origin.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head
+}

@@ -1,0 +1,287 @@
+//! How many connections there may be: in all, of one client address; and which worker has the fewest.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::bus::Bus;
+use crate::settings::{DEFAULT_PER_ADDRESS, Server};
+
+/// Connections past the limit that are still told when to come back; more are closed unheard.
+pub const OVERFLOW: usize = 64;
+/// Descriptors that are not connections: ring, sockets, event queues, the log, and room to accept.
+const RESERVE: u64 = 64;
+
+/// A client for counting: an IPv4 address, or an IPv6 /64, which is what one subscriber gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientKey(u64);
+
+impl ClientKey {
+    /// Not counted.
+    pub const NONE: Self = Self(0);
+
+    fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // 0:1::/32 is not assigned to anybody.
+            IpAddr::V4(v4) => Self(1 << 32 | u64::from(u32::from(v4))),
+            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64),
+        }
+    }
+}
+
+#[derive(Debug)]
+pub struct Limits {
+    max: usize,
+    per_address: u32,
+    loopback_counts: bool,
+    total: AtomicUsize,
+    /// Connections each worker has.
+    loads: Vec<AtomicUsize>,
+    clients: Mutex<HashMap<ClientKey, u32>>,
+}
+
+/// What the limits say to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Welcome,
+    /// It is to be told when to come back.
+    Over,
+}
+
+impl Limits {
+    pub fn new(server: &Server, max: usize, workers: usize) -> Self {
+        let unset = server.connections_per_address < 0;
+        Self {
+            max,
+            per_address: match u32::try_from(server.connections_per_address) {
+                Ok(0) => u32::MAX,
+                Ok(limit) => limit,
+                Err(_) => DEFAULT_PER_ADDRESS,
+            },
+            loopback_counts: !unset,
+            total: AtomicUsize::new(0),
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            clients: Mutex::default(),
+        }
+    }
+
+    /// The worker with the fewest connections.
+    pub fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().enumerate();
+        loads
+            .min_by_key(|(_, load)| load.load(Relaxed))
+            .map_or(0, |(worker, _)| worker)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.total.load(Relaxed)
+    }
+
+    /// Who `address` is for counting.
+    pub fn client(&self, address: Option<IpAddr>) -> ClientKey {
+        match address {
+            Some(address) if self.loopback_counts || !address.to_canonical().is_loopback() => {
+                ClientKey::new(address)
+            }
+            _ => ClientKey::NONE,
+        }
+    }
+
+    /// Counts one more connection of `client`. False, and not counted, at the limit.
+    pub fn enter_client(&self, client: ClientKey) -> bool {
+        if client == ClientKey::NONE || self.per_address == u32::MAX {
+            return true;
+        }
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        let count = clients.entry(client).or_default();
+        if *count >= self.per_address {
+            return false;
+        }
+        *count += 1;
+        true
+    }
+
+    fn leave_client(&self, client: ClientKey) {
+        if client == ClientKey::NONE || self.per_address == u32::MAX {
+            return;
+        }
+        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = clients.get_mut(&client) {
+            *count -= 1;
+            if *count == 0 {
+                clients.remove(&client);
+            }
+        }
+    }
+
+    /// A connection that was admitted is gone.
+    pub fn leave(&self, worker: usize, client: ClientKey) {
+        self.total.fetch_sub(1, Relaxed);
+        self.loads[worker].fetch_sub(1, Relaxed);
+        self.leave_client(client);
+    }
+}
+
+/// A connection's place, given back when dropped.
+pub struct Admission {
+    bus: Arc<Bus>,
+    pub worker: usize,
+    client: ClientKey,
+    pub verdict: Verdict,
+}
+
+impl Admission {
+    /// None: closed unheard, there are too many even to be told.
+    pub fn new(bus: &Arc<Bus>, worker: usize, address: Option<IpAddr>) -> Option<Self> {
+        let limits = &bus.limits;
+        let others = limits.total.fetch_add(1, Relaxed);
+        if others >= limits.max + OVERFLOW {
+            limits.total.fetch_sub(1, Relaxed);
+            bus.metrics.over_total.add(1);
+            return None;
+        }
+        limits.loads[worker].fetch_add(1, Relaxed);
+        let client = limits.client(address);
+        let place = |client, verdict| {
+            Some(Self {
+                bus: bus.clone(),
+                worker,
+                client,
+                verdict,
+            })
+        };
+        if others >= limits.max {
+            bus.metrics.over_total.add(1);
+            return place(ClientKey::NONE, Verdict::Over);
+        }
+        if !limits.enter_client(client) {
+            bus.metrics.over_address.add(1);
+            return place(ClientKey::NONE, Verdict::Over);
+        }
+        place(client, Verdict::Welcome)
+    }
+
+    /// A proxy said who its client is. False: that client has too many already.
+    pub fn identify(&mut self, address: IpAddr) -> bool {
+        let client = self.bus.limits.client(Some(address));
+        if client == self.client {
+            return true;
+        }
+        if !self.bus.limits.enter_client(client) {
+            self.bus.metrics.over_address.add(1);
+            return false;
+        }
+        self.bus
+            .limits
+            .leave_client(std::mem::replace(&mut self.client, client));
+        true
+    }
+
+    /// Whoever takes the place over gives it back with `Limits::leave`.
+    pub fn keep(mut self) -> ClientKey {
+        let client = self.client;
+        // Only the reference is dropped; `worker` tells Drop that the place was passed on.
+        self.worker = usize::MAX;
+        client
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        if self.worker != usize::MAX {
+            self.bus.limits.leave(self.worker, self.client);
+        }
+    }
+}
+
+/// Raises the descriptor limit as far as it goes and says how many connections it allows.
+///
+/// # Errors
+/// A sentence, if `wanted` (0: whatever is possible) does not fit.
+pub fn descriptors(wanted: usize, workers: usize) -> Result<usize, String> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|why| why.to_string())?;
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|why| why.to_string())?;
+    let reserve = RESERVE + OVERFLOW as u64 + 8 * workers as u64;
+    let room = usize::try_from(soft.saturating_sub(reserve)).unwrap_or(usize::MAX);
+    match wanted {
+        0 if room == 0 => Err(format!(
+            "the limit of {soft} open files leaves no room for connections"
+        )),
+        // A process with a million descriptors has other limits first; keep counters sane.
+        0 => Ok(room.min(4_000_000)),
+        _ if wanted > room => Err(format!(
+            "server.max_connections is {wanted}, but the limit of open files is {soft}, of which \
+             {reserve} are needed for other things: raise it (LimitNOFILE= in the unit, ulimit -n in \
+             a shell) or set max_connections to {room} or less"
+        )),
+        _ => Ok(wanted),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(per_address: i64) -> Limits {
+        let server = Server {
+            connections_per_address: per_address,
+            ..Server::default()
+        };
+        Limits::new(&server, 10, 2)
+    }
+
+    fn key(limits: &Limits, address: &str) -> ClientKey {
+        limits.client(Some(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_has_its_limit_and_gets_its_place_back() {
+        let limits = limits(2);
+        let client = key(&limits, "192.0.2.1");
+        assert!(limits.enter_client(client) && limits.enter_client(client));
+        assert!(!limits.enter_client(client));
+        assert!(
+            limits.enter_client(key(&limits, "192.0.2.2")),
+            "others are not affected"
+        );
+        limits.leave_client(client);
+        assert!(limits.enter_client(client));
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_client() {
+        let limits = limits(1);
+        assert_eq!(
+            key(&limits, "2001:db8::1"),
+            key(&limits, "2001:db8::ffff:2")
+        );
+        assert_ne!(key(&limits, "2001:db8::1"), key(&limits, "2001:db8:0:1::1"));
+        assert_eq!(key(&limits, "::ffff:192.0.2.1"), key(&limits, "192.0.2.1"));
+    }
+
+    #[test]
+    fn loopback_counts_only_when_a_limit_was_set() {
+        assert_eq!(key(&limits(-1), "127.0.0.1"), ClientKey::NONE);
+        assert_ne!(key(&limits(5), "127.0.0.1"), ClientKey::NONE);
+        assert_ne!(key(&limits(-1), "192.0.2.1"), ClientKey::NONE);
+        assert_eq!(
+            limits(5).client(None),
+            ClientKey::NONE,
+            "a Unix socket's peer is a proxy"
+        );
+    }
+
+    #[test]
+    fn too_few_descriptors_are_told_with_the_remedy() {
+        let why = descriptors(usize::MAX, 1).unwrap_err();
+        assert!(
+            why.contains("server.max_connections") && why.contains("LimitNOFILE"),
+            "{why}"
+        );
+        assert!(descriptors(0, 1).unwrap() > 0);
+    }
+}

@@ -1,0 +1,213 @@
+//! Listening sockets, made in one place.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+
+use nix::unistd::{Gid, Group, chown};
+use socket2::{Domain, Protocol, Socket, Type};
+
+use crate::settings::{Address, Mode};
+
+/// Connections the kernel holds for us while we are busy or restarting; it cuts this to
+/// net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+    },
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix { listener, .. } => listener.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    /// A name that leads nowhere would only confuse; the next start would remove it.
+    fn drop(&mut self) {
+        if let Self::Unix { path, .. } = self {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    pub mode: Mode,
+    pub group: Option<Gid>,
+}
+
+impl Access {
+    /// `group`: a name or a number; empty for the daemon's own.
+    pub fn new(mode: Mode, group: &str) -> Result<Self, String> {
+        if group.is_empty() {
+            return Ok(Self { mode, group: None });
+        }
+        let number = group.parse().ok().map(Gid::from_raw);
+        let named = || {
+            Group::from_name(group)
+                .ok()
+                .flatten()
+                .map(|group| group.gid)
+        };
+        match number.or_else(named) {
+            Some(gid) => Ok(Self {
+                mode,
+                group: Some(gid),
+            }),
+            None => Err(format!("group \"{group}\" does not exist")),
+        }
+    }
+}
+
+/// Opens every address; a host name may stand for several. Non-blocking.
+///
+/// # Errors
+/// A sentence with the address.
+pub fn open(addresses: &[String], access: Access) -> Result<Vec<Listener>, String> {
+    let mut listeners = Vec::new();
+    for text in addresses {
+        let failed = |why: io::Error| format!("cannot listen on {text}: {why}");
+        match text.parse::<Address>()? {
+            Address::Unix(path) => listeners.push(unix(&path, access).map_err(failed)?),
+            Address::Tcp(name) => {
+                for address in name.to_socket_addrs().map_err(failed)? {
+                    listeners.push(Listener::Tcp(tcp(address).map_err(failed)?));
+                }
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// What `listener` is called in the log: `http://127.0.0.1:8080`, `unix:/run/askr/askrd.sock`.
+pub fn name(listener: &Listener) -> String {
+    match listener {
+        Listener::Tcp(tcp) => match tcp.local_addr() {
+            Ok(address) => format!("http://{address}"),
+            Err(why) => format!("tcp ({why})"),
+        },
+        Listener::Unix { path, .. } => format!("unix:{}", path.display()),
+    }
+}
+
+fn tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the last connections' end.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Otherwise [::] would take 0.0.0.0's place too, or not, as the system is set.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    // From here on the name is ours, and goes with the listener.
+    let listener = Listener::Unix {
+        listener: socket.into(),
+        path: path.to_owned(),
+    };
+    if access.group.is_some() {
+        chown(path, None, access.group)?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(access.mode.0))?;
+    Ok(listener)
+}
+
+/// A daemon that was killed leaves its socket. Only a socket that nobody serves is removed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !meta.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is there",
+        ));
+    }
+    match UnixStream::connect(path) {
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "somebody already listens there",
+        )),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: Access = Access {
+        mode: Mode(0o600),
+        group: None,
+    };
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_or_a_file_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        // Dropping std's listener leaves the name, as a kill does.
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = unix(&path, ACCESS).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            unix(&path, ACCESS).err().map(|e| e.kind()),
+            Some(io::ErrorKind::AddrInUse)
+        );
+        drop(listener);
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            unix(&path, ACCESS).err().map(|e| e.kind()),
+            Some(io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn port_0_is_told_as_the_port_it_became() {
+        let listeners = open(&["127.0.0.1:0".into()], ACCESS).unwrap();
+        let name = name(&listeners[0]);
+        assert!(
+            name.starts_with("http://127.0.0.1:") && !name.ends_with(":0"),
+            "{name}"
+        );
+        assert!(
+            open(&["no-such-host.invalid:1".into()], ACCESS)
+                .unwrap_err()
+                .contains("no-such-host")
+        );
+    }
+}

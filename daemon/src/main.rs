@@ -1,0 +1,90 @@
+//! askrd: tails the Askr ring and serves Server-Sent Events.
+//!
+//! ```text
+//! tailer ─► history, routes ─► worker inboxes ─► engine (streams, subscriptions) ─► sockets
+//! acceptor ─► worker: HTTP ─► engine
+//! ```
+#![forbid(unsafe_code)]
+
+mod acceptor;
+mod archive;
+mod bus;
+mod cli;
+mod commands;
+mod control;
+mod engine;
+mod gap;
+mod gather;
+mod handoff;
+mod health;
+mod history;
+mod http;
+mod jitter;
+mod limits;
+mod listen;
+mod live;
+mod log;
+mod metrics;
+mod outbox;
+mod pull;
+mod routes;
+mod serve;
+mod settings;
+mod sse;
+mod stream;
+mod subscriptions;
+mod tailer;
+#[cfg(test)]
+mod testing;
+mod watch;
+mod worker;
+
+use std::process::ExitCode;
+
+use clap::Parser;
+
+use cli::{Cli, Command, Common};
+use settings::Settings;
+
+/// Exit code for settings that cannot be used; systemd is told not to try again.
+const BAD_SETTINGS: u8 = 2;
+
+fn main() -> ExitCode {
+    match Cli::parse().into_command() {
+        Command::Serve(flags) => with_settings(&flags, |settings| {
+            log::start();
+            serve::serve(settings).inspect_err(|why| tracing::error!("{why}"))
+        }),
+        Command::Check(flags) => with_settings(&flags, |settings| Ok(commands::check(settings))),
+        Command::Tail(arguments) => {
+            let flags = arguments.common.clone().into();
+            with_settings(&flags, |settings| {
+                told(commands::tail(settings, &arguments))
+            })
+        }
+        Command::Publish(arguments) => {
+            let flags = arguments.common.clone().into();
+            with_settings(&flags, |settings| {
+                told(commands::publish(settings, &arguments))
+            })
+        }
+    }
+}
+
+fn with_settings(
+    flags: &Common,
+    work: impl FnOnce(&Settings) -> Result<ExitCode, String>,
+) -> ExitCode {
+    match settings::load(flags, |name| std::env::var(name).ok()) {
+        Ok(settings) => work(&settings).unwrap_or(ExitCode::FAILURE),
+        Err(problem) => {
+            eprintln!("askrd: {problem}");
+            ExitCode::from(BAD_SETTINGS)
+        }
+    }
+}
+
+/// What a command could not do is said as a program says it.
+fn told(result: Result<ExitCode, String>) -> Result<ExitCode, String> {
+    result.inspect_err(|why| eprintln!("askrd: {why}"))
+}

@@ -1,0 +1,132 @@
+//! What is counted. Plain counters, one set a process; each is touched once per event, wake or rare
+//! case, and never per subscriber: a worker adds up first.
+
+use std::fmt::Write;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])* $field:ident: $kind:ident $name:literal;)*) => {
+        /// Counters and gauges, each with the name and help text it is shown under.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])* pub $field: Counter,)*
+        }
+
+        impl Metrics {
+            /// The Prometheus text format, version 0.0.4.
+            pub fn to_text(&self) -> String {
+                let mut out = String::with_capacity(4096);
+                let mut family = "";
+                $(
+                    let bare: &'static str = $name.split('{').next().unwrap_or($name);
+                    // Rows of one family share its head.
+                    if bare != family {
+                        let help = concat!($($doc),*).trim();
+                        let _ = writeln!(out, "# HELP {bare} {help}\n# TYPE {bare} {}", stringify!($kind));
+                        family = bare;
+                    }
+                    let _ = writeln!(out, "{} {}", $name, self.$field.get());
+                )*
+                let _ = family;
+                out
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Connections open, requests and streams.
+    connections: gauge "askr_connections";
+    /// Streams open.
+    streams: gauge "askr_streams";
+    /// Subscriptions, a stream counting once for each of its channels.
+    subscriptions: gauge "askr_subscriptions";
+    /// Channels with a subscriber, each worker counting its own.
+    channels: gauge "askr_channels";
+    /// Connections accepted.
+    accepted: counter "askr_accepted_total";
+    /// Connections answered with a time to come back, or closed at once, at a limit.
+    over_total: counter "askr_refused_total{limit=\"connections\"}";
+    over_address: counter "askr_refused_total{limit=\"address\"}";
+    over_channels: counter "askr_refused_total{limit=\"channels\"}";
+    over_descriptors: counter "askr_refused_total{limit=\"descriptors\"}";
+    /// Requests refused with a status of 400 to 499.
+    refused_requests: counter "askr_bad_requests_total";
+    /// Events read from the ring.
+    events: counter "askr_events_read_total";
+    /// Positions lost before they were read: publishers came round.
+    lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
+    unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
+    /// Times the ring was replaced, with or without its history.
+    replaced: counter "askr_ring_replaced_total";
+    /// Frames sent or queued to streams, pings not among them.
+    delivered: counter "askr_events_delivered_total";
+    /// Events read from the ring again for a stream that came back.
+    replayed: counter "askr_events_replayed_total";
+    /// Gap events told.
+    gaps: counter "askr_gaps_told_total";
+    /// Resumes by something that was no known cursor or id.
+    unknown_cursors: counter "askr_unknown_cursors_total";
+    /// Pings sent.
+    pings: counter "askr_pings_total";
+    /// Times a worker was too far behind and turned to the history.
+    overruns: counter "askr_worker_overruns_total";
+    /// Bytes written to streams.
+    bytes: counter "askr_bytes_written_total";
+    /// Bytes waiting for slow clients.
+    outbox_bytes: gauge "askr_outbox_bytes";
+    /// Streams ended, by reason.
+    closed_peer: counter "askr_streams_ended_total{reason=\"peer\"}";
+    closed_input: counter "askr_streams_ended_total{reason=\"input\"}";
+    closed_error: counter "askr_streams_ended_total{reason=\"error\"}";
+    closed_slow: counter "askr_streams_ended_total{reason=\"slow\"}";
+    closed_memory: counter "askr_streams_ended_total{reason=\"memory\"}";
+    closed_stalled: counter "askr_streams_ended_total{reason=\"stalled\"}";
+    closed_drain: counter "askr_streams_ended_total{reason=\"drain\"}";
+    /// Hand-offs from the ring's reader to workers.
+    handoffs: counter "askr_handoffs_total";
+    /// Times a worker woke for events.
+    wakes: counter "askr_worker_wakes_total";
+    /// Positions the index remembers.
+    index_entries: gauge "askr_index_entries";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_has_one_head_and_a_row_for_each_label() {
+        let metrics = Metrics::default();
+        metrics.closed_slow.add(3);
+        let text = metrics.to_text();
+        assert_eq!(
+            text.matches("# TYPE askr_streams_ended_total counter\n")
+                .count(),
+            1
+        );
+        assert!(text.contains("\naskr_streams_ended_total{reason=\"slow\"} 3\n"));
+        assert!(text.starts_with("# HELP askr_connections Connections open"));
+    }
+}

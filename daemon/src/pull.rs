@@ -1,0 +1,177 @@
+//! Replay: a stream with a cursor pulls what it missed from the history, at its socket's pace and a
+//! bounded piece at a time, until it has reached the live events.
+
+use std::rc::Rc;
+
+use shared::cursor::{Cursor, Epoch};
+
+use crate::bus::Bus;
+use crate::gap::Gap;
+use crate::live::Live;
+use crate::sse;
+use crate::stream::Format;
+
+/// Bytes after which a turn ends. More than a socket takes at once as a rule.
+const TURN_BYTES: usize = 64 << 10;
+/// Positions looked up at a time, and how often a turn: bounds the time of a turn that finds nothing.
+const PLAN: usize = 64;
+const PLANS: usize = 16;
+
+/// Where a pulling stream is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Pull {
+    /// Everything below has been told.
+    pub next: u64,
+    /// From here on, hand-offs reach the stream's worker.
+    pub target: u64,
+    /// Found, and not told yet.
+    pub gap: Gap,
+}
+
+/// A piece of a replay, made to be written at once.
+#[derive(Debug, Default)]
+pub struct Piece {
+    pub bytes: Vec<u8>,
+    /// Where frames end, and where the stream is once that much was written.
+    pub marks: Vec<(usize, Pull)>,
+}
+
+impl Piece {
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+        self.marks.clear();
+    }
+
+    pub fn mark(&mut self, pull: Pull) {
+        self.marks.push((self.bytes.len(), pull));
+    }
+
+    /// The frame that was cut after `written` bytes: where it ends, and the state after it.
+    pub fn cut(&self, written: usize) -> Option<(usize, Pull)> {
+        let at = self.marks.partition_point(|(end, _)| *end <= written);
+        self.marks.get(at).copied()
+    }
+}
+
+/// Events read again, each encoded once although ten thousand streams may come back for it.
+#[derive(Debug)]
+pub struct Reader {
+    /// Direct-mapped by position.
+    cache: Vec<Option<Rc<Live>>>,
+}
+
+/// Events a worker remembers, and how large each may be: 16 MiB at the very most.
+const CACHED: usize = 1024;
+const CACHED_BYTES: usize = 8 << 10;
+
+impl Reader {
+    pub fn new() -> Self {
+        Self { cache: Vec::new() }
+    }
+
+    pub fn forget(&mut self) {
+        self.cache = Vec::new();
+    }
+
+    /// None: the ring no longer holds it. An event in the cache may outlive it there.
+    pub fn fetch(&mut self, bus: &Bus, epoch: Epoch, seq: u64) -> Option<Rc<Live>> {
+        self.cache.resize(CACHED, None);
+        let place = &mut self.cache[seq as usize % CACHED];
+        if let Some(live) = place
+            && live.seq() == seq
+        {
+            return Some(live.clone());
+        }
+        let event = bus.archive.fetch(epoch, seq)?;
+        let live = Rc::new(Live::new(epoch, seq, event));
+        if live.event.data().len() <= CACHED_BYTES {
+            *place = Some(live.clone());
+        }
+        Some(live)
+    }
+}
+
+/// Appends to `piece` what comes next for a stream; returns its state after that, and whether it has
+/// reached `target`.
+pub fn fill(
+    bus: &Bus,
+    reader: &mut Reader,
+    epoch: Epoch,
+    names: &[&str],
+    format: Format,
+    mut pull: Pull,
+    piece: &mut Piece,
+) -> (Pull, bool) {
+    let target = pull.target;
+    for _ in 0..PLANS {
+        let plan = bus.history.plan(names, pull.next, target, PLAN);
+        pull.gap.add(plan.gap);
+        for seq in plan.seqs {
+            match reader.fetch(bus, epoch, seq) {
+                None => pull.gap.add(Gap::exact(1)),
+                Some(live) => {
+                    tell_gap(
+                        bus,
+                        &mut pull,
+                        Cursor {
+                            epoch,
+                            seq: seq - 1,
+                        },
+                        piece,
+                    );
+                    append(&live, names, format, &mut piece.bytes);
+                    bus.metrics.replayed.add(1);
+                    pull.next = seq + 1;
+                    piece.mark(pull);
+                }
+            }
+            pull.next = seq + 1;
+            if piece.bytes.len() >= TURN_BYTES {
+                return (pull, false);
+            }
+        }
+        pull.next = pull.next.max(plan.next);
+        if pull.next >= target {
+            tell_gap(
+                bus,
+                &mut pull,
+                Cursor {
+                    epoch,
+                    seq: target - 1,
+                },
+                piece,
+            );
+            return (pull, true);
+        }
+    }
+    (pull, false)
+}
+
+fn tell_gap(bus: &Bus, pull: &mut Pull, cursor: Cursor, piece: &mut Piece) {
+    if pull.gap.is_none() {
+        return;
+    }
+    piece.bytes.extend_from_slice(&sse::gap(&pull.gap, cursor));
+    bus.metrics.gaps.add(1);
+    pull.gap = Gap::NONE;
+    pull.next = cursor.seq + 1;
+    piece.mark(*pull);
+}
+
+fn append(live: &Live, names: &[&str], format: Format, out: &mut Vec<u8>) {
+    match format {
+        Format::Raw => out.extend_from_slice(live.raw()),
+        Format::Json => {
+            let mut matching = live
+                .event
+                .channels()
+                .enumerate()
+                .filter(|(_, channel)| names.contains(channel))
+                .map(|(index, _)| index)
+                .peekable();
+            while let Some(index) = matching.next() {
+                out.extend_from_slice(live.json(index, matching.peek().is_none()));
+            }
+        }
+    }
+}

@@ -1,0 +1,365 @@
+//! Settings: what can be set, its unit, its default, what is allowed.
+//!
+//! Order of precedence: flags, then the environment (`ASKR_SECTION_KEY`), then the file, then the
+//! defaults below. `settings/source.rs` does the merging.
+
+mod source;
+mod units;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::name::RingName;
+use shared::spec::{BadSpec, RingSpec};
+
+pub use source::load;
+pub use units::{Address, Mode, Network, Size};
+
+use crate::routes::MAX_WORKERS;
+
+/// The control socket used when none is set, if its directory exists.
+pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
+/// Connections of one client address when nothing is set; loopback does not count then.
+pub const DEFAULT_PER_ADDRESS: u32 = 1024;
+
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    pub ring: Ring,
+    pub server: Server,
+    pub broadcast: Broadcast,
+}
+
+/// The shared memory that PHP writes. Larger rings hold longer histories.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Ring {
+    /// A shared-memory name such as `/askr`, or a path on tmpfs.
+    pub name: String,
+    /// Events held, a power of two.
+    pub slots: u64,
+    /// Bytes of a slot, a power of two; what does not fit goes to the arena.
+    pub slot_size: Size,
+    /// Bytes for events larger than a slot, a power of two.
+    pub arena: Size,
+    /// Processes (threads under ZTS) that can publish at the same time.
+    pub writers: u64,
+    /// Permissions of the segment: who may write it may publish.
+    pub mode: Mode,
+    /// The segment's group, shared with the PHP users. Empty: the daemon's.
+    pub group: String,
+    /// Bytes of the largest payload. 0: a sixteenth of the arena.
+    pub max_payload: Size,
+}
+
+impl Default for Ring {
+    fn default() -> Self {
+        Self {
+            name: RingName::DEFAULT.to_owned(),
+            slots: 1 << 15,
+            slot_size: Size(512),
+            arena: Size(16 << 20),
+            writers: 4096,
+            mode: Mode(0o660),
+            group: String::new(),
+            max_payload: Size(0),
+        }
+    }
+}
+
+/// How browsers reach it, and what they may cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `host:port` or `unix:/path`, any number of them.
+    pub listen: Vec<String>,
+    /// Permissions of Unix sockets.
+    pub socket_mode: Mode,
+    /// Group of Unix sockets. Empty: the daemon's.
+    pub socket_group: String,
+    /// Unix socket for /healthz, /readyz and /metrics. Empty: /run/askr/control.sock if that directory
+    /// exists. `none`: no such socket.
+    pub control: String,
+    /// Worker threads. 0: one per core.
+    pub workers: usize,
+    /// `Host` names served, with or without a port. Empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// Other origins whose pages may listen, exactly: `https://example.com`. No wildcard.
+    pub allowed_origins: Vec<String>,
+    /// Addresses or networks whose X-Real-IP is believed. The Unix sockets' is, always.
+    pub trusted_proxies: Vec<Network>,
+
+    /// Connections in all. 0: as many as the descriptor limit allows.
+    pub max_connections: usize,
+    /// Connections of one client address (IPv6: of one /64). -1: 1024, loopback not counted. 0: any number.
+    pub connections_per_address: i64,
+    /// Channels a stream may ask for, 100 at most.
+    pub channels_per_stream: usize,
+    /// Different channels with a subscriber.
+    pub max_channels: usize,
+    /// Bytes of a request's line and headers.
+    pub header_bytes: Size,
+    /// Seconds a client may take for them, also on a kept connection between requests.
+    pub header_timeout: f64,
+    /// Bytes of a request's body.
+    pub body_bytes: Size,
+
+    /// Frames waiting for one slow client; past that it is cut and resumes by its cursor.
+    pub outbox_frames: usize,
+    /// Bytes waiting for one slow client. One frame always fits.
+    pub outbox_bytes: Size,
+    /// Bytes waiting for all slow clients.
+    pub outbox_total: Size,
+    /// Seconds a client may accept nothing while something waits for it.
+    pub write_timeout: f64,
+
+    /// Seconds between comments that keep a quiet stream alive and tell it its cursor.
+    pub ping: f64,
+    /// Milliseconds a browser waits before it reconnects; varied by a quarter up and down.
+    pub retry: u32,
+    /// Seconds a shutdown may take to take leave of every client.
+    pub drain: f64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec!["127.0.0.1:8080".to_owned()],
+            socket_mode: Mode(0o660),
+            socket_group: String::new(),
+            control: String::new(),
+            workers: 0,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_connections: 0,
+            connections_per_address: -1,
+            channels_per_stream: 100,
+            max_channels: 1_000_000,
+            header_bytes: Size(16 << 10),
+            header_timeout: 10.0,
+            body_bytes: Size(64 << 10),
+            outbox_frames: 1024,
+            outbox_bytes: Size(1 << 20),
+            outbox_total: Size(256 << 20),
+            write_timeout: 60.0,
+            ping: 15.0,
+            retry: 2000,
+            drain: 5.0,
+        }
+    }
+}
+
+/// What becomes of events.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Broadcast {
+    /// Whether `askrd serve` serves at all.
+    pub enabled: bool,
+    /// Positions the index remembers, also of overwritten events, so that losses are told exactly.
+    /// 0: four for each slot.
+    pub index_entries: usize,
+    /// Channels the index remembers.
+    pub index_channels: usize,
+    /// Events kept for a worker that is behind; past that its streams read them from the ring.
+    pub queue: usize,
+}
+
+impl Default for Broadcast {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            index_entries: 0,
+            index_channels: 100_000,
+            queue: 16_384,
+        }
+    }
+}
+
+impl Settings {
+    /// The first thing wrong with values that have the right types: section, key, reason.
+    pub fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
+        self.check_ring()?;
+        self.check_server()?;
+        range("broadcast", "queue", self.broadcast.queue, 16, 1 << 24)?;
+        range(
+            "broadcast",
+            "index_channels",
+            self.broadcast.index_channels,
+            1,
+            1 << 30,
+        )
+    }
+
+    fn check_ring(&self) -> Result<(), (&'static str, &'static str, String)> {
+        let ring = &self.ring;
+        ring.name
+            .parse::<RingName>()
+            .map_err(|bad| ("ring", "name", bad.to_string()))?;
+        let spec = ring.spec();
+        let bad = |bad: BadSpec| ("ring", bad.key.trim_start_matches("ring."), bad.reason);
+        spec.geometry().map_err(bad)?;
+        spec.gid().map_err(bad)?;
+        Ok(())
+    }
+
+    fn check_server(&self) -> Result<(), (&'static str, &'static str, String)> {
+        let server = &self.server;
+        if server.listen.is_empty() {
+            return Err(("server", "listen", "must name at least one address".into()));
+        }
+        for address in &server.listen {
+            address
+                .parse::<Address>()
+                .map_err(|why| ("server", "listen", why))?;
+        }
+        if let Some(path) = server.control_path()
+            && !path.is_absolute()
+        {
+            return Err((
+                "server",
+                "control",
+                "must be an absolute path, or \"none\"".into(),
+            ));
+        }
+        for origin in &server.allowed_origins {
+            check_origin(origin).map_err(|why| ("server", "allowed_origins", why))?;
+        }
+        if server
+            .allowed_hosts
+            .iter()
+            .any(|host| host.is_empty() || host.contains(['/', '*', ' ']))
+        {
+            return Err((
+                "server",
+                "allowed_hosts",
+                "must be names such as \"example.com\"".into(),
+            ));
+        }
+        range("server", "workers", server.workers, 0, MAX_WORKERS)?;
+        range(
+            "server",
+            "connections_per_address",
+            server.connections_per_address,
+            -1,
+            1 << 31,
+        )?;
+        range(
+            "server",
+            "channels_per_stream",
+            server.channels_per_stream,
+            1,
+            100,
+        )?;
+        range("server", "max_channels", server.max_channels, 1, 1 << 31)?;
+        range(
+            "server",
+            "header_bytes",
+            server.header_bytes.0,
+            1 << 10,
+            1 << 20,
+        )?;
+        range(
+            "server",
+            "header_timeout",
+            server.header_timeout,
+            0.1,
+            600.0,
+        )?;
+        range("server", "body_bytes", server.body_bytes.0, 0, 1 << 30)?;
+        range("server", "outbox_frames", server.outbox_frames, 1, 1 << 20)?;
+        range(
+            "server",
+            "write_timeout",
+            server.write_timeout,
+            0.1,
+            86_400.0,
+        )?;
+        range("server", "ping", server.ping, 0.1, 3600.0)?;
+        range("server", "retry", server.retry, 1, 3_600_000)?;
+        range("server", "drain", server.drain, 0.0, 600.0)
+    }
+}
+
+impl Ring {
+    /// # Panics
+    /// If the name was not checked.
+    pub fn name(&self) -> RingName {
+        self.name.parse().expect("checked with the settings")
+    }
+
+    pub fn spec(&self) -> RingSpec {
+        RingSpec {
+            name: self.name(),
+            slots: self.slots,
+            slot_size: self.slot_size.0,
+            arena: self.arena.0,
+            writers: self.writers,
+            max_payload: (self.max_payload.0 > 0).then_some(self.max_payload.0),
+            mode: self.mode.0,
+            group: (!self.group.is_empty()).then(|| self.group.clone()),
+        }
+    }
+}
+
+impl Server {
+    /// None: no control socket wanted.
+    pub fn control_path(&self) -> Option<PathBuf> {
+        match self.control.as_str() {
+            "none" => None,
+            "" => Path::new(DEFAULT_CONTROL)
+                .parent()
+                .is_some_and(Path::is_dir)
+                .then(|| DEFAULT_CONTROL.into()),
+            path => Some(path.strip_prefix("unix:").unwrap_or(path).into()),
+        }
+    }
+
+    pub fn ping(&self) -> Duration {
+        Duration::from_secs_f64(self.ping)
+    }
+
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.header_timeout)
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.write_timeout)
+    }
+
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs_f64(self.drain)
+    }
+}
+
+/// As a browser writes it: scheme and host in lower case, a port unless it is the scheme's own.
+fn check_origin(origin: &str) -> Result<(), String> {
+    let sound = origin == "null"
+        || origin.split_once("://").is_some_and(|(scheme, host)| {
+            !scheme.is_empty() && !host.is_empty() && !host.contains(['/', '*', ' ', '@'])
+        });
+    if sound && origin.to_ascii_lowercase() == origin {
+        return Ok(());
+    }
+    Err(format!(
+        "\"{origin}\" must be an exact origin such as \"https://example.com\""
+    ))
+}
+
+fn range<T: PartialOrd + std::fmt::Display>(
+    section: &'static str,
+    key: &'static str,
+    value: T,
+    least: T,
+    most: T,
+) -> Result<(), (&'static str, &'static str, String)> {
+    if value >= least && value <= most {
+        return Ok(());
+    }
+    Err((
+        section,
+        key,
+        format!("must be between {least} and {most}, not {value}"),
+    ))
+}

@@ -1,0 +1,389 @@
+//! Where settings come from, merged; what is wrong is told with its place: the file, the variable or
+//! the flag, then the key, then the reason.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use toml::{Table, Value};
+
+use super::Settings;
+use crate::cli::Common;
+
+/// Used when no file is named and it exists.
+const DEFAULT_FILE: &str = "/etc/askr/askr.toml";
+
+/// Something wrong with the settings: one line.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Problem(String);
+
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// The settings in force for this command line and environment.
+pub fn load(
+    flags: &Common,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, Problem> {
+    let named = flags.config.clone();
+    let file = named.or_else(|| {
+        Path::new(DEFAULT_FILE)
+            .is_file()
+            .then(|| DEFAULT_FILE.into())
+    });
+    let text = match &file {
+        Some(path) => read(path)?,
+        None => String::new(),
+    };
+    merge(file, &text, flags, environment)
+}
+
+fn read(path: &Path) -> Result<String, Problem> {
+    std::fs::read_to_string(path)
+        .map_err(|why| Problem(format!("{}: cannot be read: {why}", path.display())))
+}
+
+/// Whence each value came: what a reason is told with.
+struct Sources {
+    file: Option<PathBuf>,
+    overrides: Vec<(String, String)>,
+}
+
+impl Sources {
+    fn problem(&self, section: &str, key: &str, reason: &str) -> Problem {
+        let key = format!("{section}.{key}");
+        let place = match self.overrides.iter().rev().find(|(name, _)| *name == key) {
+            Some((_, place)) => place.clone(),
+            None => self
+                .file
+                .as_ref()
+                .map_or("defaults".into(), |f| f.display().to_string()),
+        };
+        Problem(format!("{place}: {key}: {reason}"))
+    }
+}
+
+fn merge(
+    file: Option<PathBuf>,
+    text: &str,
+    flags: &Common,
+    environment: impl Fn(&str) -> Option<String>,
+) -> Result<Settings, Problem> {
+    let mut sources = Sources {
+        file,
+        overrides: Vec::new(),
+    };
+    // The defaults, written out, say which sections and keys there are and of what type.
+    let known = Table::try_from(Settings::default()).expect("the defaults are plain values");
+    let mut table = parse(text, &known, &sources)?;
+
+    for (section, keys) in &known {
+        for (key, model) in keys.as_table().expect("sections hold keys") {
+            let variable = format!("ASKR_{section}_{key}").to_uppercase();
+            if let Some(text) = environment(&variable) {
+                sources
+                    .overrides
+                    .push((format!("{section}.{key}"), variable));
+                let value = from_text(&text, model)
+                    .map_err(|reason| sources.problem(section, key, &reason))?;
+                set(&mut table, section, key, value);
+            }
+        }
+    }
+    if !flags.listen.is_empty() {
+        sources
+            .overrides
+            .push(("server.listen".into(), "--listen".into()));
+        let all = flags.listen.iter().cloned().map(Value::String).collect();
+        set(&mut table, "server", "listen", Value::Array(all));
+    }
+    if let Some(ring) = &flags.ring {
+        sources
+            .overrides
+            .push(("ring.name".into(), "--ring".into()));
+        set(&mut table, "ring", "name", Value::String(ring.clone()));
+    }
+    typed(table, &known, &sources)
+}
+
+/// The file's text as a table whose sections and keys are all known.
+fn parse(text: &str, known: &Table, sources: &Sources) -> Result<Table, Problem> {
+    let file = sources
+        .file
+        .as_ref()
+        .map(|f| f.display().to_string())
+        .unwrap_or_default();
+    let table: Table = text.parse().map_err(|why: toml::de::Error| {
+        let at = why.span().map_or(0, |span| span.start.min(text.len()));
+        let line = text.as_bytes()[..at]
+            .iter()
+            .filter(|b| **b == b'\n')
+            .count()
+            + 1;
+        Problem(format!(
+            "{file}: line {line}: {}",
+            why.message().replace('\n', ", ")
+        ))
+    })?;
+    for (section, keys) in &table {
+        let Some(model) = known.get(section).and_then(Value::as_table) else {
+            let all = known
+                .keys()
+                .map(|k| format!("[{k}]"))
+                .collect::<Vec<_>>()
+                .join(", ");
+            return Err(Problem(format!(
+                "{file}: {section}: unknown section; there are {all}"
+            )));
+        };
+        let Some(keys) = keys.as_table() else {
+            return Err(Problem(format!(
+                "{file}: {section}: must be a section, [{section}]"
+            )));
+        };
+        for key in keys.keys() {
+            if !model.contains_key(key) {
+                let all = model
+                    .keys()
+                    .map(String::as_str)
+                    .collect::<Vec<_>>()
+                    .join(", ");
+                return Err(sources.problem(
+                    section,
+                    key,
+                    &format!("unknown key; there are {all}"),
+                ));
+            }
+        }
+    }
+    Ok(table)
+}
+
+/// Each value is turned into its type alone, so that a reason can name its key.
+fn typed(table: Table, known: &Table, sources: &Sources) -> Result<Settings, Problem> {
+    for (section, keys) in &table {
+        for (key, value) in keys.as_table().into_iter().flatten() {
+            let mut alone = Table::new();
+            set(&mut alone, section, key, value.clone());
+            if let Err(why) = Settings::deserialize_table(alone) {
+                return Err(sources.problem(
+                    section,
+                    key,
+                    &reason(why.message(), &known[section][key]),
+                ));
+            }
+        }
+    }
+    let settings = Settings::deserialize_table(table)
+        .map_err(|why| Problem(why.message().replace('\n', ", ")))?;
+    match settings.check() {
+        Ok(()) => Ok(settings),
+        Err((section, key, reason)) => Err(sources.problem(section, key, &reason)),
+    }
+}
+
+/// The decoder's message, or what is allowed where it only says which type it met.
+fn reason(message: &str, model: &Value) -> String {
+    let wanted = match model {
+        Value::Boolean(_) => "true or false",
+        Value::Integer(_) => "an integer that is not negative",
+        Value::Float(_) => "a number",
+        Value::Array(_) => "a list of texts in quotes",
+        _ => "text in quotes",
+    };
+    match message.starts_with("invalid") {
+        true => format!("must be {wanted}"),
+        false => message.replace('\n', ", "),
+    }
+}
+
+impl Settings {
+    fn deserialize_table(table: Table) -> Result<Self, toml::de::Error> {
+        table.try_into()
+    }
+}
+
+/// A variable's text as a value of the same type as `model`. Lists are separated by commas.
+fn from_text(text: &str, model: &Value) -> Result<Value, String> {
+    Ok(match model {
+        Value::Boolean(_) => match text {
+            "true" | "1" => Value::Boolean(true),
+            "false" | "0" => Value::Boolean(false),
+            _ => return Err("must be true or false".into()),
+        },
+        // A size may bear a unit; text that is no number is left for the type to judge.
+        Value::Integer(_) => match text.parse() {
+            Ok(number) => Value::Integer(number),
+            Err(_) => Value::String(text.to_owned()),
+        },
+        Value::Float(_) => Value::Float(text.parse().map_err(|_| "must be a number".to_owned())?),
+        Value::Array(_) => {
+            let items = text
+                .split(',')
+                .map(str::trim)
+                .filter(|item| !item.is_empty());
+            Value::Array(items.map(|item| Value::String(item.to_owned())).collect())
+        }
+        _ => Value::String(text.to_owned()),
+    })
+}
+
+fn set(table: &mut Table, section: &str, key: &str, value: Value) {
+    let keys = table
+        .entry(section)
+        .or_insert_with(|| Value::Table(Table::new()));
+    if let Some(keys) = keys.as_table_mut() {
+        keys.insert(key.to_owned(), value);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Size;
+
+    fn try_merge(
+        text: &str,
+        flags: &Common,
+        environment: &[(&str, &str)],
+    ) -> Result<Settings, String> {
+        let lookup = |name: &str| {
+            environment
+                .iter()
+                .find(|(key, _)| *key == name)
+                .map(|(_, value)| value.to_string())
+        };
+        merge(Some("/etc/askr/askr.toml".into()), text, flags, lookup).map_err(|p| p.to_string())
+    }
+
+    #[test]
+    fn an_empty_file_means_the_defaults() {
+        assert_eq!(
+            try_merge("", &Common::default(), &[]),
+            Ok(Settings::default())
+        );
+    }
+
+    #[test]
+    fn flags_win_over_the_environment_and_that_over_the_file() {
+        let text = "[server]\nlisten = ['1.1.1.1:1']\nping = 1\nretry = 1\n[ring]\narena = '1MiB'";
+        let flags = Common {
+            listen: vec!["3.3.3.3:3".into()],
+            ..Common::default()
+        };
+        let environment = [
+            ("ASKR_SERVER_LISTEN", "2.2.2.2:2, unix:/x"),
+            ("ASKR_SERVER_RETRY", "2"),
+        ];
+        let settings = try_merge(text, &flags, &environment).unwrap();
+        assert_eq!(settings.server.listen, ["3.3.3.3:3"]);
+        assert_eq!((settings.server.retry, settings.server.ping), (2, 1.0));
+        assert_eq!(settings.ring.arena, Size(1 << 20));
+        let settings = try_merge(text, &Common::default(), &environment).unwrap();
+        assert_eq!(settings.server.listen, ["2.2.2.2:2", "unix:/x"]);
+    }
+
+    #[test]
+    fn every_problem_names_its_place_its_key_and_a_reason() {
+        let none = Common::default();
+        let file = |text: &str| try_merge(text, &none, &[]).unwrap_err();
+        let begins = |problem: String, with: &str| assert!(problem.starts_with(with), "{problem}");
+        begins(
+            file("[server]\nport = 1"),
+            "/etc/askr/askr.toml: server.port: unknown key; there are ",
+        );
+        begins(
+            file("[sever]"),
+            "/etc/askr/askr.toml: sever: unknown section; there are ",
+        );
+        begins(
+            file("server = 1"),
+            "/etc/askr/askr.toml: server: must be a section",
+        );
+        begins(file("\n[server\n"), "/etc/askr/askr.toml: line 2: ");
+        begins(
+            file("[server]\nworkers = 'x'"),
+            "/etc/askr/askr.toml: server.workers: must be an integer",
+        );
+        begins(
+            file("[server]\nworkers = -1"),
+            "/etc/askr/askr.toml: server.workers: ",
+        );
+        begins(
+            file("[server]\nworkers = 65"),
+            "/etc/askr/askr.toml: server.workers: must be between",
+        );
+        begins(
+            file("[server]\nlisten = ['x']"),
+            "/etc/askr/askr.toml: server.listen: \"x\" must be ",
+        );
+        begins(
+            file("[server]\nlisten = []"),
+            "/etc/askr/askr.toml: server.listen: must name ",
+        );
+        begins(
+            file("[server]\nallowed_origins = ['*']"),
+            "/etc/askr/askr.toml: server.allowed_origins: \"*\" must be",
+        );
+        begins(
+            file("[ring]\nname = 'x'"),
+            "/etc/askr/askr.toml: ring.name: must be ",
+        );
+        begins(
+            file("[ring]\narena = '1TB'"),
+            "/etc/askr/askr.toml: ring.arena: must be bytes",
+        );
+        begins(
+            file("[ring]\nslots = 3"),
+            "/etc/askr/askr.toml: ring.slots: must be ",
+        );
+        begins(
+            file("[ring]\nmode = '999'"),
+            "/etc/askr/askr.toml: ring.mode: must be octal",
+        );
+        let variable = |name, value| try_merge("", &none, &[(name, value)]).unwrap_err();
+        begins(
+            variable("ASKR_SERVER_PING", "x"),
+            "ASKR_SERVER_PING: server.ping: must be a number",
+        );
+        begins(
+            variable("ASKR_SERVER_WORKERS", "x"),
+            "ASKR_SERVER_WORKERS: server.workers: ",
+        );
+        begins(
+            variable("ASKR_BROADCAST_ENABLED", "x"),
+            "ASKR_BROADCAST_ENABLED: broadcast.enabled: ",
+        );
+        let flags = Common {
+            ring: Some("x".into()),
+            ..Common::default()
+        };
+        begins(
+            try_merge("", &flags, &[]).unwrap_err(),
+            "--ring: ring.name: must be ",
+        );
+    }
+
+    #[test]
+    fn every_key_can_be_set_from_the_environment() {
+        let known = Table::try_from(Settings::default()).unwrap();
+        for (section, keys) in &known {
+            for (key, value) in keys.as_table().unwrap() {
+                let text = match value {
+                    Value::String(text) => text.clone(),
+                    Value::Array(items) => items
+                        .iter()
+                        .filter_map(Value::as_str)
+                        .collect::<Vec<_>>()
+                        .join(","),
+                    other => other.to_string(),
+                };
+                let name = format!("ASKR_{section}_{key}").to_uppercase();
+                let set = try_merge("", &Common::default(), &[(&name, &text)]);
+                assert_eq!(set, Ok(Settings::default()), "{name}={text}");
+            }
+        }
+    }
+}

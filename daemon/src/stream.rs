@@ -1,0 +1,64 @@
+//! One stream: what a subscriber costs while nothing happens.
+
+use std::os::fd::OwnedFd;
+
+use crate::limits::ClientKey;
+use crate::outbox::Outbox;
+use crate::pull::Pull;
+use crate::subscriptions::Subscription;
+
+/// What `data` holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// The payload, once per event.
+    #[default]
+    Raw,
+    /// `{"channel","event","id","data"}`, once per matching channel.
+    Json,
+}
+
+/// No link: the end of a chain.
+pub const NONE: u32 = u32::MAX;
+
+#[derive(Debug)]
+pub struct Stream {
+    pub fd: OwnedFd,
+    pub format: Format,
+    /// Something was sent since the last ping: the client has a recent cursor.
+    pub fresh: bool,
+    /// It has been told good-bye and ends when its outbox is empty.
+    pub leaving: bool,
+    pub client: ClientKey,
+    /// Hand-offs below are not for it: they came before it did, or were pulled.
+    pub from: u64,
+    /// Frames gathered in this wake: a chain in the dispatcher's links.
+    pub first: u32,
+    pub last: u32,
+    pub subscriptions: Box<[Subscription]>,
+    /// Only while the socket is full.
+    pub outbox: Option<Box<Outbox>>,
+    /// Only until the stream is live.
+    pub pull: Option<Box<Pull>>,
+}
+
+// A stream at rest is this and its subscriptions: keep it small.
+const _: () = assert!(size_of::<Stream>() <= 72);
+
+/// Why a stream ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// The client closed.
+    Peer,
+    /// The client sent something.
+    Input,
+    /// The socket failed.
+    Error,
+    /// Its outbox was full.
+    Slow,
+    /// All outboxes together were.
+    Memory,
+    /// It took nothing for too long.
+    Stalled,
+    /// The daemon stops.
+    Drain,
+}

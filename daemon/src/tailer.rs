@@ -1,0 +1,163 @@
+//! The thread that reads the ring: decodes each event once, enters it into the history, and hands it
+//! to the workers that have a subscriber for it.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+use std::{io, thread};
+
+use shared::cursor::Epoch;
+use shared::keeper::{Keeper, Next};
+
+use crate::archive::Segments;
+use crate::bus::Bus;
+use crate::gap::Gap;
+use crate::handoff::Item;
+use crate::health::Beats;
+use crate::live::Live;
+
+/// The longest sleep: how soon a stop is noticed, and how often it beats.
+const NAP: Duration = Duration::from_millis(250);
+/// Bad records are logged at most this often.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+pub struct Tailer {
+    keeper: Keeper,
+    epoch: Epoch,
+    bus: Arc<Bus>,
+    segments: Segments,
+    next_log: Instant,
+    unlogged: u64,
+}
+
+impl Tailer {
+    pub fn new(keeper: Keeper, bus: Arc<Bus>, segments: Segments) -> Self {
+        let epoch = keeper.current().epoch();
+        segments.set(keeper.segments());
+        Self {
+            keeper,
+            epoch,
+            bus,
+            segments,
+            next_log: Instant::now(),
+            unlogged: 0,
+        }
+    }
+
+    /// Reads what the ring holds, before anybody listens.
+    pub fn read_history(&mut self) {
+        // Publishers may go on as fast as this reads: what was there at the start is what counts.
+        let end = self.keeper.current().head();
+        while self.keeper.position() < end && self.step() {}
+    }
+
+    /// Goes on in a thread of its own until `stop`.
+    pub fn start(mut self, stop: Arc<AtomicBool>, beats: Arc<Beats>) -> io::Result<JoinHandle<()>> {
+        thread::Builder::new().name("tailer".into()).spawn(move || {
+            let mut steps = 0u32;
+            while !stop.load(Relaxed) {
+                let more = self.step();
+                steps = steps.wrapping_add(1);
+                if !more {
+                    self.bus
+                        .metrics
+                        .index_entries
+                        .set(self.bus.history.entries() as u64);
+                    self.keeper.wait(NAP);
+                }
+                if !more || steps.is_multiple_of(1024) {
+                    beats.beat(0);
+                }
+            }
+        })
+    }
+
+    /// One thing from the ring. False if there is nothing for now.
+    fn step(&mut self) -> bool {
+        match self.keeper.step() {
+            Next::Empty => return false,
+            Next::Event { seq, event } => self.event(seq, Live::new(self.epoch, seq, event)),
+            Next::Lapped { from, to } => {
+                self.bus.metrics.lapped.add(to - from);
+                self.lost(from, to);
+            }
+            Next::Unreadable { seq, why } => {
+                self.bus.metrics.unreadable.add(1);
+                self.unlogged += 1;
+                if Instant::now() >= self.next_log {
+                    tracing::warn!(
+                        "{} unreadable records in the ring, the last at {seq}: {why}",
+                        self.unlogged
+                    );
+                    (self.next_log, self.unlogged) = (Instant::now() + LOG_PAUSE, 0);
+                }
+                self.lost(seq, seq + 1);
+            }
+            Next::Changed {
+                fresh_epoch,
+                reason,
+            } => self.changed(fresh_epoch, &reason),
+        }
+        true
+    }
+
+    /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
+    fn event(&self, seq: u64, live: Live) {
+        let bus = &self.bus;
+        bus.history
+            .push(seq, live.event.channels(), live.event.id());
+        bus.clock.start(seq + 1);
+        let mut workers = bus.routes.workers(live.event.channels());
+        if workers != 0 {
+            bus.metrics.handoffs.add(u64::from(workers.count_ones()));
+            let live = Arc::new(live);
+            while workers != 0 {
+                let worker = workers.trailing_zeros() as usize;
+                bus.inboxes[worker].push(Item::Event(live.clone()));
+                workers &= workers - 1;
+            }
+        }
+        bus.clock.complete(seq + 1);
+        bus.metrics.events.add(1);
+    }
+
+    /// Nobody knows which channels these positions were for: everybody is told.
+    fn lost(&self, from: u64, to: u64) {
+        let bus = &self.bus;
+        bus.history.blind(from, to);
+        bus.clock.start(to);
+        self.everybody(Item::Lost {
+            to,
+            gap: Gap::at_most(to - from),
+        });
+        bus.clock.complete(to);
+    }
+
+    fn changed(&mut self, fresh_epoch: bool, reason: &str) {
+        self.segments.set(self.keeper.segments());
+        if !fresh_epoch {
+            tracing::info!("the ring's segments changed: {reason}");
+            return;
+        }
+        tracing::error!(
+            "the ring could not be trusted and was replaced, its history is lost: {reason}"
+        );
+        self.bus.metrics.replaced.add(1);
+        self.epoch = self.keeper.current().epoch();
+        let first = self.keeper.position();
+        self.bus.history.restart(first);
+        self.bus.clock.start(first);
+        self.everybody(Item::Replaced {
+            epoch: self.epoch,
+            first,
+        });
+        self.bus.clock.complete(first);
+    }
+
+    fn everybody(&self, item: Item) {
+        for inbox in &self.bus.inboxes {
+            inbox.push(item.clone());
+        }
+    }
+}

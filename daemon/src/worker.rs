@@ -1,0 +1,179 @@
+//! A worker: one OS thread, one single-threaded runtime, one engine. Its loop gives the engine what
+//! happens: hand-offs, ready sockets, replay that is due, ticks, and leave-taking.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use shared::cursor::Epoch;
+use tokio::sync::{mpsc, watch};
+use tokio::task::LocalSet;
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::bus::Bus;
+use crate::engine::{BUCKETS, Engine, Rules};
+use crate::health::Beats;
+use crate::http::Policy;
+use crate::http::connection::{World, serve};
+use crate::jitter::Jitter;
+use crate::limits::Admission;
+
+/// A connection on its way to its worker. Non-blocking.
+pub struct Accepted {
+    pub socket: Peer,
+    /// Whether it is a proxy that says who its client is.
+    pub proxy: bool,
+    pub admission: Admission,
+}
+
+pub enum Peer {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Settings of every worker.
+#[derive(Clone)]
+pub struct Setup {
+    pub rules: Rules,
+    pub policy: Policy,
+    pub header_timeout: Duration,
+    pub ping: Duration,
+    pub drain: Duration,
+    pub epoch: Epoch,
+}
+
+pub struct Worker {
+    pub sockets: mpsc::UnboundedSender<Accepted>,
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts worker number `index`. `leaving`: Some once it shall take leave, with the milliseconds over
+/// which clients are to return.
+pub fn start(
+    index: usize,
+    bus: Arc<Bus>,
+    beats: Arc<Beats>,
+    setup: Setup,
+    leaving: watch::Receiver<Option<u32>>,
+) -> io::Result<Worker> {
+    // Not bounded by itself: the limit of connections is.
+    let (sockets, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new()
+        .name(format!("worker-{index}"))
+        .spawn(move || {
+            let local = LocalSet::new();
+            let outcome = local.block_on(&runtime, run(index, bus, beats, setup, inbox, leaving));
+            if let Err(why) = outcome {
+                // Health tells: this worker no longer beats.
+                tracing::error!("worker {index} cannot go on: {why}");
+            }
+        })?;
+    Ok(Worker { sockets, thread })
+}
+
+async fn run(
+    index: usize,
+    bus: Arc<Bus>,
+    beats: Arc<Beats>,
+    setup: Setup,
+    mut sockets: mpsc::UnboundedReceiver<Accepted>,
+    mut leaving: watch::Receiver<Option<u32>>,
+) -> io::Result<()> {
+    let engine = Rc::new(RefCell::new(Engine::new(
+        index,
+        bus.clone(),
+        setup.rules,
+        setup.epoch,
+    )?));
+    let queue = crate::watch::readable(engine.borrow().queue()?)?;
+    let world = Rc::new(World {
+        bus: bus.clone(),
+        policy: setup.policy.clone(),
+        header_timeout: setup.header_timeout,
+        retry: setup.rules.retry,
+        engine: engine.clone(),
+        jitter: Jitter::new(),
+    });
+    let (stop, stopped) = watch::channel(false);
+    let mut pings = interval(setup.ping / BUCKETS as u32);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut bucket = 0;
+
+    let spread = loop {
+        let pulling = engine.borrow().is_pulling();
+        tokio::select! {
+            () = bus.inboxes[index].wait() => engine.borrow_mut().on_handoff(),
+            ready = queue.readable() => on_ready(&engine, ready?),
+            Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
+            () = tokio::task::yield_now(), if pulling => engine.borrow_mut().on_pull(),
+            _ = pings.tick() => {
+                let mut engine = engine.borrow_mut();
+                engine.on_handoff();
+                engine.ping(bucket);
+                bucket = (bucket + 1) % BUCKETS;
+            }
+            _ = seconds.tick() => {
+                beats.beat(1 + index);
+                engine.borrow_mut().cut_stalled();
+            }
+            Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
+        }
+    };
+
+    // What was accepted before the end is still answered.
+    while let Ok(accepted) = sockets.try_recv() {
+        accept(accepted, &world, &stopped);
+    }
+    engine.borrow_mut().leave(spread);
+    let _ = stop.send(true);
+    let end = Instant::now() + setup.drain;
+    let mut looks = interval(Duration::from_millis(20));
+    // Connections hold `stopped`; streams that still have something to take are the engine's.
+    while engine.borrow().streams() > 0 || stop.receiver_count() > 1 {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => break,
+            ready = queue.readable() => on_ready(&engine, ready?),
+            _ = looks.tick() => {}
+        }
+    }
+    Ok(())
+}
+
+fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>) {
+    if engine.borrow_mut().on_ready() {
+        ready.clear_ready();
+    }
+}
+
+fn accept(accepted: Accepted, world: &Rc<World>, stopped: &watch::Receiver<bool>) {
+    let Accepted {
+        socket,
+        proxy,
+        admission,
+    } = accepted;
+    let (world, stopped) = (world.clone(), stopped.clone());
+    // A socket that cannot be registered is out of descriptors or memory: it is dropped.
+    match socket {
+        Peer::Tcp(socket) => {
+            if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+            }
+        }
+        Peer::Unix(socket) => {
+            if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
+                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+            }
+        }
+    }
+}
