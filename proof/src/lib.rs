@@ -1,0 +1,13 @@
+//! What the drivers of the proof share: payloads that describe themselves, a ring on a small stage,
+//! a debugger, memory between processes.
+//!
+//! The drivers are `bin/step.rs` (every instruction of a publish), `bin/torture.rs` (kills and stops
+//! under load) and `bin/hostile.rs` (a writer of nonsense). They are tools for developers; nothing of
+//! this is shipped.
+
+pub mod common;
+pub mod payload;
+pub mod rng;
+pub mod scene;
+pub mod stage;
+pub mod trace;
