@@ -44,7 +44,7 @@ const LOG_WARNING: c_int = 4;
 const RESTORING: c_int = (1 << 1) | (1 << 3);
 
 unsafe extern "C" {
-    fn zend_wrong_parameters_none_error() -> c_int;
+    fn zend_wrong_parameters_none_error();
     fn zend_wrong_parameter_error(
         code: c_int,
         n: u32,
