@@ -16,7 +16,7 @@ test('check names the file, the key and the reason, and ends with 2', scoped(asy
   const cases = {
     'unknown-key': ['[ring]\nslotz = 1024\n', /slotz/, /unknown/i],
     'unknown-table': ['[rings]\nslots = 1024\n', /rings/, /unknown/i],
-    'wrong-type': ['[ring]\nslots = "many"\n', /ring\.slots/, /invalid type/i],
+    'wrong-type': ['[ring]\nslots = "many"\n', /ring\.slots/, /must be an integer/],
     'not-a-power-of-two': ['[ring]\nslots = 1000\n', /ring\.slots/, /power of two/i],
     'no-size': ['[ring]\narena = "16 apples"\n', /ring\.arena/, /bytes/],
     'out-of-range': ['[server]\nping = 0\n', /server\.ping/, /between/],

@@ -4,7 +4,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { startAskrd } from '../lib/askrd.mjs';
 import { ask, rawConnection } from '../lib/http.mjs';
-import { publish } from '../lib/php.mjs';
+import { publish, publishAll } from '../lib/php.mjs';
 import { scoped } from '../lib/scope.mjs';
 import { eventsPath, subscribe } from '../lib/sse.mjs';
 import { parseCursor } from '../lib/cursor.mjs';
@@ -86,7 +86,7 @@ test('an unknown epoch is told as a gap, and a quiet channel has none', scoped(a
 
   const quiet = await subscribe(scope, askrd.tcp, 'quiet');
   const cursor = quiet.lastEventId;
-  for (let i = 0; i < 20; i += 1) await publish(scope, askrd, 'noisy', String(i));
+  await publishAll(scope, askrd, Array.from({ length: 20 }, (_, i) => ({ channel: 'noisy', payload: String(i) })));
   const back = await subscribe(scope, askrd.tcp, 'quiet', { lastEventId: cursor, reconnect: false });
   await publish(scope, askrd, 'quiet', 'x');
   assert.deepEqual((await back.take(1)).map(({ event, data }) => [event, data]), [['message', 'x']]);
@@ -98,10 +98,17 @@ test('what was overwritten is told: exactly how many of this channel', scoped(as
   const cursor = subscriber.lastEventId;
   subscriber.close();
   const all = await subscribe(scope, askrd.tcp, ['news', 'other']);
-  for (let i = 0; i < 10; i += 1) await publish(scope, askrd, 'news', String(i));
-  for (let i = 0; i < 100; i += 1) await publish(scope, askrd, 'other', 'x'.repeat(300));
-  await publish(scope, askrd, 'news', 'last');
-  await all.take(111);
+  // In pieces smaller than the ring, so that askrd itself reads every one.
+  const pieces = [
+    Array.from({ length: 10 }, (_, i) => ({ channel: 'news', payload: String(i) })),
+    ...Array.from({ length: 5 }, () => Array.from({ length: 20 }, () => ({ channel: 'other', payload: 'x'.repeat(300) }))),
+    [{ channel: 'news', payload: 'last' }],
+  ];
+  let published = 0;
+  for (const piece of pieces) {
+    await publishAll(scope, askrd, piece);
+    await all.take(published += piece.length);
+  }
 
   const back = await subscribe(scope, askrd.tcp, 'news', { lastEventId: cursor, reconnect: false });
   const [gap, last] = await back.take(2);
@@ -268,9 +275,10 @@ test('a client that does not read is cut while others are served, and resumes wi
   const other = await subscribe(scope, askrd.tcp, 'news');
   // More than the kernel's buffers take, less than the ring holds.
   const payloads = Array.from({ length: 24 }, (_, i) => `${i} `.padEnd(500_000, 'x'));
-  for (const payload of payloads) await publish(scope, askrd, 'news', payload);
+  await publishAll(scope, askrd, payloads.map((payload) => ({ channel: 'news', payload })));
   await other.take(payloads.length);
-  assert.equal(other.connections, 1, 'the other client is not cut');
+  assert.ok(other.events.every(({ data }, i) => data === payloads[i]), 'the other client has every event once');
+  assert.equal(other.events.length, payloads.length);
 
   stalled.socket.resume();
   await stalled.end();

@@ -117,7 +117,7 @@ test('200,000 events, paced by what the readers acknowledge, arrive once, unchan
   assert.deepEqual(account.sizes, { smallest: 1, largest: 65536 });
 }));
 
-test('200,000 events without any pacing: each one that is missing is told', scoped(async (scope) => {
+test('200,000 events without any pacing: each one that is missing is told', scoped(async (scope, t) => {
   const askrd = await startAskrd(scope);
   const site = await startSite(scope, askrd, { front: path.join(TESTS, 'php/front.php'), workers: STREAMS });
   const account = new Account();
@@ -138,6 +138,7 @@ test('200,000 events without any pacing: each one that is missing is told', scop
 
   assert.deepEqual(account.faults, []);
   const missing = TOTAL - account.arrived;
+  t.diagnostic(`${account.arrived} arrived, ${missing} missing; told: ${JSON.stringify(account.told)}`);
   assert.ok(missing >= account.told.exact, `${missing} are missing, ${account.told.exact} told as lost`);
   assert.ok(missing <= account.told.atMost, `${missing} are missing, at most ${account.told.atMost} told`);
 }));

@@ -1,7 +1,7 @@
 // One askrd on a ring of its own: settings written, process started, killed and started again, its
 // local socket asked.
 
-import { chmodSync, copyFileSync, writeFileSync } from 'node:fs';
+import { chmodSync, copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { ASKRD } from './built.mjs';
 import { ask } from './http.mjs';
 import { run } from './process.mjs';
@@ -25,8 +25,10 @@ export class Askrd {
     this.config = scope.path(`${name}.toml`);
     // A copy that the service's user can reach, wherever the checkout is.
     this.binary = scope.path('askrd-bin');
-    copyFileSync(ASKRD, this.binary);
-    chmodSync(this.binary, 0o755);
+    if (!existsSync(this.binary)) {
+      copyFileSync(ASKRD, this.binary);
+      chmodSync(this.binary, 0o755);
+    }
     this.settings = {
       ...settings,
       ring: { name: this.ring, ...(group ? { group } : {}), ...settings.ring },

@@ -12,10 +12,11 @@ export class Parser {
   #data = [];
   #event = '';
   #afterCr = false;
-  lastEventId = '';
+  #id;
 
-  constructor(emit) {
+  constructor(emit, lastEventId = '') {
     this.emit = emit;
+    this.lastEventId = this.#id = lastEventId;
   }
 
   push(bytes) {
@@ -37,12 +38,14 @@ export class Parser {
     const value = colon < 0 ? '' : line.slice(line[colon + 1] === ' ' ? colon + 2 : colon + 1);
     if (field === 'data') this.#data.push(value);
     else if (field === 'event') this.#event = value;
-    else if (field === 'id') { if (!value.includes('\0')) this.lastEventId = value; }
+    else if (field === 'id') { if (!value.includes('\0')) this.#id = value; }
     else if (field === 'retry') { if (/^[0-9]+$/.test(value)) this.emit({ type: 'retry', ms: Number(value) }); }
     else this.emit({ type: 'unknown', field, value });
   }
 
   #dispatch() {
+    // Only now: a block that is cut in its middle leaves the cursor where it was.
+    this.lastEventId = this.#id;
     if (this.#data.length > 0) {
       this.emit({ type: 'event', event: this.#event || 'message', data: this.#data.join('\n'), id: this.lastEventId });
     } else {
@@ -80,8 +83,7 @@ export class Subscriber {
 
   #connect() {
     if (this.#closed) return;
-    this.parser = new Parser((item) => this.#take(item));
-    this.parser.lastEventId = this.lastEventId;
+    this.parser = new Parser((item) => this.#take(item), this.lastEventId);
     const headers = { Accept: 'text/event-stream', ...this.headers };
     if (this.lastEventId) headers['Last-Event-ID'] = this.lastEventId;
     this.request = http.get({ host: '127.0.0.1', ...this.where, path: this.path, headers, agent: false }, (response) => {
