@@ -95,6 +95,7 @@ impl Control {
         metrics
             .connections
             .set(self.bus.limits.connections() as u64);
+        metrics.channels.set(self.bus.routes.channels() as u64);
         metrics.outbox_bytes.set(self.bus.outboxes.used());
         let seconds = self.segments.history_seconds();
         format!(

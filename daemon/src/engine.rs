@@ -40,7 +40,7 @@ pub struct Rules {
     pub retry: u32,
     pub write_timeout: Duration,
     /// Different channels, all workers together.
-    pub max_channels: u64,
+    pub max_channels: usize,
 }
 
 /// Where a client says it was.
@@ -323,11 +323,11 @@ impl Engine {
     }
 
     fn has_room(&self, channels: &[String]) -> bool {
-        let new = channels
-            .iter()
-            .filter(|name| self.subscriptions.members(name).is_empty())
-            .count();
-        let room = self.bus.metrics.channels.get() + new as u64 <= self.rules.max_channels;
+        let (routes, most) = (&self.bus.routes, self.rules.max_channels);
+        let new = |name: &&String| routes.workers(std::iter::once(name.as_str())) == 0;
+        // Only near the limit does it matter which of them are new.
+        let room = routes.channels() + channels.len() <= most
+            || routes.channels() + channels.iter().filter(new).count() <= most;
         if !room {
             self.bus.metrics.over_channels.add(1);
         }
@@ -359,7 +359,6 @@ impl Engine {
             );
             if first {
                 self.bus.routes.add(name, self.worker);
-                self.bus.metrics.channels.add(1);
             }
             all.push(subscription);
         }
@@ -639,7 +638,6 @@ impl Engine {
             }
             if let Some(name) = left.last {
                 self.bus.routes.remove(&name, self.worker);
-                self.bus.metrics.channels.sub(1);
             }
         }
         let metrics = &self.bus.metrics;

@@ -62,7 +62,7 @@ metrics! {
     streams: gauge "askr_streams";
     /// Subscriptions, a stream counting once for each of its channels.
     subscriptions: gauge "askr_subscriptions";
-    /// Channels with a subscriber, each worker counting its own.
+    /// Channels with a subscriber.
     channels: gauge "askr_channels";
     /// Connections accepted.
     accepted: counter "askr_accepted_total";

@@ -168,7 +168,7 @@ fn setup(settings: &Settings, epoch: Epoch) -> Setup {
             },
             retry: server.retry,
             write_timeout: server.write_timeout(),
-            max_channels: server.max_channels as u64,
+            max_channels: server.max_channels,
         },
         policy: Policy::from(server),
         header_timeout: server.header_timeout(),

@@ -49,6 +49,9 @@ pub struct Ring {
     pub mode: Mode,
     /// The segment's group, shared with the PHP users. Empty: the daemon's.
     pub group: String,
+    /// A user that may own the segment, besides root, `askr` and the user who asks; for `askrd tail`
+    /// and `askrd publish`. Empty: nobody else.
+    pub owner: String,
     /// Bytes of the largest payload. 0: a sixteenth of the arena.
     pub max_payload: Size,
 }
@@ -63,6 +66,7 @@ impl Default for Ring {
             writers: 4096,
             mode: Mode(0o660),
             group: String::new(),
+            owner: String::new(),
             max_payload: Size(0),
         }
     }
@@ -287,6 +291,10 @@ impl Ring {
     /// If the name was not checked.
     pub fn name(&self) -> RingName {
         self.name.parse().expect("checked with the settings")
+    }
+
+    pub fn owner(&self) -> Option<&str> {
+        (!self.owner.is_empty()).then_some(self.owner.as_str())
     }
 
     pub fn spec(&self) -> RingSpec {

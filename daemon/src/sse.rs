@@ -249,11 +249,15 @@ mod tests {
         for bytes in [hello(2000, Some(cursor(3))), ping(cursor(3))] {
             let mut parser = Parser::default();
             assert_eq!(parser.feed(&bytes), vec![]);
-            assert_eq!(parser.last_event_id(), "0a0b0c0d0e0f-3");
+            assert_eq!(
+                (parser.last_event_id(), parser.comments()),
+                ("0a0b0c0d0e0f-3", 1)
+            );
         }
         let mut parser = Parser::default();
         assert_eq!(parser.feed(&retry(1234)), vec![]);
         assert_eq!((parser.retry(), parser.last_event_id()), (Some(1234), ""));
+        assert_eq!(parser.retries(), 1);
     }
 
     #[test]

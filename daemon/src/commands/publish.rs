@@ -32,7 +32,7 @@ pub fn publish(settings: &Settings, arguments: &PublishArgs) -> Result<ExitCode,
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: settings.ring.name(),
-        owner: None,
+        owner: settings.ring.owner().map(str::to_owned),
     });
     publisher.publish(&event).map_err(|why| why.to_string())?;
     Ok(ExitCode::SUCCESS)

@@ -41,7 +41,9 @@ struct Printer {
 /// A sentence, if there is no ring to watch.
 pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, String> {
     let name = settings.ring.name();
-    let trusted = TrustedOwners::new(None);
+    let trusted = TrustedOwners {
+        extra: settings.ring.owner(),
+    };
     let open = || Segment::open(name.path(), |uid| trusted.contains(uid));
     let missing = |why| format!("the ring {name} ({}) {why}", name.path().display());
     let mut segment = open().map_err(missing)?;

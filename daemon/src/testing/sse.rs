@@ -1,0 +1,106 @@
+//! A receiver of Server-Sent Events, written from the specification (WHATWG HTML 9.2.6, "Interpreting an
+//! event stream") and from nothing else.
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Message {
+    pub event: String,
+    pub data: String,
+    pub id: String,
+}
+
+#[derive(Debug, Default)]
+pub struct Parser {
+    line: Vec<u8>,
+    after_cr: bool,
+    data: String,
+    event: String,
+    id: String,
+    last_id: String,
+    retry: Option<u32>,
+    comments: u64,
+    retries: u64,
+}
+
+impl Parser {
+    /// Feeds bytes, returns what they dispatch.
+    pub fn feed(&mut self, bytes: &[u8]) -> Vec<Message> {
+        let mut messages = Vec::new();
+        for &byte in bytes {
+            let skip = byte == b'\n' && std::mem::take(&mut self.after_cr);
+            self.after_cr = byte == b'\r';
+            match byte {
+                _ if skip => {}
+                b'\r' | b'\n' => {
+                    let line = std::mem::take(&mut self.line);
+                    let line = String::from_utf8(line).expect("streams are UTF-8");
+                    messages.extend(self.line(&line));
+                }
+                _ => self.line.push(byte),
+            }
+        }
+        messages
+    }
+
+    /// What a browser would send as Last-Event-ID.
+    pub fn last_event_id(&self) -> &str {
+        &self.last_id
+    }
+
+    pub fn retry(&self) -> Option<u32> {
+        self.retry
+    }
+
+    /// How often a time was told.
+    pub fn retries(&self) -> u64 {
+        self.retries
+    }
+
+    pub fn comments(&self) -> u64 {
+        self.comments
+    }
+
+    fn line(&mut self, line: &str) -> Option<Message> {
+        if line.is_empty() {
+            return self.dispatch();
+        }
+        let (field, value) = match line.split_once(':') {
+            Some(("", _)) => {
+                self.comments += 1;
+                return None;
+            }
+            Some((field, value)) => (field, value.strip_prefix(' ').unwrap_or(value)),
+            None => (line, ""),
+        };
+        match field {
+            "event" => self.event = value.to_owned(),
+            "data" => {
+                self.data.push_str(value);
+                self.data.push('\n');
+            }
+            "id" if !value.contains('\0') => self.id = value.to_owned(),
+            "retry" if value.bytes().all(|b| b.is_ascii_digit()) => {
+                self.retry = value.parse().ok();
+                self.retries += 1;
+            }
+            _ => {}
+        }
+        None
+    }
+
+    fn dispatch(&mut self) -> Option<Message> {
+        self.last_id = self.id.clone();
+        let event = std::mem::take(&mut self.event);
+        let mut data = std::mem::take(&mut self.data);
+        data.pop()?;
+        let event = if event.is_empty() {
+            "message".to_owned()
+        } else {
+            event
+        };
+        Some(Message {
+            event,
+            data,
+            id: self.last_id.clone(),
+        })
+    }
+}

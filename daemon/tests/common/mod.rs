@@ -1,0 +1,319 @@
+//! A running askrd on a ring of its own, and clients of it. Everything waits for what it expects; a
+//! read that gets nothing for a long time fails the test.
+#![allow(dead_code, reason = "each test file uses its part")]
+
+#[path = "../../src/testing/sse.rs"]
+pub mod sse;
+
+use std::collections::VecDeque;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use shared::event::{EventRef, Origin};
+use shared::publisher::{AttachOptions, Publisher};
+use sse::{Message, Parser};
+use tempfile::TempDir;
+
+/// Long enough that only a missing event reaches it.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+pub struct Daemon {
+    pub directory: TempDir,
+    process: Child,
+    pub address: SocketAddr,
+    log: Vec<String>,
+}
+
+pub fn askrd() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_askrd"));
+    command.env_clear();
+    command
+}
+
+impl Daemon {
+    /// `settings`: lines of TOML, `section.key = value`.
+    pub fn start(settings: &str) -> Self {
+        let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+        let at = directory.path().display();
+        let text = format!(
+            "ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
+             server.control = '{at}/control.sock'\n{settings}"
+        );
+        std::fs::write(directory.path().join("askr.toml"), text).unwrap();
+        let (process, address, log) = Self::spawn(&directory.path().join("askr.toml"));
+        Self {
+            directory,
+            process,
+            address,
+            log,
+        }
+    }
+
+    fn spawn(config: &std::path::Path) -> (Child, SocketAddr, Vec<String>) {
+        let mut process = askrd()
+            .args(["serve", "--config"])
+            .arg(config)
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
+        let mut log = Vec::new();
+        while !log
+            .last()
+            .is_some_and(|line: &String| line.ends_with(" ready"))
+        {
+            log.push(
+                lines
+                    .next()
+                    .unwrap_or_else(|| panic!("it ended: {log:#?}"))
+                    .unwrap(),
+            );
+        }
+        // What it says later must not fill the pipe.
+        std::thread::spawn(move || lines.for_each(drop));
+        let address = log
+            .iter()
+            .find_map(|line| line.split_once("listening on http://"));
+        let address = address
+            .expect("it says where it listens")
+            .1
+            .parse()
+            .unwrap();
+        (process, address, log)
+    }
+
+    pub fn config(&self) -> PathBuf {
+        self.directory.path().join("askr.toml")
+    }
+
+    pub fn ring(&self) -> PathBuf {
+        self.directory.path().join("ring")
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
+    }
+
+    pub fn wait(&mut self) -> ExitStatus {
+        self.process.wait().unwrap()
+    }
+
+    /// Starts it again on the same ring, at a new port.
+    pub fn restart(&mut self) {
+        self.wait();
+        (self.process, self.address, self.log) = Self::spawn(&self.config());
+    }
+
+    pub fn publisher(&self) -> Publisher {
+        let mut publisher = Publisher::new();
+        let name = self.ring().to_str().unwrap().parse().unwrap();
+        publisher.configure(AttachOptions { name, owner: None });
+        publisher
+    }
+
+    pub fn publish(&self, channel: &str, data: &str) {
+        publish(&mut self.publisher(), &[channel], None, None, data);
+    }
+
+    pub fn open(&self, channel: &str) -> Client {
+        self.open_with(&format!("channel={channel}"), &[])
+    }
+
+    pub fn resume(&self, channel: &str, cursor: &str) -> Client {
+        self.open_with(&format!("channel={channel}"), &[("Last-Event-ID", cursor)])
+    }
+
+    pub fn open_with(&self, query: &str, headers: &[(&str, &str)]) -> Client {
+        let mut client = Client::connect(self.address);
+        client.request(&format!("/askr/events?{query}"), headers);
+        assert!(
+            client.head.starts_with("HTTP/1.1 200 OK\r\n"),
+            "{}",
+            client.head
+        );
+        client
+    }
+
+    pub fn control(&self, path: &str) -> String {
+        let mut socket = UnixStream::connect(self.directory.path().join("control.sock")).unwrap();
+        write!(socket, "GET {path} HTTP/1.1\r\nHost: x\r\n\r\n").unwrap();
+        let mut answer = String::new();
+        socket.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    pub fn metric(&self, name: &str) -> u64 {
+        let text = self.control("/metrics");
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        line.unwrap_or_else(|| panic!("no {name} in {text}"))
+            .parse()
+            .unwrap()
+    }
+
+    /// Asks until it is so.
+    pub fn until(&self, name: &str, is: impl Fn(u64) -> bool) {
+        while !is(self.metric(name)) {}
+    }
+}
+
+impl Drop for Daemon {
+    fn drop(&mut self) {
+        let _ = self.process.kill();
+        let _ = self.process.wait();
+    }
+}
+
+pub fn publish(
+    publisher: &mut Publisher,
+    channels: &[&str],
+    event: Option<&str>,
+    id: Option<&str>,
+    data: &str,
+) -> u64 {
+    let channels: Vec<&[u8]> = channels.iter().map(|c| c.as_bytes()).collect();
+    let event = EventRef {
+        channels: &channels,
+        event: event.map(str::as_bytes),
+        id: id.map(str::as_bytes),
+        retry: None,
+        except: None,
+        origin: Origin::Php,
+        data: data.as_bytes(),
+    };
+    event.check().unwrap();
+    publisher.publish(&event).unwrap()
+}
+
+/// Sends raw bytes, returns everything until the end.
+pub fn exchange(address: SocketAddr, request: &[u8]) -> String {
+    let mut socket = TcpStream::connect(address).unwrap();
+    socket.set_read_timeout(Some(PATIENCE)).unwrap();
+    // It may be refused before it has been sent.
+    let _ = socket.write_all(request);
+    let mut answer = Vec::new();
+    let mut buffer = [0; 4096];
+    // A reset after the answer is the server's right when it did not read everything.
+    while let Ok(n @ 1..) = socket.read(&mut buffer) {
+        answer.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+/// A subscriber.
+pub struct Client {
+    pub socket: TcpStream,
+    pub head: String,
+    pub parser: Parser,
+    messages: VecDeque<Message>,
+}
+
+impl Client {
+    pub fn connect(address: SocketAddr) -> Self {
+        let socket = TcpStream::connect(address).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self {
+            socket,
+            head: String::new(),
+            parser: Parser::default(),
+            messages: VecDeque::new(),
+        }
+    }
+
+    pub fn request(&mut self, target: &str, headers: &[(&str, &str)]) {
+        let mut request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n");
+        headers
+            .iter()
+            .for_each(|(name, value)| request += &format!("{name}: {value}\r\n"));
+        self.socket
+            .write_all((request + "\r\n").as_bytes())
+            .unwrap();
+        let mut bytes = Vec::new();
+        let end = loop {
+            let n = self.read_into(&mut bytes);
+            assert!(
+                n > 0,
+                "ended in the head: {}",
+                String::from_utf8_lossy(&bytes)
+            );
+            if let Some(end) = bytes.windows(4).position(|four| four == b"\r\n\r\n") {
+                break end + 4;
+            }
+        };
+        self.head = String::from_utf8(bytes[..end].to_vec()).unwrap();
+        self.messages.extend(self.parser.feed(&bytes[end..]));
+    }
+
+    fn read_into(&mut self, bytes: &mut Vec<u8>) -> usize {
+        let mut buffer = [0; 16384];
+        let n = self
+            .socket
+            .read(&mut buffer)
+            .expect("something arrives in time");
+        bytes.extend_from_slice(&buffer[..n]);
+        n
+    }
+
+    /// Reads once. False at the end.
+    pub fn read(&mut self) -> bool {
+        let mut bytes = Vec::new();
+        match self.read_into(&mut bytes) {
+            0 => false,
+            _ => {
+                self.messages.extend(self.parser.feed(&bytes));
+                true
+            }
+        }
+    }
+
+    /// The next event; None at the end of the stream.
+    pub fn try_next(&mut self) -> Option<Message> {
+        while self.messages.is_empty() {
+            if !self.read() {
+                return None;
+            }
+        }
+        self.messages.pop_front()
+    }
+
+    pub fn next(&mut self) -> Message {
+        self.try_next().expect("an event, not the end")
+    }
+
+    pub fn take(&mut self, count: usize) -> Vec<String> {
+        (0..count).map(|_| self.next().data).collect()
+    }
+
+    /// Waits until a cursor other than `known` has been told, and returns it.
+    pub fn cursor_after(&mut self, known: &str) -> String {
+        while self.parser.last_event_id() == known {
+            assert!(self.read(), "ended before a cursor");
+        }
+        self.parser.last_event_id().to_owned()
+    }
+
+    pub fn cursor(&mut self) -> String {
+        self.cursor_after("")
+    }
+
+    /// Waits for the end; returns the events before it.
+    pub fn end(&mut self) -> Vec<Message> {
+        let mut buffer = [0; 16384];
+        // Cut clients may see a reset instead of an end.
+        while let Ok(n @ 1..) = self.socket.read(&mut buffer) {
+            self.messages.extend(self.parser.feed(&buffer[..n]));
+        }
+        self.messages.drain(..).collect()
+    }
+
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+}

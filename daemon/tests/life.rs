@@ -1,0 +1,237 @@
+//! The daemon's life: start, stop, kill, a second one; its verbs; a ring that cannot be trusted.
+
+mod common;
+
+use std::io::{BufRead, BufReader, Write};
+use std::process::{Command, Stdio};
+
+use common::{Daemon, askrd, publish};
+use nix::sys::signal::Signal;
+
+fn output(command: &mut Command) -> (i32, String, String) {
+    let output = command.output().unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (
+        output.status.code().unwrap(),
+        text(output.stdout),
+        text(output.stderr),
+    )
+}
+
+#[test]
+fn sigterm_takes_leave_of_everybody_and_ends_with_0() {
+    let mut daemon = Daemon::start("");
+    let mut client = daemon.open("a");
+    daemon.publish("a", "last");
+    assert_eq!(client.next().data, "last");
+    assert_eq!(client.parser.retries(), 1);
+    assert!(daemon.control("/readyz").starts_with("HTTP/1.1 200 "));
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(client.end(), []);
+    let retry = client.parser.retry().unwrap();
+    assert!(client.parser.retries() == 2 && retry >= 2000, "{retry}");
+    assert_eq!(daemon.wait().code(), Some(0));
+    let socket = daemon.directory.path().join("askrd.sock");
+    assert!(!socket.exists() && daemon.ring().exists());
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_ever_and_a_second_signal_ends_it_at_once() {
+    let mut daemon = Daemon::start("server.drain = 600\nring.arena = '64MiB'");
+    let slow = daemon.open("a");
+    let mut publisher = daemon.publisher();
+    // It has something to take, and does not.
+    while daemon.metric("askr_outbox_bytes") == 0 {
+        publish(&mut publisher, &["a"], None, None, &"x".repeat(200_000));
+    }
+    daemon.signal(Signal::SIGTERM);
+    // The doors are closed first.
+    while std::net::TcpStream::connect(daemon.address).is_ok() {}
+    daemon.signal(Signal::SIGINT);
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(slow);
+}
+
+#[test]
+fn after_a_kill_the_history_is_there_and_what_was_published_meanwhile() {
+    let mut daemon = Daemon::start("");
+    let mut client = daemon.open("a");
+    let before = client.cursor();
+    for n in 0..50 {
+        daemon.publish("a", &n.to_string());
+    }
+    assert_eq!(client.take(50).len(), 50);
+    let cursor = client.parser.last_event_id().to_owned();
+    daemon.signal(Signal::SIGKILL);
+    client.end();
+    for n in 50..100 {
+        daemon.publish("a", &n.to_string());
+    }
+    daemon.restart();
+    let due: Vec<String> = (0..100).map(|n| n.to_string()).collect();
+    assert_eq!(daemon.resume("a", &cursor).take(50), due[50..]);
+    assert_eq!(daemon.resume("a", &before).take(100), due);
+}
+
+#[test]
+fn a_second_daemon_refuses_to_start_and_says_why() {
+    let daemon = Daemon::start("");
+    let (code, _, err) = output(
+        askrd()
+            .args(["serve", "--listen", "127.0.0.1:0", "--ring"])
+            .arg(daemon.ring()),
+    );
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("another askrd") && err.contains(daemon.ring().to_str().unwrap()),
+        "{err}"
+    );
+    daemon.publish("a", "x");
+}
+
+#[test]
+fn a_changed_size_keeps_the_history() {
+    let mut daemon = Daemon::start("");
+    let before = daemon.open("a").cursor();
+    daemon.publish("a", "1");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    let config = std::fs::read_to_string(daemon.config()).unwrap();
+    std::fs::write(daemon.config(), format!("{config}\nring.slots = 1024\n")).unwrap();
+    daemon.restart();
+    daemon.publish("a", "2");
+    assert_eq!(daemon.resume("a", &before).take(2), ["1", "2"]);
+}
+
+#[test]
+fn a_ring_that_was_cut_short_is_replaced_and_everybody_is_told() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.open("a");
+    daemon.publish("a", "1");
+    assert_eq!(client.next().data, "1");
+    let old = client.parser.last_event_id().to_owned();
+    std::fs::File::options()
+        .write(true)
+        .open(daemon.ring())
+        .unwrap()
+        .set_len(0)
+        .unwrap();
+    let gap = client.next();
+    assert_eq!(
+        (gap.event.as_str(), gap.data.as_str()),
+        ("askr:gap", r#"{"lost":null,"at_most":null}"#)
+    );
+    assert_ne!(gap.id[..12], old[..12], "another epoch");
+    daemon.publish("a", "2");
+    assert_eq!(client.next().data, "2");
+    let mut back = daemon.resume("a", &old);
+    assert_eq!(back.next().event, "askr:gap");
+    assert_eq!(back.next().data, "2");
+}
+
+#[test]
+fn check_names_the_file_the_key_and_the_reason() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("askr.toml");
+    let check = |text: &str| {
+        std::fs::write(&file, text).unwrap();
+        output(askrd().args(["check", "--config"]).arg(&file))
+    };
+    let (code, _, err) = check("[server]\nlissen = ['x']\n");
+    assert_eq!(code, 2);
+    assert!(
+        err.starts_with(&format!(
+            "askrd: {}: server.lissen: unknown key",
+            file.display()
+        )),
+        "{err}"
+    );
+    let (code, out, err) = check("[server]\nping = 20\n");
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(
+        out.contains("\nping = 20.0\n") && out.contains("\nslots = 32768\n"),
+        "{out}"
+    );
+    // What it prints is a file that it accepts.
+    assert_eq!(check(&out).1, out);
+    let missing = directory.path().join("missing.toml");
+    let (code, _, err) = output(askrd().args(["serve", "--config"]).arg(&missing));
+    assert!(code == 2 && err.contains("missing.toml"), "{err}");
+}
+
+#[test]
+fn tail_and_publish_work_on_a_live_ring() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.open("a");
+    let verb = |verb: &[&str]| {
+        let mut command = askrd();
+        command.args(verb).arg("--ring").arg(daemon.ring());
+        command
+    };
+    daemon.publish("b", "not this one");
+    let published = output(&mut verb(&[
+        "publish", "a", "x\ny", "--event", "e", "--id", "i", "--retry", "7",
+    ]));
+    assert_eq!(published, (0, String::new(), String::new()));
+    let message = client.next();
+    assert_eq!(
+        (message.event, message.data, message.id),
+        ("e".into(), "x\ny".into(), "i".into())
+    );
+
+    let mut piped = verb(&["publish", "a", "-"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    piped
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(b"from stdin")
+        .unwrap();
+    assert!(piped.wait().unwrap().success());
+    assert_eq!(client.next().data, "from stdin");
+
+    let mut tail = verb(&["tail", "a", "--history", "--count", "2"])
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines: Vec<serde_json::Value> = BufReader::new(tail.stdout.take().unwrap())
+        .lines()
+        .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
+        .collect();
+    assert!(tail.wait().unwrap().success());
+    assert_eq!(lines[0]["data"], "x\ny");
+    assert_eq!(lines[0]["channels"], serde_json::json!(["a"]));
+    assert_eq!(
+        (&lines[0]["event"], &lines[0]["id"]),
+        (&"e".into(), &"i".into())
+    );
+    assert_eq!(lines[1]["cursor"], client.parser.last_event_id());
+
+    let (code, _, err) = output(&mut verb(&["publish", "askr:x", "x"]));
+    assert!(
+        code == 1 && err.contains("channel must not start with \"askr:\""),
+        "{err}"
+    );
+    let (code, _, err) =
+        output(askrd().args(["publish", "a", "x", "--ring", "/dev/shm/no-such/ring"]));
+    assert!(code == 1 && err.contains("/dev/shm/no-such/ring"), "{err}");
+}
+
+#[test]
+fn too_few_descriptors_are_told_before_anything_starts() {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let ring = directory.path().join("ring");
+    let mut command = askrd();
+    command
+        .args(["serve", "--ring"])
+        .arg(&ring)
+        .env("ASKR_SERVER_MAX_CONNECTIONS", "2000000000");
+    let (code, _, err) = output(&mut command);
+    assert!(
+        code == 1 && err.contains("server.max_connections") && err.contains("LimitNOFILE"),
+        "{err}"
+    );
+    assert!(!ring.exists());
+}
