@@ -1,4 +1,5 @@
-// System calls per publish, by strace: while askrd is busy, while it sleeps, while it is down.
+// System calls per publish, by strace: while another publisher keeps askrd reading, while it sleeps
+// between events, and after it was killed in its sleep.
 
 import { readFileSync } from 'node:fs';
 import path from 'node:path';
