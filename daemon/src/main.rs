@@ -28,6 +28,8 @@ mod metrics;
 mod outbox;
 mod pull;
 mod routes;
+#[cfg(test)]
+mod seam;
 mod serve;
 mod settings;
 mod sse;
