@@ -5,7 +5,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
-import { packagedNginx } from '../lib/php.mjs';
+import { nginxTemp, packagedNginx } from '../lib/php.mjs';
 import { run } from '../lib/process.mjs';
 import { scoped } from '../lib/scope.mjs';
 
@@ -54,11 +54,11 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
 }));
 
 test('nginx accepts the snippets', scoped(async (scope) => {
-  mkdirSync(scope.path('n-tmp'));
   writeFileSync(scope.path('nginx.conf'), `
 pid ${scope.path('nginx.pid')};
 events { worker_connections 16; }
 http {
+${nginxTemp(scope, 'n')}
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-http.conf', 'n')}
 server {
 listen 127.0.0.1:1;

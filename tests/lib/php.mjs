@@ -88,9 +88,7 @@ clear_env = no
   scope.start(`${name}-fpm`, server(`php-fpm${PHP_VERSION}`), ['--nodaemonize', '--fpm-config', scope.path(`${name}-fpm.conf`)],
     { uid: web.uid, gid: web.gid, env: { ...env, PHP_INI_SCAN_DIR: iniDirectory(scope, 'fpm', askrd.ring, {}) } });
 
-  mkdirSync(scope.path(`${name}-tmp`), { mode: 0o777 });
-  chmodSync(scope.path(`${name}-tmp`), 0o777);
-  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${scope.path(`${name}-tmp`)}/${kind};`).join('\n');
+  const temp = nginxTemp(scope, name);
   writeFileSync(scope.path(`${name}-nginx.conf`), `
 daemon off;
 worker_processes 1;
@@ -127,6 +125,14 @@ ${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
     return existsSync(fpmSocket) && (await ask({ port }, '/askr-test-front').catch(() => null));
   });
   return { port, url: `http://127.0.0.1:${port}`, askrd, group };
+}
+
+/** Directives that give an nginx its temporary files in the scope's NAME-tmp. */
+export function nginxTemp(scope, name) {
+  const dir = scope.path(`${name}-tmp`);
+  mkdirSync(dir);
+  chmodSync(dir, 0o777);
+  return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n');
 }
 
 /** A file of packaging/ with the paths of this scope in it. */
