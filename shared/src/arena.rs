@@ -6,7 +6,7 @@
 //! history.
 
 use crate::copy;
-use crate::layout::{MAX_POSITION, W_ARENA_TAIL};
+use crate::layout::W_ARENA_TAIL;
 use crate::prim::{AtomicU64, Ordering::*, fence};
 use crate::ring::{Ring, stamp};
 use crate::stamp::{Stamp, State};
@@ -27,7 +27,7 @@ pub fn claim(ring: Ring<'_>, owner: u16, count: u64) -> Result<u64, NoRun> {
     let tail = ring.word(W_ARENA_TAIL);
     for _ in 0..ATTEMPTS {
         let seen = tail.load(Relaxed);
-        if seen >= MAX_POSITION {
+        if seen >= ring.geometry().max_cell() {
             return Err(NoRun::Pinned); // forged
         }
         let start = free_run(ring, seen, count).ok_or(NoRun::Pinned)?;

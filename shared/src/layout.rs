@@ -163,6 +163,11 @@ impl Geometry {
     pub const fn slots(&self) -> u64 {
         1 << self.slot_bits
     }
+    /// Positions from here on can only be forged. In a ring of fewer than 2^15 slots their lap would not
+    /// fit a stamp, which would then compare as older for ever.
+    pub const fn max_position(&self) -> u64 {
+        largest(self.slot_bits)
+    }
     pub const fn slot_words(&self) -> usize {
         1 << (self.slot_log2 - 3)
     }
@@ -172,6 +177,10 @@ impl Geometry {
     }
     pub const fn cells(&self) -> u64 {
         1 << self.cell_bits
+    }
+    /// As `max_position`, for the arena's tail.
+    pub const fn max_cell(&self) -> u64 {
+        largest(self.cell_bits)
     }
     pub const fn cell_len(&self) -> usize {
         1 << self.cell_log2
@@ -206,6 +215,15 @@ impl Geometry {
     }
     pub const fn total_len(&self) -> usize {
         (self.cells_at() + self.arena_len() as usize).next_multiple_of(PAGE)
+    }
+}
+
+const fn largest(bits: u8) -> u64 {
+    let fits = crate::stamp::Stamp::LAP_BITS + bits as u32;
+    if fits < MAX_POSITION.trailing_zeros() {
+        1 << fits
+    } else {
+        MAX_POSITION
     }
 }
 

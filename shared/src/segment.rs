@@ -189,7 +189,7 @@ impl Segment {
 
     /// The event at `seq`.
     pub fn read(&self, seq: u64) -> Fetch {
-        if seq < self.first || seq >= MAX_POSITION {
+        if seq < self.first || seq >= self.geometry().max_position() {
             return Fetch::Overwritten;
         }
         fetch::fetch(self.ring(), seq)
@@ -206,7 +206,7 @@ impl Segment {
         } else {
             word & !CLOSED
         };
-        head.clamp(self.first, MAX_POSITION)
+        head.clamp(self.first, self.geometry().max_position())
     }
 
     /// The oldest position that may still be readable.
@@ -266,8 +266,8 @@ pub fn validate(header: &[u64; W_TAIL], file_len: u64) -> Result<(Geometry, u64)
         return Err(Unusable::Header("length"));
     }
     let first = header[W_FIRST];
-    if first < geometry.slots() || first >= MAX_POSITION || !first.is_multiple_of(geometry.slots())
-    {
+    let range = geometry.slots()..geometry.max_position();
+    if !range.contains(&first) || !first.is_multiple_of(geometry.slots()) {
         return Err(Unusable::Header("first position"));
     }
     let max_payload = header[W_MAX_PAYLOAD];

@@ -169,7 +169,7 @@ impl Tail {
         if tail < self.next {
             return Err(Distrust::Backwards);
         }
-        if tail >= MAX_POSITION {
+        if tail >= ring.geometry().max_position() {
             Err(Distrust::Jumped)
         } else {
             Ok(tail)
@@ -210,6 +210,9 @@ impl Tail {
                 from: self.next - 1,
                 to: self.next,
             };
+        }
+        if !self.believable(ring, tail) {
+            return Step::Distrust(Distrust::Jumped);
         }
         let from = self.next;
         self.next = tail - slots + slots / 64;

@@ -127,7 +127,7 @@ fn commit(
         // Relaxed: the position alone is no message; the stamp carries the order.
         let position = ring.tail().fetch_add(1, Relaxed);
         // Covers the CLOSED bit and forged tails, whose laps would not fit a stamp.
-        if position >= MAX_POSITION {
+        if position >= ring.geometry().max_position() {
             return Err(Refused::Closed);
         }
         let lap = ring.slot_lap(position);
