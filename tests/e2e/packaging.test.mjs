@@ -58,6 +58,7 @@ test('nginx accepts the snippets', scoped(async (scope) => {
 pid ${scope.path('nginx.pid')};
 events { worker_connections 16; }
 http {
+access_log off;
 ${nginxTemp(scope, 'n')}
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-http.conf', 'n')}
 server {
