@@ -63,7 +63,7 @@ fn step() -> impl Strategy<Value = Step> {
         3 => Just(Step::Handoff),
         2 => Just(Step::Ready),
         3 => Just(Step::Pull),
-        1 => (0..64usize).prop_map(Step::Ping),
+        3 => (0..6usize).prop_map(Step::Ping),
         3 => (0..8usize, 1..9000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
     ]
 }

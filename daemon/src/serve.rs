@@ -42,6 +42,8 @@ const RETURNS_PER_MS: usize = 5;
 pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
+        // Or the service manager would take the end for a failure.
+        let _ = sd_notify::notify(&[NotifyState::Ready]);
         return Ok(ExitCode::SUCCESS);
     }
     let workers = match settings.server.workers {

@@ -45,11 +45,22 @@ impl Tailer {
         }
     }
 
-    /// Reads what the ring holds, before anybody listens.
+    /// Reads what the ring holds, before anybody listens: a client that comes back must not know more
+    /// than this daemon does.
     pub fn read_history(&mut self) {
         // Publishers may go on as fast as this reads: what was there at the start is what counts.
         let end = self.keeper.current().head();
-        while self.keeper.position() < end && self.step() {}
+        // A claim that never becomes an event is passed in milliseconds; this bounds a broken ring.
+        let patience = Instant::now() + NAP * 4;
+        while self.keeper.position() < end {
+            if !self.step() {
+                if Instant::now() >= patience {
+                    tracing::warn!("the ring's last events cannot be read yet");
+                    return;
+                }
+                self.keeper.wait(NAP);
+            }
+        }
     }
 
     /// Goes on in a thread of its own until `stop`.
