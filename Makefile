@@ -21,6 +21,8 @@ RELEASE     = $(TARGET)/release
 ASKRD       = $(RELEASE)/askrd
 ASKR_SO     = $(RELEASE)/libaskr.so
 CARGO_FLAGS = --locked
+# ext-php-rs wants to be told whole paths. Looked up when needed: before `setup` there may be none.
+BUILD       = PHP="$$(command -v $(PHP))" PHP_CONFIG="$$(command -v $(PHP_CONFIG))" $(CARGO)
 NODE_TEST   = $(NODE) --test --test-reporter=spec
 
 export PHP PHP_CONFIG
@@ -44,7 +46,7 @@ setup-demo:
 	@.ci/setup build demo
 
 build: ## Build askrd and askr.so (target/release)
-	$(CARGO) build --release $(CARGO_FLAGS) -p askrd -p askr-ext
+	$(BUILD) build --release $(CARGO_FLAGS) -p askrd -p askr-ext
 
 demo: setup-demo build ## Show events arriving live in a page; DEMO_SECONDS=10 ends by itself
 	@demo/run
@@ -55,13 +57,13 @@ test: setup lint test-rust build test-php test-e2e ## Prove everything that is p
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
-	  set -x; $(CARGO) clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings; \
+	  $(BUILD) clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings; \
 	else \
 	  echo "clippy is not installed, lints are NOT checked (rustup component add clippy)"; \
 	fi
 
 test-rust: ## Unit and property tests of the crates
-	$(CARGO) test --workspace $(CARGO_FLAGS)
+	$(BUILD) test --workspace $(CARGO_FLAGS)
 
 test-php: ## The PHP surface (php-tests/*.phpt) with the built askr.so
 	@test -e $(ASKR_SO) || { echo "$(ASKR_SO) is missing: run 'make build' first"; exit 1; }

@@ -62,7 +62,7 @@ access_log off;
 ${nginxTemp(scope, 'n')}
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-http.conf', 'n')}
 server {
-listen 127.0.0.1:1;
+listen unix:${scope.path('nginx.sock')};
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx.conf', 'n')}
 }
 }`);
