@@ -5,9 +5,14 @@
 //! under load) and `bin/hostile.rs` (a writer of nonsense). They are tools for developers; nothing of
 //! this is shipped.
 
+pub mod book;
+pub mod burn;
 pub mod common;
+pub mod driver;
+pub mod fpm;
 pub mod payload;
 pub mod rng;
+pub mod roles;
 pub mod scene;
 pub mod stage;
 pub mod trace;

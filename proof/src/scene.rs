@@ -222,8 +222,11 @@ impl Scene {
     /// Lets the publisher finish, and publish once more.
     fn finish(&mut self, child: &mut Child) -> nix::Result<()> {
         let told = self.told.len();
-        if child.resume()? != Stop::Trap {
-            self.wrong(STUCK, "the resumed publisher did not get to its end".into());
+        let stop = child.resume()?;
+        if stop != Stop::Trap {
+            let phase = self.share[PHASE].load(Acquire);
+            let note = format!("the resumed publisher did not get to its end: {stop:?}, {phase}");
+            self.wrong(STUCK, note);
             return Ok(());
         }
         self.history();

@@ -9,7 +9,7 @@ use shared::event::Event;
 use shared::layout::*;
 use shared::name::RingName;
 use shared::owner;
-use shared::prim::Ordering::*;
+use shared::prim::{AtomicU64, Ordering::*};
 use shared::publisher::{AttachOptions, Publisher};
 use shared::reaper::{Reaper, Swept};
 use shared::ring::Ring;
@@ -112,21 +112,26 @@ impl Stage {
         self.reaper.sweep(self.segment.ring())
     }
 
-    /// Slots and cells that an unfinished writer owns.
     pub fn pins(&self) -> usize {
-        self.ring()
-            .all_stamps()
-            .filter(|word| Stamp(word.load(Acquire)).pinned())
-            .count()
+        pins(self.ring())
     }
 
-    /// Writers in the middle of a publish, or dead there.
     pub fn dirty(&self) -> usize {
-        let writers = self.segment.geometry().writers() as u16;
-        (1..writers)
-            .filter(|n| self.ring().writer(*n)[WR_DIRTY].load(Acquire) != 0)
-            .count()
+        dirty(self.ring())
     }
+}
+
+/// Slots and cells that an unfinished writer owns.
+pub fn pins(ring: Ring<'_>) -> usize {
+    let pinned = |word: &&AtomicU64| Stamp(word.load(Acquire)).pinned();
+    ring.all_stamps().filter(pinned).count()
+}
+
+/// Writers in the middle of a publish, or dead there.
+pub fn dirty(ring: Ring<'_>) -> usize {
+    let writers = ring.geometry().writers() as u16;
+    let dirty = |n: &u16| ring.writer(*n)[WR_DIRTY].load(Acquire) != 0;
+    (1..writers).filter(dirty).count()
 }
 
 pub fn publisher(name: &RingName) -> Publisher {

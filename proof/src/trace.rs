@@ -63,16 +63,20 @@ impl Child {
         )
     }
 
-    /// Waits for the next stop without letting it run first.
+    /// Waits for the first stop.
     pub fn wait(&mut self) -> nix::Result<Stop> {
+        self.wait_for(|pid, signal| ptrace::cont(pid, signal))
+    }
+
+    /// Any other signal is the child's own affair: it is delivered by `on`, which goes on as before.
+    fn wait_for(&mut self, on: fn(Pid, Signal) -> nix::Result<()>) -> nix::Result<Stop> {
         loop {
             match waitpid(self.pid, None) {
                 Err(Errno::EINTR) => continue,
                 Err(errno) => return Err(errno),
                 Ok(WaitStatus::Stopped(_, Signal::SIGTRAP)) => return Ok(Stop::Trap),
                 Ok(WaitStatus::PtraceSyscall(_)) => return Ok(Stop::Syscall),
-                // Any other signal is the child's own affair.
-                Ok(WaitStatus::Stopped(_, signal)) => ptrace::cont(self.pid, signal)?,
+                Ok(WaitStatus::Stopped(_, signal)) => on(self.pid, signal)?,
                 Ok(WaitStatus::Exited(_, code)) => {
                     self.gone = true;
                     return Ok(Stop::Exited(code));
@@ -95,13 +99,13 @@ impl Child {
     /// Executes one instruction (of a `rep` string instruction: one iteration).
     pub fn step(&mut self) -> nix::Result<Stop> {
         ptrace::step(self.pid, None)?;
-        self.wait()
+        self.wait_for(|pid, signal| ptrace::step(pid, signal))
     }
 
     /// Runs to the next entry into or return from a system call.
     pub fn to_syscall(&mut self) -> nix::Result<Stop> {
         ptrace::syscall(self.pid, None)?;
-        self.wait()
+        self.wait_for(|pid, signal| ptrace::syscall(pid, signal))
     }
 
     /// SIGKILL, and waits until its locks are gone with it.
