@@ -57,14 +57,14 @@ enum Step {
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
-        12 => Just(Step::Tail),
+        6 => Just(Step::Tail),
         2 => (1..8u8, prop::option::of(0..30u64), any::<bool>())
             .prop_map(|(channels, back, small)| Step::Open { channels, back, small }),
         3 => Just(Step::Handoff),
         2 => Just(Step::Ready),
         3 => Just(Step::Pull),
-        3 => (0..6usize).prop_map(Step::Ping),
-        3 => (0..8usize, 1..9000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
+        3 => (0..4usize).prop_map(Step::Ping),
+        4 => (0..8usize, 1..9000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
     ]
 }
 
