@@ -12,11 +12,9 @@ use crate::name::RingName;
 use crate::owner::{NoOwner, Owner};
 use crate::prim::Ordering::*;
 use crate::segment::{Segment, Unusable, now_ns};
+use crate::wake::daemon_alive;
 use crate::writer::{self, Body, Refused};
 
-/// A heartbeat older than this means that nobody reads, or that the ring was replaced unseen.
-/// askrd beats every 250 ms.
-const HEARTBEAT_STALE_NS: u64 = 2_000_000_000;
 /// While nobody reads: how often to look whether the name still leads to this segment.
 const CHECK_NS: u64 = 1_000_000_000;
 /// After a full writer table: how long not to search it again.
@@ -249,7 +247,7 @@ impl Publisher {
             status.arena_size = geometry.arena_len();
             status.writers = u64::from(geometry.writers());
             status.max_payload = segment.max_payload();
-            status.daemon_alive = daemon_alive(segment, now);
+            status.daemon_alive = daemon_alive(segment.ring(), now);
             status.daemon_read = segment.ring().word(W_READ).load(Acquire);
             status.tail = segment.head();
             status.history_seconds = segment.history_seconds();
@@ -263,7 +261,7 @@ impl Publisher {
     fn attach(&mut self, now: u64) -> Result<(), PublishError> {
         if let Some(attached) = &self.attached
             && attached.owner.is_mine()
-            && daemon_alive(&attached.segment, now)
+            && daemon_alive(attached.segment.ring(), now)
         {
             return Ok(());
         }
@@ -375,10 +373,16 @@ impl Publisher {
             .as_ref()
             .map(|options| options.name.clone())
             .unwrap_or_default();
-        let path = name.path().display();
+        // A POSIX name does not show where it leads; a path is its own.
+        let path = name.path().display().to_string();
+        let place = if path == name.to_string() {
+            String::new()
+        } else {
+            format!(" ({path})")
+        };
         PublishError {
             failure,
-            message: format!("the ring {name} ({path}) {why}"),
+            message: format!("the ring {name}{place} {why}"),
         }
     }
 }
@@ -389,13 +393,6 @@ fn same_file(path: &Path, segment: &Segment) -> bool {
     use std::os::unix::fs::MetadataExt;
     let meta = std::fs::symlink_metadata(path);
     meta.is_ok_and(|meta| (meta.dev(), meta.ino()) == segment.inode())
-}
-
-/// Whether a daemon read this ring a moment ago. A clock set back makes it look dead, or alive for as
-/// long: both only decide whether to look at the name.
-fn daemon_alive(segment: &Segment, now: u64) -> bool {
-    let beat = segment.ring().word(W_HEARTBEAT).load(Relaxed);
-    now.abs_diff(beat) < HEARTBEAT_STALE_NS
 }
 
 /// Users whose file may be believed to be a ring: root, the process's own user, the user `askr`, and one

@@ -23,17 +23,33 @@ use crate::ring::Ring;
 /// askrd's bit. Other tailers poll.
 pub const DAEMON: u64 = 1;
 
-/// After a commit: wakes whoever sleeps. No system call when nobody does.
+/// A heartbeat older than this means that no daemon is there. askrd beats every 250 ms.
+pub const HEARTBEAT_STALE_NS: u64 = 2_000_000_000;
+
+/// Whether a daemon gave a sign of life within two seconds before `now`. A clock set back makes it look
+/// dead, or alive for as long: nothing is lost by either.
 #[inline]
-pub fn wake(ring: Ring<'_>) {
+pub fn daemon_alive(ring: Ring<'_>, now: u64) -> bool {
+    now.abs_diff(ring.word(W_HEARTBEAT).load(Relaxed)) < HEARTBEAT_STALE_NS
+}
+
+/// After a commit at `now`: wakes whoever sleeps. No system call when nobody does.
+#[inline]
+pub fn wake(ring: Ring<'_>, now: u64) {
     seq_cst_model_fence();
     if ring.word(W_SLEEPERS).load(SeqCst) != 0 {
-        wake_sleepers(ring);
+        wake_sleepers(ring, now);
     }
 }
 
 #[cold]
-fn wake_sleepers(ring: Ring<'_>) {
+fn wake_sleepers(ring: Ring<'_>, now: u64) {
+    // The bit of a daemon that was killed in its sleep stays: without this look it would cost every
+    // publish a system call until the next one starts. A daemon that was merely stopped looks for
+    // itself when it goes on, since its sleep is bounded.
+    if !daemon_alive(ring, now) {
+        return;
+    }
     // Release: pairs with the sleeper's load of `gen` after it woke.
     ring.word(W_GEN).fetch_add(1, AcqRel);
     futex::wake_all(ring.word(W_GEN));

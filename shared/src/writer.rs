@@ -80,7 +80,7 @@ pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refuse
     // 6. Release: whoever sees a clean owner sees its pins gone.
     me[WR_DIRTY].store(0, Release);
     if result.is_ok() {
-        wake::wake(ring);
+        wake::wake(ring, body.published);
     }
     result
 }
@@ -99,6 +99,8 @@ fn publish_large(
             NoRun::Pinned => Refused::ArenaPinned,
             NoRun::Contended => Refused::Contended,
         })?;
+        // The slot comes near while the body is copied.
+        copy::prefetch_for_write(ring.slot(ring.tail().load(Relaxed)), S_BODY * 8);
         arena::store(ring, run, body.first, body.rest);
         if !arena::aged(ring, run, cells) || aged_runs == AGED_RUNS {
             break run;
@@ -123,6 +125,7 @@ fn commit(
     run: u64,
 ) -> Result<u64, Refused> {
     let len = pack_len(body.len() as u32, body.head_len, body.flags);
+    let inline_len = if run == 0 { body.len() } else { 0 };
     for _ in 0..ATTEMPTS {
         // Relaxed: the position alone is no message; the stamp carries the order.
         let position = ring.tail().fetch_add(1, Relaxed);
@@ -158,6 +161,8 @@ fn commit(
             .compare_exchange(busy.0, done.0, SeqCst, Relaxed)
             .is_ok()
         {
+            // In a burst the next event is much like this one: its lines come near meanwhile.
+            copy::prefetch_for_write(ring.slot(position + 1), S_BODY * 8 + inline_len);
             return Ok(position);
         }
         acknowledge(slot, owner);
