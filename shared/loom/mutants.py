@@ -22,8 +22,8 @@ MUTANTS = [
      "        fence(Release);\n        slot[S_LEN]", "        slot[S_LEN]"),
     ("no fence after the loads", "fetch.rs", "    fence(Acquire);\n    if slot", "    if slot"),
     ("commit by a plain store", "writer.rs",
-     "if slot[S_STAMP].compare_exchange(busy.0, done.0, SeqCst, Relaxed).is_ok() {",
-     "slot[S_STAMP].store(done.0, SeqCst);\n        if busy.0 != 0 {"),
+     ".compare_exchange(busy.0, done.0, SeqCst, Relaxed)\n            .is_ok()",
+     ".swap(done.0, SeqCst)\n            != busy.0 + done.0"),
     ("commit without release", "writer.rs",
      "compare_exchange(busy.0, done.0, SeqCst, Relaxed)",
      "compare_exchange(busy.0, done.0, Relaxed, Relaxed)"),
@@ -81,7 +81,15 @@ def run():
     return done.returncode != 0, sorted(set(re.findall(r"^---- (\S+) stdout", done.stdout, re.M)))
 
 
+def check_texts():
+    for name, file, old, _ in MUTANTS:
+        found = (CRATE / "src" / file).read_text().count(old)
+        if found != 1:
+            sys.exit(f"mutant '{name}': its text stands {found} times in {file}")
+
+
 def main():
+    check_texts()
     wanted = sys.argv[1:]
     build_copy()
     failed, _ = run()
@@ -93,8 +101,6 @@ def main():
             continue
         path = WORK / "shared" / "src" / file
         source = path.read_text()
-        if source.count(old) != 1:
-            sys.exit(f"mutant '{name}': its text stands {source.count(old)} times in {file}")
         path.write_text(source.replace(old, new))
         caught, models = run()
         path.write_text(source)
