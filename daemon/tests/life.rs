@@ -37,7 +37,9 @@ fn sigterm_takes_leave_of_everybody_and_ends_with_0() {
 
 #[test]
 fn a_shutdown_does_not_wait_for_ever_and_a_second_signal_ends_it_at_once() {
-    let mut daemon = Daemon::start("server.drain = 600\nring.arena = '64MiB'");
+    // Room for whatever is published before the outbox is seen to be in use.
+    let room = "server.outbox_bytes = '64MiB'\nserver.outbox_frames = 100000";
+    let mut daemon = Daemon::start(&format!("server.drain = 600\nring.arena = '64MiB'\n{room}"));
     let slow = daemon.open("a");
     let mut publisher = daemon.publisher();
     // It has something to take, and does not.
