@@ -137,7 +137,10 @@ fn commit_and_poison_exclude_one_another() {
         let claimed = ring.tail().load(Acquire);
         poison(ring, FIRST, claimed);
         let early = whole(fetch::fetch(ring, FIRST));
+        // A reader that found a hole has passed it for good.
+        let passed = matches!(fetch::look(ring, FIRST, Acquire), Look::Hole);
         let position = writer.join().unwrap();
+        assert!(!passed || position != FIRST);
         let late: Vec<_> = (FIRST..ring.tail().load(Acquire))
             .filter_map(|at| whole(fetch::fetch(ring, at)))
             .collect();
