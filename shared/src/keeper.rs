@@ -208,12 +208,12 @@ impl Keeper {
                     self.count_unreadable(seq);
                     return Next::Unreadable { seq, why };
                 }
-                Step::End => self.reading += 1,
+                Step::End => self.go_on(),
                 // A retired segment is not replaced; what is left of it is given up.
                 Step::Distrust(_) if !last => {
                     let from = source.tail.next();
                     let to = source.segment.head().max(from);
-                    self.reading += 1;
+                    self.go_on();
                     return Next::Lapped { from, to };
                 }
                 Step::Distrust(why) => {
@@ -223,6 +223,17 @@ impl Keeper {
                     }
                 }
             }
+        }
+    }
+
+    /// To the next ring. What publishers overwrote there while no daemon read is told, as it lies behind
+    /// what was read already.
+    fn go_on(&mut self) {
+        self.reading += 1;
+        let source = &self.sources[self.reading];
+        let (from, to) = (source.segment.first(), source.tail.next());
+        if to > from {
+            self.news.push_back(Next::Lapped { from, to });
         }
     }
 
