@@ -31,7 +31,7 @@ export PHP PHP_CONFIG
 # The verbs below depend on one another in the order in which they are named.
 .NOTPARALLEL:
 .PHONY: help setup setup-build setup-demo build demo test lint test-rust test-php test-e2e \
-        bench-publish bench-latency bench-syscalls install uninstall clean
+        test-zts loom loom-short bench-ring bench-publish bench-latency bench-syscalls install uninstall clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -52,7 +52,7 @@ demo: setup-demo build ## Show events arriving live in a page; DEMO_SECONDS=10 e
 	@demo/run
 
 # Cheap checks first, so that a plain mistake is told within a minute.
-test: setup lint test-rust build test-php test-e2e ## Prove everything that is promised
+test: setup lint test-rust loom-short build test-php test-e2e ## Prove everything that is promised
 
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
@@ -72,6 +72,18 @@ test-php: ## The PHP surface (php-tests/*.phpt) with the built askr.so
 test-e2e: ## End to end: PHP-FPM, nginx, askrd, Chromium (needs 'make build')
 	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "askrd or askr.so is missing: run 'make build' first"; exit 1; }
 	cd tests && $(NODE_TEST) e2e/*.test.mjs
+
+test-zts: build ## The PHP surface with a thread-safe PHP, built from Debian's source (10 min)
+	@ASKRD=$(ASKRD) php-tests/zts.sh
+
+loom: loom-short ## Models of the ring, and proof that they can fail (20 min)
+	CARGO_TARGET_DIR=$(TARGET) shared/loom/mutants.py
+
+loom-short: ## The models alone (part of 'make test')
+	RUSTFLAGS="--cfg loom" $(CARGO) test --release $(CARGO_FLAGS) --target-dir $(TARGET)/loom -p shared --test loom
+
+bench-ring: ## Publish and replay beside the physical floor
+	$(CARGO) bench $(CARGO_FLAGS) -p shared --bench ring
 
 bench-publish: setup build ## askr_broadcast() beside phpredis publish() and an empty extension function
 	@$(NODE) tests/bench/publish.mjs
