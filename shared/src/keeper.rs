@@ -266,8 +266,12 @@ impl Keeper {
         }
         if let Some(why) = self.damage() {
             self.distrust(why);
-        } else if let Some(why) = self.pending_distrust.take() {
-            self.replace_distrusted(why);
+        } else if self.pending_distrust.is_some() {
+            if !self.replaced_lately()
+                && let Some(why) = self.pending_distrust.take()
+            {
+                self.replace_distrusted(why);
+            }
         } else if !self.bears_the_name() {
             self.reclaim_name();
         }
@@ -301,11 +305,13 @@ impl Keeper {
         }
     }
 
+    fn replaced_lately(&self) -> bool {
+        self.last_distrust
+            .is_some_and(|at| at.elapsed() < DISTRUST_PAUSE)
+    }
+
     fn distrust(&mut self, why: Distrust) {
-        let soon = self
-            .last_distrust
-            .is_some_and(|at| at.elapsed() < DISTRUST_PAUSE);
-        if soon {
+        if self.replaced_lately() {
             self.pending_distrust.get_or_insert_with(|| why.to_string());
         } else {
             self.replace_distrusted(why.to_string());
@@ -333,10 +339,7 @@ impl Keeper {
 
     /// Somebody removed or replaced the name; publishers that attach now would miss us.
     fn reclaim_name(&mut self) {
-        let soon = self
-            .last_distrust
-            .is_some_and(|at| at.elapsed() < DISTRUST_PAUSE);
-        if soon {
+        if self.replaced_lately() {
             return;
         }
         self.last_distrust = Some(Instant::now());

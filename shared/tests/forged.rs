@@ -2,7 +2,10 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::*;
+use shared::keeper::Next;
 use shared::layout::*;
 use shared::prim::Ordering::*;
 use shared::stamp::{Stamp, State};
@@ -48,4 +51,30 @@ fn a_publisher_does_not_claim_there_either() {
     // The same for the arena, whose 64 cells' laps end at 2^50 as well.
     ring.word(W_ARENA_TAIL).store((1 << 50) + 5, Release);
     publisher.publish(&event(&[b'x'; 1000])).unwrap_err();
+}
+
+#[test]
+fn a_ring_that_is_forged_again_at_once_is_not_replaced_at_once() {
+    let home = Home::small();
+    let mut keeper = home.keeper();
+    let mut replaced = Vec::new();
+    while replaced.len() < 3 {
+        home.publisher().publish(&event(b"read")).unwrap();
+        drain(&mut keeper);
+        keeper.current().ring().tail().store(0, Release);
+        let before = Instant::now();
+        loop {
+            match keeper.step() {
+                Next::Changed { fresh_epoch, .. } if fresh_epoch => break,
+                _ => keeper.wait(Duration::from_millis(50)),
+            }
+        }
+        replaced.push((before, Instant::now()));
+    }
+    for pair in replaced.windows(2) {
+        assert!(
+            pair[1].1 - pair[0].0 >= Duration::from_secs(1),
+            "{replaced:?}"
+        );
+    }
 }
