@@ -5,6 +5,7 @@
 //! under load) and `bin/hostile.rs` (a writer of nonsense). They are tools for developers; nothing of
 //! this is shipped.
 
+pub mod besieged;
 pub mod book;
 pub mod burn;
 pub mod common;
@@ -14,5 +15,6 @@ pub mod payload;
 pub mod rng;
 pub mod roles;
 pub mod scene;
+pub mod scribble;
 pub mod stage;
 pub mod trace;
