@@ -2,7 +2,11 @@
 //! at rest is an entry in a slab and a descriptor in this worker's own epoll.
 //!
 //! Everything here is called from the worker's loop (`worker.rs`): a stream opens, hand-offs arrive, a
-//! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave.
+//! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave. `engine/open.rs` has
+//! the opening, `engine/send.rs` the way to the socket.
+
+mod open;
+mod send;
 
 use std::collections::{HashSet, VecDeque};
 use std::io;
@@ -11,9 +15,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
-use nix::unistd::write;
 use shared::cursor::{Cursor, Epoch};
 use slab::Slab;
 
@@ -23,11 +25,11 @@ use crate::gather::Gather;
 use crate::handoff::{Batch, Item};
 use crate::jitter::Jitter;
 use crate::limits::ClientKey;
-use crate::outbox::{Bounds, Full, Outbox};
-use crate::pull::{self, Piece, Pull, Reader};
+use crate::outbox::Bounds;
+use crate::pull::{Piece, Pull, Reader};
 use crate::sse;
-use crate::stream::{End, Format, NONE, Stream};
-use crate::subscriptions::{Member, Subscriptions};
+use crate::stream::{End, Format, Stream};
+use crate::subscriptions::Subscriptions;
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;
@@ -126,55 +128,6 @@ impl Engine {
     /// Whether pieces of replay are due.
     pub fn is_pulling(&self) -> bool {
         !self.pulling.is_empty()
-    }
-
-    /// Takes a stream over from its request.
-    pub fn open(&mut self, opening: Opening) {
-        if self.leaving || !self.has_room(&opening.channels) {
-            return self.turn_away(opening);
-        }
-        let slot = self.streams.vacant_key() as u32;
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLET;
-        if self
-            .epoll
-            .add(&opening.fd, EpollEvent::new(flags, slot.into()))
-            .is_err()
-        {
-            self.bus.metrics.over_descriptors.add(1);
-            return self.bus.limits.leave(self.worker, opening.client);
-        }
-        let subscriptions = self.subscribe(slot, &opening.channels);
-        // Entered into the routes first, read second: what comes at or past this is handed over, what
-        // came before is in the history. See ARCHITECTURE.md, "The seam".
-        let here = self.bus.clock.started();
-        let (told, pull) = self.place(&opening, here);
-        let hello = sse::hello(self.jitter.around(self.rules.retry), told);
-        self.streams.insert(Stream {
-            fd: opening.fd,
-            format: opening.format,
-            fresh: false,
-            leaving: false,
-            client: opening.client,
-            from: here,
-            first: NONE,
-            last: NONE,
-            subscriptions,
-            outbox: None,
-            pull: pull.map(Box::new),
-        });
-        self.bus.metrics.streams.add(1);
-        self.piece.clear();
-        self.piece.bytes.extend_from_slice(&opening.head);
-        self.piece.bytes.extend_from_slice(&hello);
-        self.piece.mark(pull.unwrap_or(Pull {
-            next: here,
-            target: here,
-            gap: Gap::NONE,
-        }));
-        self.send_piece(slot);
     }
 
     /// Empties the inbox: one write per stream, whatever came.
@@ -322,198 +275,6 @@ impl Engine {
         self.pulling.clear();
     }
 
-    fn has_room(&self, channels: &[String]) -> bool {
-        let (routes, most) = (&self.bus.routes, self.rules.max_channels);
-        let new = |name: &&String| routes.workers(std::iter::once(name.as_str())) == 0;
-        // Only near the limit does it matter which of them are new.
-        let room = routes.channels() + channels.len() <= most
-            || routes.channels() + channels.iter().filter(new).count() <= most;
-        if !room {
-            self.bus.metrics.over_channels.add(1);
-        }
-        room
-    }
-
-    /// An answer other than 200 would end an EventSource for good: it is told to come back.
-    fn turn_away(&self, opening: Opening) {
-        let mut answer = opening.head;
-        answer.extend_from_slice(&sse::retry(self.jitter.around(self.rules.retry)));
-        let _ = write(&opening.fd, &answer);
-        self.bus.limits.leave(self.worker, opening.client);
-    }
-
-    fn subscribe(
-        &mut self,
-        slot: u32,
-        channels: &[String],
-    ) -> Box<[crate::subscriptions::Subscription]> {
-        self.bus.metrics.subscriptions.add(channels.len() as u64);
-        let mut all = Vec::with_capacity(channels.len());
-        for (sub, name) in channels.iter().enumerate() {
-            let (subscription, first) = self.subscriptions.join(
-                name,
-                Member {
-                    slot,
-                    sub: sub as u32,
-                },
-            );
-            if first {
-                self.bus.routes.add(name, self.worker);
-            }
-            all.push(subscription);
-        }
-        all.into()
-    }
-
-    /// Where a stream that opens when the tailer is at `here` begins: the cursor it may be told at
-    /// once, and what it has to pull. It is told no cursor past a gap that it has not been told.
-    fn place(&mut self, opening: &Opening, here: u64) -> (Option<Cursor>, Option<Pull>) {
-        let cursor = |seq| {
-            Some(Cursor {
-                epoch: self.epoch,
-                seq,
-            })
-        };
-        let seq = match &opening.resume {
-            None => return (cursor(here - 1), None),
-            Some(Resume::Cursor(held)) => (held.epoch == self.epoch).then_some(held.seq),
-            Some(Resume::Id(id)) => find_id(&self.bus, &mut self.reader, self.epoch, opening, id),
-        };
-        match seq {
-            Some(seq) if seq + 1 == here => (cursor(seq), None),
-            Some(seq) if seq < here => (
-                cursor(seq),
-                Some(Pull {
-                    next: seq + 1,
-                    target: here,
-                    gap: Gap::NONE,
-                }),
-            ),
-            // A position nobody has published yet: this ring's past is not what the client thinks.
-            Some(_) => {
-                self.bus.metrics.unknown_cursors.add(1);
-                (
-                    None,
-                    Some(Pull {
-                        next: here,
-                        target: here,
-                        gap: Gap::UNKNOWN,
-                    }),
-                )
-            }
-            None => {
-                self.bus.metrics.unknown_cursors.add(1);
-                let next = self.bus.history.first();
-                (
-                    None,
-                    Some(Pull {
-                        next,
-                        target: here,
-                        gap: Gap::UNKNOWN,
-                    }),
-                )
-            }
-        }
-    }
-
-    /// Writes `self.piece`, filled up with what the stream has to pull.
-    fn send_piece(&mut self, slot: u32) {
-        let Some(stream) = self.streams.get_mut(slot as usize) else {
-            return;
-        };
-        let mut reached = None;
-        if let Some(pull) = stream.pull.as_deref() {
-            let mut pull = *pull;
-            // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
-            pull.target = pull.target.max(self.processed);
-            let names: Vec<&str> = stream
-                .subscriptions
-                .iter()
-                .map(|s| &**self.subscriptions.name(s.channel))
-                .collect();
-            let (bus, reader, piece) = (&self.bus, &mut self.reader, &mut self.piece);
-            reached = Some(pull::fill(
-                bus,
-                reader,
-                self.epoch,
-                &names,
-                stream.format,
-                pull,
-                piece,
-            ));
-        }
-        let bytes = &self.piece.bytes;
-        let written = match write_some(&stream.fd, bytes) {
-            Ok(written) => written,
-            Err(end) => return self.close(slot, end),
-        };
-        self.bus.metrics.bytes.add(written as u64);
-        if written < bytes.len() {
-            // What was not begun is pulled again later: only a cut frame waits in memory.
-            let (end, after) = self
-                .piece
-                .cut(written)
-                .unwrap_or((bytes.len(), Pull::default()));
-            let rest = Bytes::copy_from_slice(&bytes[written..end]);
-            if let Some(pull) = stream.pull.as_deref_mut() {
-                *pull = after;
-            }
-            return self.block(slot, std::iter::once(rest));
-        }
-        match reached {
-            Some((pull, true)) => {
-                stream.from = pull.target;
-                stream.pull = None;
-            }
-            Some((pull, false)) => {
-                stream.pull = Some(Box::new(pull));
-                self.pulling.push_back(slot);
-            }
-            None => {}
-        }
-    }
-
-    /// Writes what was gathered, each stream's in one write.
-    fn flush(&mut self) {
-        if self.gather.dirty.is_empty() {
-            return self.gather.clear();
-        }
-        let mut bytes = 0;
-        for n in 0..self.gather.dirty.len() {
-            let slot = self.gather.dirty[n];
-            let stream = &mut self.streams[slot as usize];
-            self.gather.take(stream);
-            stream.fresh = true;
-            if stream.outbox.is_some() {
-                let frames: Vec<Bytes> = self.gather.chain().cloned().collect();
-                self.block(slot, frames.into_iter());
-                continue;
-            }
-            let whole = self.gather.whole();
-            match write_some(&stream.fd, whole) {
-                Ok(written) if written == whole.len() => bytes += written,
-                Ok(written) => {
-                    bytes += written;
-                    let mut skip = written;
-                    let rest: Vec<Bytes> = self
-                        .gather
-                        .chain()
-                        .filter_map(|frame| {
-                            let from = skip.min(frame.len());
-                            skip -= from;
-                            (from < frame.len()).then(|| frame.slice(from..))
-                        })
-                        .collect();
-                    self.block(slot, rest.into_iter());
-                }
-                Err(end) => self.close(slot, end),
-            }
-        }
-        self.bus.metrics.bytes.add(bytes as u64);
-        self.bus.metrics.delivered.add(self.gather.count);
-        self.gather.clear();
-    }
-
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, gap: &Gap, cursor: Cursor) {
         let frame = Bytes::from(sse::gap(gap, cursor));
@@ -567,36 +328,6 @@ impl Engine {
         }
     }
 
-    /// One frame for one stream that has no outbox.
-    fn send_one(&mut self, slot: u32, frame: Bytes) {
-        let stream = &self.streams[slot as usize];
-        if stream.outbox.is_some() {
-            return self.block(slot, std::iter::once(frame));
-        }
-        match write_some(&stream.fd, &frame) {
-            Ok(written) if written == frame.len() => {}
-            Ok(written) => self.block(slot, std::iter::once(frame.slice(written..))),
-            Err(end) => self.close(slot, end),
-        }
-    }
-
-    /// The socket is full: frames wait, within bounds.
-    fn block(&mut self, slot: u32, frames: impl Iterator<Item = Bytes>) {
-        let budget = &self.bus.outboxes;
-        let stream = &mut self.streams[slot as usize];
-        let outbox = stream.outbox.get_or_insert_with(|| {
-            self.blocked.insert(slot);
-            Box::new(Outbox::new(budget.clone()))
-        });
-        let mut frames = frames;
-        let full = frames.find_map(|frame| outbox.push(frame, self.rules.outbox).err());
-        match full {
-            None => {}
-            Some(Full::Stream) => self.close(slot, End::Slow),
-            Some(Full::Process) => self.close(slot, End::Memory),
-        }
-    }
-
     fn on_event(&mut self, slot: u32, flags: EpollFlags) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
@@ -611,7 +342,7 @@ impl Engine {
             return;
         };
         match outbox.write_to(stream.fd.as_fd()) {
-            Err(error) => return self.close(slot, ended(error)),
+            Err(error) => return self.close(slot, send::ended(error)),
             Ok(written) => self.bus.metrics.bytes.add(written as u64),
         }
         if outbox.is_empty() {
@@ -654,42 +385,5 @@ impl Engine {
         };
         reason.add(1);
         self.bus.limits.leave(self.worker, stream.client);
-    }
-}
-
-/// The position of the newest event with this custom id on these channels.
-fn find_id(
-    bus: &Bus,
-    reader: &mut Reader,
-    epoch: Epoch,
-    opening: &Opening,
-    id: &str,
-) -> Option<u64> {
-    let names: Vec<&str> = opening.channels.iter().map(String::as_str).collect();
-    let candidates = bus.history.find_id(&names, id);
-    // The index knows a hash only.
-    candidates.into_iter().find(|seq| {
-        reader
-            .fetch(bus, epoch, *seq)
-            .is_some_and(|live| live.event.id() == Some(id))
-    })
-}
-
-/// How much the socket took, 0 if it is full.
-fn write_some(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, End> {
-    loop {
-        match write(fd, bytes) {
-            Ok(written) => return Ok(written),
-            Err(Errno::EAGAIN) => return Ok(0),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(ended(error)),
-        }
-    }
-}
-
-fn ended(error: Errno) -> End {
-    match error {
-        Errno::EPIPE | Errno::ECONNRESET => End::Peer,
-        _ => End::Error,
     }
 }
