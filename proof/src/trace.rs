@@ -65,7 +65,7 @@ impl Child {
 
     /// Waits for the first stop.
     pub fn wait(&mut self) -> nix::Result<Stop> {
-        self.wait_for(|pid, signal| ptrace::cont(pid, signal))
+        self.wait_for(ptrace::cont)
     }
 
     /// Any other signal is the child's own affair: it is delivered by `on`, which goes on as before.
@@ -99,13 +99,13 @@ impl Child {
     /// Executes one instruction (of a `rep` string instruction: one iteration).
     pub fn step(&mut self) -> nix::Result<Stop> {
         ptrace::step(self.pid, None)?;
-        self.wait_for(|pid, signal| ptrace::step(pid, signal))
+        self.wait_for(ptrace::step)
     }
 
     /// Runs to the next entry into or return from a system call.
     pub fn to_syscall(&mut self) -> nix::Result<Stop> {
         ptrace::syscall(self.pid, None)?;
-        self.wait_for(|pid, signal| ptrace::syscall(pid, signal))
+        self.wait_for(ptrace::syscall)
     }
 
     /// SIGKILL, and waits until its locks are gone with it.
