@@ -11,6 +11,7 @@ pub mod burn;
 pub mod common;
 pub mod driver;
 pub mod fpm;
+pub mod life;
 pub mod payload;
 pub mod rng;
 pub mod roles;
