@@ -19,7 +19,10 @@ use nix::unistd::{ForkResult, Pid, fork};
 /// What was seen, or what was wrong.
 pub type Verdict = Result<String, Box<dyn std::error::Error>>;
 
-pub const SCENARIOS: [(&str, fn() -> Verdict); 7] = [
+/// A name, and what is done under it.
+type Scenario = (&'static str, fn() -> Verdict);
+
+pub const SCENARIOS: [Scenario; 7] = [
     ("creation race", race::run),
     ("rotation cut short", rotation::run),
     ("full tmpfs", room::run),

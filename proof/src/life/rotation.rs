@@ -109,7 +109,7 @@ fn publish(
     sent: &mut Vec<u64>,
 ) -> Result<(), Box<dyn std::error::Error>> {
     let counter = sent.len() as u64;
-    let len = if counter % 2 == 0 { 20 } else { 3000 };
+    let len = if counter.is_multiple_of(2) { 20 } else { 3000 };
     sent.push(sender.publish(publisher, counter, len)?);
     Ok(())
 }
