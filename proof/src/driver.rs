@@ -27,6 +27,9 @@ pub struct Options {
     pub calm: u64,
 }
 
+/// Nothing that works takes this long.
+const PATIENCE: Duration = Duration::from_secs(60);
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Kind {
     Own,
@@ -69,6 +72,8 @@ pub struct Driver {
     keeper: Option<Child>,
     keeper_due: Instant,
     keeper_ends: Instant,
+    /// Starts of daemons before the present one.
+    starts: u64,
     second: bool,
     /// Stopped processes and when they go on.
     stopped: Vec<(Pid, Instant)>,
@@ -95,6 +100,7 @@ impl Driver {
             keeper: None,
             keeper_due: now,
             keeper_ends: now + Duration::from_secs(2),
+            starts: 0,
             second: false,
             stopped: Vec::new(),
             ended: Vec::new(),
@@ -217,6 +223,7 @@ impl Driver {
     }
 
     fn start_keeper(&mut self) -> io::Result<()> {
+        self.starts = self.book.get(Board::Starts);
         let mut command = Command::new(std::env::current_exe()?);
         command
             .arg("keep")
@@ -387,7 +394,7 @@ impl Driver {
         let mut runners = std::mem::take(&mut self.runners);
         for runner in &mut runners {
             let mut status = None;
-            let ended = wait_until(Duration::from_secs(60), || {
+            let ended = wait_until(PATIENCE, || {
                 status = runner.process.try_wait().ok().flatten();
                 status.is_some()
             });
@@ -402,17 +409,19 @@ impl Driver {
             let _ = kill(Pid::from_raw(master.id() as i32), Signal::SIGTERM);
             master.wait()?;
         }
+        // It may still be replacing the ring, whose last readers we would then wait for in vain.
+        if !wait_until(PATIENCE, || self.book.get(Board::Starts) > self.starts) {
+            stuck.push("the reading daemon does not start".into());
+        }
         let segment = self.current()?;
-        if !wait_until(Duration::from_secs(60), || {
-            self.book.get(Board::Next) >= segment.head()
-        }) {
+        if !wait_until(PATIENCE, || self.book.get(Board::Next) >= segment.head()) {
             stuck.push(format!(
                 "the reader stands at {}",
                 self.book.get(Board::Next)
             ));
         }
         let leaks = || stage::pins(segment.ring()) + stage::dirty(segment.ring());
-        if !wait_until(Duration::from_secs(60), || leaks() == 0) {
+        if !wait_until(PATIENCE, || leaks() == 0) {
             stuck.push(format!(
                 "{} pins and dirty writers of the dead remain",
                 leaks()
