@@ -82,6 +82,8 @@ loom: loom-short ## Models of the ring, and proof that they can fail (20 min)
 loom-short: ## The models alone (part of 'make test')
 	RUSTFLAGS="--cfg loom" $(CARGO) test --release $(CARGO_FLAGS) --target-dir $(TARGET)/loom -p shared --test loom
 
+include make/ring.mk
+
 bench-ring: ## Publish and replay beside the physical floor
 	$(CARGO) bench $(CARGO_FLAGS) -p shared --bench ring
 
