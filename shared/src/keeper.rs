@@ -370,15 +370,14 @@ impl Keeper {
         let new = NewSegment::create(&self.spec, self.geometry, epoch, first)?;
         let old_path = self.old_path();
         let linked = keep && self.bears_the_name() && std::fs::hard_link(&name, &old_path).is_ok();
-        if keep && let Some(current) = self.sources.back_mut() {
-            current.path = linked.then_some(old_path);
-        }
         let segment = new.rename_over(&name).map_err(replaced)?;
         if let Some(current) = self.sources.back_mut() {
+            // Its name has just been given to its successor.
+            current.path = linked.then_some(old_path);
             close(current, &name);
         }
         if !keep {
-            self.forget_all();
+            self.forget_retired();
         }
         self.push(segment, Some(name));
         Ok(())
@@ -390,19 +389,6 @@ impl Keeper {
             .back()
             .map_or(0, |source| source.segment.created_ns());
         self.spec.name.beside(&format!("{OLD}{created:016x}"))
-    }
-
-    fn forget_all(&mut self) {
-        let last = self.sources.len();
-        for (n, source) in self.sources.drain(..).enumerate() {
-            // The last one's name has just been given to its successor.
-            if n + 1 < last
-                && let Some(path) = source.path
-            {
-                let _ = std::fs::remove_file(path);
-            }
-        }
-        self.reading = 0;
     }
 
     fn push(&mut self, segment: Segment, path: Option<PathBuf>) {
@@ -426,11 +412,10 @@ impl Keeper {
     }
 
     fn bears_the_name(&self) -> bool {
-        let Some(source) = self.sources.back() else {
-            return false;
-        };
-        std::fs::symlink_metadata(self.spec.name.path())
-            .is_ok_and(|meta| (meta.dev(), meta.ino()) == source.segment.inode())
+        let name = self.spec.name.path();
+        self.sources
+            .back()
+            .is_some_and(|source| source.segment.is_at(name))
     }
 
     /// A retired segment has served when its successor holds a full lap of its own.
@@ -484,9 +469,7 @@ impl Keeper {
         found.sort_by_key(|(segment, _)| segment.first());
         for (segment, path) in found {
             // Killed between `link` and `rename`: this is the ring that still bears the name.
-            let same = std::fs::symlink_metadata(&name)
-                .is_ok_and(|meta| (meta.dev(), meta.ino()) == segment.inode());
-            if same {
+            if segment.is_at(&name) {
                 let _ = std::fs::remove_file(path);
                 continue;
             }

@@ -2,7 +2,6 @@
 //! when the ring appears. One per thread. Never waits, and never trusts what it maps.
 
 use std::io;
-use std::path::Path;
 
 use nix::unistd::{User, geteuid};
 
@@ -209,10 +208,7 @@ impl Publisher {
                 Err(refused) => return Err(self.refused(refused, event.data.len())),
             }
         }
-        Err(self.error(
-            Failure::Closed,
-            "is being replaced; the next publish tries again",
-        ))
+        Err(self.error(Failure::Closed, REPLACED))
     }
 
     /// Largest payload in bytes, when there is a ring to ask.
@@ -282,7 +278,7 @@ impl Publisher {
                 return Ok(());
             }
             self.next_check_ns = now + CHECK_NS;
-            if same_file(options.name.path(), &attached.segment) {
+            if attached.segment.is_at(options.name.path()) {
                 return Ok(());
             }
         }
@@ -320,10 +316,7 @@ impl Publisher {
                 }
             }
         }
-        Err(self.error(
-            Failure::Closed,
-            "is being replaced; the next publish tries again",
-        ))
+        Err(self.error(Failure::Closed, REPLACED))
     }
 
     fn refused(&self, refused: Refused, len: usize) -> PublishError {
@@ -387,13 +380,8 @@ impl Publisher {
     }
 }
 
+const REPLACED: &str = "is being replaced; the next publish tries again";
 const TABLE_FULL: &str = "has no free entry in its writer table; raise ring.writers";
-
-fn same_file(path: &Path, segment: &Segment) -> bool {
-    use std::os::unix::fs::MetadataExt;
-    let meta = std::fs::symlink_metadata(path);
-    meta.is_ok_and(|meta| (meta.dev(), meta.ino()) == segment.inode())
-}
 
 /// Users whose file may be believed to be a ring: root, the process's own user, the user `askr`, and one
 /// more if it is named.

@@ -173,6 +173,11 @@ impl Segment {
         self.inode
     }
 
+    /// Whether `path` leads to this very file, without following a link.
+    pub fn is_at(&self, path: &Path) -> bool {
+        std::fs::symlink_metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
+    }
+
     /// Address range of the mapping.
     pub fn range(&self) -> (usize, usize) {
         self.map.range()
