@@ -10,11 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
+use shared::checksum;
 use shared::event::{EventRef, Origin};
 use shared::layout::*;
 use shared::lock;
 use shared::publisher::Publisher;
-use shared::ring::{Ring, Shape, bind_checksum, pack_len, unpack_len};
+use shared::ring::{Ring, Shape, pack_len, unpack_len};
 use shared::segment::Segment;
 
 use crate::rng::Rng;
@@ -109,7 +110,7 @@ impl Target {
             15 => slot[S_LEN].store(odd, Relaxed),
             16 => flip_bit(&slot[S_LEN], rng),
             17 => slot[S_ARENA].store(odd, Relaxed),
-            18 => slot[S_CRC].store(rng.word() >> 32, Relaxed),
+            18 => slot[S_SUM].store(rng.word(), Relaxed),
             19 => flip_bit(
                 &slot[S_BODY + rng.below(geometry.slot_words() as u64 - 5) as usize],
                 rng,
@@ -165,16 +166,12 @@ fn forge(ring: Ring<'_>, position: u64, rng: &mut Rng) {
     let mut body = Vec::new();
     shared::copy::load(&slot[S_BODY..], inline, &mut body);
     let (word, run) = (pack_len(len, head, flags), 0);
-    let bound = bind_checksum(
-        crc32fast::hash(&body),
-        position,
-        word,
-        run,
-        slot[S_TIME].load(Relaxed),
-    );
+    let (start, rest) = body.split_at(body.len().min(head as usize));
+    let time = slot[S_TIME].load(Relaxed);
+    let bound = checksum::bind(checksum::of(start, rest), position, word, run, time);
     slot[S_LEN].store(word, Relaxed);
     slot[S_ARENA].store(run, Relaxed);
-    slot[S_CRC].store(u64::from(bound), Relaxed);
+    slot[S_SUM].store(bound, Relaxed);
 }
 
 /// Somebody else's event, published by the rules: it is accepted, and told apart by its channel.

@@ -27,7 +27,7 @@ pub fn claim(ring: Ring<'_>, owner: u16, count: u64) -> Result<u64, NoRun> {
     let tail = ring.word(W_ARENA_TAIL);
     for _ in 0..ATTEMPTS {
         let seen = tail.load(Relaxed);
-        if seen >= ring.geometry().max_cell() {
+        if seen >= ring.max_cell() {
             return Err(NoRun::Pinned); // forged
         }
         let start = free_run(ring, seen, count).ok_or(NoRun::Pinned)?;
@@ -105,13 +105,22 @@ fn set(ring: Ring<'_>, owner: u16, start: u64, count: u64, state: State) {
     }
 }
 
-/// Stores a body into a claimed run. `first` is a multiple of 8 bytes, unless `rest` is empty.
-pub fn store(ring: Ring<'_>, start: u64, first: &[u8], rest: &[u8]) {
+/// How much of a run is asked for at once. More would wait for the processor's fill buffers.
+const PREFETCH: usize = 2048;
+
+/// Asks for the first part of a claimed run to be brought near.
+pub fn prefetch(ring: Ring<'_>, start: u64, len: usize) {
+    let (cells, at) = ring.cells_from(start);
+    copy::prefetch_for_write(&cells[at..], len.min(PREFETCH));
+}
+
+/// Stores a body into a claimed run. `head` is a multiple of 8 bytes.
+pub fn store(ring: Ring<'_>, start: u64, head: &[u8], data: &[u8]) {
     // Pairs with the readers' acquire fence: who sees one of these stores sees the BUSY stamps too.
     fence(Release);
     let (cells, at) = ring.cells_from(start);
-    store_wrapping(cells, at, first);
-    store_wrapping(cells, (at + first.len() / 8) % cells.len(), rest);
+    store_wrapping(cells, at, head);
+    store_wrapping(cells, (at + head.len() / 8) % cells.len(), data);
 }
 
 fn store_wrapping(cells: &[AtomicU64], at: usize, bytes: &[u8]) {

@@ -94,29 +94,40 @@ impl EventRef<'_> {
     /// # Panics
     /// If a name is longer than `rules` allow.
     pub fn encode_head(&self, out: &mut Vec<u8>) {
+        let retry = self.retry.map(u32::to_le_bytes);
+        let others = [
+            (EVENT, self.event),
+            (ID, self.id),
+            (RETRY, retry.as_ref().map(<[u8; 4]>::as_slice)),
+            (EXCEPT, self.except),
+        ];
+        let mut len: usize = self.channels.iter().map(|name| 2 + name.len()).sum();
+        for (_, field) in others {
+            len += field.map_or(0, |bytes| 2 + bytes.len());
+        }
+        // The zeros are the padding; made at once, so that nothing below has to make room.
         out.clear();
-        let mut field = |tag: u8, bytes: &[u8]| {
-            out.push(tag);
-            out.push(u8::try_from(bytes.len()).expect("names are checked against the rules first"));
-            out.extend_from_slice(bytes);
-        };
+        out.resize(len.next_multiple_of(8), 0);
+        let mut rest = out.as_mut_slice();
         for channel in self.channels {
-            field(CHANNEL, channel);
+            rest = field(rest, CHANNEL, channel);
         }
-        if let Some(event) = self.event {
-            field(EVENT, event);
+        for (tag, bytes) in others {
+            if let Some(bytes) = bytes {
+                rest = field(rest, tag, bytes);
+            }
         }
-        if let Some(id) = self.id {
-            field(ID, id);
-        }
-        if let Some(retry) = self.retry {
-            field(RETRY, &retry.to_le_bytes());
-        }
-        if let Some(except) = self.except {
-            field(EXCEPT, except);
-        }
-        out.resize(out.len().next_multiple_of(8), 0);
     }
+}
+
+/// Writes a field at the start of `out`; returns what is behind it.
+#[inline]
+fn field<'o>(out: &'o mut [u8], tag: u8, bytes: &[u8]) -> &'o mut [u8] {
+    let (field, rest) = out.split_at_mut(2 + bytes.len());
+    field[0] = tag;
+    field[1] = u8::try_from(bytes.len()).expect("names are checked against the rules first");
+    field[2..].copy_from_slice(bytes);
+    rest
 }
 
 /// Why a record is not an event. Only a hostile or broken publisher makes these.

@@ -6,11 +6,12 @@
 use bytes::Bytes;
 
 use crate::arena;
+use crate::checksum;
 use crate::copy;
 use crate::event::{Event, MAX_HEAD};
 use crate::layout::*;
 use crate::prim::{AtomicU64, Ordering::*, fence};
-use crate::ring::{Ring, bind_checksum, stamp, unpack_len};
+use crate::ring::{Ring, stamp, unpack_len};
 use crate::stamp::{Stamp, State};
 
 /// What lies at a position.
@@ -91,11 +92,12 @@ pub fn fetch(ring: Ring<'_>, position: u64) -> Fetch {
     if raw.run != 0 && !arena::holds(ring, seen.owner(), raw.run, ring.cells_for(raw.body.len())) {
         return Fetch::Overwritten;
     }
-    let crc = crc32fast::hash(&raw.body);
-    if bind_checksum(crc, position, raw.len_word, raw.run, raw.published) != raw.crc {
+    let (_, head_len, flags) = unpack_len(raw.len_word);
+    let (head, data) = raw.body.split_at(head_len as usize);
+    let sum = checksum::of(head, data);
+    if checksum::bind(sum, position, raw.len_word, raw.run, raw.published) != raw.sum {
         return Fetch::Unreadable(Damage::Checksum);
     }
-    let (_, head_len, flags) = unpack_len(raw.len_word);
     match Event::decode(Bytes::from(raw.body), head_len, flags, raw.published) {
         Ok(event) => Fetch::Event(event),
         Err(why) => Fetch::Unreadable(Damage::Event(why)),
@@ -116,7 +118,7 @@ pub fn published(ring: Ring<'_>, position: u64) -> Option<u64> {
 struct Raw {
     len_word: u64,
     run: u64,
-    crc: u32,
+    sum: u64,
     published: u64,
     body: Vec<u8>,
 }
@@ -129,16 +131,16 @@ enum Lost {
 fn copy_out(ring: Ring<'_>, slot: &[AtomicU64], seen: Stamp) -> Result<Raw, Lost> {
     let len_word = slot[S_LEN].load(Relaxed);
     let run = slot[S_ARENA].load(Relaxed);
-    let crc = slot[S_CRC].load(Relaxed);
+    let sum = slot[S_SUM].load(Relaxed);
     let published = slot[S_TIME].load(Relaxed);
     let (len, head_len, _) = unpack_len(len_word);
     let len = len as usize;
     let fits = if run == 0 {
-        len <= ring.geometry().inline_len()
+        len <= ring.inline_len()
     } else {
-        len as u64 <= ring.geometry().hard_max_body() && run < MAX_POSITION
+        len as u64 <= ring.hard_max_body() && run < MAX_POSITION
     };
-    if !fits || head_len as usize > len.min(MAX_HEAD) || crc > u64::from(u32::MAX) {
+    if !fits || head_len as usize > len.min(MAX_HEAD) {
         return Err(Lost::Length);
     }
     let mut body = Vec::with_capacity(len);
@@ -154,7 +156,7 @@ fn copy_out(ring: Ring<'_>, slot: &[AtomicU64], seen: Stamp) -> Result<Raw, Lost
     Ok(Raw {
         len_word,
         run,
-        crc: crc as u32,
+        sum,
         published,
         body,
     })

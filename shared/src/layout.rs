@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! 0x0000 ┌──────────────────────────────────────────────────────────────┐
-//!        │ magic[8] "ASKRRNG1"                      (never changes)     │
+//!        │ magic[8] "ASKRRNG2"                      (never changes)     │
 //! 0x0008 │ layout | header_len (u32 each)                               │
 //! 0x0010 │ total_len, bytes                                             │
 //! 0x0018 │ slot_bits slot_log2 cell_bits cell_log2 writer_bits (u8) 0…  │
@@ -32,14 +32,14 @@
 //!        └──────────────────────────────────────────────────────────────┘
 //!
 //! slot:  0 stamp │ 8 len u32, head_len u16, flags u16 │ 16 arena position (0: inline)
-//!        24 crc32, 0 │ 32 published, Unix ns │ 40 … body: head, then data
+//!        24 checksum │ 32 published, Unix ns │ 40 … body: head, then data
 //! ```
 //!
 //! Words that different parties write lie in different cache lines.
 
 /// The magic is the version: a reader of another layout does not recognise the file at all.
-pub const MAGIC: u64 = u64::from_le_bytes(*b"ASKRRNG1");
-pub const LAYOUT: u32 = 1;
+pub const MAGIC: u64 = u64::from_le_bytes(*b"ASKRRNG2");
+pub const LAYOUT: u32 = 2;
 /// A page of its own; a model pays for each word, so loom gets only the words there are.
 pub const HEADER_LEN: usize = if cfg!(loom) { 0x280 } else { 0x1000 };
 pub const PAGE: usize = if cfg!(loom) { 64 } else { 4096 };
@@ -85,7 +85,7 @@ pub const WR_BYTES: usize = 2;
 pub const S_STAMP: usize = 0;
 pub const S_LEN: usize = 1;
 pub const S_ARENA: usize = 2;
-pub const S_CRC: usize = 3;
+pub const S_SUM: usize = 3;
 pub const S_TIME: usize = 4;
 pub const S_BODY: usize = 5;
 

@@ -7,6 +7,7 @@
 //! dead. `publisher` is what an application holds, `keeper` what the daemon holds.
 
 pub mod arena;
+pub mod checksum;
 pub mod copy;
 pub mod cursor;
 pub mod event;

@@ -18,8 +18,6 @@ use crate::writer::{self, Body, Refused};
 const CHECK_NS: u64 = 1_000_000_000;
 /// After a full writer table: how long not to search it again.
 const TABLE_RETRY_NS: u64 = 1_000_000_000;
-/// Up to this many bytes of data are copied behind the head first.
-const ONE_PIECE: usize = 1024;
 /// A ring that closes under a publish is replaced at once; a second time is a storm of rotations.
 const REATTACHES: usize = 3;
 
@@ -126,7 +124,7 @@ struct Attached {
 pub struct Publisher {
     options: Option<AttachOptions>,
     attached: Option<Box<Attached>>,
-    /// Reused for the head of each event, and for its data when they are small.
+    /// Reused for the head of each event.
     scratch: Vec<u8>,
     published: u64,
     failures: [u64; Failure::ALL.len()],
@@ -183,22 +181,14 @@ impl Publisher {
     fn try_publish(&mut self, event: &EventRef<'_>) -> Result<u64, PublishError> {
         let now = now_ns();
         event.encode_head(&mut self.scratch);
-        let head_len = self.scratch.len();
-        let rest = if event.data.len() <= ONE_PIECE {
-            self.scratch.extend_from_slice(event.data);
-            &[]
-        } else {
-            event.data
-        };
         for _ in 0..REATTACHES {
             self.attach(now)?;
             let Some(attached) = &self.attached else {
                 break;
             };
             let body = Body {
-                first: &self.scratch,
-                rest,
-                head_len: head_len as u16,
+                head: &self.scratch,
+                data: event.data,
                 flags: event.flags(),
                 published: now,
             };

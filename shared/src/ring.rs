@@ -13,11 +13,21 @@ pub struct Ring<'m> {
     shape: &'m Shape,
 }
 
-/// A validated geometry with its offsets worked out, in words, and the limit on payloads.
+/// A validated geometry with everything worked out that a publish needs, offsets in words, and the limit on
+/// payloads.
 #[derive(Clone, Copy, Debug)]
 pub struct Shape {
     geometry: Geometry,
     max_payload: u64,
+    max_position: u64,
+    max_cell: u64,
+    hard_max_body: u64,
+    inline_len: usize,
+    slot_mask: u64,
+    slot_words: usize,
+    cell_mask: u64,
+    arena_words: usize,
+    writer_mask: usize,
     writers: usize,
     slots: usize,
     stamps: usize,
@@ -30,6 +40,15 @@ impl Shape {
         Self {
             geometry,
             max_payload,
+            max_position: geometry.max_position(),
+            max_cell: geometry.max_cell(),
+            hard_max_body: geometry.hard_max_body(),
+            inline_len: geometry.inline_len(),
+            slot_mask: geometry.slots() - 1,
+            slot_words: geometry.slot_words(),
+            cell_mask: geometry.cells() - 1,
+            arena_words: geometry.arena_len() as usize / 8,
+            writer_mask: geometry.writers() as usize - 1,
             writers: geometry.writers_at() / 8,
             slots: geometry.slots_at() / 8,
             stamps: geometry.stamps_at() / 8,
@@ -67,6 +86,30 @@ impl<'m> Ring<'m> {
         self.shape.max_payload
     }
 
+    /// See `Geometry::max_position`.
+    #[inline(always)]
+    pub fn max_position(&self) -> u64 {
+        self.shape.max_position
+    }
+
+    /// See `Geometry::max_cell`.
+    #[inline(always)]
+    pub fn max_cell(&self) -> u64 {
+        self.shape.max_cell
+    }
+
+    /// See `Geometry::hard_max_body`.
+    #[inline(always)]
+    pub fn hard_max_body(&self) -> u64 {
+        self.shape.hard_max_body
+    }
+
+    /// See `Geometry::inline_len`.
+    #[inline(always)]
+    pub fn inline_len(&self) -> usize {
+        self.shape.inline_len
+    }
+
     /// A word of the header, by its index in `layout`.
     #[inline(always)]
     pub fn word(&self, index: usize) -> &'m AtomicU64 {
@@ -81,15 +124,15 @@ impl<'m> Ring<'m> {
     /// The writer table entry of `owner`; numbers over the table's end wrap, they can only be forged.
     #[inline(always)]
     pub fn writer(&self, owner: u16) -> &'m [AtomicU64] {
-        let index = owner as usize & (self.geometry().writers() as usize - 1);
+        let index = owner as usize & self.shape.writer_mask;
         &self.words[self.shape.writers + index * WRITER_WORDS..][..WRITER_WORDS]
     }
 
     /// The slot of a position.
     #[inline(always)]
     pub fn slot(&self, position: u64) -> &'m [AtomicU64] {
-        let index = (position & (self.geometry().slots() - 1)) as usize;
-        let words = self.geometry().slot_words();
+        let index = (position & self.shape.slot_mask) as usize;
+        let words = self.shape.slot_words;
         &self.words[self.shape.slots + index * words..][..words]
     }
 
@@ -100,7 +143,7 @@ impl<'m> Ring<'m> {
 
     #[inline(always)]
     pub fn cell_stamp(&self, cell: u64) -> &'m AtomicU64 {
-        &self.words[self.shape.stamps + (cell & (self.geometry().cells() - 1)) as usize]
+        &self.words[self.shape.stamps + (cell & self.shape.cell_mask) as usize]
     }
 
     #[inline(always)]
@@ -111,8 +154,8 @@ impl<'m> Ring<'m> {
     /// The arena's bytes, and the word at which `cell` begins.
     #[inline(always)]
     pub fn cells_from(&self, cell: u64) -> (&'m [AtomicU64], usize) {
-        let index = (cell & (self.geometry().cells() - 1)) as usize;
-        let arena = &self.words[self.shape.cells..][..self.geometry().arena_len() as usize / 8];
+        let index = (cell & self.shape.cell_mask) as usize;
+        let arena = &self.words[self.shape.cells..][..self.shape.arena_words];
         (arena, index << (self.geometry().cell_log2 - 3))
     }
 
@@ -131,18 +174,6 @@ impl<'m> Ring<'m> {
             .step_by(self.geometry().slot_words())
             .chain(stamps)
     }
-}
-
-/// Binds a body's checksum to the position and to the header words, so that an old body under a new
-/// header, or a header moved to another slot, is not accepted. Multiplicative mixing is enough: it
-/// guards against damage, not against forgery.
-#[inline]
-pub fn bind_checksum(body: u32, position: u64, len: u64, arena: u64, published: u64) -> u32 {
-    const A: u64 = 0x9E37_79B9_7F4A_7C15;
-    const B: u64 = 0xC2B2_AE3D_27D4_EB4F;
-    let fixed = len.wrapping_mul(B) ^ arena.rotate_left(32) ^ published.wrapping_mul(A);
-    let mixed = (fixed ^ u64::from(body) ^ position.wrapping_mul(B)).wrapping_mul(A);
-    (mixed >> 32) as u32 ^ mixed as u32
 }
 
 /// The word at `W_LEN` of a slot, and back.

@@ -4,7 +4,8 @@ use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+
+use nix::time::{ClockId, clock_gettime};
 
 use crate::cursor::Epoch;
 use crate::fetch::{self, Fetch};
@@ -12,9 +13,12 @@ use crate::layout::*;
 use crate::map::Map;
 use crate::prim::Ordering::*;
 use crate::ring::{Ring, Shape};
+use crate::sigbus;
 
 /// A mapped segment. Shared by reference; everything in it is atomic.
 pub struct Segment {
+    /// Goes before the mapping does.
+    guard: Option<sigbus::Guard>,
     map: Map,
     shape: Shape,
     epoch: Epoch,
@@ -124,6 +128,7 @@ impl Segment {
         let map = Map::new(file, geometry.total_len())?;
         let [a, b, c, d, e, f, ..] = header[W_EPOCH].to_le_bytes();
         Ok(Self {
+            guard: sigbus::Guard::new(map.range()),
             map,
             shape: Shape::new(geometry, max_payload),
             epoch: Epoch([a, b, c, d, e, f]),
@@ -178,9 +183,9 @@ impl Segment {
         std::fs::symlink_metadata(path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
     }
 
-    /// Address range of the mapping.
-    pub fn range(&self) -> (usize, usize) {
-        self.map.range()
+    /// Whether the file was found cut short. The mapping is private memory then, its tail closed.
+    pub fn truncated(&self) -> bool {
+        self.guard.as_ref().is_some_and(sigbus::Guard::hit)
     }
 
     /// Whether the header still is what was validated; only a hostile or broken writer changes it.
@@ -232,9 +237,10 @@ impl Segment {
 /// Unix time in nanoseconds.
 #[inline]
 pub fn now_ns() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_nanos() as u64)
+    // Not `SystemTime`, whose arithmetic costs as much as the clock itself.
+    clock_gettime(ClockId::CLOCK_REALTIME).map_or(0, |now| {
+        (now.tv_sec() as u64).wrapping_mul(1_000_000_000) + now.tv_nsec() as u64
+    })
 }
 
 fn read_header(file: &File) -> io::Result<[u64; W_TAIL]> {

@@ -3,10 +3,11 @@
 //! The numbers in the comments are those of `docs/RING.md`, "Publish".
 
 use crate::arena::{self, NoRun};
+use crate::checksum;
 use crate::copy;
 use crate::layout::*;
 use crate::prim::{Ordering::*, fence};
-use crate::ring::{Ring, bind_checksum, pack_len, stamp};
+use crate::ring::{Ring, pack_len, stamp};
 use crate::stamp::{Stamp, State};
 use crate::wake;
 
@@ -15,15 +16,16 @@ const ATTEMPTS: usize = 256;
 /// Runs that aged before their event was committed; then it is published all the same.
 const AGED_RUNS: usize = 4;
 
-/// An event's bytes, head and then data, in one piece or two: copying a small body together is cheaper
-/// than a checksum over two pieces, copying a large one is not.
+/// How many positions ahead a publisher asks for memory: far enough that the lines have come when their
+/// turn is there, and that another publisher is not at work on them at this moment.
+const AHEAD: u64 = 4;
+
+/// An event's bytes.
 #[derive(Clone, Copy)]
 pub struct Body<'a> {
-    /// A multiple of 8 bytes, unless `rest` is empty.
-    pub first: &'a [u8],
-    pub rest: &'a [u8],
-    /// At most `event::MAX_HEAD`, a multiple of 8.
-    pub head_len: u16,
+    /// At most `event::MAX_HEAD` bytes, a multiple of 8.
+    pub head: &'a [u8],
+    pub data: &'a [u8],
     pub flags: u16,
     /// Unix time, nanoseconds.
     pub published: u64,
@@ -31,17 +33,11 @@ pub struct Body<'a> {
 
 impl Body<'_> {
     fn len(&self) -> usize {
-        self.first.len() + self.rest.len()
+        self.head.len() + self.data.len()
     }
 
-    fn checksum(&self) -> u32 {
-        if self.rest.is_empty() {
-            return crc32fast::hash(self.first);
-        }
-        let mut crc = crc32fast::Hasher::new();
-        crc.update(self.first);
-        crc.update(self.rest);
-        crc.finalize()
+    fn checksum(&self) -> u64 {
+        checksum::of(self.head, self.data)
     }
 }
 
@@ -57,20 +53,17 @@ pub enum Refused {
 
 /// Publishes as `owner`, whose lock the caller holds. Returns the event's position.
 pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refused> {
-    let geometry = ring.geometry();
     let len = body.len();
-    let payload = (len - body.head_len as usize) as u64;
-    if payload > ring.max_payload() || len as u64 > geometry.hard_max_body() {
+    if body.data.len() as u64 > ring.max_payload() || len as u64 > ring.hard_max_body() {
         return Err(Refused::TooLarge);
     }
-    let checksum = body.checksum();
     let me = ring.writer(owner);
     // 1. From here on a dead owner may leave pins behind; the reaper looks only at dirty owners.
     me[WR_DIRTY].store(1, Relaxed);
-    let result = if len <= geometry.inline_len() {
-        commit(ring, owner, body, checksum, 0)
+    let result = if len <= ring.inline_len() {
+        commit(ring, owner, body, body.checksum(), 0)
     } else {
-        publish_large(ring, owner, body, checksum)
+        publish_large(ring, owner, body)
     };
     if result.is_ok() {
         // The owner is the only one who writes its counters, so no read-modify-write is needed.
@@ -86,28 +79,27 @@ pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refuse
 }
 
 /// 2. The body goes to the arena first.
-fn publish_large(
-    ring: Ring<'_>,
-    owner: u16,
-    body: Body<'_>,
-    checksum: u32,
-) -> Result<u64, Refused> {
+fn publish_large(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refused> {
     let cells = ring.cells_for(body.len());
+    let mut checksum = None;
     let mut aged_runs = 0;
     let run = loop {
         let run = arena::claim(ring, owner, cells).map_err(|none| match none {
             NoRun::Pinned => Refused::ArenaPinned,
             NoRun::Contended => Refused::Contended,
         })?;
-        // The slot comes near while the body is copied.
+        // The memory comes near while the checksum is made, the slot while the body is copied.
+        arena::prefetch(ring, run, body.len());
+        checksum.get_or_insert_with(|| body.checksum());
         copy::prefetch_for_write(ring.slot(ring.tail().load(Relaxed)), S_BODY * 8);
-        arena::store(ring, run, body.first, body.rest);
+        arena::store(ring, run, body.head, body.data);
         if !arena::aged(ring, run, cells) || aged_runs == AGED_RUNS {
             break run;
         }
         aged_runs += 1;
         arena::abandon(ring, owner, run, cells);
     };
+    let checksum = checksum.unwrap_or_else(|| body.checksum());
     let result = commit(ring, owner, body, checksum, run);
     match result {
         Ok(_) => arena::unpin(ring, owner, run, cells),
@@ -121,16 +113,16 @@ fn commit(
     ring: Ring<'_>,
     owner: u16,
     body: Body<'_>,
-    checksum: u32,
+    checksum: u64,
     run: u64,
 ) -> Result<u64, Refused> {
-    let len = pack_len(body.len() as u32, body.head_len, body.flags);
+    let len = pack_len(body.len() as u32, body.head.len() as u16, body.flags);
     let inline_len = if run == 0 { body.len() } else { 0 };
     for _ in 0..ATTEMPTS {
         // Relaxed: the position alone is no message; the stamp carries the order.
         let position = ring.tail().fetch_add(1, Relaxed);
         // Covers the CLOSED bit and forged tails, whose laps would not fit a stamp.
-        if position >= ring.geometry().max_position() {
+        if position >= ring.max_position() {
             return Err(Refused::Closed);
         }
         let lap = ring.slot_lap(position);
@@ -142,15 +134,13 @@ fn commit(
         fence(Release);
         slot[S_LEN].store(len, Relaxed);
         slot[S_ARENA].store(run, Relaxed);
-        let bound = bind_checksum(checksum, position, len, run, body.published);
-        slot[S_CRC].store(u64::from(bound), Relaxed);
+        let bound = checksum::bind(checksum, position, len, run, body.published);
+        slot[S_SUM].store(bound, Relaxed);
         slot[S_TIME].store(body.published, Relaxed);
         if run == 0 {
             let inline = &slot[S_BODY..];
-            copy::store(inline, body.first);
-            if !body.rest.is_empty() {
-                copy::store(&inline[body.first.len() / 8..], body.rest);
-            }
+            copy::store(inline, body.head);
+            copy::store(&inline[body.head.len() / 8..], body.data);
         }
         // 5. SeqCst: one half of the Dekker pair with a reader that goes to sleep (see `wake`).
         let (busy, done) = (
@@ -161,8 +151,8 @@ fn commit(
             .compare_exchange(busy.0, done.0, SeqCst, Relaxed)
             .is_ok()
         {
-            // In a burst the next event is much like this one: its lines come near meanwhile.
-            copy::prefetch_for_write(ring.slot(position + 1), S_BODY * 8 + inline_len);
+            // In a burst the next events are much like this one: their lines come near meanwhile.
+            copy::prefetch_for_write(ring.slot(position + AHEAD), S_BODY * 8 + inline_len);
             return Ok(position);
         }
         acknowledge(slot, owner);

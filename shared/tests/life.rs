@@ -263,7 +263,7 @@ fn a_ring_of_an_untrusted_owner_or_version_is_refused() {
     file.write_at(b"ASKRRNG9", 0).unwrap();
     let error = home.publisher().publish(&event(b"x")).unwrap_err();
     assert_eq!(error.failure, Failure::WrongVersion);
-    file.write_at(b"ASKRRNG1", 0).unwrap();
+    file.write_at(b"ASKRRNG2", 0).unwrap();
     file.write_at(&[1], 0x48).unwrap();
     let error = home.publisher().publish(&event(b"x")).unwrap_err();
     assert_eq!(error.failure, Failure::Invalid);

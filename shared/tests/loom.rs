@@ -82,17 +82,14 @@ fn publish_sized(ring: Ring<'_>, owner: u16, byte: u8, len: usize) -> Result<u64
         origin: Origin::Php,
         data: &data,
     };
-    let mut first = Vec::new();
-    event.encode_head(&mut first);
-    let head_len = first.len() as u16;
-    first.extend_from_slice(&data);
+    let mut head = Vec::new();
+    event.encode_head(&mut head);
     writer::publish(
         ring,
         owner,
         Body {
-            first: &first,
-            rest: &[],
-            head_len,
+            head: &head,
+            data: &data,
             flags: 0,
             published: 7,
         },

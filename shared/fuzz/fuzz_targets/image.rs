@@ -8,7 +8,8 @@
 use shared::fetch::{self, Look};
 use shared::layout::*;
 use shared::prim::{AtomicU64, Ordering::*};
-use shared::ring::{Ring, Shape, bind_checksum, unpack_len};
+use shared::checksum;
+use shared::ring::{Ring, Shape, unpack_len};
 
 /// 16 slots of 64 bytes (24 inline), 16 cells of 16 bytes: an event is 64 bytes at the most.
 pub const GEOMETRY: Geometry = Geometry {
@@ -91,7 +92,7 @@ impl Image {
             };
             slot[S_LEN].store(len, Relaxed);
             slot[S_ARENA].store(fold(input.word(), 128), Relaxed);
-            slot[S_CRC].store(input.word(), Relaxed);
+            slot[S_SUM].store(input.word(), Relaxed);
             for word in &slot[S_TIME..] {
                 word.store(input.word(), Relaxed);
             }
@@ -114,7 +115,8 @@ impl Image {
             return;
         }
         let (len_word, run) = (slot[S_LEN].load(Relaxed), slot[S_ARENA].load(Relaxed));
-        let len = unpack_len(len_word).0 as usize;
+        let (len, head_len, _) = unpack_len(len_word);
+        let len = len as usize;
         let mut body = Vec::new();
         if run != 0 && len as u64 <= GEOMETRY.hard_max_body() {
             shared::arena::load(ring, run, len, &mut body);
@@ -122,7 +124,8 @@ impl Image {
             shared::copy::load(&slot[S_BODY..], len, &mut body);
         }
         let time = slot[S_TIME].load(Relaxed);
-        let crc = bind_checksum(crc32fast::hash(&body), position, len_word, run, time);
-        slot[S_CRC].store(u64::from(crc), Relaxed);
+        let (head, data) = body.split_at(body.len().min(head_len as usize));
+        let sum = checksum::bind(checksum::of(head, data), position, len_word, run, time);
+        slot[S_SUM].store(sum, Relaxed);
     }
 }

@@ -25,24 +25,16 @@ fuzz_target!(|data: &[u8]| {
         origin: Origin::Api,
         data: &payload[..len],
     };
-    let mut first = Vec::new();
-    event.encode_head(&mut first);
-    let head_len = first.len() as u16;
-    let rest = if image.modes & 0x80 != 0 {
-        event.data
-    } else {
-        first.extend_from_slice(event.data);
-        &[]
-    };
+    let mut head = Vec::new();
+    event.encode_head(&mut head);
     let body = Body {
-        first: &first,
-        rest,
-        head_len,
+        head: &head,
+        data: event.data,
         flags: event.flags(),
         published: 1_700_000_000,
     };
     let said = writer::publish(image.ring(), owner, body);
-    let fits = first.len() + rest.len() <= GEOMETRY.hard_max_body() as usize;
+    let fits = head.len() + event.data.len() <= GEOMETRY.hard_max_body() as usize;
     // Nobody else writes here, so what was acknowledged is there, however odd the words around it.
     if let Ok(position) = said {
         assert!(fits);
