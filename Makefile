@@ -83,6 +83,7 @@ loom-short: ## The models alone (part of 'make test')
 	RUSTFLAGS="--cfg loom" $(CARGO) test --release $(CARGO_FLAGS) --target-dir $(TARGET)/loom -p shared --test loom
 
 include make/ring.mk
+include make/bench.mk
 
 bench-ring: ## Publish and replay beside the physical floor
 	$(CARGO) bench $(CARGO_FLAGS) -p shared --bench ring

@@ -1,0 +1,194 @@
+// The three that the fan-out benchmark runs side by side, each with one process or thread that delivers,
+// and the load that drives them. Servers are pinned to core 0, the load and its publisher to core 1.
+
+import { execFileSync, spawn } from 'node:child_process';
+import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import path from 'node:path';
+import { createInterface } from 'node:readline';
+import { PHP, TESTS, server } from '../lib/built.mjs';
+import { Askrd } from '../lib/askrd.mjs';
+import { freePort } from '../lib/http.mjs';
+import { nginxTemp, phpEnvironment } from '../lib/php.mjs';
+import { services } from '../lib/people.mjs';
+import { until, within } from '../lib/scope.mjs';
+
+const PUBLISHER = path.join(TESTS, 'bench/fanout-publish.php');
+/** As askrd's default, so that heartbeats cost both the same number of writes. */
+const PING_SECONDS = 15;
+
+/** Compiles a program of this directory into the scope. */
+export function compile(scope, name) {
+  execFileSync('cc', ['-O2', '-Wall', '-Wextra', '-Werror', '-o', scope.path(name), path.join(TESTS, 'bench', `${name}.c`)]);
+  return scope.path(name);
+}
+
+class Server {
+  constructor(scope, name, pids, port, target, environment = {}) {
+    Object.assign(this, { scope, name, port, target, environment });
+    this.pids = pids;
+  }
+
+  /** Nanoseconds of CPU so far, of all its processes and threads, those that have ended included. */
+  cpu() {
+    return this.pids().reduce((sum, pid) => sum + cpuOf(pid), 0);
+  }
+
+  /** Bytes: its share of all pages, and of those that are not shared memory. */
+  memory() {
+    const sum = { pss: 0, own: 0 };
+    for (const pid of this.pids()) {
+      const rollup = readFileSync(`/proc/${pid}/smaps_rollup`, 'utf8');
+      const kib = (key) => Number(rollup.match(new RegExp(`^${key}: +([0-9]+) kB`, 'm'))?.[1] ?? 0);
+      sum.pss += kib('Pss') * 1024;
+      sum.own += (kib('Pss') - kib('Pss_Shmem')) * 1024;
+    }
+    return sum;
+  }
+
+  /** A load on it, ready for commands. */
+  load(program, requestPath = '/askr/events?channel=bench') {
+    return new Load(this, program, requestPath.replace('/askr/events', this.name === 'nchan' ? '/sub' : '/askr/events'));
+  }
+
+  async end() {
+    await this.process.end();
+  }
+}
+
+function cpuOf(pid) {
+  let sum = 0;
+  for (const task of readdirSync(`/proc/${pid}/task`)) {
+    try {
+      sum += Number(readFileSync(`/proc/${pid}/task/${task}/schedstat`, 'utf8').split(' ')[0]);
+    } catch (error) {
+      if (error.code !== 'ENOENT' && error.code !== 'ESRCH') throw error;
+    }
+  }
+  // Threads that ended are in the process's own count only, which is exact to a hundredth of a second.
+  const stat = readFileSync(`/proc/${pid}/stat`, 'utf8').replace(/^.*\) /, '').split(' ');
+  const whole = (Number(stat[11]) + Number(stat[12])) * 1e7;
+  return whole - sum > 2e8 ? whole : sum;
+}
+
+const pinned = (cores, pid) => execFileSync('taskset', ['-acp', cores, String(pid)], { stdio: 'ignore' });
+
+export async function startFloor(scope, { name = 'floor' } = {}) {
+  const socket = scope.path(`${name}.sock`);
+  const started = scope.start(name, 'taskset', ['-c', '0', scope.path('fanout-floor'), socket]);
+  const port = Number(await until('the floor listens', () => started.output().trim()));
+  const made = new Server(scope, 'floor', () => [started.pid], port, ['floor', socket]);
+  made.process = started;
+  return made;
+}
+
+/** Debian's nginx with nchan: one worker, messages kept for replay as askrd keeps them. */
+export async function startNchan(scope, { name = 'nchan' } = {}) {
+  const port = await freePort();
+  const { web } = services();
+  const socket = scope.path(`${name}.sock`);
+  writeFileSync(scope.path(`${name}.conf`), `
+load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
+daemon off;
+worker_processes 1;
+worker_rlimit_nofile 20000;
+pid ${scope.path(`${name}.pid`)};
+error_log stderr error;
+events { worker_connections 19000; }
+http {
+  ${nginxTemp(scope, name)}
+  access_log off;
+  tcp_nodelay on;
+  keepalive_requests 1000000000;
+  keepalive_timeout 1h;
+  nchan_shared_memory_size 256M;
+  server {
+    listen 127.0.0.1:${port} backlog=4096;
+    listen unix:${socket};
+    location = /sub {
+      nchan_subscriber eventsource;
+      nchan_channel_id $arg_channel;
+      nchan_subscriber_first_message newest;
+      nchan_eventsource_ping_interval ${PING_SECONDS};
+    }
+    location = /pub {
+      nchan_publisher http;
+      nchan_channel_id $arg_channel;
+      nchan_message_buffer_length 200;
+      nchan_message_timeout 1h;
+    }
+  }
+}
+`);
+  const started = scope.start(name, 'taskset', ['-c', '0', server('nginx'), '-c', scope.path(`${name}.conf`), '-e', 'stderr'],
+    { uid: web.uid, gid: web.gid });
+  await until('nginx listens', () => {
+    if (started.ended) throw new Error(`nginx ${started.state()}: ${started.output()}`);
+    try {
+      return statSync(socket).isSocket() && children(started.pid).length > 0;
+    } catch {
+      return false;
+    }
+  });
+  const made = new Server(scope, 'nchan', () => [started.pid, ...children(started.pid)], port, ['nchan', socket]);
+  made.process = started;
+  return made;
+}
+
+const children = (pid) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
+
+export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '0', settings = {} } = {}) {
+  const askrd = new Askrd(scope, {
+    ...settings,
+    ring: { name: `${scope.shm}/${name}`, ...settings.ring },
+    server: { workers, ping: PING_SECONDS, ...settings.server },
+  }, name);
+  await askrd.start();
+  pinned(cores, askrd.process.pid);
+  // The directory of PHP's settings is made once per scope: the ring's name comes by a file of its own.
+  const made = new Server(scope, 'askrd', () => [askrd.process.pid], askrd.port, ['askr'],
+    { ...phpEnvironment(scope, askrd), ASKR_BENCH_RING: askrd.ring });
+  made.process = askrd.process;
+  made.askrd = askrd;
+  return made;
+}
+
+/** A load program on a server: commands in, answers out. */
+export class Load {
+  #answers = [];
+
+  constructor(on, program, requestPath) {
+    const ring = on.environment.ASKR_BENCH_RING ? ['-d', `askr.ring=${on.environment.ASKR_BENCH_RING}`] : [];
+    this.child = spawn('taskset', ['-c', '1', program, String(on.port), requestPath, '--', PHP, ...ring, PUBLISHER, ...on.target],
+      { env: { ...process.env, ...on.environment }, stdio: ['pipe', 'pipe', 'pipe'] });
+    let said = '';
+    this.child.stderr.on('data', (bytes) => { said += bytes; });
+    this.child.stdin.on('error', () => {});
+    this.ended = new Promise((resolve, reject) => {
+      this.child.on('error', reject);
+      this.child.on('exit', (code, signal) => {
+        if (this.closing) resolve();
+        else reject(new Error(`the load on ${on.name} ended (${code ?? signal}): ${said.trim()}`));
+      });
+    });
+    this.ended.catch(() => {});
+    createInterface({ input: this.child.stdout }).on('line', (line) => this.#answers.shift()?.(JSON.parse(line)));
+    on.scope.defer(() => this.end());
+  }
+
+  /** One command; its answer, which must not tell of a lost stream or of an event that came twice. */
+  async command(line, patience = 300_000) {
+    const answered = new Promise((resolve) => this.#answers.push(resolve));
+    this.child.stdin.write(`${line}\n`);
+    const answer = await within(`the load's "${line}"`, Promise.race([answered, this.ended]), patience);
+    if (answer.lost > 0) throw new Error(`"${line}": ${answer.lost} streams were lost`);
+    if (answer.disorder > 0) throw new Error(`"${line}": ${answer.disorder} events came twice or out of order`);
+    return answer;
+  }
+
+  async end() {
+    this.closing = true;
+    this.child.stdin.end();
+    this.child.kill('SIGTERM');
+    await this.ended.catch(() => {});
+  }
+}

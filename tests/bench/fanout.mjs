@@ -1,0 +1,214 @@
+// The fan-out engine beside the least a server can do (fanout-floor.c) and Debian's nginx with nchan:
+// in one run, in turns, each on core 0 with the load on core 1. SHORT=1: small numbers, to try it.
+// WRITE=1: the table and the chart go to docs/ too.
+
+import { Scope } from '../lib/scope.mjs';
+import { report } from './fanout-report.mjs';
+import { compile, startAskrd, startFloor, startNchan } from './fanout-servers.mjs';
+
+const SHORT = process.env.SHORT === '1';
+const SIZES = SHORT
+  ? { rounds: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
+  : { rounds: Number(process.env.ROUNDS ?? 3), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
+    growth: 10_000_000, processes: 6, channels: 17_000, spread: 1500 };
+const BURST = 100;
+const START = { floor: startFloor, nchan: startNchan, askrd: startAskrd };
+
+/** Every value measured: figures.askrd.one_1000 is a list, one value a round. */
+const figures = { floor: {}, nchan: {}, askrd: {} };
+const note = (name, key, value) => (figures[name][key] ??= []).push(value);
+const say = (text) => process.stderr.write(`${text}\n`);
+
+const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Until the server has done what it was left with: closed streams, freed memory. */
+async function settle(server) {
+  for (let before = -1, now = server.cpu(); now - before > 500_000; now = server.cpu()) {
+    before = now;
+    await pause(40);
+  }
+}
+
+/** CPU of the server, in µs, for what happens in `action`. */
+async function cost(server, action) {
+  await settle(server);
+  const before = server.cpu();
+  const answer = await action();
+  await settle(server);
+  return { us: (server.cpu() - before) / 1000, answer };
+}
+
+/** CPU per delivery of `command` ("events 100 1"), in µs; every stream has to have had the same. */
+async function perDelivery(server, load, command) {
+  const before = (await load.command('cursor')).deliveries;
+  const { us, answer } = await cost(server, () => load.command(command));
+  if (command.startsWith('events') && answer.least !== answer.most) throw new Error(`${server.name}: not every stream had every event`);
+  return us / (answer.deliveries - before);
+}
+
+/** Everything that is measured of one server in one round. */
+async function round(scope, kind, number, program) {
+  const server = await START[kind](scope, { name: `${kind}-${number}` });
+  const load = server.load(program);
+  const { many, few, each } = SIZES;
+
+  const before = server.memory();
+  await load.command(`open ${many}`);
+  await settle(server);
+  note(kind, 'memory', (server.memory().pss - before.pss) / many);
+  await load.command('events 2 1');
+  note(kind, 'one_many', await perDelivery(server, load, `events ${Math.ceil(each / many)} 1`));
+  note(kind, 'burst_many', await perDelivery(server, load, `events ${BURST} ${BURST}`));
+  await settle(server);
+  note(kind, 'memory_after', (server.memory().pss - before.pss) / many);
+  await load.command('close');
+  await settle(server);
+
+  await reconnect(server, load, kind, many);
+  await load.command('close');
+
+  await load.command(`open ${few}`);
+  await load.command('events 5 1');
+  note(kind, 'one_few', await perDelivery(server, load, `events ${each / few} 1`));
+  note(kind, 'burst_few', await perDelivery(server, load, `events ${SIZES.bursts * BURST} ${BURST}`));
+  for (const rate of [100, 1000]) {
+    const { p50, p99 } = await load.command(`rate ${rate * SIZES.seconds} ${rate}`);
+    note(kind, `p50_${rate}`, p50 / 1000);
+    note(kind, `p99_${rate}`, p99 / 1000);
+  }
+  await load.command('close');
+  await settle(server);
+
+  await load.command('open 1');
+  const { p50, p99 } = await load.command(`rate ${2000 * SIZES.seconds} 1000`);
+  note(kind, 'latency_p50', p50 / 1000);
+  note(kind, 'latency_p99', p99 / 1000);
+  await load.end();
+  await server.end();
+}
+
+/** Fresh streams and the bytes of a burst, beside the same streams coming back for that burst. */
+async function reconnect(server, load, kind, many) {
+  const fresh = await cost(server, () => load.command(`open ${many}`));
+  note(kind, 'accept', fresh.us / many);
+  if (kind === 'floor') return;
+  await load.command('events 1 1');
+  const { cursor } = await load.command('cursor');
+  const bytes = await cost(server, () => load.command(`events ${BURST} ${BURST}`));
+  await load.command('close');
+  const back = await cost(server, async () => {
+    await load.command(`open ${many} ${cursor}`);
+    return load.command(`replay ${BURST}`);
+  });
+  if (back.answer.least !== BURST || back.answer.most !== BURST) throw new Error(`${kind}: replay was not whole`);
+  note(kind, 'replay', back.us / many);
+  note(kind, 'replay_ratio', back.us / (fresh.us + bytes.us));
+}
+
+/** CPU of servers that hold many streams and deliver nothing but heartbeats; then a long run of one. */
+async function idleAndGrowth(scope, program) {
+  const servers = [await startAskrd(scope, { name: 'askrd-idle' }), await startNchan(scope, { name: 'nchan-idle' })];
+  const loads = [];
+  for (const server of servers) {
+    loads.push(server.load(program));
+    await loads.at(-1).command(`open ${SIZES.many}`);
+    await settle(server);
+  }
+  const before = servers.map((server) => server.cpu());
+  const began = process.hrtime.bigint();
+  await pause(SIZES.idle * 1000);
+  const elapsed = Number(process.hrtime.bigint() - began);
+  servers.forEach((server, i) => note(server.name, 'idle', 100 * (server.cpu() - before[i]) / elapsed));
+  await loads[1].end();
+  await servers[1].end();
+
+  const [askrd] = servers;
+  const [load] = loads;
+  const deliver = async (count) => {
+    // A tenth one at a time, the rest in bursts.
+    const events = Math.ceil(count / SIZES.many);
+    await load.command(`events ${Math.ceil(events / 10)} 1`);
+    await load.command(`events ${Math.floor(events * 0.9)} ${BURST}`);
+    await settle(askrd);
+    return askrd.memory();
+  };
+  // The first traffic fills what is kept for traffic; from then on nothing may grow.
+  const warm = await deliver(SIZES.growth / 10);
+  const after = await deliver(SIZES.growth);
+  note('askrd', 'growth_before', warm.own);
+  note('askrd', 'growth_after', after.own);
+  await load.end();
+  await askrd.end();
+}
+
+/** The same streams on one worker and on two, both on both cores. */
+async function workers(scope, program) {
+  for (let number = 0; number < SIZES.rounds; number += 1) {
+    const per = {};
+    for (const count of number % 2 ? [2, 1] : [1, 2]) {
+      const server = await startAskrd(scope, { name: `askrd-${count}w-${number}`, workers: count, cores: '0,1' });
+      const load = server.load(program);
+      await load.command(`open ${2 * SIZES.few}`);
+      await load.command('events 5 1');
+      per[count] = await perDelivery(server, load, `events ${Math.ceil(SIZES.each / SIZES.few / 2)} 1`);
+      await load.end();
+      await server.end();
+    }
+    note('askrd', 'workers_1', per[1]);
+    note('askrd', 'workers_2', per[2]);
+    note('askrd', 'workers_ratio', per[2] / per[1]);
+  }
+}
+
+/** Many channels with one stream each, over as many processes as descriptors need; then one channel. */
+async function channels(scope, program) {
+  const all = [];
+  for (let n = 0; n < SIZES.processes; n += 1) {
+    const server = await startAskrd(scope, { name: `askrd-channels-${n}` });
+    const before = server.memory();
+    const load = server.load(program, '/askr/events?channel=c%d');
+    await load.command(`open ${SIZES.channels}`);
+    await settle(server);
+    all.push({ server, load });
+    note('askrd', 'channel_memory', (server.memory().pss - before.pss) / SIZES.channels);
+  }
+  for (const { server, load } of all) {
+    await load.command('spread 100 1');
+    note('askrd', 'channels_one', await perDelivery(server, load, `spread ${SIZES.spread} 1`));
+    note('askrd', 'channels_burst', await perDelivery(server, load, `spread ${SIZES.channels} 1000`));
+  }
+  for (const { server, load } of all) {
+    await load.command('close');
+    await settle(server);
+    await load.command('open 1');
+    await load.command('spread 100 1');
+    note('askrd', 'channel_one', await perDelivery(server, load, `spread ${SIZES.spread} 1`));
+    await load.end();
+    await server.end();
+  }
+}
+
+const scope = new Scope();
+try {
+  const began = Date.now();
+  const program = compile(scope, 'fanout-load');
+  compile(scope, 'fanout-floor');
+  const kinds = Object.keys(START);
+  for (let number = 0; number < SIZES.rounds; number += 1) {
+    for (let n = 0; n < kinds.length; n += 1) {
+      // Another first in each round.
+      const kind = kinds[(number + n) % kinds.length];
+      say(`round ${number + 1} of ${SIZES.rounds}: ${kind} (${Math.round((Date.now() - began) / 1000)} s)`);
+      await round(scope, kind, number, program);
+    }
+  }
+  say(`idle streams and a long run (${Math.round((Date.now() - began) / 1000)} s)`);
+  await idleAndGrowth(scope, program);
+  say(`two workers (${Math.round((Date.now() - began) / 1000)} s)`);
+  await workers(scope, program);
+  say(`many channels (${Math.round((Date.now() - began) / 1000)} s)`);
+  await channels(scope, program);
+  report(figures, SIZES, { short: SHORT, write: process.env.WRITE === '1', seconds: (Date.now() - began) / 1000 });
+} finally {
+  await scope.close();
+}
