@@ -29,11 +29,11 @@ use crate::create::{CreateError, NEW, NewSegment};
 use crate::event::Event;
 use crate::fetch::Damage;
 use crate::layout::*;
+use crate::owner;
 use crate::prim::Ordering::*;
 use crate::publisher::TrustedOwners;
 use crate::reaping::Reaping;
 use crate::segment::{Segment, Unusable, now_ns};
-use crate::sigbus;
 use crate::spec::RingSpec;
 use crate::tail::{Distrust, Step, Tail};
 use crate::wake;
@@ -104,7 +104,8 @@ pub enum Next {
 struct Source {
     segment: Arc<Segment>,
     tail: Tail,
-    guard: Option<sigbus::Guard>,
+    /// The segment's file, whatever becomes of its name. None: it could not be opened a second time.
+    file: Option<File>,
     /// Where the file is, to unlink it when its history no longer counts; None: it has no name.
     path: Option<PathBuf>,
 }
@@ -217,7 +218,9 @@ impl Keeper {
                     return Next::Lapped { from, to };
                 }
                 Step::Distrust(why) => {
-                    self.distrust(why);
+                    // A mapping that was cut short reads as a ring closed by somebody.
+                    let cut = source.segment.truncated();
+                    self.distrust(if cut { Distrust::Truncated } else { why });
                     if self.news.is_empty() {
                         return Next::Empty;
                     }
@@ -258,11 +261,11 @@ impl Keeper {
     fn tick(&mut self) {
         self.next_tick = Instant::now() + TICK;
         for source in &self.sources {
-            source
-                .segment
-                .ring()
-                .word(W_HEARTBEAT)
-                .store(now_ns(), Release);
+            let ring = source.segment.ring();
+            ring.word(W_HEARTBEAT).store(now_ns(), Release);
+            // We are awake, so no bit is true: one set by a broken or hostile publisher would cost
+            // every publish a system call.
+            wake::forget_sleepers(ring);
         }
         if let Some(why) = self.damage() {
             self.distrust(why);
@@ -281,14 +284,7 @@ impl Keeper {
     /// What no reading shows: a changed header, a file cut short.
     fn damage(&self) -> Option<Distrust> {
         let source = &self.sources[self.sources.len() - 1];
-        if source.guard.as_ref().is_some_and(sigbus::Guard::hit) {
-            return Some(Distrust::Truncated);
-        }
-        let len = std::fs::symlink_metadata(self.spec.name.path()).map(|meta| {
-            let mine = (meta.dev(), meta.ino()) == source.segment.inode();
-            !mine || meta.len() == self.geometry.total_len() as u64
-        });
-        if !len.unwrap_or(true) {
+        if source.cut_short() {
             return Some(Distrust::Truncated);
         }
         (!source.segment.header_intact()).then_some(Distrust::Header)
@@ -374,7 +370,7 @@ impl Keeper {
         if let Some(current) = self.sources.back_mut() {
             // Its name has just been given to its successor.
             current.path = linked.then_some(old_path);
-            close(current, &name);
+            close(current);
         }
         if !keep {
             self.forget_retired();
@@ -393,18 +389,20 @@ impl Keeper {
 
     fn push(&mut self, segment: Segment, path: Option<PathBuf>) {
         let segment = Arc::new(segment);
-        let guard = sigbus::Guard::new(segment.range());
         // A former daemon killed in its sleep left its bit; it would cost every publish a system call.
-        wake::forget_sleeper(segment.ring());
+        wake::forget_sleepers(segment.ring());
         segment.ring().word(W_HEARTBEAT).store(now_ns(), Release);
         if let Some(path) = &path {
             self.reaping.add(&segment, path);
         }
         let tail = Tail::new(segment.oldest(), true);
+        let file = path
+            .as_deref()
+            .and_then(|path| owner::open_again(path, segment.inode()).ok());
         self.sources.push_back(Source {
             segment,
             tail,
-            guard,
+            file,
             path,
         });
         self.reaping
@@ -476,7 +474,7 @@ impl Keeper {
             self.push(segment, Some(path));
             // Killed between `rename` and the close: publishers may still be using it.
             if let Some(source) = self.sources.back_mut() {
-                close(source, &name);
+                close(source);
             }
         }
     }
@@ -589,12 +587,21 @@ impl Drop for Keeper {
     }
 }
 
-/// Closes a ring: every later claim says so, and the positions below the answer are all there will be.
-fn close(source: &mut Source, name: &Path) {
-    let ring = source.segment.ring();
-    if source.guard.as_ref().is_some_and(sigbus::Guard::hit) {
-        close_truncated(source, name);
+impl Source {
+    /// Whether somebody shortened (or lengthened) the file.
+    fn cut_short(&self) -> bool {
+        let known = self.segment.geometry().total_len() as u64;
+        let meta = self.file.as_ref().and_then(|file| file.metadata().ok());
+        self.segment.truncated() || meta.is_some_and(|meta| meta.len() != known)
     }
+}
+
+/// Closes a ring: every later claim says so, and the positions below the answer are all there will be.
+fn close(source: &mut Source) {
+    if source.cut_short() {
+        give_length_back(source);
+    }
+    let ring = source.segment.ring();
     let before = ring.tail().fetch_or(CLOSED, AcqRel);
     // Once closed, failed claims move the low bits on: the first closer remembers where it ended.
     if before & CLOSED == 0 {
@@ -604,20 +611,14 @@ fn close(source: &mut Source, name: &Path) {
     source.tail.end_at(end.max(source.tail.next()));
 }
 
-/// Our mapping of a file cut short is private by now. Publishers still map the file, and would be
-/// killed by SIGBUS: give it its length back and close it there.
-fn close_truncated(source: &Source, name: &Path) {
-    let file = OpenOptions::new()
-        .write(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(source.path.as_deref().unwrap_or(name));
-    let Ok(file) = file else { return };
-    let same = file
-        .metadata()
-        .is_ok_and(|m| (m.dev(), m.ino()) == source.segment.inode());
-    if same {
+/// Publishers still map a file that was cut short, whereas our mapping may be private by now: the file
+/// gets its length back, and is closed there. The closed tail first, so that no publisher finds zeros
+/// in it. What cannot be put back (a full tmpfs), `sigbus` answers in each publisher.
+fn give_length_back(source: &Source) {
+    if let Some(file) = &source.file {
+        let closed = (CLOSED | MAX_POSITION).to_le_bytes();
+        let _ = file.write_at(&closed, (W_TAIL * 8) as u64);
         let _ = file.set_len(source.segment.geometry().total_len() as u64);
-        let _ = file.write_at(&(CLOSED | MAX_POSITION).to_le_bytes(), (W_TAIL * 8) as u64);
     }
 }
 

@@ -29,7 +29,7 @@ impl Map {
     pub fn words(&self) -> &[AtomicU64] {
         // SAFETY: the mapping is page-aligned, `words * 8` bytes long and lives as long as `self`;
         // `AtomicU64` has the layout of `u64`, any bit pattern is valid, and it tolerates concurrent
-        // writers. A file truncated by a peer raises SIGBUS, which `sigbus` answers in the daemon.
+        // writers. A file truncated by a peer raises SIGBUS, which `sigbus` answers.
         unsafe { std::slice::from_raw_parts(self.raw.as_mut_ptr().cast::<AtomicU64>(), self.words) }
     }
 

@@ -178,7 +178,7 @@ impl Tail {
         if tail < self.next {
             return Err(Distrust::Backwards);
         }
-        if tail >= ring.geometry().max_position() {
+        if tail >= ring.max_position() {
             Err(Distrust::Jumped)
         } else {
             Ok(tail)
@@ -186,16 +186,22 @@ impl Tail {
     }
 
     /// More than a lap was claimed since the last look. True claims leave stamps: most of the slots
-    /// of the last lap must show it.
+    /// of the last lap must show it. Where few of a sample do, all are counted: each writer may be
+    /// stopped between its claim and its stamp, which in a small ring are most of the slots.
     fn believable(&self, ring: Ring<'_>, tail: u64) -> bool {
         const SAMPLES: u64 = 64;
         let slots = ring.geometry().slots();
-        let fresh = (1..=SAMPLES.min(slots)).filter(|n| {
-            let position = tail - n * slots / SAMPLES.min(slots);
+        let samples = SAMPLES.min(slots);
+        let stamped = |position: u64| {
             let stamp = Stamp(ring.slot(position)[S_STAMP].load(Relaxed));
             stamp.lap() >= ring.slot_lap(position)
-        });
-        fresh.count() as u64 >= SAMPLES.min(slots) / 2
+        };
+        let fresh = (1..=samples).filter(|n| stamped(tail - n * slots / samples));
+        if fresh.count() as u64 >= samples / 2 {
+            return true;
+        }
+        let open = (tail - slots..tail).filter(|position| !stamped(*position));
+        open.count() as u64 <= u64::from(ring.geometry().writers())
     }
 
     /// Publishers came round. Skips to the oldest position that will still be there a moment later: a

@@ -69,7 +69,12 @@ pub fn sleep(ring: Ring<'_>, limit: Duration, mut ready: impl FnMut() -> bool) -
     sleeps
 }
 
-/// A dead tailer's bit would cost every publisher a system call for good.
-pub fn forget_sleeper(ring: Ring<'_>) {
-    ring.word(W_SLEEPERS).fetch_and(!DAEMON, SeqCst);
+/// Clears every bit: a dead tailer's, or a hostile one, would cost each publish a system call. Only for
+/// askrd, whose bit is the one true one, and only while it is awake.
+pub fn forget_sleepers(ring: Ring<'_>) {
+    let sleepers = ring.word(W_SLEEPERS);
+    // Mostly there is nothing to clear, and publishers read this line.
+    if sleepers.load(Relaxed) != 0 {
+        sleepers.store(0, SeqCst);
+    }
 }

@@ -5,9 +5,10 @@ mod common;
 use std::time::{Duration, Instant};
 
 use common::*;
-use shared::keeper::Next;
+use shared::keeper::{Keeper, Next, TICK};
 use shared::layout::*;
 use shared::prim::Ordering::*;
+use shared::spec::RingSpec;
 use shared::stamp::{Stamp, State};
 use shared::tail::{Distrust, Step, Tail};
 
@@ -77,4 +78,57 @@ fn a_ring_that_is_forged_again_at_once_is_not_replaced_at_once() {
             "{replaced:?}"
         );
     }
+}
+
+#[test]
+fn a_false_sleeper_is_forgotten_at_the_next_tick() {
+    let home = Home::small();
+    let mut keeper = home.keeper();
+    let sleepers = |keeper: &Keeper| keeper.current().ring().word(W_SLEEPERS).load(Acquire);
+    keeper
+        .current()
+        .ring()
+        .word(W_SLEEPERS)
+        .store(0xf0f0, Release);
+    // Each would-be sleep ends at a tick, four a second; ten seconds are forty of them.
+    let begun = Instant::now();
+    while sleepers(&keeper) != 0 && begun.elapsed() < Duration::from_secs(10) {
+        keeper.wait(TICK);
+    }
+    assert_eq!(sleepers(&keeper), 0);
+}
+
+/// A ring of 16 slots and 16 writers, all claimed by writers that were stopped before they left a stamp.
+#[test]
+fn claims_of_stopped_publishers_are_no_forged_tail() {
+    let home = Home::new(RingSpec {
+        slots: 16,
+        writers: 16,
+        ..Home::small().spec
+    });
+    let keeper = home.keeper();
+    let mut publisher = home.publisher();
+    let ring = keeper.current().ring();
+    let first = keeper.current().first();
+    for _ in 0..20 {
+        publisher.publish(&event(b"a lap and more")).unwrap();
+    }
+    ring.tail().fetch_add(15, AcqRel);
+    let mut tail = Tail::new(first, true);
+    let step = tail.step(ring);
+    assert!(
+        matches!(step, Step::Lapped { from, .. } if from == first),
+        "{step:?}"
+    );
+    // What they claimed becomes holes, and the reader comes to what is published next.
+    publisher.publish(&event(b"after")).unwrap();
+    let last = loop {
+        match tail.step(ring) {
+            Step::Event { event, .. } if event.data_str() == "after" => break event,
+            Step::Distrust(why) => panic!("{why}"),
+            Step::Empty => tail.wait(ring, Duration::from_millis(5)),
+            _ => {}
+        }
+    };
+    assert_eq!(last.data_str(), "after");
 }
