@@ -17,6 +17,8 @@ use crate::common::Words;
 pub const EVENTS: usize = 1 << 15;
 /// In an ack: publish() failed. Otherwise the position, or 0 before there was an answer.
 pub const FAILED: u64 = u64::MAX;
+/// Instead of a position: the event arrived, and the connection ended before its position did.
+pub const ORPHAN: u64 = u64::MAX - 1;
 /// Ranges that readers can be told in one run.
 const RANGES: usize = 1 << 20;
 
@@ -46,6 +48,12 @@ pub enum Board {
     Positions,
     Epoch,
     Reaped,
+    /// A subscriber's connections that ended.
+    Cuts,
+    /// Cursors that a subscriber was given out of order.
+    Backwards,
+    /// Events that a subscriber got before an earlier one of the same publisher.
+    Disordered,
     /// Set by the driver: everybody ends.
     Stop,
     Count,
@@ -61,7 +69,7 @@ impl Book {
     pub fn open(dir: &Path) -> io::Result<Self> {
         Ok(Self {
             board: Words::file(&dir.join("board"), Board::Count as usize)?,
-            told: Words::file(&dir.join("told"), RANGES * 2)?,
+            told: Words::file(&dir.join("told"), RANGES * 3)?,
             dir: dir.to_owned(),
         })
     }
@@ -82,21 +90,40 @@ impl Book {
         self.board[word as usize].fetch_max(value, Release);
     }
 
-    /// The positions `from..to` will not be read. The range is complete before it counts.
-    pub fn tell(&self, from: u64, to: u64) {
+    /// The positions `from..to` will not be read; at most `bound` events are among them. The range is
+    /// complete before it counts.
+    pub fn tell(&self, from: u64, to: u64, bound: u64) {
         let n = self.get(Board::Told) as usize;
         assert!(n < RANGES, "more losses than can be noted");
-        self.told[n * 2].store(from, Relaxed);
-        self.told[n * 2 + 1].store(to, Relaxed);
+        for (word, value) in self.told[n * 3..].iter().zip([from, to, bound]) {
+            word.store(value, Relaxed);
+        }
         self.set(Board::Told, n as u64 + 1);
         self.add(Board::Positions, to - from);
     }
 
+    fn told_rows(&self) -> impl Iterator<Item = [u64; 3]> {
+        let count = self.get(Board::Told) as usize;
+        let rows = self.told[..count * 3].chunks_exact(3);
+        rows.map(|row| [0, 1, 2].map(|n| row[n].load(Relaxed)))
+    }
+
+    /// Ranges in which more events are `missing` (positions) than was told. A subscriber's ranges do
+    /// not overlap.
+    pub fn understated(&self, missing: &mut [u64]) -> Vec<String> {
+        missing.sort_unstable();
+        let below = |end: u64| missing.partition_point(|at| *at < end);
+        let few = |[from, to, bound]: [u64; 3]| {
+            let gone = (below(to) - below(from)) as u64;
+            let note = || format!("{gone} events missing in {from}..{to}, at most {bound} told");
+            (gone > bound).then(note)
+        };
+        self.told_rows().filter_map(few).collect()
+    }
+
     /// What was told, sorted and merged.
     pub fn told(&self) -> Vec<(u64, u64)> {
-        let count = self.get(Board::Told) as usize;
-        let word = |n: usize| self.told[n].load(Relaxed);
-        let mut all: Vec<_> = (0..count).map(|n| (word(n * 2), word(n * 2 + 1))).collect();
+        let mut all: Vec<_> = self.told_rows().map(|[from, to, _]| (from, to)).collect();
         all.sort_unstable();
         let mut merged: Vec<(u64, u64)> = Vec::new();
         for (from, to) in all {
@@ -150,6 +177,8 @@ pub struct Account {
     pub phantoms: u64,
     /// Arrived before an earlier one of the same publisher.
     pub disordered: u64,
+    /// Positions of the acknowledged events that were told to be lost, where they are known.
+    pub missing: Vec<u64>,
     pub notes: Vec<String>,
 }
 
@@ -167,6 +196,7 @@ impl Account {
         self.elsewhere += other.elsewhere;
         self.phantoms += other.phantoms;
         self.disordered += other.disordered;
+        self.missing.extend(other.missing);
         self.notes.extend(other.notes);
         self.notes.truncate(20);
     }
@@ -207,6 +237,7 @@ fn by_position(id: u32, acks: &[u64], seen: &[u64], told: &[(u64, u64)]) -> Acco
             (ack, 0) if within(told, ack) => {
                 account.acked += 1;
                 account.told += 1;
+                account.missing.push(ack);
             }
             (ack, 0) => {
                 account.acked += 1;
@@ -218,7 +249,7 @@ fn by_position(id: u32, acks: &[u64], seen: &[u64], told: &[(u64, u64)]) -> Acco
             (ack, at) => {
                 account.acked += 1;
                 account.arrived += 1;
-                if ack != at {
+                if ack != at && at != ORPHAN {
                     account.elsewhere += 1;
                     account
                         .notes
@@ -238,8 +269,10 @@ fn by_order(id: u32, acks: &[u8], seen: &[u64], told: &[(u64, u64)]) -> Account 
     let (mut before, mut missing) = (0, Vec::new());
     let explain = |missing: &mut Vec<usize>, from: u64, to: u64, account: &mut Account| {
         // Ranges of this gap, cut to it: they hold at least as many positions as events are missing.
-        let room: u64 = told
+        let near = told.partition_point(|(_, b)| *b <= from);
+        let room: u64 = told[near..]
             .iter()
+            .take_while(|(a, _)| *a < to)
             .map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from)))
             .sum();
         let explained = room.min(missing.len() as u64);
@@ -264,8 +297,10 @@ fn by_order(id: u32, acks: &[u8], seen: &[u64], told: &[(u64, u64)]) -> Account 
             }
             (None, 0) => {}
             (_, at) => {
-                explain(&mut missing, before, at, &mut account);
-                before = at;
+                if at != ORPHAN {
+                    explain(&mut missing, before, at, &mut account);
+                    before = at;
+                }
                 account.arrived += u64::from(ack.is_some());
             }
         }
@@ -278,7 +313,10 @@ fn by_order(id: u32, acks: &[u8], seen: &[u64], told: &[(u64, u64)]) -> Account 
 
 fn order(id: u32, seen: &[u64], account: &mut Account) {
     let mut last = 0;
-    for (n, at) in seen.iter().copied().enumerate().filter(|(_, at)| *at != 0) {
+    for (n, at) in seen.iter().copied().enumerate() {
+        if at == 0 || at == ORPHAN {
+            continue;
+        }
         if at <= last {
             account.disordered += 1;
             account.notes.push(format!(
@@ -316,6 +354,17 @@ mod tests {
         assert_eq!(by_position(1, &[10], &[11], &told).elsewhere, 1);
         assert_eq!(by_position(1, &[FAILED], &[11], &told).phantoms, 1);
         assert_eq!(by_position(1, &[12, 11], &[12, 11], &told).disordered, 1);
+    }
+
+    #[test]
+    fn a_gap_that_tells_of_too_few_is_noticed() {
+        let dir = tempfile::tempdir().unwrap();
+        let book = Book::open(dir.path()).unwrap();
+        book.tell(10, 20, 2);
+        book.tell(30, 40, u64::MAX);
+        assert_eq!(book.understated(&mut [12, 11, 31, 32, 33]).len(), 0);
+        assert_eq!(book.understated(&mut [19, 12, 10]).len(), 1);
+        assert_eq!(book.told(), [(10, 20), (30, 40)]);
     }
 
     #[test]

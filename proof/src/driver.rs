@@ -1,9 +1,11 @@
 //! The driver of the torture: starts, kills, stops and continues; settles the books of those who ended.
 
+use std::fmt::Write;
 use std::io;
 use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
@@ -14,7 +16,8 @@ use tempfile::TempDir;
 use crate::book::{Account, Board, Book};
 use crate::rng::Rng;
 use crate::roles::{self, wait_until};
-use crate::stage;
+use crate::served::Served;
+use crate::{stage, subscriber};
 
 pub struct Options {
     pub seconds: u64,
@@ -25,6 +28,8 @@ pub struct Options {
     pub askr_so: PathBuf,
     pub script: PathBuf,
     pub calm: u64,
+    /// The real daemon, read by a subscriber; None: a reader of the proof's own.
+    pub askrd: Option<PathBuf>,
 }
 
 /// Nothing that works takes this long.
@@ -69,7 +74,10 @@ pub struct Driver {
     rng: Rng,
     runners: Vec<Runner>,
     fpm: Option<Child>,
+    /// The daemon: askrd, or the proof's own reader.
     keeper: Option<Child>,
+    served: Option<Served>,
+    subscriber: Option<JoinHandle<()>>,
     keeper_due: Instant,
     keeper_ends: Instant,
     /// Starts of daemons before the present one.
@@ -82,6 +90,7 @@ pub struct Driver {
     ring_made: u64,
     account: Account,
     counts: Counts,
+    wound_down: String,
 }
 
 impl Driver {
@@ -98,6 +107,8 @@ impl Driver {
             runners: Vec::new(),
             fpm: None,
             keeper: None,
+            served: None,
+            subscriber: None,
             keeper_due: now,
             keeper_ends: now + Duration::from_secs(2),
             starts: 0,
@@ -108,6 +119,7 @@ impl Driver {
             ring_made: 0,
             account: Account::default(),
             counts: Counts::default(),
+            wound_down: String::new(),
             rng,
             dir,
             options,
@@ -116,6 +128,13 @@ impl Driver {
     }
 
     fn go(&mut self) -> io::Result<bool> {
+        if let Some(binary) = &self.options.askrd {
+            let served = Served::new(binary, self.dir.path())?;
+            let seed = self.rng.word();
+            let subscriber =
+                subscriber::start(self.dir.path(), served.port, self.key, seed, false)?;
+            (self.served, self.subscriber) = (Some(served), Some(subscriber));
+        }
         self.start_keeper()?;
         if !wait_until(Duration::from_secs(20), || self.book.get(Board::Starts) > 0) {
             return Err(io::Error::other("the reading daemon did not start"));
@@ -224,13 +243,15 @@ impl Driver {
 
     fn start_keeper(&mut self) -> io::Result<()> {
         self.starts = self.book.get(Board::Starts);
-        let mut command = Command::new(std::env::current_exe()?);
-        command
-            .arg("keep")
-            .arg(self.dir.path())
-            .arg(self.key.to_string());
-        command.arg(self.second.to_string());
-        self.keeper = Some(command.stdin(Stdio::null()).spawn()?);
+        self.keeper = Some(match &self.served {
+            Some(served) => served.start(self.second)?,
+            None => {
+                let mut own = Command::new(std::env::current_exe()?);
+                own.arg("keep").arg(self.dir.path());
+                own.args([self.key.to_string(), self.second.to_string()]);
+                own.stdin(Stdio::null()).spawn()?
+            }
+        });
         // Now and then it does not live to see its ring: a rotation is cut short somewhere.
         let life = if self.rng.one_in(4) {
             self.rng.below(15)
@@ -388,6 +409,7 @@ impl Driver {
             let _ = kill(pid, Signal::SIGCONT);
         }
         self.book.set(Board::Stop, 1);
+        let mut phases = Phases::new();
         if self.keeper.is_none() {
             self.start_keeper()?;
         }
@@ -405,10 +427,12 @@ impl Driver {
             let status = runner.process.wait()?;
             self.end(runner, status)?;
         }
+        phases.next("publishers");
         if let Some(mut master) = self.fpm.take() {
             let _ = kill(Pid::from_raw(master.id() as i32), Signal::SIGTERM);
             master.wait()?;
         }
+        phases.next("php-fpm");
         // It may still be replacing the ring, whose last readers we would then wait for in vain.
         if !wait_until(PATIENCE, || self.book.get(Board::Starts) > self.starts) {
             stuck.push("the reading daemon does not start".into());
@@ -420,6 +444,7 @@ impl Driver {
                 self.book.get(Board::Next)
             ));
         }
+        phases.next("reader");
         let leaks = || stage::pins(segment.ring()) + stage::dirty(segment.ring());
         if !wait_until(PATIENCE, || leaks() == 0) {
             stuck.push(format!(
@@ -427,7 +452,9 @@ impl Driver {
                 leaks()
             ));
         }
+        phases.next("reaper");
         self.settle()?;
+        phases.next("books");
         stuck.extend(
             self.ended
                 .iter()
@@ -435,8 +462,17 @@ impl Driver {
         );
         self.book.set(Board::Stop, 2);
         if let Some(mut keeper) = self.keeper.take() {
+            if self.served.is_some() {
+                let _ = kill(Pid::from_raw(keeper.id() as i32), Signal::SIGTERM);
+            }
             self.counts.failures += u64::from(!keeper.wait()?.success());
         }
+        if let Some(subscriber) = self.subscriber.take() {
+            self.counts.failures += u64::from(subscriber.join().is_err());
+        }
+        phases.next("daemon");
+        self.wound_down = phases.text;
+        stuck.extend(self.book.understated(&mut self.account.missing));
         Ok(stuck)
     }
 
@@ -457,21 +493,26 @@ impl Driver {
         );
         println!(
             "torture: {} kills, {} stops, {} restarts of the reading daemon, {} rotations; {} ranges \
-             of {} positions told; {} reaped, who died in a publish",
+             of {} positions told; {} reaped, who died in a publish; wound down in seconds:{}",
             counts.kills,
             counts.stops,
             counts.restarts,
             counts.rotations,
             board(Board::Told),
             board(Board::Positions),
-            board(Board::Reaped)
+            board(Board::Reaped),
+            self.wound_down
         );
         let zeros = [
             ("torn", board(Board::Torn)),
+            ("cursors backwards", board(Board::Backwards)),
             ("duplicates", board(Board::Duplicates)),
             ("unexplained losses", account.unexplained),
             ("at another position", account.elsewhere),
-            ("out of order", account.disordered),
+            (
+                "out of order",
+                account.disordered + board(Board::Disordered),
+            ),
             ("arrived though refused", account.phantoms),
             ("of nobody", board(Board::Forged)),
             ("unreadable", board(Board::Unreadable)),
@@ -483,9 +524,32 @@ impl Driver {
             .iter()
             .map(|(what, n)| format!("{what} {n}"))
             .collect();
-        let stall = board(Board::Stall) as f64 / 1e6;
-        println!("torture: {}; longest stall {stall:.1} ms", text.join(", "));
+        let rest = match self.served {
+            Some(_) => format!("{} connections cut", board(Board::Cuts)),
+            None => format!("longest stall {:.1} ms", board(Board::Stall) as f64 / 1e6),
+        };
+        println!("torture: {}; {rest}", text.join(", "));
         zeros.iter().any(|(_, n)| *n > 0) || account.arrived == 0
+    }
+}
+
+/// How long each part of an end took.
+struct Phases {
+    begun: Instant,
+    text: String,
+}
+
+impl Phases {
+    fn new() -> Self {
+        Self {
+            begun: Instant::now(),
+            text: String::new(),
+        }
+    }
+
+    fn next(&mut self, done: &str) {
+        let took = std::mem::replace(&mut self.begun, Instant::now());
+        let _ = write!(self.text, " {done} {:.1}", took.elapsed().as_secs_f64());
     }
 }
 

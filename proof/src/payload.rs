@@ -3,7 +3,7 @@
 //! The description travels in the event's id, so that the data may have any length, also none:
 //! `PPPPPPPP.CCCCCCCCCCCC.MMMMMMMMMMMMMMMM` (publisher, counter, mark; hexadecimal). The mark is
 //! xxHash64, seeded with the run's key, over `PPPPPPPP.CCCCCCCCCCCC.LENGTH.` and the data. It differs
-//! from the ring's own CRC-32 on purpose: what slips past one does not slip past the other, and a
+//! from the ring's own checksum on purpose: what slips past one does not slip past the other, and a
 //! writer that does not know the key cannot make an event that counts as sent. PHP computes the same
 //! with `hash('xxh64', …)`.
 
@@ -126,8 +126,13 @@ pub fn verify(key: u64, event: &Event) -> Result<Sent, Bad> {
     if channels.next() != Some(CHANNEL) || channels.next().is_some() {
         return Err(Bad::Foreign);
     }
-    let (sent, found) = event.id().and_then(parse).ok_or(Bad::Foreign)?;
-    if mark(key, sent, event.data()) == found {
+    verify_parts(key, event.id(), event.data())
+}
+
+/// The same of what a subscriber gets.
+pub fn verify_parts(key: u64, id: Option<&str>, data: &[u8]) -> Result<Sent, Bad> {
+    let (sent, found) = id.and_then(parse).ok_or(Bad::Foreign)?;
+    if mark(key, sent, data) == found {
         Ok(sent)
     } else {
         Err(Bad::Mark)

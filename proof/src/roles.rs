@@ -115,7 +115,7 @@ pub fn keep(dir: &Path, key: u64, second: bool) -> Result<(), Box<dyn std::error
     }
     // What publishers overwrote while nobody read: this is where a subscriber's loss is told.
     if before != 0 && keeper.position() > before {
-        book.tell(before, keeper.position());
+        book.tell(before, keeper.position(), u64::MAX);
         book.raise(Board::Next, keeper.position());
     }
     book.add(Board::Starts, 1);
@@ -156,7 +156,7 @@ impl Reader<'_> {
             Next::Empty => {}
             Next::Event { seq, event } => self.event(seq, &event),
             Next::Lapped { from, to } => {
-                self.book.tell(from, to);
+                self.book.tell(from, to, u64::MAX);
                 self.book.raise(Board::Next, to);
             }
             Next::Unreadable { seq, why } => {

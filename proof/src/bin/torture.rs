@@ -33,6 +33,9 @@ struct Args {
     /// The extension that the PHP publishers load.
     #[arg(long, default_value = "target/release/libaskr.so")]
     askr_so: PathBuf,
+    /// The daemon to kill and start again, read by a subscriber; without it, a reader of the proof's own.
+    #[arg(long)]
+    askrd: Option<PathBuf>,
     /// The publishers' mean pause, microseconds: 0 laps the reader all the time.
     #[arg(long, default_value_t = 60)]
     calm: u64,
@@ -112,7 +115,11 @@ fn torture(args: Args) -> Result<u8, Box<dyn std::error::Error>> {
             args.askr_so.display()
         );
     }
-    println!("torture: {} s, seed {seed}", args.seconds);
+    let daemon = args
+        .askrd
+        .as_deref()
+        .map_or("own reader".into(), Path::to_string_lossy);
+    println!("torture: {} s, {daemon}, seed {seed}", args.seconds);
     let burnt = burn::run()?;
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("php/publish.php");
     let options = Options {
@@ -124,6 +131,7 @@ fn torture(args: Args) -> Result<u8, Box<dyn std::error::Error>> {
         askr_so: std::path::absolute(&args.askr_so)?,
         script,
         calm: args.calm,
+        askrd: args.askrd,
     };
     let bad = Driver::run(options)?;
     Ok(u8::from(bad || !burnt))
