@@ -1,13 +1,18 @@
 # The proof of the ring. The long forms are for people and for releases, the -short ones for `make test`.
 
 PROOF      = $(or $(CARGO_TARGET_DIR),$(TARGET))/release
+PROOF_ASKRD = --askrd $(ASKRD)
+TORTURE     = PHP_FPM=/usr/sbin/php-fpm$(PHP_MINOR) $(PROOF)/torture
 FUZZ       = event header writer reader
 
-.PHONY: proof-build step step-short step-mutants torture torture-short hostile hostile-short \
-        life fuzz fuzz-short
+.PHONY: proof-build proof-short step step-short step-mutants torture torture-short hostile \
+        hostile-short life life-short fuzz fuzz-short
 
 proof-build:
 	@$(CARGO) build --quiet --release $(CARGO_FLAGS) -p askr-proof
+
+# Three minutes, of which the fuzzer's build takes most.
+proof-short: step-short torture-short hostile-short life-short fuzz-short ## The short forms of all of these (part of 'make test')
 
 step: proof-build ## Kill and stop a publish at every instruction (half an hour)
 	@$(PROOF)/step
@@ -18,20 +23,33 @@ step-short: proof-build
 step-mutants: ## Show that the stepper notices a weakened ring (each of eight)
 	@proof/mutants.sh
 
-torture: proof-build ## Kill, stop, restart and rotate under load; SECONDS=600
-	@$(PROOF)/torture --seconds $(or $(SECONDS),600) --askr-so $(ASKR_SO)
+# Each with a reader that notes everything, and with the real askrd and a subscriber.
+torture: build proof-build ## Kill, stop, restart and rotate under load; SECONDS=600 each
+	@$(TORTURE) --seconds $(or $(SECONDS),600) --askr-so $(ASKR_SO)
+	@$(TORTURE) --seconds $(or $(SECONDS),600) --askr-so $(ASKR_SO) $(PROOF_ASKRD)
 
-torture-short: proof-build
-	@$(PROOF)/torture --seconds $(or $(SECONDS),12) --askr-so $(ASKR_SO)
+torture-short: built proof-build
+	@$(TORTURE) --seconds $(or $(SECONDS),7) --askr-so $(ASKR_SO)
+	@$(TORTURE) --seconds $(or $(SECONDS),7) --askr-so $(ASKR_SO) $(PROOF_ASKRD)
+
+hostile: build proof-build ## Scribble over the ring while it is served; SECONDS=60 each
+	@$(PROOF)/hostile --seconds $(or $(SECONDS),60)
+	@$(PROOF)/hostile --seconds $(or $(SECONDS),60) --askr-so $(ASKR_SO) $(PROOF_ASKRD)
+
+hostile-short: built proof-build
+	@$(PROOF)/hostile --seconds $(or $(SECONDS),5)
+	@$(PROOF)/hostile --seconds $(or $(SECONDS),5) --askr-so $(ASKR_SO) $(PROOF_ASKRD)
 
 life: proof-build ## Creation races, rotations cut short, full tmpfs, namespaces, other users (root)
 	@$(PROOF)/life
 
-hostile: proof-build ## Scribble over the ring while a reader serves it; SECONDS=60
-	@$(PROOF)/hostile --seconds $(or $(SECONDS),60)
+life-short: proof-build
+	@if [ "$$(id -u)" = 0 ]; then $(PROOF)/life; \
+	else echo "not root: the life of a segment in namespaces and among users is NOT tried (sudo make life)"; fi
 
-hostile-short: proof-build
-	@$(PROOF)/hostile --seconds $(or $(SECONDS),10)
+.PHONY: built
+built:
+	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "askrd or askr.so is missing: run 'make build' first"; exit 1; }
 
 # Nothing here is unsafe but the copies, which are assembly that no sanitizer sees: none is used, and the
 # targets run ten times as often.
@@ -45,6 +63,7 @@ endef
 fuzz: ## Fuzz what reads and writes the segment (nightly Rust, cargo-fuzz); RUNS=10000000
 	$(call run-fuzz,$(or $(RUNS),10000000))
 
+# The build with coverage takes a minute, so nothing is built where the tools are not.
 fuzz-short:
 	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
 	  echo "nightly Rust or cargo-fuzz is not installed, the segment is NOT fuzzed (cargo install cargo-fuzz)"; fi

@@ -174,7 +174,7 @@ impl Driver {
         let dir = self.dir.path();
         let mut command = match kind {
             Kind::Php => {
-                let mut php = self.php(Path::new("php"));
+                let mut php = self.php(Path::new(&php_binary()));
                 let max = roles::spec(dir, false)?.max_payload().to_string();
                 php.arg(&self.options.script).arg(dir);
                 php.args([&id_text, &key, &seed, "0", "4000", &max]);
@@ -232,7 +232,9 @@ impl Driver {
             .arg(&config)
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.fpm = Some(command.spawn()?);
+        let spawned = command.spawn();
+        let fpm = spawned.map_err(|error| io::Error::other(format!("{binary}: {error}")))?;
+        self.fpm = Some(fpm);
         let socket = dir.join("fpm.sock");
         if wait_until(Duration::from_secs(20), || socket.exists()) {
             Ok(())
@@ -531,6 +533,11 @@ impl Driver {
         println!("torture: {}; {rest}", text.join(", "));
         zeros.iter().any(|(_, n)| *n > 0) || account.arrived == 0
     }
+}
+
+/// The PHP that askr.so was built for.
+pub fn php_binary() -> String {
+    std::env::var("PHP").unwrap_or_else(|_| "php".into())
 }
 
 /// How long each part of an end took.

@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use crate::book::{Board, Book};
+use crate::driver::php_binary;
 use crate::rng::Rng;
 use crate::roles::{self, wait_until};
 use crate::served::Served;
@@ -105,7 +106,7 @@ impl Siege {
         let child = match &self.options.askr_so {
             Some(askr_so) if php => {
                 let max = roles::spec(&self.options.dir, false)?.max_payload() / 4;
-                let mut php = Command::new("php");
+                let mut php = Command::new(php_binary());
                 php.args(["-n", "-d", "askr.on_failure=silent", "-d"]);
                 php.arg(format!("extension={}", askr_so.display()));
                 php.args(["-d", &format!("askr.ring={dir}/ring")]);
