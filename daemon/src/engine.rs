@@ -15,21 +15,24 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use shared::cursor::{Cursor, Epoch};
 use slab::Slab;
 
 use crate::bus::Bus;
 use crate::gap::Gap;
-use crate::gather::Gather;
+use crate::gather::{Gather, Parcel};
 use crate::handoff::{Batch, Item};
 use crate::jitter::Jitter;
 use crate::limits::ClientKey;
 use crate::outbox::Bounds;
 use crate::pull::{Piece, Pull, Reader};
+use crate::settings::{Io, SlowClients};
 use crate::sse;
 use crate::stream::{End, Format, Stream};
 use crate::subscriptions::Subscriptions;
+use crate::transmit::Transmit;
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;
@@ -37,6 +40,8 @@ pub const BUCKETS: usize = 64;
 /// Settings a worker needs for its streams.
 #[derive(Debug, Clone, Copy)]
 pub struct Rules {
+    pub io: Io,
+    pub slow_clients: SlowClients,
     pub outbox: Bounds,
     /// Milliseconds.
     pub retry: u32,
@@ -86,6 +91,10 @@ pub struct Engine {
     jitter: Jitter,
     batch: Batch,
     gather: Gather,
+    transmit: Transmit,
+    /// Streams that are written to together, and what the sockets said.
+    parcels: Vec<(u32, Parcel)>,
+    results: Vec<Result<usize, Errno>>,
     reader: Reader,
     piece: Piece,
     ready: Vec<EpollEvent>,
@@ -109,6 +118,9 @@ impl Engine {
             jitter: Jitter::new(),
             batch: Batch::default(),
             gather: Gather::default(),
+            transmit: Transmit::new(rules.io)?,
+            parcels: Vec::new(),
+            results: Vec::new(),
             reader: Reader::new(),
             piece: Piece::default(),
             ready: vec![EpollEvent::empty(); 256],
@@ -318,6 +330,7 @@ impl Engine {
                     next,
                     target: target.max(next),
                     gap: Gap::NONE,
+                    skips: false,
                 }));
                 if stream.outbox.is_none() {
                     self.pulling.push_back(slot as u32);

@@ -13,16 +13,22 @@ use crate::subscriptions::Subscriptions;
 
 #[derive(Debug, Default)]
 pub struct Gather {
-    pub frames: Vec<Bytes>,
+    /// With the position of the event; None: a notice, which no history has.
+    frames: Vec<(Option<u64>, Bytes)>,
     /// Streams with something to write, in the order they were first met.
     pub dirty: Vec<u32>,
     /// Frames gathered, over all streams.
     pub count: u64,
     links: Vec<Link>,
     hits: Vec<(u32, usize)>,
-    runs: Vec<(u32, u32)>,
-    joined: Joined,
+    runs: Vec<Run>,
+    joined: Vec<Joined>,
+    /// How many of `joined` are in use; the others keep their memory for later.
+    used: usize,
 }
+
+/// Neighbouring frames, from and to, not with it.
+type Run = (u32, u32);
 
 #[derive(Debug, Clone, Copy)]
 struct Link {
@@ -31,11 +37,18 @@ struct Link {
     next: u32,
 }
 
-/// The last chain of several frames, as one buffer.
+/// A chain of several frames as one buffer, which every stream with that chain shares.
 #[derive(Debug, Default)]
 struct Joined {
-    runs: Vec<(u32, u32)>,
+    runs: Vec<Run>,
     bytes: Vec<u8>,
+}
+
+/// What one stream is to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Parcel {
+    Frame(u32),
+    Joined(u32),
 }
 
 impl Gather {
@@ -55,7 +68,7 @@ impl Gather {
                 }
                 match stream.format {
                     Format::Raw => {
-                        let frame = self.frame(&mut raw, || live.raw().clone());
+                        let frame = self.frame(&mut raw, live.seq(), || live.raw().clone());
                         // Another of its channels brought it already.
                         if !(several && self.ends_with(stream, frame)) {
                             self.link(stream, member.slot, frame);
@@ -63,7 +76,8 @@ impl Gather {
                     }
                     Format::Json if several => self.hits.push((member.slot, index)),
                     Format::Json => {
-                        let frame = self.frame(&mut json, || live.json(0, true).clone());
+                        let frame =
+                            self.frame(&mut json, live.seq(), || live.json(0, true).clone());
                         self.link(stream, member.slot, frame);
                     }
                 }
@@ -74,9 +88,9 @@ impl Gather {
         }
     }
 
-    /// The same frame for every live stream that has not been told `seq` yet.
+    /// The same notice for every live stream that has not been told `seq` yet.
     pub fn everybody(&mut self, seq: u64, frame: Bytes, streams: &mut Slab<Stream>) {
-        let index = self.push(frame);
+        let index = self.push(None, frame);
         for (slot, stream) in streams.iter_mut() {
             if stream.takes(seq) {
                 self.link(stream, slot as u32, index);
@@ -84,7 +98,7 @@ impl Gather {
         }
     }
 
-    /// Takes a stream's chain apart. Its bytes are `whole()` until the next chain is taken.
+    /// Takes a stream's chain apart: see `chain` and `parcel`.
     pub fn take(&mut self, stream: &mut Stream) {
         self.runs.clear();
         let mut at = std::mem::replace(&mut stream.first, NONE);
@@ -97,28 +111,63 @@ impl Gather {
     }
 
     /// The frames of the chain taken last.
-    pub fn chain(&self) -> impl Iterator<Item = &Bytes> {
-        self.runs
-            .iter()
-            .flat_map(|(start, end)| &self.frames[*start as usize..*end as usize])
+    pub fn chain(&self) -> impl Iterator<Item = &(Option<u64>, Bytes)> {
+        self.frames_of(&self.runs)
     }
 
-    /// The chain taken last, in one piece.
-    pub fn whole(&mut self) -> &[u8] {
+    /// The chain taken last, in one piece; good until `forget_parcels`.
+    pub fn parcel(&mut self) -> Parcel {
         if let [(start, end)] = self.runs[..]
             && end == start + 1
         {
-            return &self.frames[start as usize];
+            return Parcel::Frame(start);
         }
-        if self.joined.runs != self.runs {
-            self.joined.runs.clone_from(&self.runs);
-            let mut bytes = std::mem::take(&mut self.joined.bytes);
-            bytes.clear();
+        let in_use = &self.joined[..self.used];
+        if in_use.last().is_none_or(|last| last.runs != self.runs) {
+            if self.used == self.joined.len() {
+                self.joined.push(Joined::default());
+            }
+            let mut joined = std::mem::take(&mut self.joined[self.used]);
+            joined.runs.clone_from(&self.runs);
+            joined.bytes.clear();
             self.chain()
-                .for_each(|frame| bytes.extend_from_slice(frame));
-            self.joined.bytes = bytes;
+                .for_each(|(_, frame)| joined.bytes.extend_from_slice(frame));
+            self.joined[self.used] = joined;
+            self.used += 1;
         }
-        &self.joined.bytes
+        Parcel::Joined(self.used as u32 - 1)
+    }
+
+    pub fn bytes(&self, parcel: Parcel) -> &[u8] {
+        match parcel {
+            Parcel::Frame(frame) => &self.frames[frame as usize].1,
+            Parcel::Joined(joined) => &self.joined[joined as usize].bytes,
+        }
+    }
+
+    /// The frames of a parcel.
+    pub fn frames(&self, parcel: Parcel) -> Vec<(Option<u64>, Bytes)> {
+        match parcel {
+            Parcel::Frame(frame) => vec![self.frames[frame as usize].clone()],
+            Parcel::Joined(joined) => self
+                .frames_of(&self.joined[joined as usize].runs)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// How many buffers the parcels hold.
+    pub fn parcels(&self) -> usize {
+        self.used
+    }
+
+    pub fn forget_parcels(&mut self) {
+        self.used = 0;
+    }
+
+    fn frames_of(&self, runs: &[Run]) -> impl Iterator<Item = &(Option<u64>, Bytes)> {
+        runs.iter()
+            .flat_map(|(start, end)| &self.frames[*start as usize..*end as usize])
     }
 
     /// Ready for the next wake. The room of ordinary bursts is kept, that of a rare large one is not.
@@ -127,9 +176,10 @@ impl Gather {
         self.frames.clear();
         self.dirty.clear();
         self.links.clear();
-        self.joined.runs.clear();
-        if self.joined.bytes.capacity() > KEPT {
-            self.joined.bytes = Vec::new();
+        self.used = 0;
+        let held: usize = self.joined.iter().map(|j| j.bytes.capacity()).sum();
+        if held > KEPT {
+            self.joined = Vec::new();
         }
         if self.links.capacity() * size_of::<Link>() > KEPT {
             self.links = Vec::new();
@@ -146,22 +196,22 @@ impl Gather {
         for (n, &(slot, index)) in hits.iter().enumerate() {
             let last = hits.get(n + 1).is_none_or(|(next, _)| *next != slot);
             let place = &mut placed[2 * index + usize::from(last)];
-            let frame = self.frame(place, || live.json(index, last).clone());
+            let frame = self.frame(place, live.seq(), || live.json(index, last).clone());
             self.link(&mut streams[slot as usize], slot, frame);
         }
         hits.clear();
         self.hits = hits;
     }
 
-    fn frame(&mut self, place: &mut u32, make: impl FnOnce() -> Bytes) -> u32 {
+    fn frame(&mut self, place: &mut u32, seq: u64, make: impl FnOnce() -> Bytes) -> u32 {
         if *place == NONE {
-            *place = self.push(make());
+            *place = self.push(Some(seq), make());
         }
         *place
     }
 
-    fn push(&mut self, frame: Bytes) -> u32 {
-        self.frames.push(frame);
+    fn push(&mut self, seq: Option<u64>, frame: Bytes) -> u32 {
+        self.frames.push((seq, frame));
         self.frames.len() as u32 - 1
     }
 

@@ -4,7 +4,7 @@
 //! tailer ─► history, routes ─► worker inboxes ─► engine (streams, subscriptions) ─► sockets
 //! acceptor ─► worker: HTTP ─► engine
 //! ```
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 
 mod acceptor;
 mod archive;
@@ -38,6 +38,8 @@ mod subscriptions;
 mod tailer;
 #[cfg(test)]
 mod testing;
+mod transmit;
+mod uring;
 mod watch;
 mod worker;
 

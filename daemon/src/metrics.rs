@@ -84,6 +84,11 @@ metrics! {
     delivered: counter "askr_events_delivered_total";
     /// Events read from the ring again for a stream that came back.
     replayed: counter "askr_events_replayed_total";
+    /// Clients that were too slow and went over to replay from the ring, or had to skip events.
+    slow_replayed: counter "askr_slow_clients_total{action=\"replay\"}";
+    slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
+    /// Events that slow clients skipped, and were told of.
+    skipped: counter "askr_events_skipped_total";
     /// Gap events told.
     gaps: counter "askr_gaps_told_total";
     /// Resumes by something that was no known cursor or id.

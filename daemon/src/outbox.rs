@@ -33,7 +33,10 @@ pub enum Full {
 
 #[derive(Debug)]
 pub struct Outbox {
-    frames: VecDeque<Bytes>,
+    /// With the position of the event; None: no history has it.
+    frames: VecDeque<(Option<u64>, Bytes)>,
+    /// Part of the first event has been written.
+    begun: bool,
     bytes: usize,
     budget: Arc<Budget>,
     /// When the client last took something.
@@ -44,29 +47,59 @@ impl Outbox {
     pub fn new(budget: Arc<Budget>) -> Self {
         Self {
             frames: VecDeque::with_capacity(1),
+            begun: false,
             bytes: 0,
             budget,
             since: Instant::now(),
         }
     }
 
+    /// What is pushed first is the rest of something.
+    pub fn begin(&mut self) {
+        self.begun = true;
+    }
+
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// One frame always fits, however large: an event may delay a client, but not lock it out for good.
-    pub fn push(&mut self, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
+    /// One event always fits, however large: it may delay a client, but not lock it out for good. Nor is
+    /// an event torn apart, and a notice (None) is never left out: those are small and rare.
+    pub fn push(&mut self, seq: Option<u64>, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
         let len = frame.len();
         let over = self.frames.len() >= bounds.frames || self.bytes + len > bounds.bytes;
-        if over && !self.frames.is_empty() {
+        let goes_on = self.frames.back().is_none_or(|(last, _)| *last == seq);
+        if over && !goes_on && seq.is_some() {
             return Err(Full::Stream);
         }
         if !self.budget.take(len) {
             return Err(Full::Process);
         }
         self.bytes += len;
-        self.frames.push_back(frame);
+        self.frames.push_back((seq, frame));
         Ok(())
+    }
+
+    /// Forgets the events of which nothing has been written; returns the position of the first.
+    pub fn forget(&mut self) -> Option<u64> {
+        // The rest of an event that has been begun stays, and so do notices.
+        let begun = match self.frames.front() {
+            Some((seq, _)) if self.begun => *seq,
+            _ => None,
+        };
+        let mut first = None;
+        let mut dropped = 0;
+        self.frames.retain(|(seq, frame)| {
+            let stays = seq.is_none() || *seq == begun;
+            if !stays {
+                first = first.or(*seq);
+                dropped += frame.len();
+            }
+            stays
+        });
+        self.bytes -= dropped;
+        self.budget.give_back(dropped);
+        first
     }
 
     /// Writes as much as the socket takes; returns how many bytes.
@@ -77,7 +110,7 @@ impl Outbox {
                 .frames
                 .iter()
                 .take(BATCH)
-                .map(|frame| IoSlice::new(frame))
+                .map(|(_, frame)| IoSlice::new(frame))
                 .collect();
             match writev(fd, &slices) {
                 Ok(n) => {
@@ -97,15 +130,18 @@ impl Outbox {
         self.budget.give_back(n);
         self.since = Instant::now();
         while n > 0 {
-            let Some(first) = self.frames.front_mut() else {
+            let Some((_, first)) = self.frames.front_mut() else {
                 return;
             };
             if first.len() > n {
                 first.advance(n);
+                self.begun |= n > 0;
                 return;
             }
             n -= first.len();
-            self.frames.pop_front();
+            let ended = self.frames.pop_front().and_then(|(seq, _)| seq);
+            let next = self.frames.front().and_then(|(seq, _)| *seq);
+            self.begun = ended.is_some() && ended == next;
         }
     }
 }
@@ -136,13 +172,66 @@ mod tests {
     fn a_stream_has_its_bounds_but_one_frame_always_fits() {
         let budget = Arc::new(Budget::new(1 << 30));
         let mut outbox = Outbox::new(budget.clone());
-        assert_eq!(outbox.push(frame(1000), BOUNDS), Ok(()));
-        assert_eq!(outbox.push(frame(1), BOUNDS), Err(Full::Stream), "bytes");
+        assert_eq!(outbox.push(Some(1), frame(1000), BOUNDS), Ok(()));
+        assert_eq!(
+            outbox.push(Some(1), frame(1), BOUNDS),
+            Ok(()),
+            "the same event"
+        );
+        assert_eq!(
+            outbox.push(Some(2), frame(1), BOUNDS),
+            Err(Full::Stream),
+            "bytes"
+        );
+        assert_eq!(outbox.push(None, frame(1), BOUNDS), Ok(()), "a notice");
         let mut outbox = Outbox::new(budget);
-        for _ in 0..3 {
-            assert_eq!(outbox.push(frame(1), BOUNDS), Ok(()));
+        for n in 0..3 {
+            assert_eq!(outbox.push(Some(n), frame(1), BOUNDS), Ok(()));
         }
-        assert_eq!(outbox.push(frame(1), BOUNDS), Err(Full::Stream), "frames");
+        assert_eq!(
+            outbox.push(Some(3), frame(1), BOUNDS),
+            Err(Full::Stream),
+            "frames"
+        );
+    }
+
+    #[test]
+    fn what_was_not_begun_can_be_forgotten() {
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        let budget = Arc::new(Budget::new(1 << 30));
+        let mut outbox = Outbox::new(budget.clone());
+        let bounds = Bounds {
+            frames: 9,
+            bytes: 1 << 30,
+        };
+        let large = 8 << 20;
+        for (seq, len) in [
+            (Some(1), large),
+            (Some(1), 5),
+            (Some(2), 7),
+            (None, 3),
+            (Some(4), 9),
+        ] {
+            outbox.push(seq, frame(len), bounds).unwrap();
+        }
+        let begun = outbox.write_to(ours.as_fd()).unwrap();
+        assert!(begun > 0 && begun < large);
+        assert_eq!(outbox.forget(), Some(2));
+        assert_eq!(outbox.forget(), None);
+        assert_eq!(budget.used() as usize, large - begun + 5 + 3);
+        let mut got = 0;
+        let mut buffer = vec![0; 1 << 16];
+        while got < large + 8 {
+            outbox.write_to(ours.as_fd()).unwrap();
+            got += theirs.read(&mut buffer).unwrap();
+        }
+        assert!(outbox.is_empty() && got == large + 8);
+        // Nothing begun: everything can go.
+        outbox.push(Some(8), frame(1), bounds).unwrap();
+        outbox.push(Some(9), frame(1), bounds).unwrap();
+        assert_eq!(outbox.forget(), Some(8));
+        assert!(outbox.is_empty() && budget.used() == 0);
     }
 
     #[test]
@@ -150,10 +239,10 @@ mod tests {
         let budget = Arc::new(Budget::new(100));
         let mut one = Outbox::new(budget.clone());
         let mut two = Outbox::new(budget.clone());
-        assert_eq!(one.push(frame(60), BOUNDS), Ok(()));
-        assert_eq!(two.push(frame(60), BOUNDS), Err(Full::Process));
+        assert_eq!(one.push(Some(1), frame(60), BOUNDS), Ok(()));
+        assert_eq!(two.push(Some(1), frame(60), BOUNDS), Err(Full::Process));
         drop(one);
-        assert_eq!(two.push(frame(60), BOUNDS), Ok(()));
+        assert_eq!(two.push(Some(1), frame(60), BOUNDS), Ok(()));
         drop(two);
         assert_eq!(budget.used(), 0);
     }
@@ -172,7 +261,7 @@ mod tests {
         for n in 0..200u32 {
             let bytes: Bytes = vec![n as u8; 10_000].into();
             expected.extend_from_slice(&bytes);
-            outbox.push(bytes, bounds).unwrap();
+            outbox.push(Some(n.into()), bytes, bounds).unwrap();
         }
         let mut got = Vec::new();
         let mut buffer = vec![0; 70_001];

@@ -26,6 +26,8 @@ pub struct Pull {
     pub target: u64,
     /// Found, and not told yet.
     pub gap: Gap,
+    /// It has been too slow: what there is up to `target` is counted as lost, not told.
+    pub skips: bool,
 }
 
 /// A piece of a replay, made to be written at once.
@@ -103,6 +105,9 @@ pub fn fill(
     piece: &mut Piece,
 ) -> (Pull, bool) {
     let target = pull.target;
+    if std::mem::take(&mut pull.skips) {
+        skip(bus, names, &mut pull);
+    }
     for _ in 0..PLANS {
         let plan = bus.history.plan(names, pull.next, target, PLAN);
         pull.gap.add(plan.gap);
@@ -145,6 +150,18 @@ pub fn fill(
         }
     }
     (pull, false)
+}
+
+/// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.
+fn skip(bus: &Bus, names: &[&str], pull: &mut Pull) {
+    while pull.next < pull.target {
+        let plan = bus.history.plan(names, pull.next, pull.target, PLAN);
+        pull.gap.add(plan.gap);
+        pull.gap.add(Gap::exact(plan.seqs.len() as u64));
+        bus.metrics.skipped.add(plan.seqs.len() as u64);
+        let last = plan.seqs.last().map_or(0, |seq| seq + 1);
+        pull.next = plan.next.max(last).max(pull.next + 1);
+    }
 }
 
 fn tell_gap(bus: &Bus, pull: &mut Pull, cursor: Cursor, piece: &mut Piece) {

@@ -26,6 +26,7 @@ use crate::metrics::Metrics;
 use crate::outbox;
 use crate::routes::Routes;
 use crate::settings::Server;
+use crate::settings::{Io, SlowClients};
 use crate::stream::Format;
 use crate::testing::sse::Parser;
 use crate::testing::{EPOCH, cursor, event};
@@ -289,12 +290,16 @@ proptest! {
         script in prop::collection::vec(found(), 1..40),
         steps in prop::collection::vec(step(), 1..300),
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
+        // So few that slow clients go over to replay, or so many that none does.
+        frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
+        io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
     ) {
         let ring = Ring::default();
         let bus = bus(&ring, queue);
         let rules = Rules {
-            // Never so full that a stream is cut: here it is about what arrives.
-            outbox: outbox::Bounds { frames: 100_000, bytes: 1 << 30 },
+            io,
+            slow_clients: SlowClients::Replay,
+            outbox: outbox::Bounds { frames, bytes: 1 << 30 },
             retry: 1000,
             write_timeout: Duration::from_secs(3600),
             max_channels: 100,

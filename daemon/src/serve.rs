@@ -164,6 +164,8 @@ fn setup(settings: &Settings, epoch: Epoch) -> Setup {
     let server = &settings.server;
     Setup {
         rules: Rules {
+            io: server.io,
+            slow_clients: server.slow_clients,
             outbox: outbox::Bounds {
                 frames: server.outbox_frames,
                 bytes: server.outbox_bytes.0 as usize,

@@ -14,7 +14,7 @@ use shared::name::RingName;
 use shared::spec::{BadSpec, RingSpec};
 
 pub use source::load;
-pub use units::{Address, Mode, Network, Size};
+pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
 use crate::routes::MAX_WORKERS;
 
@@ -87,6 +87,9 @@ pub struct Server {
     pub control: String,
     /// Worker threads. 0: one per core.
     pub workers: usize,
+    /// How events are written: `uring` (io_uring, many streams with one system call), `write`, or `auto`:
+    /// io_uring where the kernel allows it.
+    pub io: Io,
     /// `Host` names served, with or without a port. Empty: any.
     pub allowed_hosts: Vec<String>,
     /// Other origins whose pages may listen, exactly: `https://example.com`. No wildcard.
@@ -109,7 +112,12 @@ pub struct Server {
     /// Bytes of a request's body.
     pub body_bytes: Size,
 
-    /// Frames waiting for one slow client; past that it is cut and resumes by its cursor.
+    /// What becomes of a client that is slower than its events, once the bounds below are reached.
+    /// `replay`: it gets the rest from the ring at its own pace, and is told what the ring no longer has.
+    /// `skip`: it jumps to the present and is told how many events it lost. `close`: it is cut, and
+    /// resumes by its cursor.
+    pub slow_clients: SlowClients,
+    /// Frames waiting for one slow client.
     pub outbox_frames: usize,
     /// Bytes waiting for one slow client. One frame always fits.
     pub outbox_bytes: Size,
@@ -134,6 +142,7 @@ impl Default for Server {
             socket_group: String::new(),
             control: String::new(),
             workers: 0,
+            io: Io::Auto,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
@@ -144,6 +153,7 @@ impl Default for Server {
             header_bytes: Size(16 << 10),
             header_timeout: 10.0,
             body_bytes: Size(64 << 10),
+            slow_clients: SlowClients::Replay,
             outbox_frames: 1024,
             outbox_bytes: Size(1 << 20),
             outbox_total: Size(256 << 20),

@@ -197,20 +197,82 @@ fn pings_tell_a_quiet_stream_how_far_the_ring_is() {
     assert_eq!(daemon.resume("quiet", &told).next().data, "y");
 }
 
-#[test]
-fn a_slow_client_is_cut_while_others_are_served_and_resumes_by_its_cursor() {
-    let daemon = Daemon::start("server.outbox_bytes = '64KiB'\nring.arena = '64MiB'");
-    let mut slow = daemon.open("a");
+/// A client that is not read until the daemon has counted `metric`, beside one that is.
+fn fall_behind(policy: &str, metric: &str) -> (Daemon, Client, Client, Vec<String>) {
+    let daemon = Daemon::start(&format!(
+        "server.slow_clients = '{policy}'\nserver.outbox_bytes = '64KiB'\nring.arena = '64MiB'"
+    ));
+    let slow = daemon.open("a");
     let mut other = daemon.open("a");
     let mut publisher = daemon.publisher();
     let mut sent = Vec::new();
     // More than the kernel takes for a socket that is not read.
-    while daemon.metric("askr_streams_ended_total{reason=\"slow\"}") == 0 {
-        let data = format!("{} {}", sent.len(), "x".repeat(200_000));
-        publish(&mut publisher, &["a"], None, None, &data);
-        assert_eq!(other.next().data, data);
-        sent.push(data);
+    while daemon.metric(metric) == 0 {
+        assert!(sent.len() < 200, "{metric} never moved");
+        sent.push(more(&mut publisher, &mut other, sent.len()));
     }
+    (daemon, slow, other, sent)
+}
+
+fn more(publisher: &mut shared::publisher::Publisher, reader: &mut Client, n: usize) -> String {
+    let data = format!("{n} {}", "x".repeat(200_000));
+    publish(publisher, &["a"], None, None, &data);
+    assert_eq!(reader.next().data, data, "others are served");
+    data
+}
+
+#[test]
+fn a_slow_client_gets_the_rest_from_the_ring_without_a_new_connection() {
+    let metric = "askr_slow_clients_total{action=\"replay\"}";
+    let (daemon, mut slow, mut other, mut sent) = fall_behind("replay", metric);
+    let mut publisher = daemon.publisher();
+    for _ in 0..5 {
+        sent.push(more(&mut publisher, &mut other, sent.len()));
+    }
+    assert!(slow.take(sent.len()) == sent);
+    // And it is live again.
+    sent.push(more(&mut publisher, &mut other, sent.len()));
+    assert_eq!(&slow.next().data, sent.last().unwrap());
+    assert_eq!(daemon.metric("askr_outbox_bytes"), 0);
+    assert_eq!(daemon.metric("askr_gaps_told_total"), 0);
+}
+
+#[test]
+fn a_slow_client_skips_if_it_is_set_so_and_is_told_how_much() {
+    let metric = "askr_slow_clients_total{action=\"skip\"}";
+    let (daemon, mut slow, mut other, mut sent) = fall_behind("skip", metric);
+    let mut publisher = daemon.publisher();
+    for _ in 0..5 {
+        sent.push(more(&mut publisher, &mut other, sent.len()));
+    }
+    let mut got = Vec::new();
+    let gap = loop {
+        let message = slow.next();
+        match message.event.as_str() {
+            "askr:gap" => break message.data,
+            _ => got.push(message.data),
+        }
+    };
+    sent.push(more(&mut publisher, &mut other, sent.len()));
+    while got.last() != sent.last() {
+        got.push(slow.next().data);
+    }
+    let lost = sent.len() - got.len();
+    assert!(lost > 0);
+    assert_eq!(gap, format!("{{\"lost\":{lost},\"at_most\":{lost}}}"));
+    assert_eq!(daemon.metric("askr_events_skipped_total"), lost as u64);
+    // What it got is in order, and each event once.
+    let places: Vec<_> = got
+        .iter()
+        .map(|data| sent.iter().position(|s| s == data))
+        .collect();
+    assert!(places.is_sorted_by(|a, b| a.is_some() && a < b));
+}
+
+#[test]
+fn a_slow_client_is_cut_if_it_is_set_so_and_resumes_by_its_cursor() {
+    let metric = "askr_streams_ended_total{reason=\"slow\"}";
+    let (daemon, mut slow, _other, sent) = fall_behind("close", metric);
     let mut got: Vec<String> = slow.end().into_iter().map(|message| message.data).collect();
     assert!(got.len() < sent.len());
     let cursor = slow.parser.last_event_id().to_owned();

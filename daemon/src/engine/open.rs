@@ -58,6 +58,7 @@ impl Engine {
             next: here,
             target: here,
             gap: Gap::NONE,
+            skips: false,
         }));
         self.send_piece(slot);
     }
@@ -123,6 +124,7 @@ impl Engine {
                     next: seq + 1,
                     target: here,
                     gap: Gap::NONE,
+                    skips: false,
                 }),
             ),
             // A position nobody has published yet: this ring's past is not what the client thinks.
@@ -134,6 +136,7 @@ impl Engine {
                         next: here,
                         target: here,
                         gap: Gap::UNKNOWN,
+                        skips: false,
                     }),
                 )
             }
@@ -146,6 +149,7 @@ impl Engine {
                         next,
                         target: here,
                         gap: Gap::UNKNOWN,
+                        skips: false,
                     }),
                 )
             }

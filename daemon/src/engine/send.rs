@@ -1,15 +1,21 @@
 //! Bytes to sockets: a gathered wake, a piece of replay, one frame; and what a full socket leaves over.
 
-use std::os::fd::OwnedFd;
+use std::os::fd::{AsFd, OwnedFd};
 
-use bytes::Bytes;
+use bytes::{Buf, Bytes};
 use nix::errno::Errno;
-use nix::unistd::write;
 
 use super::Engine;
+use crate::gap::Gap;
 use crate::outbox::{Full, Outbox};
 use crate::pull::{self, Pull};
+use crate::settings::SlowClients;
 use crate::stream::End;
+use crate::transmit::{Job, write_some};
+use crate::uring::BATCH;
+
+/// A frame with the position of its event; None: a notice.
+type Frame = (Option<u64>, Bytes);
 
 impl Engine {
     /// Writes `self.piece`, filled up with what the stream has to pull.
@@ -39,9 +45,9 @@ impl Engine {
             ));
         }
         let bytes = &self.piece.bytes;
-        let written = match write_some(&stream.fd, bytes) {
+        let written = match write_to(&stream.fd, bytes) {
             Ok(written) => written,
-            Err(end) => return self.close(slot, end),
+            Err(error) => return self.close(slot, ended(error)),
         };
         self.bus.metrics.bytes.add(written as u64);
         if written < bytes.len() {
@@ -54,7 +60,7 @@ impl Engine {
             if let Some(pull) = stream.pull.as_deref_mut() {
                 *pull = after;
             }
-            return self.block(slot, std::iter::once(rest));
+            return self.block(slot, true, vec![(None, rest)]);
         }
         match reached {
             Some((pull, true)) => {
@@ -69,88 +75,160 @@ impl Engine {
         }
     }
 
-    /// Writes what was gathered, each stream's in one write.
+    /// Writes what was gathered: each stream's in one piece, many streams' with one system call.
     pub(super) fn flush(&mut self) {
-        if self.gather.dirty.is_empty() {
-            return self.gather.clear();
+        let mut next = 0;
+        while next < self.gather.dirty.len() {
+            next = self.collect(next);
+            let (gather, streams) = (&self.gather, &self.streams);
+            let jobs: Vec<Job<'_>> = self
+                .parcels
+                .iter()
+                .map(|(slot, parcel)| Job {
+                    fd: streams[*slot as usize].fd.as_fd(),
+                    bytes: gather.bytes(*parcel),
+                })
+                .collect();
+            self.transmit.send(&jobs, &mut self.results);
+            self.settle();
         }
-        let mut bytes = 0;
-        for n in 0..self.gather.dirty.len() {
-            let slot = self.gather.dirty[n];
-            let stream = &mut self.streams[slot as usize];
-            self.gather.take(stream);
-            stream.fresh = true;
-            if stream.outbox.is_some() {
-                let frames: Vec<Bytes> = self.gather.chain().cloned().collect();
-                self.block(slot, frames.into_iter());
-                continue;
-            }
-            let whole = self.gather.whole();
-            match write_some(&stream.fd, whole) {
-                Ok(written) if written == whole.len() => bytes += written,
-                Ok(written) => {
-                    bytes += written;
-                    let mut skip = written;
-                    let rest: Vec<Bytes> = self
-                        .gather
-                        .chain()
-                        .filter_map(|frame| {
-                            let from = skip.min(frame.len());
-                            skip -= from;
-                            (from < frame.len()).then(|| frame.slice(from..))
-                        })
-                        .collect();
-                    self.block(slot, rest.into_iter());
-                }
-                Err(end) => self.close(slot, end),
-            }
-        }
-        self.bus.metrics.bytes.add(bytes as u64);
         self.bus.metrics.delivered.add(self.gather.count);
         self.gather.clear();
     }
 
-    /// One frame for one stream that has no outbox.
+    /// Makes parcels for streams from `next` on, as many as are sent together; returns where to go on.
+    fn collect(&mut self, mut next: usize) -> usize {
+        self.parcels.clear();
+        self.gather.forget_parcels();
+        while next < self.gather.dirty.len()
+            && self.parcels.len() < BATCH
+            // Every stream may have a chain of its own: bounds the memory for them.
+            && self.gather.parcels() < BATCH / 8
+        {
+            let slot = self.gather.dirty[next];
+            next += 1;
+            let stream = &mut self.streams[slot as usize];
+            self.gather.take(stream);
+            stream.fresh = true;
+            if stream.outbox.is_some() {
+                let frames: Vec<Frame> = self.gather.chain().cloned().collect();
+                self.block(slot, false, frames);
+            } else {
+                self.parcels.push((slot, self.gather.parcel()));
+            }
+        }
+        next
+    }
+
+    /// What became of the parcels.
+    fn settle(&mut self) {
+        let mut bytes = 0;
+        let parcels = std::mem::take(&mut self.parcels);
+        for (n, &(slot, parcel)) in parcels.iter().enumerate() {
+            match self.results[n] {
+                Ok(written) if written == self.gather.bytes(parcel).len() => bytes += written,
+                Ok(written) => {
+                    bytes += written;
+                    let mut frames = self.gather.frames(parcel);
+                    let mut skip = written;
+                    frames.retain_mut(|(_, frame)| {
+                        let taken = skip.min(frame.len());
+                        skip -= taken;
+                        frame.advance(taken);
+                        !frame.is_empty()
+                    });
+                    self.block(slot, written > 0, frames);
+                }
+                Err(error) => self.close(slot, ended(error)),
+            }
+        }
+        self.parcels = parcels;
+        self.bus.metrics.bytes.add(bytes as u64);
+    }
+
+    /// One notice for one stream.
     pub(super) fn send_one(&mut self, slot: u32, frame: Bytes) {
         let stream = &self.streams[slot as usize];
         if stream.outbox.is_some() {
-            return self.block(slot, std::iter::once(frame));
+            return self.block(slot, false, vec![(None, frame)]);
         }
-        match write_some(&stream.fd, &frame) {
+        match write_to(&stream.fd, &frame) {
             Ok(written) if written == frame.len() => {}
-            Ok(written) => self.block(slot, std::iter::once(frame.slice(written..))),
-            Err(end) => self.close(slot, end),
+            Ok(written) => self.block(slot, true, vec![(None, frame.slice(written..))]),
+            Err(error) => self.close(slot, ended(error)),
         }
     }
 
-    /// The socket is full: frames wait, within bounds.
-    pub(super) fn block(&mut self, slot: u32, frames: impl Iterator<Item = Bytes>) {
+    /// The socket is full: frames wait, within bounds; what becomes of the rest is a setting.
+    /// `begun`: the first of the frames, or an earlier one of its event, was written in part.
+    fn block(&mut self, slot: u32, begun: bool, frames: Vec<Frame>) {
         let budget = &self.bus.outboxes;
         let stream = &mut self.streams[slot as usize];
         let outbox = stream.outbox.get_or_insert_with(|| {
             self.blocked.insert(slot);
             Box::new(Outbox::new(budget.clone()))
         });
-        let mut frames = frames;
-        let full = frames.find_map(|frame| outbox.push(frame, self.rules.outbox).err());
-        match full {
-            None => {}
-            Some(Full::Stream) => self.close(slot, End::Slow),
-            Some(Full::Process) => self.close(slot, End::Memory),
+        if begun {
+            outbox.begin();
+        }
+        let count = frames.len();
+        for (n, (seq, frame)) in frames.into_iter().enumerate() {
+            let Err(full) = outbox.push(seq, frame, self.rules.outbox) else {
+                continue;
+            };
+            // Not to be read again from anywhere: a notice, or what was begun already.
+            let Some(seq) = seq.filter(|_| !outbox.is_empty()) else {
+                return self.close(slot, End::Memory);
+            };
+            self.gather.count -= ((count - n) as u64).min(self.gather.count);
+            return self.overflow(slot, seq, full);
+        }
+    }
+
+    /// The event at `seq` did not fit, nor did what comes after it.
+    fn overflow(&mut self, slot: u32, seq: u64, full: Full) {
+        let stream = &mut self.streams[slot as usize];
+        let (mut next, mut skips) = (seq, false);
+        match self.rules.slow_clients {
+            SlowClients::Close => {
+                let end = match full {
+                    Full::Stream => End::Slow,
+                    Full::Process => End::Memory,
+                };
+                return self.close(slot, end);
+            }
+            SlowClients::Replay => self.bus.metrics.slow_replayed.add(1),
+            SlowClients::Skip => {
+                let forgotten = stream.outbox.as_mut().and_then(|outbox| outbox.forget());
+                next = forgotten.unwrap_or(seq).min(seq);
+                skips = true;
+                self.bus.metrics.slow_skipped.add(1);
+            }
+        }
+        // As a stream that came back: it pulls as soon as its outbox is empty.
+        stream.pull = Some(Box::new(Pull {
+            next,
+            target: self.processed.max(seq + 1),
+            gap: Gap::NONE,
+            skips,
+        }));
+        if stream
+            .outbox
+            .as_ref()
+            .is_some_and(|outbox| outbox.is_empty())
+        {
+            stream.outbox = None;
+            self.blocked.remove(&slot);
+            self.pulling.push_back(slot);
         }
     }
 }
 
-/// How much the socket took, 0 if it is full.
-fn write_some(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, End> {
-    loop {
-        match write(fd, bytes) {
-            Ok(written) => return Ok(written),
-            Err(Errno::EAGAIN) => return Ok(0),
-            Err(Errno::EINTR) => {}
-            Err(error) => return Err(ended(error)),
-        }
-    }
+fn write_to(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    write_some(&Job {
+        fd: fd.as_fd(),
+        bytes,
+    })
 }
 
 pub(super) fn ended(error: Errno) -> End {

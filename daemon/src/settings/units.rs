@@ -56,6 +56,24 @@ impl<'de> Deserialize<'de> for Size {
     }
 }
 
+/// See `Server::io`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Io {
+    Auto,
+    Uring,
+    Write,
+}
+
+/// See `Server::slow_clients`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SlowClients {
+    Replay,
+    Skip,
+    Close,
+}
+
 /// File permissions, octal text such as `"0660"`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Mode(pub u32);

@@ -1,0 +1,93 @@
+//! Many sends with one system call, by io_uring. The daemon's only unsafe code: the kernel is given
+//! addresses, and what they lead to has to outlive its looking there.
+//!
+//! Every send is made with MSG_DONTWAIT, so the kernel finishes it while it takes it in (it neither waits
+//! nor hands it to another thread); the call comes back when all are finished. Nothing is in flight
+//! between two calls.
+
+#![allow(unsafe_code)]
+
+use std::io;
+use std::os::fd::AsRawFd;
+
+use io_uring::{IoUring, opcode, squeue, types};
+use nix::errno::Errno;
+
+use crate::transmit::Job;
+
+/// Sends per system call, at the most.
+pub const BATCH: usize = 256;
+
+pub struct Uring(IoUring);
+
+impl Uring {
+    /// # Errors
+    /// If the kernel has none (before 5.6), or does not allow it (sysctl, seccomp).
+    pub fn new() -> io::Result<Self> {
+        // Only one thread uses it and nobody interrupts it: hints for newer kernels (6.0).
+        let hinted = IoUring::builder()
+            .setup_single_issuer()
+            .setup_coop_taskrun()
+            .build(BATCH as u32);
+        hinted.or_else(|_| IoUring::new(BATCH as u32)).map(Self)
+    }
+
+    /// Sends up to `BATCH` jobs; `results` gets, for each, the bytes that the socket took.
+    ///
+    /// # Errors
+    /// If the kernel refuses the batch as such. What was sent is in `results`, which says EIO for the rest;
+    /// this ring must not be used again.
+    pub fn send(
+        &mut self,
+        jobs: &[Job<'_>],
+        results: &mut Vec<Result<usize, Errno>>,
+    ) -> io::Result<()> {
+        assert!(jobs.len() <= BATCH);
+        let first = results.len();
+        results.resize(first + jobs.len(), Err(Errno::EIO));
+        for (n, job) in jobs.iter().enumerate() {
+            let entry = entry(job).user_data(n as u64);
+            // SAFETY: descriptor and bytes are borrowed by `jobs` until this function returns, which is
+            // after the kernel has finished with every entry that it took (see below). An entry that it
+            // did not take is never taken later: the ring is dropped on error.
+            // The queue has room for BATCH entries and is empty between two calls.
+            if unsafe { self.0.submission().push(&entry) }.is_err() {
+                return Err(io::Error::other("the submission queue is full"));
+            }
+        }
+        let mut left = jobs.len();
+        while left > 0 {
+            match self.0.submit_and_wait(left) {
+                Ok(_) => {}
+                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+                Err(error) => {
+                    self.reap(&mut results[first..]);
+                    return Err(error);
+                }
+            }
+            left -= self.reap(&mut results[first..]);
+        }
+        Ok(())
+    }
+
+    /// Takes what is finished; returns how many.
+    fn reap(&mut self, results: &mut [Result<usize, Errno>]) -> usize {
+        let mut count = 0;
+        for entry in self.0.completion() {
+            count += 1;
+            if let Some(result) = results.get_mut(entry.user_data() as usize) {
+                *result =
+                    usize::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result()));
+            }
+        }
+        count
+    }
+}
+
+fn entry(job: &Job<'_>) -> squeue::Entry {
+    // More than this is never taken by a socket at once.
+    let len = job.bytes.len().min(1 << 30) as u32;
+    opcode::Send::new(types::Fd(job.fd.as_raw_fd()), job.bytes.as_ptr(), len)
+        .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+        .build()
+}
