@@ -108,6 +108,7 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 	  sed 's|/usr/bin/askrd|$(BINDIR)/askrd|g; s|/etc/askr|$(SYSCONFDIR)/askr|g' packaging/$$unit \
 	    > $(DESTDIR)$(UNITDIR)/$$unit && chmod 0644 $(DESTDIR)$(UNITDIR)/$$unit || exit 1; \
 	done
+	install -m 0644 packaging/askrd.socket $(DESTDIR)$(UNITDIR)/askrd.socket
 	install -m 0644 packaging/askr.sysusers $(DESTDIR)$(SYSUSERSDIR)/askr.conf
 	# An operator's settings are never overwritten.
 	for pair in askr.toml:askr/askr.toml nginx.conf:nginx/snippets/askr.conf nginx-http.conf:nginx/conf.d/askr.conf; do \
@@ -124,7 +125,7 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 
 uninstall: ## Remove what install put there; settings (askr.toml, askr.ini, nginx) are kept
 	rm -f $(DESTDIR)$(BINDIR)/askrd $(DESTDIR)$(PHP_DIR)/askr.so $(DESTDIR)$(UNITDIR)/askrd.service \
-	  $(DESTDIR)$(UNITDIR)/askrd@.service $(DESTDIR)$(SYSUSERSDIR)/askr.conf
+	  $(DESTDIR)$(UNITDIR)/askrd@.service $(DESTDIR)$(UNITDIR)/askrd.socket $(DESTDIR)$(SYSUSERSDIR)/askr.conf
 	@echo "Kept: $(SYSCONFDIR)/askr, $(PHPINIDIR)/askr.ini, $(SYSCONFDIR)/nginx/snippets/askr.conf, $(SYSCONFDIR)/nginx/conf.d/askr.conf"
 	@echo "Run 'phpdismod askr' before PHP starts again: askr.ini still names askr.so."
 

@@ -20,6 +20,12 @@ impl Segments {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = segments;
     }
 
+    /// The next position a publisher will claim.
+    pub fn head(&self) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().map_or(0, |segment| segment.head())
+    }
+
     /// Seconds between the oldest event held and now.
     pub fn history_seconds(&self) -> f64 {
         let segments = self

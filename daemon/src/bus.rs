@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use shared::cursor::Epoch;
 use shared::event::Event;
 
+use crate::census::Census;
 use crate::handoff::{Clock, Handoff};
+use crate::histogram::Histogram;
 use crate::history::History;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -26,7 +28,12 @@ pub struct Bus {
     pub inboxes: Vec<Handoff>,
     pub archive: Box<dyn Archive>,
     pub limits: Limits,
+    pub census: Census,
     pub metrics: Metrics,
+    /// From a publish to the end of the writes of its event, per event and worker.
+    pub latency: Histogram,
+    /// What one wake of a worker takes.
+    pub turns: Histogram,
     pub outboxes: Arc<Budget>,
 }
 

@@ -22,6 +22,8 @@ pub enum Command {
     Serve(Common),
     /// Read the settings, say what is wrong with them (exit code 2) or what they amount to.
     Check(Common),
+    /// Print what the running daemon counts.
+    Stats(Common),
     /// Print the events of a live ring as they come, one JSON object a line.
     Tail(TailArgs),
     /// Publish one event.

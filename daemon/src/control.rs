@@ -1,6 +1,7 @@
 //! The local socket for operators: /healthz, /readyz, /metrics. Never on an address that viewers reach.
 
 use std::convert::Infallible;
+use std::fmt::Write;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -97,11 +98,28 @@ impl Control {
             .set(self.bus.limits.connections() as u64);
         metrics.channels.set(self.bus.routes.channels() as u64);
         metrics.outbox_bytes.set(self.bus.outboxes.used());
+        let behind = self
+            .segments
+            .head()
+            .saturating_sub(self.bus.clock.completed());
+        metrics.behind.set(behind);
         let seconds = self.segments.history_seconds();
-        format!(
-            "{}# HELP askr_history_seconds Age of the oldest event held.\n\
-             # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n",
-            metrics.to_text()
-        )
+        let mut text = metrics.to_text();
+        let _ = write!(
+            text,
+            "# HELP askr_history_seconds Age of the oldest event held.\n\
+             # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n"
+        );
+        self.bus.latency.write_to(
+            &mut text,
+            "askr_publish_to_write_seconds",
+            "From the publish of an event until a worker wrote it to its streams.",
+        );
+        self.bus.turns.write_to(
+            &mut text,
+            "askr_worker_turn_seconds",
+            "What a worker takes for the events of one wake.",
+        );
+        text
     }
 }

@@ -12,12 +12,13 @@ use std::collections::{HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use shared::cursor::{Cursor, Epoch};
+use shared::segment::now_ns;
 use slab::Slab;
 
 use crate::bus::Bus;
@@ -45,6 +46,9 @@ pub struct Rules {
     pub outbox: Bounds,
     /// Milliseconds.
     pub retry: u32,
+    /// Seconds a stream may last, and may be without an event; 0: for ever.
+    pub max_age: u32,
+    pub max_idle: u32,
     pub write_timeout: Duration,
     /// Different channels, all workers together.
     pub max_channels: usize,
@@ -88,6 +92,7 @@ pub struct Engine {
     /// Live streams have been told everything below.
     safe: u64,
     leaving: bool,
+    started: Instant,
     jitter: Jitter,
     batch: Batch,
     gather: Gather,
@@ -115,6 +120,7 @@ impl Engine {
             processed: next,
             safe: next,
             leaving: false,
+            started: Instant::now(),
             jitter: Jitter::new(),
             batch: Batch::default(),
             gather: Gather::default(),
@@ -144,6 +150,7 @@ impl Engine {
 
     /// Empties the inbox: one write per stream, whatever came.
     pub fn on_handoff(&mut self) {
+        let began = Instant::now();
         // Read before the queue is emptied: everything below is then in what is found there.
         let completed = self.bus.clock.completed();
         let mut batch = std::mem::take(&mut self.batch);
@@ -177,6 +184,8 @@ impl Engine {
         }
         if !batch.items.is_empty() {
             self.bus.metrics.wakes.add(1);
+            self.bus.turns.observe(began.elapsed().as_nanos() as u64);
+            self.tell_latency(&batch.items);
         }
         batch.items.clear();
         self.batch = batch;
@@ -185,6 +194,22 @@ impl Engine {
         } else {
             completed.max(self.processed)
         };
+    }
+
+    fn tell_latency(&self, items: &[Item]) {
+        let now = now_ns();
+        for item in items {
+            if let Item::Event(live) = item {
+                // A publisher's clock, and its word.
+                let latency = now.saturating_sub(live.event.published_ns());
+                self.bus.latency.observe(latency);
+            }
+        }
+    }
+
+    /// Whole seconds, from far enough above zero that a stream can be born before the engine.
+    fn now(&self) -> u32 {
+        (1 << 30) + self.started.elapsed().as_secs() as u32
     }
 
     /// Deals with what the sockets report. False: there may be more.
@@ -219,12 +244,25 @@ impl Engine {
     pub fn ping(&mut self, bucket: usize) {
         let mut frame: (u64, Bytes) = (0, Bytes::new());
         let mut sent = 0;
+        let now = self.now();
         for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
+            let rules = &self.rules;
             let Some(stream) = self.streams.get_mut(slot) else {
                 continue;
             };
-            if stream.pull.is_some() || stream.outbox.is_some() || std::mem::take(&mut stream.fresh)
-            {
+            let fresh = std::mem::take(&mut stream.fresh);
+            if fresh {
+                stream.active = now;
+            }
+            if rules.max_age > 0 && now - stream.born >= rules.max_age {
+                self.retire(slot as u32, End::Aged);
+                continue;
+            }
+            if stream.pull.is_some() || stream.outbox.is_some() || fresh {
+                continue;
+            }
+            if rules.max_idle > 0 && now - stream.active >= rules.max_idle {
+                self.retire(slot as u32, End::Idle);
                 continue;
             }
             // A stream that came later than what is safe for all knows more.
@@ -244,6 +282,15 @@ impl Engine {
             self.send_one(slot as u32, bytes);
         }
         self.bus.metrics.pings.add(sent);
+    }
+
+    /// Ends a stream that is to come back; what waits for it, it gets then.
+    fn retire(&mut self, slot: u32, end: End) {
+        let retry = self.jitter.around(self.rules.retry);
+        if self.streams[slot as usize].outbox.is_none() {
+            self.send_one(slot, sse::retry(retry).into());
+        }
+        self.close(slot, end);
     }
 
     /// Cuts the clients that have taken nothing for too long.
@@ -374,6 +421,9 @@ impl Engine {
             return;
         };
         self.blocked.remove(&slot);
+        let names = stream.subscriptions.iter();
+        let names = names.map(|s| &**self.subscriptions.name(s.channel));
+        self.bus.census.leave(names);
         for subscription in &stream.subscriptions {
             let left = self.subscriptions.leave(*subscription);
             if let Some(moved) = left.moved {
@@ -395,6 +445,8 @@ impl Engine {
             End::Memory => &metrics.closed_memory,
             End::Stalled => &metrics.closed_stalled,
             End::Drain => &metrics.closed_drain,
+            End::Aged => &metrics.closed_aged,
+            End::Idle => &metrics.closed_idle,
         };
         reason.add(1);
         self.bus.limits.leave(self.worker, stream.client);

@@ -1,4 +1,5 @@
-//! Listening sockets, made in one place.
+//! Listening sockets, made in one place, or handed over by the service manager (sd_listen_fds(3)), which
+//! keeps them open, and the clients waiting, while askrd is restarted.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -8,6 +9,7 @@ use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
+use listenfd::ListenFd;
 use nix::unistd::{Gid, Group, chown};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -23,6 +25,8 @@ pub enum Listener {
     Unix {
         listener: UnixListener,
         path: PathBuf,
+        /// Its name in the file system is the service manager's.
+        inherited: bool,
     },
 }
 
@@ -38,7 +42,12 @@ impl AsFd for Listener {
 impl Drop for Listener {
     /// A name that leads nowhere would only confuse; the next start would remove it.
     fn drop(&mut self) {
-        if let Self::Unix { path, .. } = self {
+        if let Self::Unix {
+            path,
+            inherited: false,
+            ..
+        } = self
+        {
             let _ = fs::remove_file(path);
         }
     }
@@ -74,21 +83,59 @@ impl Access {
     }
 }
 
-/// Opens every address; a host name may stand for several. Non-blocking.
+/// Takes what the service manager handed over, and opens every other address; a host name may stand for
+/// several. Non-blocking.
 ///
 /// # Errors
 /// A sentence with the address.
 pub fn open(addresses: &[String], access: Access) -> Result<Vec<Listener>, String> {
-    let mut listeners = Vec::new();
+    let mut listeners = inherited()?;
     for text in addresses {
         let failed = |why: io::Error| format!("cannot listen on {text}: {why}");
         match text.parse::<Address>()? {
-            Address::Unix(path) => listeners.push(unix(&path, access).map_err(failed)?),
-            Address::Tcp(name) => {
-                for address in name.to_socket_addrs().map_err(failed)? {
-                    listeners.push(Listener::Tcp(tcp(address).map_err(failed)?));
+            Address::Unix(path) => {
+                let there =
+                    |l: &Listener| matches!(l, Listener::Unix { path: p, .. } if *p == path);
+                if !listeners.iter().any(there) {
+                    listeners.push(unix(&path, access).map_err(failed)?);
                 }
             }
+            Address::Tcp(name) => {
+                for address in name.to_socket_addrs().map_err(failed)? {
+                    let there = |l: &Listener| matches!(l, Listener::Tcp(tcp) if tcp.local_addr().is_ok_and(|a| a == address));
+                    if !listeners.iter().any(there) {
+                        listeners.push(Listener::Tcp(tcp(address).map_err(failed)?));
+                    }
+                }
+            }
+        }
+    }
+    Ok(listeners)
+}
+
+/// The sockets that came with LISTEN_FDS; none if that is not meant for this process.
+fn inherited() -> Result<Vec<Listener>, String> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for n in 0..handed.len() {
+        let failed = |why: io::Error| format!("cannot use socket {n} of LISTEN_FDS: {why}");
+        // Each asks the kernel what the socket is, and leaves it if it is something else.
+        if let Ok(Some(tcp)) = handed.take_tcp_listener(n) {
+            tcp.set_nonblocking(true).map_err(failed)?;
+            listeners.push(Listener::Tcp(tcp));
+            continue;
+        }
+        match handed.take_unix_listener(n).map_err(failed)? {
+            Some(listener) => {
+                listener.set_nonblocking(true).map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                listeners.push(Listener::Unix {
+                    path: address.as_pathname().unwrap_or(Path::new("")).to_owned(),
+                    listener,
+                    inherited: true,
+                });
+            }
+            None => return Err(format!("socket {n} of LISTEN_FDS is gone")),
         }
     }
     Ok(listeners)
@@ -133,6 +180,7 @@ pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
     let listener = Listener::Unix {
         listener: socket.into(),
         path: path.to_owned(),
+        inherited: false,
     };
     if access.group.is_some() {
         chown(path, None, access.group)?;

@@ -9,6 +9,7 @@
 mod acceptor;
 mod archive;
 mod bus;
+mod census;
 mod cli;
 mod commands;
 mod control;
@@ -17,6 +18,7 @@ mod gap;
 mod gather;
 mod handoff;
 mod health;
+mod histogram;
 mod history;
 mod http;
 mod jitter;
@@ -59,6 +61,7 @@ fn main() -> ExitCode {
             log::start();
             serve::serve(settings).inspect_err(|why| tracing::error!("{why}"))
         }),
+        Command::Stats(flags) => with_settings(&flags, |settings| told(commands::stats(settings))),
         Command::Check(flags) => with_settings(&flags, |settings| Ok(commands::check(settings))),
         Command::Tail(arguments) => {
             let flags = arguments.common.clone().into();

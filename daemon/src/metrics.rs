@@ -71,6 +71,7 @@ metrics! {
     over_address: counter "askr_refused_total{limit=\"address\"}";
     over_channels: counter "askr_refused_total{limit=\"channels\"}";
     over_descriptors: counter "askr_refused_total{limit=\"descriptors\"}";
+    over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
     /// Events read from the ring.
@@ -78,6 +79,8 @@ metrics! {
     /// Positions lost before they were read: publishers came round.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
+    /// Positions claimed by publishers and not handed on yet.
+    behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.
     replaced: counter "askr_ring_replaced_total";
     /// Frames sent or queued to streams, pings not among them.
@@ -109,6 +112,8 @@ metrics! {
     closed_memory: counter "askr_streams_ended_total{reason=\"memory\"}";
     closed_stalled: counter "askr_streams_ended_total{reason=\"stalled\"}";
     closed_drain: counter "askr_streams_ended_total{reason=\"drain\"}";
+    closed_aged: counter "askr_streams_ended_total{reason=\"age\"}";
+    closed_idle: counter "askr_streams_ended_total{reason=\"idle\"}";
     /// Hand-offs from the ring's reader to workers.
     handoffs: counter "askr_handoffs_total";
     /// Times a worker woke for events.

@@ -16,9 +16,11 @@ use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
 use crate::bus::{Archive, Budget, Bus};
+use crate::census::Census;
 use crate::engine::{Engine, Opening, Resume, Rules};
 use crate::gap::Gap;
 use crate::handoff::{Clock, Handoff, Item};
+use crate::histogram::Histogram;
 use crate::history::{Bounds, History};
 use crate::limits::{ClientKey, Limits};
 use crate::live::Live;
@@ -235,7 +237,10 @@ fn bus(ring: &Ring, queue: usize) -> Arc<Bus> {
         inboxes: vec![Handoff::new(queue)],
         archive: Box::new(ring.clone()),
         limits: Limits::new(&Server::default(), 1000, 1),
+        census: Census::default(),
         metrics: Metrics::default(),
+        latency: Histogram::default(),
+        turns: Histogram::default(),
         outboxes: Arc::new(Budget::new(1 << 30)),
     })
 }
@@ -301,6 +306,8 @@ proptest! {
             slow_clients: SlowClients::Replay,
             outbox: outbox::Bounds { frames, bytes: 1 << 30 },
             retry: 1000,
+            max_age: 0,
+            max_idle: 0,
             write_timeout: Duration::from_secs(3600),
             max_channels: 100,
         };

@@ -17,10 +17,12 @@ use tokio::task::LocalSet;
 use crate::acceptor::Acceptor;
 use crate::archive::Segments;
 use crate::bus::{Budget, Bus};
+use crate::census::Census;
 use crate::control::{self, Control};
 use crate::engine::Rules;
 use crate::handoff::{Clock, Handoff};
 use crate::health::Beats;
+use crate::histogram::Histogram;
 use crate::history::{self, History};
 use crate::http::Policy;
 use crate::limits::{self, Limits};
@@ -155,7 +157,10 @@ fn bus(
             .collect(),
         archive: Box::new(segments),
         limits: Limits::new(server, connections, workers),
+        census: Census::new(server.subscribers_per_channel),
         metrics: Metrics::default(),
+        latency: Histogram::default(),
+        turns: Histogram::default(),
         outboxes: Arc::new(Budget::new(server.outbox_total.0)),
     }
 }
@@ -171,6 +176,8 @@ fn setup(settings: &Settings, epoch: Epoch) -> Setup {
                 bytes: server.outbox_bytes.0 as usize,
             },
             retry: server.retry,
+            max_age: server.stream_max_age,
+            max_idle: server.stream_max_idle,
             write_timeout: server.write_timeout(),
             max_channels: server.max_channels,
         },

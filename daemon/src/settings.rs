@@ -105,6 +105,8 @@ pub struct Server {
     pub channels_per_stream: usize,
     /// Different channels with a subscriber.
     pub max_channels: usize,
+    /// Subscribers of one channel. 0: any number.
+    pub subscribers_per_channel: u32,
     /// Bytes of a request's line and headers.
     pub header_bytes: Size,
     /// Seconds a client may take for them, also on a kept connection between requests.
@@ -128,6 +130,11 @@ pub struct Server {
 
     /// Seconds between comments that keep a quiet stream alive and tell it its cursor.
     pub ping: f64,
+    /// Seconds after which a stream is ended, a tenth less at random, so that clients spread over the
+    /// servers behind a load balancer. Looked at once a ping. 0: never.
+    pub stream_max_age: u32,
+    /// Seconds without an event after which a stream is ended. Looked at once a ping. 0: never.
+    pub stream_max_idle: u32,
     /// Milliseconds a browser waits before it reconnects; varied by a quarter up and down.
     pub retry: u32,
     /// Seconds a shutdown may take to take leave of every client.
@@ -150,6 +157,7 @@ impl Default for Server {
             connections_per_address: -1,
             channels_per_stream: 100,
             max_channels: 1_000_000,
+            subscribers_per_channel: 0,
             header_bytes: Size(16 << 10),
             header_timeout: 10.0,
             body_bytes: Size(64 << 10),
@@ -159,6 +167,8 @@ impl Default for Server {
             outbox_total: Size(256 << 20),
             write_timeout: 60.0,
             ping: 15.0,
+            stream_max_age: 0,
+            stream_max_idle: 0,
             retry: 2000,
             drain: 5.0,
         }
@@ -291,6 +301,12 @@ impl Settings {
             86_400.0,
         )?;
         range("server", "ping", server.ping, 0.1, 3600.0)?;
+        for (key, seconds) in [
+            ("stream_max_age", server.stream_max_age),
+            ("stream_max_idle", server.stream_max_idle),
+        ] {
+            range("server", key, seconds, 0, 1 << 30)?;
+        }
         range("server", "retry", server.retry, 1, 3_600_000)?;
         range("server", "drain", server.drain, 0.0, 600.0)
     }

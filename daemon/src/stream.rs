@@ -29,6 +29,9 @@ pub struct Stream {
     /// It has been told good-bye and ends when its outbox is empty.
     pub leaving: bool,
     pub client: ClientKey,
+    /// When it came, and when it last had an event, in the engine's seconds.
+    pub born: u32,
+    pub active: u32,
     /// Hand-offs below are not for it: they came before it did, or were pulled.
     pub from: u64,
     /// Frames gathered in this wake: a chain in the dispatcher's links.
@@ -61,4 +64,8 @@ pub enum End {
     Stalled,
     /// The daemon stops.
     Drain,
+    /// It has been there for as long as a stream may.
+    Aged,
+    /// It had no event for as long as a stream may.
+    Idle,
 }

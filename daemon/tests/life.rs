@@ -5,7 +5,7 @@ mod common;
 use std::io::{BufRead, BufReader, Write};
 use std::process::{Command, Stdio};
 
-use common::{Daemon, askrd, publish};
+use common::{Client, Daemon, askrd, publish};
 use nix::sys::signal::Signal;
 
 fn output(command: &mut Command) -> (i32, String, String) {
@@ -236,4 +236,61 @@ fn too_few_descriptors_are_told_before_anything_starts() {
         "{err}"
     );
     assert!(!ring.exists());
+}
+
+#[test]
+fn no_connection_is_refused_while_the_service_manager_holds_the_socket() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut daemon = Daemon::start("");
+    let cursor = daemon.open("a").cursor();
+    for signal in [Signal::SIGKILL, Signal::SIGTERM, Signal::SIGKILL] {
+        daemon.signal(signal);
+        daemon.wait();
+        // Nobody accepts now; the kernel keeps the client and its request.
+        let mut early = Client::connect(address);
+        early.ask("/askr/events?channel=a", &[("Last-Event-ID", &cursor)]);
+        daemon.publish("a", "meanwhile");
+        daemon.activate(&listener);
+        assert_eq!(daemon.address, address);
+        early.read_head();
+        assert!(early.head.starts_with("HTTP/1.1 200 "), "{}", early.head);
+        assert_eq!(early.next().data, "meanwhile");
+    }
+}
+
+#[test]
+fn stats_are_for_people() {
+    let daemon = Daemon::start("");
+    let mut client = daemon.open("a");
+    daemon.publish("a", "x");
+    assert_eq!(client.next().data, "x");
+    let run = |config: &std::path::Path| {
+        let output = askrd().args(["stats", "--config"]).arg(config).output();
+        let output = output.unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, out, _) = run(&daemon.config());
+    assert_eq!(code, Some(0));
+    let has = |value: &str, name: &str| {
+        out.lines().any(|line| {
+            let mut words = line.split_whitespace();
+            words.next() == Some(value) && words.next() == Some(name)
+        })
+    };
+    assert!(
+        has("1", "streams") && has("1", "events_read_total"),
+        "{out}"
+    );
+    assert!(out.contains("publish_to_write_seconds p99"), "{out}");
+    let nobody = daemon.directory.path().join("nobody.toml");
+    std::fs::write(&nobody, "server.control = '/nonexistent/control.sock'").unwrap();
+    let (code, _, error) = run(&nobody);
+    assert_eq!(code, Some(1));
+    assert!(error.contains("/nonexistent/control.sock"), "{error}");
 }

@@ -390,3 +390,53 @@ fn a_worker_that_is_far_behind_turns_to_the_ring_and_loses_nothing() {
     }
     assert!(daemon.metric("askr_worker_overruns_total") > 0);
 }
+
+#[test]
+fn a_stream_ends_at_its_age_and_comes_back_without_loss() {
+    let daemon = Daemon::start("server.stream_max_age = 1\nserver.ping = 0.2");
+    let mut client = daemon.open("a");
+    daemon.publish("a", "before");
+    assert_eq!(client.next().data, "before");
+    let rest = client.end();
+    assert!(rest.is_empty());
+    assert!(client.parser.retries() >= 2, "it is told when to come back");
+    assert_eq!(daemon.metric("askr_streams_ended_total{reason=\"age\"}"), 1);
+    let cursor = client.parser.last_event_id().to_owned();
+    daemon.publish("a", "after");
+    assert_eq!(daemon.resume("a", &cursor).next().data, "after");
+}
+
+#[test]
+fn a_stream_without_events_ends_and_one_with_events_does_not() {
+    let daemon = Daemon::start("server.stream_max_idle = 1\nserver.ping = 0.2");
+    let (mut idle, mut busy) = (daemon.open("idle"), daemon.open("busy"));
+    let ended = "askr_streams_ended_total{reason=\"idle\"}";
+    let mut n = 0;
+    while daemon.metric(ended) == 0 {
+        daemon.publish("busy", &n.to_string());
+        assert_eq!(busy.next().data, n.to_string());
+        n += 1;
+    }
+    assert!(idle.end().is_empty());
+    daemon.publish("busy", "still here");
+    assert_eq!(busy.next().data, "still here");
+}
+
+#[test]
+fn a_channel_has_so_many_subscribers_and_the_next_is_told_to_come_back() {
+    let daemon = Daemon::start("server.subscribers_per_channel = 2");
+    let one = daemon.open("a");
+    let mut two = daemon.open_with("channel=a&channel=b", &[]);
+    let mut third = daemon.open_with("channel=b&channel=a", &[]);
+    assert!(third.end().is_empty() && third.parser.retry().is_some());
+    let refused = "askr_refused_total{limit=\"subscribers_per_channel\"}";
+    assert_eq!(daemon.metric(refused), 1);
+    drop(one);
+    daemon.until("askr_streams", |n| n == 1);
+    let mut third = daemon.open_with("channel=b&channel=a", &[]);
+    daemon.publish("a", "x");
+    assert_eq!(
+        (two.next().data, third.next().data),
+        ("x".into(), "x".into())
+    );
+}

@@ -23,12 +23,18 @@ impl Engine {
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLET;
+        if !self.bus.census.enter(&opening.channels) {
+            self.bus.metrics.over_subscribers.add(1);
+            return self.turn_away(opening);
+        }
         if self
             .epoll
             .add(&opening.fd, EpollEvent::new(flags, slot.into()))
             .is_err()
         {
             self.bus.metrics.over_descriptors.add(1);
+            let names = opening.channels.iter().map(String::as_str);
+            self.bus.census.leave(names);
             return self.bus.limits.leave(self.worker, opening.client);
         }
         let subscriptions = self.subscribe(slot, &opening.channels);
@@ -37,12 +43,17 @@ impl Engine {
         let here = self.bus.clock.started();
         let (told, pull) = self.place(&opening, here);
         let hello = sse::hello(self.jitter.around(self.rules.retry), told);
+        let now = self.now();
+        // Up to a tenth older at once: streams that came together end spread over that time.
+        let born = now - self.jitter.between(0, self.rules.max_age / 10);
         self.streams.insert(Stream {
             fd: opening.fd,
             format: opening.format,
             fresh: false,
             leaving: false,
             client: opening.client,
+            born,
+            active: now,
             from: here,
             first: NONE,
             last: NONE,

@@ -56,12 +56,25 @@ impl Daemon {
     }
 
     fn spawn(config: &std::path::Path) -> (Child, SocketAddr, Vec<String>) {
-        let mut process = askrd()
-            .args(["serve", "--config"])
-            .arg(config)
-            .stderr(Stdio::piped())
-            .spawn()
-            .unwrap();
+        let mut command = askrd();
+        command.args(["serve", "--config"]).arg(config);
+        Self::spawn_as(command)
+    }
+
+    /// Takes over a listening socket, as from a service manager.
+    pub fn activate(&mut self, listener: &std::net::TcpListener) {
+        let mut shell = Command::new("sh");
+        // Only the process itself knows the number that it will have.
+        let line = "LISTEN_FDS=1 LISTEN_PID=$$ exec \"$0\" serve --config \"$1\" 3<&0 </dev/null";
+        shell.args(["-c", line, env!("CARGO_BIN_EXE_askrd")]);
+        shell.arg(self.config());
+        let listener: std::os::fd::OwnedFd = listener.try_clone().unwrap().into();
+        shell.stdin(listener);
+        (self.process, self.address, self.log) = Self::spawn_as(shell);
+    }
+
+    fn spawn_as(mut command: Command) -> (Child, SocketAddr, Vec<String>) {
+        let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut log = Vec::new();
         while !log
@@ -228,6 +241,12 @@ impl Client {
     }
 
     pub fn request(&mut self, target: &str, headers: &[(&str, &str)]) {
+        self.ask(target, headers);
+        self.read_head();
+    }
+
+    /// Sends a request, and waits for nothing.
+    pub fn ask(&mut self, target: &str, headers: &[(&str, &str)]) {
         let mut request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n");
         headers
             .iter()
@@ -235,6 +254,9 @@ impl Client {
         self.socket
             .write_all((request + "\r\n").as_bytes())
             .unwrap();
+    }
+
+    pub fn read_head(&mut self) {
         let mut bytes = Vec::new();
         let end = loop {
             let n = self.read_into(&mut bytes);

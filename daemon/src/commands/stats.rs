@@ -1,0 +1,128 @@
+//! `askrd stats`: what the running daemon counts, for a person.
+
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use crate::settings::Settings;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// # Errors
+/// A sentence, if the daemon cannot be asked.
+pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
+    let path = settings
+        .server
+        .control_path()
+        .ok_or("server.control names no socket, so there is nobody to ask")?;
+    let text = ask(&path).map_err(|why| {
+        let hint = "; is askrd running, and may this user connect?";
+        format!("cannot ask askrd at {}: {why}{hint}", path.display())
+    })?;
+    let mut out = io::stdout().lock();
+    // A reader that went away, as `head` does, is no failure.
+    let _ = out.write_all(table(&text).as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn ask(path: &Path) -> io::Result<String> {
+    let mut socket = UnixStream::connect(path)?;
+    socket.set_read_timeout(Some(TIMEOUT))?;
+    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
+    let mut answer = String::new();
+    socket.read_to_string(&mut answer)?;
+    match answer.split_once("\r\n\r\n") {
+        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
+        _ => Err(io::Error::other("it did not answer with its metrics")),
+    }
+}
+
+/// One line a figure: value, name, what it is. Of a histogram: its median, its 99th percentile.
+fn table(metrics: &str) -> String {
+    let mut out = String::new();
+    let (mut help, mut histogram): (&str, Vec<(&str, f64)>) = ("", Vec::new());
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+            continue;
+        }
+        let Some((name, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let name = name.trim_start_matches("askr_");
+        if let Some((_, le)) = name.split_once("_bucket{le=\"") {
+            histogram.push((le.trim_end_matches("\"}"), value.parse().unwrap_or(0.0)));
+        } else if let Some(name) = name
+            .strip_suffix("_count")
+            .filter(|_| !histogram.is_empty())
+        {
+            for (part, share) in [("p50", 0.5), ("p99", 0.99)] {
+                let value = quantile(&histogram, share);
+                out += &format!("{value:>16}  {:<40} {help}\n", format!("{name} {part}"));
+            }
+            histogram.clear();
+        } else if histogram.is_empty() {
+            out += &format!("{:>16}  {name:<40} {help}\n", grouped(value));
+        }
+    }
+    out
+}
+
+/// The bound below which this share of the observations lies.
+fn quantile(histogram: &[(&str, f64)], share: f64) -> String {
+    let all = histogram.last().map_or(0.0, |(_, count)| *count);
+    let found = histogram.iter().find(|(_, count)| *count >= all * share);
+    match found {
+        Some((le, _)) if all > 0.0 => match le.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() => {
+                format!("≤ {} µs", grouped(&format!("{:.0}", seconds * 1e6)))
+            }
+            _ => "> 5 s".to_owned(),
+        },
+        _ => "-".to_owned(),
+    }
+}
+
+/// `1234567` as `1 234 567`.
+fn grouped(value: &str) -> String {
+    if !value.bytes().all(|b| b.is_ascii_digit()) {
+        return value.to_owned();
+    }
+    let mut out = String::new();
+    for (n, digit) in value.chars().enumerate() {
+        if n > 0 && (value.len() - n).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_names_values_and_what_they_mean() {
+        let text = "# HELP askr_streams Streams open.\n# TYPE askr_streams gauge\naskr_streams 12345\n\
+            # HELP askr_x_seconds Time.\n# TYPE askr_x_seconds histogram\n\
+            askr_x_seconds_bucket{le=\"0.00001\"} 5\naskr_x_seconds_bucket{le=\"0.5\"} 9\n\
+            askr_x_seconds_bucket{le=\"+Inf\"} 10\naskr_x_seconds_sum 1\naskr_x_seconds_count 10\n";
+        let table = table(text);
+        let words: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|w| !w.is_empty())
+                    .collect()
+            })
+            .collect();
+        assert_eq!(words[0], ["12 345", "streams", "Streams open."]);
+        assert_eq!(words[1][..2], ["≤ 10 µs", "x_seconds p50"]);
+        assert_eq!(words[2][..2], ["> 5 s", "x_seconds p99"]);
+        assert_eq!(words.len(), 3);
+    }
+}
