@@ -4,7 +4,8 @@
 //! From the bottom up: `layout` and `stamp` say what the words mean, `map`, `copy`, `futex`, `fork` and
 //! `sigbus` are the only unsafe code, `ring` is the view that everything above works on; `writer` and
 //! `arena` publish, `fetch` and `tail` read, `wake` connects them, `owner` and `reaper` deal with the
-//! dead. `publisher` is what an application holds, `keeper` what the daemon holds.
+//! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `secret` and `grant`
+//! are what both sides of a token agree on.
 
 pub mod arena;
 pub mod checksum;
@@ -13,6 +14,7 @@ pub mod cursor;
 pub mod event;
 pub mod fetch;
 mod futex;
+pub mod grant;
 pub mod layout;
 pub mod lock;
 pub mod name;
@@ -20,6 +22,7 @@ pub mod prim;
 pub mod reaper;
 pub mod ring;
 pub mod rules;
+pub mod secret;
 pub mod stamp;
 pub mod tail;
 pub mod wake;

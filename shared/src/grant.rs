@@ -1,0 +1,88 @@
+//! What a token may say, for whoever signs one and whoever checks it.
+//!
+//! A *pattern* stands for channels: a name stands for itself; with a `*` at its end, for every name
+//! that begins with what is before it; a lone `*` for every channel of the application. A `*` anywhere
+//! else is a `*`. `private-orders.*` stands for `private-orders.7`, but not for `private-orders`.
+
+use crate::rules::{self, Violation};
+
+/// Bytes of a token. A cookie has room for 4,096 with its name and attributes.
+pub const MAX_TOKEN: usize = 4000;
+/// Channels and patterns in a token.
+pub const MAX_PATTERNS: usize = 100;
+/// Bytes of a user's id. Pusher's bound.
+pub const MAX_USER: usize = 128;
+/// Bytes of a user's info as JSON. Pusher's bound.
+pub const MAX_INFO: usize = 1024;
+/// Seconds from now to a token's expiry: 31 days. What revokes tokens is remembered as long.
+pub const MAX_TTL: u64 = 31 * 24 * 3600;
+
+/// A pattern: a channel's name, or the beginning of one and `*`.
+///
+/// # Errors
+/// As for a channel's name, of which the `*` is a part.
+pub fn pattern(text: &[u8]) -> Result<(), Violation> {
+    rules::channel(text)
+}
+
+/// Whether a pattern stands for this channel.
+pub fn stands_for(pattern: &str, channel: &str) -> bool {
+    match pattern.strip_suffix('*') {
+        Some(beginning) => channel.starts_with(beginning),
+        None => pattern == channel,
+    }
+}
+
+/// A user's id: 1 to 128 bytes of UTF-8 without control characters.
+///
+/// # Errors
+/// Which of these it is not.
+pub fn user(id: &[u8]) -> Result<(), Violation> {
+    match id.len() {
+        0 => return Err(Violation::Empty),
+        n if n > MAX_USER => return Err(Violation::TooLong { max: MAX_USER }),
+        _ => {}
+    }
+    let text = std::str::from_utf8(id).map_err(|_| Violation::NotUtf8)?;
+    if text.chars().any(char::is_control) {
+        return Err(Violation::Control);
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_star_at_the_end_stands_for_any_ending() {
+        for (pattern, channel, expected) in [
+            ("private-a", "private-a", true),
+            ("private-a", "private-ab", false),
+            ("private-a.*", "private-a.7", true),
+            ("private-a.*", "private-a.", true),
+            ("private-a.*", "private-a", false),
+            ("private-a.*", "presence-a.7", false),
+            ("*", "presence-x", true),
+            ("private-*-x", "private-a-x", false),
+            ("private-*-x", "private-*-x", true),
+            ("private-**", "private-*a", true),
+            ("private-**", "private-a", false),
+        ] {
+            assert_eq!(
+                stands_for(pattern, channel),
+                expected,
+                "{pattern} {channel}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_user_is_short_and_printable() {
+        assert_eq!(user("Ægir 7".as_bytes()), Ok(()));
+        assert_eq!(user(b""), Err(Violation::Empty));
+        assert_eq!(user(&[b'7'; 129]), Err(Violation::TooLong { max: 128 }));
+        assert_eq!(user(b"a\nb"), Err(Violation::Control));
+        assert_eq!(user(b"\xff"), Err(Violation::NotUtf8));
+    }
+}
