@@ -1,0 +1,161 @@
+//! "Refuse the tokens issued until now": of one user, or of everybody.
+//!
+//! A token has no number by which it could be called back, but it has the second it was issued in
+//! (`iat`). One without is refused wherever anything was revoked that could concern it.
+//!
+//! Memory is bounded. At the bound the users whose revocation is oldest are not forgotten, which would
+//! let their tokens in again: the floor for everybody is raised to theirs, and users with old tokens
+//! have to ask for new ones. A revocation is dropped when no token from before it can be alive
+//! ([`grant::MAX_TTL`]).
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use shared::grant;
+
+/// Users whose tokens are revoked, at the same time.
+pub const DEFAULT_USERS: usize = 100_000;
+
+/// Of one application.
+#[derive(Debug)]
+pub struct Revoked {
+    max_users: usize,
+    /// Tokens of anybody issued in this second or before are refused.
+    floor: Option<u64>,
+    users: HashMap<Arc<str>, u64>,
+    /// The same, oldest first.
+    by_age: BTreeSet<(u64, Arc<str>)>,
+    /// Users folded into the floor because there were too many.
+    pub folded: u64,
+}
+
+impl Revoked {
+    pub fn new(max_users: usize) -> Self {
+        Self {
+            max_users,
+            floor: None,
+            users: HashMap::new(),
+            by_age: BTreeSet::new(),
+            folded: 0,
+        }
+    }
+
+    /// Refuses the tokens of this user issued until `now` (seconds since 1970), this second included:
+    /// one issued later in the same second is refused too, which a page mends by asking again.
+    pub fn revoke_user(&mut self, user: &str, now: u64) {
+        self.forget(now);
+        let user: Arc<str> = user.into();
+        let before = self.users.get(&user).copied();
+        if before.is_some_and(|at| at >= now) {
+            return;
+        }
+        if let Some(at) = before {
+            self.by_age.remove(&(at, user.clone()));
+        } else if self.users.len() >= self.max_users {
+            self.fold();
+        }
+        self.users.insert(user.clone(), now);
+        self.by_age.insert((now, user));
+    }
+
+    /// Refuses the tokens of everybody issued until `now`.
+    pub fn revoke_all(&mut self, now: u64) {
+        self.floor = self.floor.max(Some(now));
+        while let Some((at, user)) = self.by_age.first()
+            && *at <= now
+        {
+            self.users.remove(user);
+            self.by_age.pop_first();
+        }
+    }
+
+    /// Whether a token is refused.
+    pub fn refuses(&self, user: Option<&str>, issued: Option<u64>) -> bool {
+        let issued = issued.unwrap_or(0);
+        let until = |at: &u64| issued <= *at;
+        self.floor.as_ref().is_some_and(until)
+            || user.is_some_and(|user| self.users.get(user).is_some_and(until))
+    }
+
+    fn fold(&mut self) {
+        if let Some((at, user)) = self.by_age.pop_first() {
+            self.users.remove(&user);
+            self.floor = self.floor.max(Some(at));
+            self.folded += 1;
+        }
+    }
+
+    /// Drops what no living token can be older than.
+    fn forget(&mut self, now: u64) {
+        let dead = |at: u64| at.saturating_add(grant::MAX_TTL) < now;
+        self.floor = self.floor.filter(|at| !dead(*at));
+        while let Some((at, user)) = self.by_age.first()
+            && dead(*at)
+        {
+            self.users.remove(user);
+            self.by_age.pop_first();
+        }
+    }
+}
+
+impl Default for Revoked {
+    fn default() -> Self {
+        Self::new(DEFAULT_USERS)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_users_older_tokens_are_refused_and_nobody_elses() {
+        let mut revoked = Revoked::default();
+        assert!(!revoked.refuses(Some("7"), None));
+        revoked.revoke_user("7", 100);
+        assert!(revoked.refuses(Some("7"), Some(99)));
+        assert!(revoked.refuses(Some("7"), Some(100)));
+        assert!(revoked.refuses(Some("7"), None), "who knows when");
+        assert!(!revoked.refuses(Some("7"), Some(101)));
+        assert!(!revoked.refuses(Some("8"), Some(1)));
+        assert!(!revoked.refuses(None, Some(1)));
+        revoked.revoke_user("7", 50);
+        assert!(revoked.refuses(Some("7"), Some(100)), "never taken back");
+    }
+
+    #[test]
+    fn everybodys_older_tokens_are_refused() {
+        let mut revoked = Revoked::default();
+        revoked.revoke_user("7", 100);
+        revoked.revoke_user("8", 300);
+        revoked.revoke_all(200);
+        assert!(revoked.refuses(None, Some(200)) && !revoked.refuses(None, Some(201)));
+        assert!(revoked.refuses(Some("8"), Some(300)) && !revoked.refuses(Some("7"), Some(201)));
+        assert_eq!(revoked.users.len(), 1, "the floor covers the first");
+    }
+
+    #[test]
+    fn at_the_bound_nothing_revoked_comes_back() {
+        let mut revoked = Revoked::new(2);
+        for (user, at) in [("a", 10), ("b", 20), ("c", 30)] {
+            revoked.revoke_user(user, at);
+        }
+        assert!(revoked.refuses(Some("a"), Some(10)));
+        assert!(revoked.refuses(Some("z"), Some(10)) && !revoked.refuses(Some("z"), Some(11)));
+        assert!(revoked.refuses(Some("b"), Some(20)) && !revoked.refuses(Some("b"), Some(21)));
+        assert_eq!((revoked.users.len(), revoked.by_age.len()), (2, 2));
+        assert_eq!(revoked.folded, 1);
+        revoked.revoke_user("c", 40);
+        assert_eq!(revoked.folded, 1, "a known user takes no new place");
+    }
+
+    #[test]
+    fn what_no_token_can_outlive_is_forgotten() {
+        let mut revoked = Revoked::default();
+        revoked.revoke_all(5);
+        revoked.revoke_user("a", 10);
+        revoked.revoke_user("b", 11 + grant::MAX_TTL);
+        assert_eq!((revoked.users.len(), revoked.floor), (1, None));
+        assert_eq!(revoked.by_age.len(), 1);
+    }
+}
