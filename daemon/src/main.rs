@@ -39,6 +39,8 @@ mod routes;
 mod seam;
 mod serve;
 mod settings;
+#[allow(dead_code)] // As above.
+mod socket_id;
 mod sse;
 mod stream;
 mod subscriptions;

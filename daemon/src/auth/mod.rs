@@ -5,5 +5,6 @@
 
 pub mod keys;
 pub mod mac;
+pub mod pusher;
 pub mod revoked;
 pub mod token;
