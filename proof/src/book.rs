@@ -20,7 +20,7 @@ pub const FAILED: u64 = u64::MAX;
 /// Instead of a position: the event arrived, and the connection ended before its position did.
 pub const ORPHAN: u64 = u64::MAX - 1;
 /// Ranges that readers can be told in one run.
-const RANGES: usize = 1 << 20;
+const RANGES: usize = 1 << 22;
 
 /// Words of the reader's board.
 #[derive(Clone, Copy, Debug)]
