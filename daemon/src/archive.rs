@@ -41,6 +41,14 @@ impl Segments {
 }
 
 impl Archive for Segments {
+    fn held_from(&self, seq: u64) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments
+            .iter()
+            .find(|segment| seq < segment.head())
+            .map_or(u64::MAX, |segment| seq.max(segment.oldest()))
+    }
+
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
         let segment = {
             let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);

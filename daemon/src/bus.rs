@@ -18,6 +18,9 @@ use crate::routes::Routes;
 pub trait Archive: Send + Sync {
     /// None: overwritten, unreadable, or of another epoch.
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
+
+    /// The first position from `seq` on that may be held; `u64::MAX` if there is none.
+    fn held_from(&self, seq: u64) -> u64;
 }
 
 pub struct Bus {

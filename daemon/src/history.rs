@@ -12,6 +12,8 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::gap::Gap;
 
+/// Positions scanned in one plan.
+const SCAN: u64 = 1024;
 /// Intervals nobody read that are remembered one by one; past that the two oldest are joined.
 const MAX_BLIND: usize = 1024;
 /// Places a custom id is looked for at most, newest first: hashes of 32 bits hardly ever collide.
@@ -33,6 +35,9 @@ pub struct Plan {
     pub gap: Gap,
     /// Positions to read, ascending; some may have been overwritten meanwhile.
     pub seqs: Vec<u64>,
+    /// Positions from and to, not with it, before all of `seqs`, whose channels the index has forgotten: to
+    /// be read one by one and looked into. Empty as a rule.
+    pub scan: (u64, u64),
     /// Everything below is covered by this plan; where the next one starts.
     pub next: u64,
 }
@@ -114,9 +119,10 @@ impl History {
         *inner = Inner::new(inner.bounds, first);
     }
 
-    /// The events of `channels` in `next..target`, the oldest `limit` of them.
-    pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize) -> Plan {
-        self.lock().plan(channels, next, target, limit)
+    /// The events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
+    /// position from `next` on that can still be read.
+    pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
+        self.lock().plan(channels, next, target, limit, held)
     }
 
     /// Where an event with the custom id `id` may be, newest first.
@@ -250,7 +256,7 @@ impl Inner {
         }
     }
 
-    fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize) -> Plan {
+    fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
         let (from, mut start) = (next, next.max(self.first));
         let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
         // Up to the next blind interval; if the plan starts in one, past it.
@@ -268,15 +274,29 @@ impl Inner {
             start = past;
         }
         let mut rows = Vec::with_capacity(channels.len());
+        let mut scan = (end, end);
         for name in channels {
-            match self.channel(name) {
+            let (up_to, evicted) = match self.channel(name) {
                 Some(channel) => {
-                    gap.add(lost(channel.evicted_up_to, channel.evicted, start, end));
                     rows.push(&channel.entries);
+                    (channel.evicted_up_to, channel.evicted)
                 }
                 // Forgotten, or never heard of: no telling which.
-                None => gap.add(lost(self.forgotten_up_to, u64::MAX, start, end)),
+                None => (self.forgotten_up_to, u64::MAX),
+            };
+            gap.add(lost(up_to, evicted, start, end.min(held)));
+            if up_to >= start.max(held) && start.max(held) < end {
+                let from = start.max(held);
+                scan = (from, end.min(up_to + 1).min(from + SCAN));
             }
+        }
+        if scan.0 < scan.1 {
+            return Plan {
+                gap,
+                seqs: Vec::new(),
+                scan,
+                next: scan.1,
+            };
         }
         let seqs = merge(&rows, start, end, limit);
         let next = if seqs.len() == limit {
@@ -287,6 +307,7 @@ impl Inner {
         Plan {
             gap,
             seqs,
+            scan: (end, end),
             next: next.max(start),
         }
     }
@@ -345,7 +366,7 @@ mod tests {
     ) -> (Gap, Vec<u64>) {
         let (mut gap, mut seqs, mut next) = (Gap::NONE, Vec::new(), from);
         loop {
-            let plan = history.plan(channels, next, to, limit);
+            let plan = history.plan(channels, next, to, limit, u64::MAX);
             assert!(plan.seqs.len() <= limit);
             assert!(plan.seqs.iter().all(|s| (next..plan.next).contains(s)));
             gap.add(plan.gap);

@@ -92,6 +92,8 @@ metrics! {
     slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
     /// Events that slow clients skipped, and were told of.
     skipped: counter "askr_events_skipped_total";
+    /// Positions read one by one for a replay, because the index had forgotten whose they are.
+    scanned: counter "askr_positions_scanned_total";
     /// Gap events told.
     gaps: counter "askr_gaps_told_total";
     /// Resumes by something that was no known cursor or id.

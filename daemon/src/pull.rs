@@ -93,42 +93,32 @@ impl Reader {
     }
 }
 
+/// What a stream asks the history for.
+pub struct Ask<'a> {
+    pub bus: &'a Bus,
+    pub epoch: Epoch,
+    pub names: &'a [&'a str],
+    pub format: Format,
+}
+
 /// Appends to `piece` what comes next for a stream; returns its state after that, and whether it has
 /// reached `target`.
-pub fn fill(
-    bus: &Bus,
-    reader: &mut Reader,
-    epoch: Epoch,
-    names: &[&str],
-    format: Format,
-    mut pull: Pull,
-    piece: &mut Piece,
-) -> (Pull, bool) {
-    let target = pull.target;
+pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piece) -> (Pull, bool) {
+    let (bus, target) = (ask.bus, pull.target);
     if std::mem::take(&mut pull.skips) {
-        skip(bus, names, &mut pull);
+        skip(ask, &mut pull);
     }
     for _ in 0..PLANS {
-        let plan = bus.history.plan(names, pull.next, target, PLAN);
+        let held = bus.archive.held_from(pull.next);
+        let plan = bus.history.plan(ask.names, pull.next, target, PLAN, held);
         pull.gap.add(plan.gap);
+        if !scan(ask, reader, plan.scan, &mut pull, piece) {
+            return (pull, false);
+        }
         for seq in plan.seqs {
-            match reader.fetch(bus, epoch, seq) {
+            match reader.fetch(bus, ask.epoch, seq) {
                 None => pull.gap.add(Gap::exact(1)),
-                Some(live) => {
-                    tell_gap(
-                        bus,
-                        &mut pull,
-                        Cursor {
-                            epoch,
-                            seq: seq - 1,
-                        },
-                        piece,
-                    );
-                    append(&live, names, format, &mut piece.bytes);
-                    bus.metrics.replayed.add(1);
-                    pull.next = seq + 1;
-                    piece.mark(pull);
-                }
+                Some(live) => tell(ask, &live, &mut pull, piece),
             }
             pull.next = seq + 1;
             if piece.bytes.len() >= TURN_BYTES {
@@ -137,41 +127,77 @@ pub fn fill(
         }
         pull.next = pull.next.max(plan.next);
         if pull.next >= target {
-            tell_gap(
-                bus,
-                &mut pull,
-                Cursor {
-                    epoch,
-                    seq: target - 1,
-                },
-                piece,
-            );
+            tell_gap(ask, target - 1, &mut pull, piece);
             return (pull, true);
         }
     }
     (pull, false)
 }
 
+/// Reads positions of which the index no longer knows whose they are: the price of an index that is too
+/// small for its channels, and counted. False: the piece is full.
+fn scan(
+    ask: &Ask<'_>,
+    reader: &mut Reader,
+    (from, to): (u64, u64),
+    pull: &mut Pull,
+    piece: &mut Piece,
+) -> bool {
+    for seq in from..to {
+        ask.bus.metrics.scanned.add(1);
+        match reader.fetch(ask.bus, ask.epoch, seq) {
+            Some(live) if live.event.channels().any(|name| ask.names.contains(&name)) => {
+                tell(ask, &live, pull, piece);
+            }
+            Some(_) => {}
+            // Overwritten since the plan was made. Otherwise a position that never had an event.
+            None if ask.bus.archive.held_from(seq) > seq => pull.gap.add(Gap::at_most(1)),
+            None => {}
+        }
+        pull.next = seq + 1;
+        if piece.bytes.len() >= TURN_BYTES {
+            return false;
+        }
+    }
+    true
+}
+
 /// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.
-fn skip(bus: &Bus, names: &[&str], pull: &mut Pull) {
+fn skip(ask: &Ask<'_>, pull: &mut Pull) {
     while pull.next < pull.target {
-        let plan = bus.history.plan(names, pull.next, pull.target, PLAN);
+        // Nothing is read, so nothing is held: what the index has forgotten is a bound.
+        let plan = ask
+            .bus
+            .history
+            .plan(ask.names, pull.next, pull.target, PLAN, u64::MAX);
         pull.gap.add(plan.gap);
         pull.gap.add(Gap::exact(plan.seqs.len() as u64));
-        bus.metrics.skipped.add(plan.seqs.len() as u64);
-        let last = plan.seqs.last().map_or(0, |seq| seq + 1);
-        pull.next = plan.next.max(last).max(pull.next + 1);
+        ask.bus.metrics.skipped.add(plan.seqs.len() as u64);
+        pull.next = plan.next.max(pull.next + 1);
     }
 }
 
-fn tell_gap(bus: &Bus, pull: &mut Pull, cursor: Cursor, piece: &mut Piece) {
+fn tell(ask: &Ask<'_>, live: &Live, pull: &mut Pull, piece: &mut Piece) {
+    tell_gap(ask, live.seq() - 1, pull, piece);
+    append(live, ask.names, ask.format, &mut piece.bytes);
+    ask.bus.metrics.replayed.add(1);
+    pull.next = live.seq() + 1;
+    piece.mark(*pull);
+}
+
+/// Tells what was lost up to `seq`, if anything was.
+fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
     if pull.gap.is_none() {
         return;
     }
+    let cursor = Cursor {
+        epoch: ask.epoch,
+        seq,
+    };
     piece.bytes.extend_from_slice(&sse::gap(&pull.gap, cursor));
-    bus.metrics.gaps.add(1);
+    ask.bus.metrics.gaps.add(1);
     pull.gap = Gap::NONE;
-    pull.next = cursor.seq + 1;
+    pull.next = seq + 1;
     piece.mark(*pull);
 }
 

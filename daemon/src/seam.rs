@@ -104,6 +104,15 @@ impl Archive for Ring {
         assert_eq!(epoch, EPOCH);
         self.0.lock().unwrap().get(&seq).cloned()
     }
+
+    fn held_from(&self, seq: u64) -> u64 {
+        let ring = self.0.lock().unwrap();
+        ring.keys()
+            .copied()
+            .filter(|held| *held >= seq)
+            .min()
+            .unwrap_or(u64::MAX)
+    }
 }
 
 /// One of the things the tailer does for an event.
@@ -223,12 +232,12 @@ impl Client {
     }
 }
 
-fn bus(ring: &Ring, queue: usize) -> Arc<Bus> {
+fn bus(ring: &Ring, queue: usize, index: usize) -> Arc<Bus> {
     Arc::new(Bus {
         history: History::new(
             Bounds {
-                entries: 100_000,
-                channels: 100,
+                entries: 100 * index,
+                channels: index,
             },
             FIRST,
         ),
@@ -294,13 +303,15 @@ proptest! {
     fn every_stream_gets_every_event_once_and_in_order(
         script in prop::collection::vec(found(), 1..40),
         steps in prop::collection::vec(step(), 1..300),
+        // As many as there are, or so few that replays have to scan.
+        index in prop_oneof![Just(1usize), Just(2), Just(1000)],
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
         // So few that slow clients go over to replay, or so many that none does.
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
         io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
     ) {
         let ring = Ring::default();
-        let bus = bus(&ring, queue);
+        let bus = bus(&ring, queue, index);
         let rules = Rules {
             io,
             slow_clients: SlowClients::Replay,

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Engine;
 use crate::gap::Gap;
 use crate::outbox::{Full, Outbox};
-use crate::pull::{self, Pull};
+use crate::pull::{self, Ask, Pull};
 use crate::settings::SlowClients;
 use crate::stream::End;
 use crate::transmit::{Job, write_some};
@@ -33,16 +33,13 @@ impl Engine {
                 .iter()
                 .map(|s| &**self.subscriptions.name(s.channel))
                 .collect();
-            let (bus, reader, piece) = (&self.bus, &mut self.reader, &mut self.piece);
-            reached = Some(pull::fill(
-                bus,
-                reader,
-                self.epoch,
-                &names,
-                stream.format,
-                pull,
-                piece,
-            ));
+            let ask = Ask {
+                bus: &self.bus,
+                epoch: self.epoch,
+                names: &names,
+                format: stream.format,
+            };
+            reached = Some(pull::fill(&ask, &mut self.reader, pull, &mut self.piece));
         }
         let bytes = &self.piece.bytes;
         let written = match write_to(&stream.fd, bytes) {
