@@ -87,6 +87,23 @@ namespace {
     function askr_status(): array
     {
     }
+
+    /**
+     * Signs who may listen: a JWT (HS256) that askrd takes. By the first secret of askr.secret_file.
+     *
+     * @param array<string|\Stringable> $channels 0 to 100 channels; with "*" at the end, all that begin so
+     * @param int $ttl seconds until it expires, 1 to 2678400 (31 days)
+     * @param string|null $user user id, 1 to 128 bytes; presence channels need one
+     * @param array<mixed>|null $info what other members see of the user, at most 1024 bytes as JSON
+     *
+     * @return string at most 4000 bytes
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception if askr.secret_file is not set or cannot be used
+     */
+    function askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null): string
+    {
+    }
 }
 
 namespace Askr {

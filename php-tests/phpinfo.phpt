@@ -32,6 +32,7 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
+askr.secret_file => no value => no value
 
 askr
 
@@ -46,6 +47,7 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
+askr.secret_file => no value => no value
 
 askr
 
@@ -60,4 +62,5 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => off => off
 askr.on_failure => silent => silent
 askr.ring_owner => deploy => deploy
+askr.secret_file => no value => no value
 in phpinfo()

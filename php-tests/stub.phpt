@@ -8,7 +8,7 @@ require __DIR__ . '/ring.inc';
 
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
-    foreach (['askr_broadcast', 'askr_status'] as $name) {
+    foreach (['askr_broadcast', 'askr_status', 'askr_token'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
         foreach ($function->getParameters() as $p) {
@@ -65,8 +65,13 @@ askr_broadcast: bool, 2 required
   ReflectionNamedType ?int $retry = NULL
   ReflectionNamedType ?string $except = NULL
 askr_status: array, 0 required
+askr_token: string, 2 required
+  ReflectionNamedType array $channels
+  ReflectionNamedType int $ttl
+  ReflectionNamedType ?string $user = NULL
+  ReflectionNamedType ?array $info = NULL
 Askr\Exception extends Exception, open, 10 methods
 the stub agrees
-askr_broadcast askr_status Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner
+askr_broadcast askr_status askr_token Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file
 bool(true)
 bool(true)

@@ -7,6 +7,7 @@
 //! | `askr.enabled` | `1` | php.ini, pool | 0: nothing is published |
 //! | `askr.on_failure` | `log` | anywhere | `silent`, `log`, `warning`, `exception` |
 //! | `askr.ring_owner` | none | php.ini, pool | one more user that may own the ring |
+//! | `askr.secret_file` | none | php.ini, pool | absolute path of the secrets for `askr_token()` |
 //!
 //! The ring and whom to trust with it are the administrator's, not a script's. How a script wants to
 //! hear of a failure is its own matter: a queue worker wants the exception, the page beside it the log.
@@ -25,11 +26,12 @@ use crate::zend::ini_entry;
 /// Bytes of a user name: Linux allows 32.
 const MAX_USER: usize = 32;
 
-static ENTRIES: IniEntryDefs<5> = IniEntryDefs::new([
+static ENTRIES: IniEntryDefs<6> = IniEntryDefs::new([
     ini_entry(c"askr.ring", c"/askr", Changeable::System, ring),
     ini_entry(c"askr.enabled", c"1", Changeable::System, enabled),
     ini_entry(c"askr.on_failure", c"log", Changeable::All, on_failure),
     ini_entry(c"askr.ring_owner", c"", Changeable::System, ring_owner),
+    ini_entry(c"askr.secret_file", c"", Changeable::System, secret_file),
     IniEntryDef::end(),
 ]);
 
@@ -54,6 +56,16 @@ fn ring_owner(value: &[u8]) -> Result<(), String> {
     }
     let owner = (!value.is_empty()).then(|| String::from_utf8_lossy(value).into_owned());
     configure(|options| std::mem::replace(&mut options.owner, owner.clone()) != owner);
+    Ok(())
+}
+
+/// Only where it is: whether it can be read is seen by whoever signs, not by each start of PHP.
+fn secret_file(value: &[u8]) -> Result<(), String> {
+    let path = std::str::from_utf8(value).map_err(|_| "must be valid UTF-8")?;
+    if !path.is_empty() && (!path.starts_with('/') || path.contains('\0')) {
+        return Err("must be empty or an absolute path".to_owned());
+    }
+    *state().secret_file.borrow_mut() = (!path.is_empty()).then(|| path.into());
     Ok(())
 }
 

@@ -1,7 +1,7 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_status()` tells about it. `askr.stub.php` beside this directory is the PHP signature.
+//! `askr_status()` tells about it, `askr_token()` signs who may listen. `askr.stub.php` beside this directory is the PHP signature.
 //!
-//! `broadcast` and `status` are the two functions, `failure` decides how an unusable ring is told,
+//! `broadcast`, `status` and `token` are the functions, `failure` decides how an unusable ring is told,
 //! `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between calls.
 //! `zend` wraps the Zend API and has all the unsafe code.
 
@@ -20,6 +20,7 @@ mod ini;
 mod line;
 mod state;
 mod status;
+mod token;
 mod zend;
 
 const NAME: &str = "askr";
@@ -62,6 +63,15 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     false,
                     false,
                 ),
+            )
+            .function(
+                FunctionBuilder::new("askr_token", token::handler)
+                    .arg(Arg::new("channels", DataType::Array))
+                    .arg(Arg::new("ttl", DataType::Long))
+                    .not_required()
+                    .arg(Arg::new("user", DataType::String).allow_null())
+                    .arg(Arg::new("info", DataType::Array).allow_null())
+                    .returns(DataType::String, false, false),
             )
             .try_into()
             .expect("the names above are C strings");

@@ -6,11 +6,13 @@
 
 use std::cell::{Cell, RefCell};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
 
 use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
 use shared::publisher::{AttachOptions, Publisher};
 
 use crate::failure::{OnFailure, Outage};
+use crate::token::Signer;
 
 pub static STATE: ModuleGlobals<State> = ModuleGlobals::new();
 
@@ -23,6 +25,10 @@ pub struct State {
     pub ring: RefCell<AttachOptions>,
     pub publisher: RefCell<Publisher>,
     pub outage: Cell<Outage>,
+    /// `askr.secret_file`
+    pub secret_file: RefCell<Option<PathBuf>>,
+    /// The secret of that file, once it was needed.
+    pub signer: RefCell<Option<Signer>>,
 }
 
 impl Default for State {
@@ -36,6 +42,8 @@ impl Default for State {
             ring: RefCell::new(ring),
             publisher: RefCell::new(publisher),
             outage: Cell::new(Outage::NONE),
+            secret_file: RefCell::new(None),
+            signer: RefCell::new(None),
         }
     }
 }

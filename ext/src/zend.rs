@@ -20,7 +20,10 @@ use ext_php_rs::boxed::ZBox;
 use ext_php_rs::builders::ClassBuilder;
 use ext_php_rs::error::Result as ExtResult;
 use ext_php_rs::ffi::{
+    _zend_expected_type_Z_EXPECTED_ARRAY as ARRAY,
+    _zend_expected_type_Z_EXPECTED_ARRAY_OR_NULL as ARRAY_OR_NULL,
     _zend_expected_type_Z_EXPECTED_ARRAY_OR_STRING as ARRAY_OR_STRING,
+    _zend_expected_type_Z_EXPECTED_LONG as LONG,
     _zend_expected_type_Z_EXPECTED_LONG_OR_NULL as LONG_OR_NULL,
     _zend_expected_type_Z_EXPECTED_STRING as STRING,
     _zend_expected_type_Z_EXPECTED_STRING_OR_NULL as STRING_OR_NULL, E_WARNING, IS_ARRAY, IS_LONG,
@@ -30,7 +33,7 @@ use ext_php_rs::ffi::{
 };
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
-use ext_php_rs::zend::{ClassEntry, ExecuteData, IniEntryDef, ModuleEntry, ce};
+use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, IniEntryDef, ModuleEntry, ce};
 
 use crate::line::{Line, line};
 
@@ -55,6 +58,7 @@ unsafe extern "C" {
     fn zend_parse_arg_str_slow(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
     fn zend_parse_arg_long_slow(arg: *mut Zval, dest: *mut i64, n: u32) -> bool;
     fn zval_try_get_string_func(value: *mut Zval) -> *mut zend_string;
+    fn php_json_encode(buffer: *mut SmartStr, value: *mut Zval, options: c_int) -> c_int;
     fn zend_zval_type_name(value: *const Zval) -> *const c_char;
     fn zend_argument_value_error(n: u32, format: *const c_char, ...);
     fn zend_argument_type_error(n: u32, format: *const c_char, ...);
@@ -150,6 +154,30 @@ impl<'f> Params<'f> {
         Ok(ArrayOrString::String(string(n, arg, ARRAY_OR_STRING)?))
     }
 
+    pub fn array(&mut self) -> Result<&'f ZendHashTable, Thrown> {
+        let (n, arg) = self.next().ok_or(Thrown)?;
+        if !has_type(arg, IS_ARRAY) {
+            return Err(wrong_type(n, arg, ARRAY));
+        }
+        // SAFETY: a live argument that holds an array, which its frame keeps as it keeps strings.
+        Ok(unsafe { &*(*arg).value.arr })
+    }
+
+    /// The argument itself, for PHP to look at.
+    pub fn array_or_null(&mut self) -> Result<Option<&'f Zval>, Thrown> {
+        match self.next_unless_null() {
+            // SAFETY: a live argument of the current call, which its frame keeps until it returns.
+            Some((_, arg)) if has_type(arg, IS_ARRAY) => Ok(Some(unsafe { &*arg })),
+            Some((n, arg)) => Err(wrong_type(n, arg, ARRAY_OR_NULL)),
+            None => Ok(None),
+        }
+    }
+
+    pub fn long(&mut self) -> Result<i64, Thrown> {
+        let (n, arg) = self.next().ok_or(Thrown)?;
+        long(n, arg, LONG)
+    }
+
     pub fn string(&mut self) -> Result<&'f [u8], Thrown> {
         let (n, arg) = self.next().ok_or(Thrown)?;
         string(n, arg, STRING)
@@ -166,17 +194,7 @@ impl<'f> Params<'f> {
         let Some((n, arg)) = self.next_unless_null() else {
             return Ok(None);
         };
-        if has_type(arg, IS_LONG) {
-            // SAFETY: a live argument that holds an integer.
-            return Ok(Some(unsafe { (*arg).value.lval }));
-        }
-        let mut long = 0;
-        // SAFETY: a live argument of the current call, and its number.
-        if unsafe { zend_parse_arg_long_slow(arg, &raw mut long, n) } {
-            Ok(Some(long))
-        } else {
-            Err(wrong_type(n, arg, LONG_OR_NULL))
-        }
+        long(n, arg, LONG_OR_NULL).map(Some)
     }
 
     /// The next argument and its number, counted from 1; `None` when it was left out.
@@ -198,6 +216,21 @@ impl<'f> Params<'f> {
 fn has_type(arg: *const Zval, wanted: u32) -> bool {
     // SAFETY: a live argument; the type is readable in every zval.
     u32::from(unsafe { (*arg).u1.v.type_ }) == wanted
+}
+
+#[inline]
+fn long(n: u32, arg: *mut Zval, expected: u32) -> Result<i64, Thrown> {
+    if has_type(arg, IS_LONG) {
+        // SAFETY: a live argument that holds an integer.
+        return Ok(unsafe { (*arg).value.lval });
+    }
+    let mut long = 0;
+    // SAFETY: a live argument of the current call, and its number.
+    if unsafe { zend_parse_arg_long_slow(arg, &raw mut long, n) } {
+        Ok(long)
+    } else {
+        Err(wrong_type(n, arg, expected))
+    }
 }
 
 #[inline]
@@ -249,6 +282,42 @@ pub fn to_string(value: &Zval) -> Result<Zval, Thrown> {
     let mut zval = Zval::new();
     zval.set_zend_string(string);
     Ok(zval)
+}
+
+/// `smart_str` of `Zend/zend_smart_str_public.h`.
+#[repr(C)]
+struct SmartStr {
+    string: *mut zend_string,
+    room: usize,
+}
+
+/// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE` of `ext/json/php_json.h`.
+const JSON_OPTIONS: c_int = (1 << 6) | (1 << 8);
+
+/// A value as JSON, as `json_encode()` makes it. May run `jsonSerialize()`.
+///
+/// # Errors
+/// If that threw, or a ValueError for argument `n` if it has no form in JSON.
+pub fn json(value: &Zval, n: u32) -> Result<Zval, Thrown> {
+    let mut text = SmartStr {
+        string: ptr::null_mut(),
+        room: 0,
+    };
+    // SAFETY: PHP appends to the empty buffer and leaves `value` as it is, whatever the signature says.
+    let status =
+        unsafe { php_json_encode(&raw mut text, ptr::from_ref(value).cast_mut(), JSON_OPTIONS) };
+    let mut json = Zval::new();
+    if !text.string.is_null() {
+        // SAFETY: a string with one reference, which `ZBox` owns from here.
+        json.set_zend_string(unsafe { ZBox::from_raw(text.string.cast::<ZendStr>()) });
+    }
+    if status == SUCCESS && json.is_string() && !ExecutorGlobals::has_exception() {
+        return Ok(json);
+    }
+    if ExecutorGlobals::has_exception() {
+        return Err(Thrown);
+    }
+    Err(value_error(n, &line!("must have a form in JSON")))
 }
 
 /// Whether a value is an object with `__toString()`.
