@@ -77,7 +77,7 @@ impl Segment {
             return Err(Unusable::Mode);
         }
         if meta.len() < HEADER_LEN as u64 {
-            return Err(Unusable::Header("length"));
+            return Err(Unusable::Version);
         }
         // Read through the file, not the mapping: a file cut short now is an error, not a SIGBUS.
         let header = read_header(&file)?;

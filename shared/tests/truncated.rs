@@ -55,7 +55,7 @@ fn a_publisher_survives_and_does_not_claim_to_have_published() {
         // No daemon watches: nothing but this process's own handler stands between it and its end.
         cut.set_len(0).unwrap();
         let error = publisher.publish(&event(data)).unwrap_err();
-        assert_eq!(error.failure, Failure::Invalid, "{error}");
+        assert_eq!(error.failure, Failure::WrongVersion, "{error}");
         // A daemon that starts puts another ring there, and the publisher finds it.
         cut.set_len(len).unwrap();
         let mut keeper = home.keeper();
