@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 use std::sync::atomic::Ordering::{Acquire, Release};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use shared::event::Event;
 use shared::fetch::Fetch;
@@ -43,8 +43,9 @@ struct Reader<'a> {
     book: &'a Book,
     key: u64,
     notes: HashMap<u32, Option<(Words, Words)>>,
-    /// When the ring was last replaced, and by which.
-    replaced: (Instant, (u64, u64)),
+    inode: (u64, u64),
+    /// When the present ring was made, Unix time in nanoseconds; 0: before the siege.
+    made: u64,
 }
 
 /// Serves until it is told to stop. A crash or a standstill is the driver's to notice.
@@ -53,16 +54,13 @@ pub fn keep(dir: &Path, key: u64, seed: u64) -> Result<(), Box<dyn std::error::E
     let mut keeper = Keeper::start(spec(dir, false)?)?;
     let mut rng = Rng::new(seed);
     book.add(Board::Starts, 1);
-    // Nothing was replaced yet: the pause between replacements counts from the first one.
-    let replaced = (
-        Instant::now() - Duration::from_secs(10),
-        keeper.current().inode(),
-    );
+    let first = keeper.current().inode();
     let mut reader = Reader {
         book: &book,
         key,
         notes: HashMap::new(),
-        replaced,
+        inode: first,
+        made: 0,
     };
     book.set(Board::Stall, u64::MAX);
     while book.get(Board::Stop) < 2 {
@@ -94,14 +92,18 @@ impl Reader<'_> {
         self.pause(keeper);
     }
 
-    /// Notes the shortest time between two replacements (in `Stall`, nanoseconds).
+    /// Notes the shortest time between two replacements (in `Stall`, nanoseconds), by what the rings say:
+    /// this process may be away for longer than the times differ.
     fn pause(&mut self, keeper: &Keeper) {
-        let inode = keeper.current().inode();
-        if inode != self.replaced.1 {
-            let gap = self.replaced.0.elapsed().as_nanos() as u64;
-            self.book
-                .set(Board::Stall, self.book.get(Board::Stall).min(gap));
-            self.replaced = (Instant::now(), inode);
+        let ring = keeper.current();
+        if ring.inode() != self.inode {
+            self.inode = ring.inode();
+            if self.made != 0 {
+                let gap = ring.created_ns().saturating_sub(self.made);
+                self.book
+                    .set(Board::Stall, self.book.get(Board::Stall).min(gap));
+            }
+            self.made = ring.created_ns();
             self.book.add(Board::Epoch, 1);
         }
     }

@@ -323,7 +323,10 @@ impl Keeper {
         if getrandom::fill(&mut epoch).is_err() {
             return;
         }
-        match self.replace(epoch, self.geometry.slots(), false) {
+        let replaced = self.replace(epoch, self.geometry.slots(), false);
+        // The pause begins when publishers can attach anew: making a file may take a while.
+        self.last_distrust = Some(Instant::now());
+        match replaced {
             Ok(()) => self.news.push_back(Next::Changed {
                 fresh_epoch: true,
                 reason: why,
@@ -338,9 +341,10 @@ impl Keeper {
         if self.replaced_lately() {
             return;
         }
-        self.last_distrust = Some(Instant::now());
         let (epoch, first) = self.continuation();
-        if self.replace(epoch, first, true).is_ok() {
+        let replaced = self.replace(epoch, first, true);
+        self.last_distrust = Some(Instant::now());
+        if replaced.is_ok() {
             let reason = format!("the name {} led elsewhere", self.spec.name);
             self.news.push_back(Next::Changed {
                 fresh_epoch: false,
