@@ -49,6 +49,8 @@ pub struct Rules {
     /// Seconds a stream may last, and may be without an event; 0: for ever.
     pub max_age: u32,
     pub max_idle: u32,
+    /// Seconds before the end of a stream at which it is told.
+    pub expiry_notice: u32,
     pub write_timeout: Duration,
     /// Different channels, all workers together.
     pub max_channels: usize,
@@ -73,6 +75,8 @@ pub struct Opening {
     pub channels: Vec<String>,
     pub format: Format,
     pub resume: Option<Resume>,
+    /// When it is to end, in seconds since 1970.
+    pub expires: Option<u64>,
 }
 
 pub struct Engine {
@@ -92,6 +96,8 @@ pub struct Engine {
     /// Live streams have been told everything below.
     safe: u64,
     leaving: bool,
+    /// Streams that end with their token.
+    expiring: usize,
     started: Instant,
     jitter: Jitter,
     batch: Batch,
@@ -120,6 +126,7 @@ impl Engine {
             processed: next,
             safe: next,
             leaving: false,
+            expiring: 0,
             started: Instant::now(),
             jitter: Jitter::new(),
             batch: Batch::default(),
@@ -284,6 +291,28 @@ impl Engine {
         self.bus.metrics.pings.add(sent);
     }
 
+    /// Tells streams that their token ends soon, and ends them when it does. `now`: seconds since 1970.
+    pub fn expire(&mut self, now: u64) {
+        if self.expiring == 0 {
+            return;
+        }
+        for slot in 0..self.streams.capacity() as u32 {
+            let Some(stream) = self.streams.get_mut(slot as usize) else {
+                continue;
+            };
+            let expires = u64::from(stream.expires);
+            if expires == 0 {
+                continue;
+            }
+            if expires <= now {
+                self.retire(slot, End::Expired);
+            } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
+                stream.warned = true;
+                self.send_one(slot, sse::expiring(expires).into());
+            }
+        }
+    }
+
     /// Ends a stream that is to come back; what waits for it, it gets then.
     fn retire(&mut self, slot: u32, end: End) {
         let retry = self.jitter.around(self.rules.retry);
@@ -436,6 +465,7 @@ impl Engine {
         }
         let metrics = &self.bus.metrics;
         metrics.streams.sub(1);
+        self.expiring -= usize::from(stream.expires > 0);
         metrics.subscriptions.sub(stream.subscriptions.len() as u64);
         let reason = match end {
             End::Peer => &metrics.closed_peer,
@@ -446,6 +476,7 @@ impl Engine {
             End::Stalled => &metrics.closed_stalled,
             End::Drain => &metrics.closed_drain,
             End::Aged => &metrics.closed_aged,
+            End::Expired => &metrics.closed_expired,
             End::Idle => &metrics.closed_idle,
         };
         reason.add(1);

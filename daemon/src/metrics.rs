@@ -74,6 +74,8 @@ metrics! {
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
+    /// Requests without a token that was needed, or with one that was refused.
+    refused_tokens: counter "askr_tokens_refused_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
     /// Positions lost before they were read: publishers came round.
@@ -115,6 +117,7 @@ metrics! {
     closed_stalled: counter "askr_streams_ended_total{reason=\"stalled\"}";
     closed_drain: counter "askr_streams_ended_total{reason=\"drain\"}";
     closed_aged: counter "askr_streams_ended_total{reason=\"age\"}";
+    closed_expired: counter "askr_streams_ended_total{reason=\"token\"}";
     closed_idle: counter "askr_streams_ended_total{reason=\"idle\"}";
     /// Hand-offs from the ring's reader to workers.
     handoffs: counter "askr_handoffs_total";

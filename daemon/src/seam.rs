@@ -281,6 +281,7 @@ fn open(
         channels: names(channels).into_iter().map(str::to_owned).collect(),
         format: Format::Raw,
         resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
+        expires: None,
     });
     Client {
         socket: theirs,
@@ -319,6 +320,7 @@ proptest! {
             retry: 1000,
             max_age: 0,
             max_idle: 0,
+            expiry_notice: 0,
             write_timeout: Duration::from_secs(3600),
             max_channels: 100,
         };

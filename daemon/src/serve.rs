@@ -16,6 +16,7 @@ use tokio::task::LocalSet;
 
 use crate::acceptor::Acceptor;
 use crate::archive::Segments;
+use crate::auth::tokens::Tokens;
 use crate::bus::{Budget, Bus};
 use crate::census::Census;
 use crate::control::{self, Control};
@@ -78,7 +79,8 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
 
     let beats = Arc::new(Beats::new(workers));
     let (leave, leaving) = watch::channel(None);
-    let setup = setup(settings, epoch);
+    let tokens = Tokens::new(&settings.auth).map_err(|(key, why)| format!("auth.{key}: {why}"))?;
+    let setup = setup(settings, tokens, epoch);
     let workers = (0..workers)
         .map(|n| {
             worker::start(
@@ -138,6 +140,7 @@ fn bus(
         ring,
         server,
         broadcast,
+        auth: _,
     } = settings;
     let first = keeper.position();
     let entries = match broadcast.index_entries {
@@ -165,7 +168,7 @@ fn bus(
     }
 }
 
-fn setup(settings: &Settings, epoch: Epoch) -> Setup {
+fn setup(settings: &Settings, tokens: Option<Tokens>, epoch: Epoch) -> Setup {
     let server = &settings.server;
     Setup {
         rules: Rules {
@@ -178,10 +181,11 @@ fn setup(settings: &Settings, epoch: Epoch) -> Setup {
             retry: server.retry,
             max_age: server.stream_max_age,
             max_idle: server.stream_max_idle,
+            expiry_notice: settings.auth.expiry_notice,
             write_timeout: server.write_timeout(),
             max_channels: server.max_channels,
         },
-        policy: Policy::from(server),
+        policy: Policy::new(server, tokens),
         header_timeout: server.header_timeout(),
         ping: server.ping(),
         drain: server.drain(),

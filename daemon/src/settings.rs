@@ -16,6 +16,7 @@ use shared::spec::{BadSpec, RingSpec};
 pub use source::load;
 pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
+use crate::auth::tokens::Tokens;
 use crate::routes::MAX_WORKERS;
 
 /// The control socket used when none is set, if its directory exists.
@@ -29,6 +30,7 @@ pub struct Settings {
     pub ring: Ring,
     pub server: Server,
     pub broadcast: Broadcast,
+    pub auth: Auth,
 }
 
 /// The shared memory that PHP writes. Larger rings hold longer histories.
@@ -201,11 +203,48 @@ impl Default for Broadcast {
     }
 }
 
+/// Who may listen to `private-` channels: whoever bears a signed token (JWT, HS256 or Ed25519).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// File of secrets, one a line, `SECRET` or `NAME SECRET`: the one that PHP's askr.secret_file names.
+    /// Read at the start. Empty: no token is accepted by a secret.
+    pub secret_file: String,
+    /// Ed25519 public keys, `KEY` or `KID KEY` in base64url, for tokens signed elsewhere.
+    pub public_keys: Vec<String>,
+    /// A token with an `aud` must name this.
+    pub audience: String,
+    /// Whether a token without `aud` is refused.
+    pub audience_required: bool,
+    /// Seconds before a token expires at which its stream is told (`askr:expiring`).
+    pub expiry_notice: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            secret_file: String::new(),
+            public_keys: Vec::new(),
+            audience: "askr".to_owned(),
+            audience_required: false,
+            expiry_notice: 30,
+        }
+    }
+}
+
+impl Auth {
+    pub fn secret_file(&self) -> Option<&Path> {
+        (!self.secret_file.is_empty()).then(|| Path::new(&self.secret_file))
+    }
+}
+
 impl Settings {
     /// The first thing wrong with values that have the right types: section, key, reason.
     pub fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
         self.check_ring()?;
         self.check_server()?;
+        Tokens::new(&self.auth).map_err(|(key, why)| ("auth", key, why))?;
+        range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400)?;
         range("broadcast", "queue", self.broadcast.queue, 16, 1 << 24)?;
         range(
             "broadcast",

@@ -103,6 +103,11 @@ pub fn ping(cursor: Cursor) -> Vec<u8> {
     out
 }
 
+/// Tells a stream that it ends with its token, at `expires`, in seconds since 1970.
+pub fn expiring(expires: u64) -> Vec<u8> {
+    format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
+}
+
 /// When to come back: the last thing a stream is told on shutdown, all that is told on overload.
 pub fn retry(milliseconds: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(24);

@@ -29,6 +29,9 @@ pub struct Stream {
     /// It has been told good-bye and ends when its outbox is empty.
     pub leaving: bool,
     pub client: ClientKey,
+    /// When it ends with its token, in seconds since 1970; 0: it does not. And whether it was told.
+    pub expires: u32,
+    pub warned: bool,
     /// When it came, and when it last had an event, in the engine's seconds.
     pub born: u32,
     pub active: u32,
@@ -45,7 +48,7 @@ pub struct Stream {
 }
 
 // A stream at rest is this and its subscriptions: keep it small.
-const _: () = assert!(size_of::<Stream>() <= 72);
+const _: () = assert!(size_of::<Stream>() <= 80);
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +69,8 @@ pub enum End {
     Drain,
     /// It has been there for as long as a stream may.
     Aged,
+    /// Its token did.
+    Expired,
     /// It had no event for as long as a stream may.
     Idle,
 }

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use shared::cursor::Epoch;
+use shared::segment::now_ns;
 use tokio::sync::{mpsc, watch};
 use tokio::task::LocalSet;
 use tokio::time::{Instant, MissedTickBehavior, interval};
@@ -125,7 +126,9 @@ async fn run(
             }
             _ = seconds.tick() => {
                 beats.beat(1 + index);
-                engine.borrow_mut().cut_stalled();
+                let mut engine = engine.borrow_mut();
+                engine.cut_stalled();
+                engine.expire(now_ns() / 1_000_000_000);
             }
             Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
         }

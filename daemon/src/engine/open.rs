@@ -53,6 +53,11 @@ impl Engine {
             leaving: false,
             client: opening.client,
             born,
+            // Until 2106; later ones end then.
+            expires: opening
+                .expires
+                .map_or(0, |at| at.min(u32::MAX.into()) as u32),
+            warned: false,
             active: now,
             from: here,
             first: NONE,
@@ -61,6 +66,7 @@ impl Engine {
             outbox: None,
             pull: pull.map(Box::new),
         });
+        self.expiring += usize::from(opening.expires.is_some());
         self.bus.metrics.streams.add(1);
         self.piece.clear();
         self.piece.bytes.extend_from_slice(&opening.head);

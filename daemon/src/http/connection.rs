@@ -17,10 +17,10 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
+use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -153,6 +153,7 @@ pub async fn serve<S: Socket + 'static>(
         channels: ask.channels,
         format: ask.format,
         resume: ask.resume,
+        expires: ask.expires,
     });
 }
 
@@ -178,6 +179,9 @@ impl Client {
         match wish {
             Err(refusal) => {
                 world.bus.metrics.refused_requests.add(1);
+                if refusal.status == StatusCode::UNAUTHORIZED {
+                    world.bus.metrics.refused_tokens.add(1);
+                }
                 Some(respond::refusal(&refusal, &origin))
             }
             Ok(Wish::Preflight) => Some(respond::preflight(&origin)),

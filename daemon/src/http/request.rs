@@ -1,13 +1,19 @@
 //! What a request asks for. Pure: a request in, a wish or a refusal out.
 
+use std::sync::Arc;
+
 use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode;
 use shared::cursor::Cursor;
 use shared::rules;
 
+use super::bearer;
 use super::cors::{Origin, origin};
 use super::respond::Refusal;
+use crate::auth::token::Grant;
+use crate::auth::tokens::Tokens;
+use crate::channel::Kind;
 use crate::engine::Resume;
 use crate::settings::Server;
 use crate::stream::Format;
@@ -22,11 +28,14 @@ pub struct Policy {
     pub header_bytes: usize,
     pub body_bytes: u64,
     pub channels: usize,
+    /// None: no token is accepted.
+    pub tokens: Option<Arc<Tokens>>,
 }
 
-impl From<&Server> for Policy {
-    fn from(server: &Server) -> Self {
+impl Policy {
+    pub fn new(server: &Server, tokens: Option<Tokens>) -> Self {
         Self {
+            tokens: tokens.map(Arc::new),
             hosts: server.allowed_hosts.clone(),
             origins: server.allowed_origins.clone(),
             header_bytes: server.header_bytes.0 as usize,
@@ -49,6 +58,8 @@ pub struct Ask {
     pub channels: Vec<String>,
     pub format: Format,
     pub resume: Option<Resume>,
+    /// When the token ends that its channels need, in seconds since 1970.
+    pub expires: Option<u64>,
 }
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
@@ -77,7 +88,7 @@ fn check<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Wi
             if body_length(request.headers()) != Some(0) {
                 return Err(bad("a request for events has no body"));
             }
-            ask(request, policy).map(Wish::Stream)
+            ask(request, policy, origin).map(Wish::Stream)
         }
         _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
     }
@@ -147,13 +158,14 @@ fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, reason))
 }
 
-fn ask<B>(request: &Request<B>, policy: &Policy) -> Result<Ask, Refusal> {
+fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask, Refusal> {
     let mut ask = Ask {
         channels: Vec::new(),
         format: Format::Raw,
         resume: None,
+        expires: None,
     };
-    let mut parameter = None;
+    let (mut parameter, mut token) = (None, None);
     for pair in request
         .uri()
         .query()
@@ -172,6 +184,7 @@ fn ask<B>(request: &Request<B>, policy: &Policy) -> Result<Ask, Refusal> {
                 }
             }
             b"last_event_id" => parameter = Some(decode(value)?),
+            b"token" => token = String::from_utf8(decode(value)?).ok(),
             // Others may be a page's own, against caches.
             _ => {}
         }
@@ -189,7 +202,52 @@ fn ask<B>(request: &Request<B>, policy: &Policy) -> Result<Ask, Refusal> {
         .filter(|id| !id.is_empty())
         .or(parameter)
         .and_then(|id| resume(&id));
+    if ask.channels.iter().any(|name| needs_authorization(name)) {
+        let token = bearer::token(request.headers(), token, origin);
+        let grant = authorize(token, &ask.channels, policy)?;
+        ask.expires = Some(grant.expires);
+    }
     Ok(ask)
+}
+
+fn needs_authorization(channel: &str) -> bool {
+    Kind::of(channel).needs_authorization()
+}
+
+/// A token that grants every channel that needs it.
+fn authorize(
+    token: Option<String>,
+    channels: &[String],
+    policy: &Policy,
+) -> Result<Grant, Refusal> {
+    let no_token = |why: String| Refusal::new(StatusCode::UNAUTHORIZED, why);
+    let Some(tokens) = &policy.tokens else {
+        let reason = "private- and presence- channels need an authorization, and [auth] is not set";
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    };
+    let token = token.ok_or_else(|| {
+        no_token(
+            "a private- or presence- channel needs a token (Authorization, cookie or query)".into(),
+        )
+    })?;
+    let grant = tokens
+        .grant(&token)
+        .map_err(|why| no_token(why.to_string()))?;
+    for (n, name) in channels.iter().enumerate() {
+        let number = n + 1;
+        if !needs_authorization(name) {
+            continue;
+        }
+        if !grant.allows(name) {
+            let reason = format!("the token does not grant channel {number}");
+            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        }
+        if Kind::of(name).is_presence() {
+            let reason = format!("channel {number} is presence-, which is not served yet");
+            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        }
+    }
+    Ok(grant)
 }
 
 /// An empty id is none: that is how a page resets it.
@@ -206,11 +264,6 @@ fn resume(id: &[u8]) -> Option<Resume> {
 fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, policy: &Policy) -> Result<(), Refusal> {
     let number = channels.len() + 1;
     rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
-    if rules::needs_authorization(&name) {
-        let reason =
-            format!("channel {number} is private- or presence-: it needs an authorization");
-        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
-    }
     let name = String::from_utf8(name)
         .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
     if !channels.contains(&name) {
@@ -249,7 +302,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy() -> Policy {
-        Policy::from(&Server::default())
+        Policy::new(&Server::default(), None)
     }
 
     fn get(target: &str, headers: &[(&'static str, &str)]) -> Result<Ask, (u16, String)> {

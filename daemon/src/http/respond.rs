@@ -5,7 +5,7 @@ use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, HeaderValue, VARY,
+    CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
@@ -36,6 +36,11 @@ pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
         answer
             .headers_mut()
             .insert(ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+    }
+    if refusal.status == StatusCode::UNAUTHORIZED {
+        answer
+            .headers_mut()
+            .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
     allow(&mut answer, origin);
     answer

@@ -1,0 +1,46 @@
+//! What tokens are checked by, as the settings say.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use super::keys::Key;
+use super::revoked::{DEFAULT_USERS, Revoked};
+use super::token::{Grant, Refused, Verifier};
+use crate::settings::Auth;
+
+#[derive(Debug)]
+pub struct Tokens {
+    verifier: Verifier,
+    revoked: Revoked,
+}
+
+impl Tokens {
+    /// None: no key is set, so that no token is accepted.
+    ///
+    /// # Errors
+    /// The key of the setting that cannot be used, and why; never a secret.
+    pub fn new(auth: &Auth) -> Result<Option<Self>, (&'static str, String)> {
+        let mut keys = Vec::new();
+        if let Some(path) = auth.secret_file() {
+            let secrets = shared::secret::read(path).map_err(|why| ("secret_file", why))?;
+            keys.extend(secrets.into_iter().map(Key::from));
+        }
+        for text in &auth.public_keys {
+            keys.push(Key::public(text).map_err(|why| ("public_keys", why))?);
+        }
+        if keys.is_empty() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            verifier: Verifier::new(keys, &auth.audience, auth.audience_required),
+            revoked: Revoked::new(DEFAULT_USERS),
+        }))
+    }
+
+    /// # Errors
+    /// See `Verifier::verify`.
+    pub fn grant(&self, token: &str) -> Result<Grant, Refused> {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        let now = since.map_or(0, |since| since.as_secs());
+        self.verifier.verify(token, now, &self.revoked)
+    }
+}
