@@ -16,7 +16,7 @@ proof-build:
 	@$(CARGO) build --quiet --release $(CARGO_FLAGS) -p askr-proof
 
 # Three minutes, of which the fuzzer's build takes most.
-proof-short: step-short torture-short hostile-short life-short fuzz-short ## The short forms of all of these (part of 'make test')
+proof-short: step-short torture-short hostile-short life-short fuzz-short ## The short forms of the proof (part of 'make test')
 
 step: proof-build ## Kill and stop a publish at every instruction (half an hour)
 	@$(PROOF)/step
