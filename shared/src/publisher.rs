@@ -193,6 +193,8 @@ impl Publisher {
                 published: now,
             };
             match writer::publish(attached.segment.ring(), attached.owner.number(), body) {
+                // Into pages that were taken away meanwhile: nobody will read it there.
+                Ok(_) if attached.segment.truncated() => self.attached = None,
                 Ok(position) => return Ok(position),
                 Err(Refused::Closed) => self.attached = None,
                 Err(refused) => return Err(self.refused(refused, event.data.len())),

@@ -267,7 +267,7 @@ test('over the limit of connections a stream is told to come back, and is served
 }));
 
 test('a client that does not read is cut while others are served, and resumes without loss', scoped(async (scope) => {
-  const askrd = await startAskrd(scope, { server: { write_timeout: 1 } });
+  const askrd = await startAskrd(scope, { server: { slow_clients: 'close' } });
   const stalled = rawConnection(scope, askrd.tcp);
   stalled.write(`GET ${EVENTS} HTTP/1.1\r\nHost: 127.0.0.1:${askrd.port}\r\n\r\n`);
   await stalled.until('the stream is open', () => /\n\n$/.test(stalled.received));

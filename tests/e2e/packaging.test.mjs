@@ -33,6 +33,7 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
     'opt/askr/bin/askrd',
     'opt/askr/lib/systemd/system/askrd.service',
+    'opt/askr/lib/systemd/system/askrd.socket',
     'opt/askr/lib/systemd/system/askrd@.service',
     'opt/askr/lib/sysusers.d/askr.conf',
     `${extensions}/askr.so`,

@@ -66,7 +66,7 @@ export function publishAll(scope, askrd, events) {
  * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
  * path outside `files`; files in `files` are served as they are. Resolves to `{ port, url, askrd }`.
  */
-export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, name = 'site' }) {
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site' }) {
   const { web, group } = services();
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
@@ -86,7 +86,7 @@ catch_workers_output = yes
 clear_env = no
 `);
   scope.start(`${name}-fpm`, server(`php-fpm${PHP_VERSION}`), ['--nodaemonize', '--fpm-config', scope.path(`${name}-fpm.conf`)],
-    { uid: web.uid, gid: web.gid, env: { ...env, PHP_INI_SCAN_DIR: iniDirectory(scope, 'fpm', askrd.ring, {}) } });
+    { uid: web.uid, gid: web.gid, env: { ...env, PHP_INI_SCAN_DIR: iniDirectory(scope, 'fpm', askrd.ring, ini) } });
 
   const temp = nginxTemp(scope, name);
   writeFileSync(scope.path(`${name}-nginx.conf`), `

@@ -1,7 +1,7 @@
 <?php
 
 // The site's front under FPM. POST /publish with a JSON body publishes one event; GET /worker tells
-// who answers.
+// who answers; POST /login gives a cookie with a token for the user's own channel.
 
 header('Content-Type: application/json');
 switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
@@ -15,6 +15,13 @@ switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
         $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
         publish_load($e['publisher'], $e['from'], $e['count'], $e['acknowledged']);
         echo json_encode(['worker' => getmypid()]);
+        break;
+    case 'POST /login':
+        $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
+        $token = askr_token(["private-user.$e[user]"], $e['ttl'], $e['user']);
+        // Over TLS it would be Secure, too.
+        setcookie('askr_token', $token, ['path' => '/askr', 'httponly' => true, 'samesite' => 'Lax']);
+        echo json_encode(['expires' => time() + $e['ttl']]);
         break;
     case 'GET /worker':
         echo json_encode(['worker' => getmypid()]);
