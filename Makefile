@@ -85,8 +85,9 @@ loom-short: ## The models alone (part of 'make test')
 include make/ring.mk
 include make/bench.mk
 
-bench-ring: ## Publish and replay beside the physical floor
-	$(CARGO) bench $(CARGO_FLAGS) -p shared --bench ring
+bench-ring: ## Publish, replay and wake-up beside the physical floor, crossbeam and iceoryx2
+	@$(CARGO) bench $(CARGO_FLAGS) -p shared --bench ring
+	@$(CARGO) run --quiet --release $(CARGO_FLAGS) --manifest-path shared/rivals/Cargo.toml --target-dir $(TARGET)/rivals
 
 bench-publish: setup build ## askr_broadcast() beside phpredis publish() and an empty extension function
 	@$(NODE) tests/bench/publish.mjs

@@ -6,13 +6,14 @@
 
 use std::hint::black_box;
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
 use shared::event::{EventRef, Origin};
 use shared::fetch::Fetch;
-use shared::keeper::Keeper;
+use shared::keeper::{Keeper, Next};
+use shared::layout::WR_DIRTY;
 use shared::publisher::{AttachOptions, Publisher};
 use shared::segment::now_ns;
 use shared::spec::RingSpec;
@@ -59,6 +60,7 @@ fn main() {
     }
     read_row(&keeper);
     queue_row();
+    let keeper = wake_rows(keeper, &spec);
     drop(keeper);
     let _ = std::fs::remove_file(spec.name.path());
     let _ = std::fs::remove_file(spec.name.beside(".lock"));
@@ -191,6 +193,114 @@ fn queue_row() {
         "| crossbeam ArrayQueue::force_push, 240 B, one producer | {:.0} | | |",
         median(times)
     );
+}
+
+/// From a publish to the event in the hands of a reader that slept, beside a bare futex; and the same
+/// while owners keep dying and being reaped.
+fn wake_rows(mut keeper: Keeper, spec: &RingSpec) -> Keeper {
+    while !matches!(keeper.step(), Next::Empty) {}
+    let (mut bare, mut quiet, mut reaping) = (Vec::new(), Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        bare.extend(futex_pings());
+        let (back, times) = wakes(keeper, spec, false);
+        quiet.extend(times);
+        let (back, times) = wakes(back, spec, true);
+        reaping.extend(times);
+        keeper = back;
+    }
+    let floor = median(bare);
+    let p50 = median(quiet.clone());
+    row(
+        "wake-up of a sleeping reader, p50 (floor: futex)",
+        p50,
+        floor,
+    );
+    println!(
+        "| the same while {DYING} owners die at each event, p50 and p99 to those without | {:.0} | | {:.2} and {:.2} |",
+        median(reaping.clone()),
+        median(reaping.clone()) / p50,
+        percentile(reaping, 0.99) / percentile(quiet, 0.99),
+    );
+    keeper
+}
+
+const PINGS: usize = 200;
+const DYING: u16 = 16;
+/// Longer than a reader looks on before it sleeps (50 µs).
+const ASLEEP: Duration = Duration::from_micros(400);
+
+fn wakes(mut keeper: Keeper, spec: &RingSpec, dying: bool) -> (Keeper, Vec<f64>) {
+    let segment = keeper.current().clone();
+    let (done, ends) = std::sync::mpsc::channel();
+    let reader = std::thread::spawn(move || {
+        for _ in 0..PINGS {
+            loop {
+                match keeper.step() {
+                    Next::Event { .. } => break,
+                    _ => keeper.wait(Duration::from_secs(1)),
+                }
+            }
+            done.send(Instant::now()).unwrap();
+        }
+        keeper
+    });
+    let mut publisher = Publisher::new();
+    publisher.configure(AttachOptions {
+        name: spec.name.clone(),
+        owner: None,
+    });
+    let times = (0..PINGS)
+        .map(|_| {
+            std::thread::sleep(ASLEEP);
+            // What a killed publisher leaves behind: a dirty entry that nobody holds the lock of.
+            for owner in (1..=DYING).filter(|_| dying) {
+                segment.ring().writer(2000 + owner)[WR_DIRTY].store(1, Relaxed);
+            }
+            let start = Instant::now();
+            publisher.publish(&event(b"wake")).unwrap();
+            let end = ends.recv().unwrap();
+            (end - start).as_nanos() as f64
+        })
+        .collect();
+    (reader.join().unwrap(), times)
+}
+
+/// What any wake-up costs: one thread waits on a futex, another changes the word and wakes it.
+fn futex_pings() -> Vec<f64> {
+    static WORD: AtomicU32 = AtomicU32::new(0);
+    let call = |operation: i32, value: u32| {
+        // SAFETY: the address is a static's; no other argument is a pointer.
+        unsafe {
+            let none = std::ptr::null::<libc::timespec>();
+            libc::syscall(libc::SYS_futex, WORD.as_ptr(), operation, value, none)
+        }
+    };
+    let first = WORD.load(Relaxed);
+    let (done, ends) = std::sync::mpsc::channel();
+    let waiter = std::thread::spawn(move || {
+        for n in 0..PINGS as u32 {
+            while WORD.load(Relaxed) == first.wrapping_add(n) {
+                call(libc::FUTEX_WAIT, first.wrapping_add(n));
+            }
+            done.send(Instant::now()).unwrap();
+        }
+    });
+    let times = (0..PINGS)
+        .map(|_| {
+            std::thread::sleep(ASLEEP);
+            let start = Instant::now();
+            WORD.fetch_add(1, Relaxed);
+            call(libc::FUTEX_WAKE, 1);
+            (ends.recv().unwrap() - start).as_nanos() as f64
+        })
+        .collect();
+    waiter.join().unwrap();
+    times
+}
+
+fn percentile(mut values: Vec<f64>, share: f64) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[(values.len() as f64 * share) as usize]
 }
 
 fn median(mut values: Vec<f64>) -> f64 {
