@@ -41,8 +41,11 @@ impl Daemon {
     pub fn start(settings: &str) -> Self {
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let at = directory.path().display();
+        // `make test` runs these with each way of writing to sockets.
+        let io = std::env::var("ASKR_TEST_IO")
+            .map_or(String::new(), |io| format!("server.io = '{io}'\n"));
         let text = format!(
-            "ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
+            "{io}ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
              server.control = '{at}/control.sock'\n{settings}"
         );
         std::fs::write(directory.path().join("askr.toml"), text).unwrap();
