@@ -527,29 +527,4 @@ mod tests {
             }
         }
     }
-
-    /// Not a promise: what a join and a leave cost. `cargo test --release -- --ignored --nocapture cost`
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost() {
-        let limits = Limits {
-            channel_members: 1 << 20,
-            ..Limits::default()
-        };
-        for members in [100, 100_000u64] {
-            let mut p = settled(limits);
-            for n in 0..members {
-                p.join(ROOM, &n.to_string(), None, n, 10_000).unwrap();
-            }
-            let start = std::time::Instant::now();
-            for n in 0..100_000 {
-                p.join(ROOM, "x", Some("{}"), n, 10_000).unwrap();
-                p.leave(ROOM, "x", n, Departure::Unsubscribed, 10_000);
-            }
-            println!(
-                "join and leave beside {members}: {} ns",
-                start.elapsed().as_nanos() / 100_000
-            );
-        }
-    }
 }

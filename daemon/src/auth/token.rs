@@ -594,31 +594,4 @@ pub mod tests {
             let _ = verify(&token(&claims));
         }
     }
-
-    /// Not a promise: what a look at a token costs. `cargo test --release -- --ignored --nocapture cost`
-    #[test]
-    #[ignore = "a measurement"]
-    fn cost() {
-        let verifier = verifier();
-        let revoked = Revoked::default();
-        let hs = signed(
-            SECRET.as_bytes(),
-            r#"{"alg":"HS256","kid":"k2"}"#,
-            &good().to_string(),
-        );
-        let text = format!(
-            "{}.{}",
-            encode(r#"{"alg":"EdDSA"}"#),
-            encode(&good().to_string())
-        );
-        let signature = signing_key().sign(text.as_bytes()).to_bytes();
-        let ed = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
-        for (name, token) in [("HS256", hs), ("Ed25519", ed)] {
-            let start = std::time::Instant::now();
-            for _ in 0..10_000 {
-                std::hint::black_box(verifier.verify(&token, NOW, &revoked)).unwrap();
-            }
-            println!("{name}: {} ns", start.elapsed().as_nanos() / 10_000);
-        }
-    }
 }
