@@ -137,6 +137,10 @@ fn check_info(info: &Zval) -> Result<(), Thrown> {
 }
 
 /// The token; none if it would be too long.
+#[expect(
+    clippy::result_large_err,
+    reason = "a line is not on the heap, see `zend`; and it is rare"
+)]
 fn sign(claims: &[u8]) -> Result<Option<Zval>, Line> {
     refresh()?;
     let state = state();
@@ -171,6 +175,10 @@ fn sign(claims: &[u8]) -> Result<Option<Zval>, Line> {
 }
 
 /// Reads the file unless it is the one that was read before.
+#[expect(
+    clippy::result_large_err,
+    reason = "a line is not on the heap, see `zend`; and it is rare"
+)]
 fn refresh() -> Result<(), Line> {
     let state = state();
     let path = state.secret_file.borrow();
