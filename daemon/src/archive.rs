@@ -26,6 +26,18 @@ impl Segments {
         segments.last().map_or(0, |segment| segment.head())
     }
 
+    fn read(&self, epoch: Epoch, seq: u64) -> Option<Fetch> {
+        let segment = {
+            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            segments
+                .iter()
+                .rev()
+                .find(|segment| segment.first() <= seq)?
+                .clone()
+        };
+        (segment.epoch() == epoch).then(|| segment.read(seq))
+    }
+
     /// Seconds between the oldest event held and now.
     pub fn history_seconds(&self) -> f64 {
         let segments = self
@@ -50,20 +62,13 @@ impl Archive for Segments {
     }
 
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
-        let segment = {
-            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
-            segments
-                .iter()
-                .rev()
-                .find(|segment| segment.first() <= seq)?
-                .clone()
-        };
-        if segment.epoch() != epoch {
-            return None;
-        }
-        match segment.read(seq) {
+        match self.read(epoch, seq)? {
             Fetch::Event(event) => Some(event),
             _ => None,
         }
+    }
+
+    fn is_hole(&self, epoch: Epoch, seq: u64) -> bool {
+        matches!(self.read(epoch, seq), Some(Fetch::Hole))
     }
 }

@@ -41,6 +41,9 @@ pub struct Common {
     /// The ring: a shared-memory name such as `/askr`, or a path on tmpfs.
     #[arg(long, value_name = "NAME")]
     pub ring: Option<String>,
+    /// Whether it is about serving: then keys and kernel have to be there, too.
+    #[arg(skip)]
+    pub serving: bool,
 }
 
 #[derive(Debug, Args)]
@@ -95,13 +98,18 @@ impl From<Source> for Common {
             config: source.config,
             ring: source.ring,
             listen: Vec::new(),
+            serving: false,
         }
     }
 }
 
 impl Cli {
     pub fn into_command(self) -> Command {
-        self.command.unwrap_or(Command::Serve(self.serve))
+        let mut command = self.command.unwrap_or(Command::Serve(self.serve));
+        if let Command::Serve(flags) | Command::Check(flags) = &mut command {
+            flags.serving = true;
+        }
+        command
     }
 }
 

@@ -175,7 +175,9 @@ impl Engine {
                         epoch: self.epoch,
                         seq: to - 1,
                     };
-                    self.tell_everybody(gap, cursor);
+                    // A replay from there finds the loss in the history.
+                    let from = gap.bound().map(|lost| to - lost);
+                    self.tell_everybody(from, gap, cursor);
                     self.processed = *to;
                 }
                 Item::Replaced { epoch, first } => {
@@ -234,6 +236,7 @@ impl Engine {
     /// One piece of replay for each of some streams.
     pub fn on_pull(&mut self) {
         // Few at a time: live events go first.
+        let scanned = self.bus.metrics.scanned.get();
         for _ in 0..self.pulling.len().min(16) {
             let Some(slot) = self.pulling.pop_front() else {
                 return;
@@ -243,6 +246,9 @@ impl Engine {
             if self.streams.get(slot as usize).is_some_and(due) {
                 self.piece.clear();
                 self.send_piece(slot);
+            }
+            if self.bus.metrics.scanned.get() > scanned {
+                return;
             }
         }
     }
@@ -364,11 +370,12 @@ impl Engine {
     }
 
     /// Every live stream that is not past `cursor`.
-    fn tell_everybody(&mut self, gap: &Gap, cursor: Cursor) {
+    fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
         let frame = Bytes::from(sse::gap(gap, cursor));
         let before = self.gather.count;
         // A stream that came while it happened has lost some of it at most: the bound holds.
-        self.gather.everybody(cursor.seq, frame, &mut self.streams);
+        self.gather
+            .everybody(from, cursor.seq, frame, &mut self.streams);
         self.bus.metrics.gaps.add(self.gather.count - before);
         self.gather.count = before;
     }
@@ -383,6 +390,7 @@ impl Engine {
             stream.pull = None;
         }
         self.tell_everybody(
+            None,
             &Gap::UNKNOWN,
             Cursor {
                 epoch,

@@ -27,6 +27,10 @@ pub struct Gather {
     used: usize,
 }
 
+/// Joined parcels that are sent together, and their bytes; one more may be of any size.
+const MAX_PARCELS: usize = 32;
+const MAX_JOINED: usize = 4 << 20;
+
 /// Neighbouring frames, from and to, not with it.
 type Run = (u32, u32);
 
@@ -89,8 +93,14 @@ impl Gather {
     }
 
     /// The same notice for every live stream that has not been told `seq` yet.
-    pub fn everybody(&mut self, seq: u64, frame: Bytes, streams: &mut Slab<Stream>) {
-        let index = self.push(None, frame);
+    pub fn everybody(
+        &mut self,
+        from: Option<u64>,
+        seq: u64,
+        frame: Bytes,
+        streams: &mut Slab<Stream>,
+    ) {
+        let index = self.push(from, frame);
         for (slot, stream) in streams.iter_mut() {
             if stream.takes(seq) {
                 self.link(stream, slot as u32, index);
@@ -156,9 +166,10 @@ impl Gather {
         }
     }
 
-    /// How many buffers the parcels hold.
-    pub fn parcels(&self) -> usize {
-        self.used
+    /// Whether the parcels hold as much as they should: every stream may have a chain of its own.
+    pub fn parcels_full(&self) -> bool {
+        let bytes = || self.joined[..self.used].iter().map(|j| j.bytes.len());
+        self.used >= MAX_PARCELS || bytes().sum::<usize>() >= MAX_JOINED
     }
 
     pub fn forget_parcels(&mut self) {

@@ -10,6 +10,7 @@ use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 
 use listenfd::ListenFd;
+use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group, chown};
 use socket2::{Domain, Protocol, Socket, Type};
 
@@ -88,8 +89,12 @@ impl Access {
 ///
 /// # Errors
 /// A sentence with the address.
-pub fn open(addresses: &[String], access: Access) -> Result<Vec<Listener>, String> {
-    let mut listeners = inherited()?;
+pub fn open(
+    addresses: &[String],
+    access: Access,
+    inherited: Vec<Listener>,
+) -> Result<Vec<Listener>, String> {
+    let mut listeners = inherited;
     for text in addresses {
         let failed = |why: io::Error| format!("cannot listen on {text}: {why}");
         match text.parse::<Address>()? {
@@ -113,8 +118,12 @@ pub fn open(addresses: &[String], access: Access) -> Result<Vec<Listener>, Strin
     Ok(listeners)
 }
 
-/// The sockets that came with LISTEN_FDS; none if that is not meant for this process.
-fn inherited() -> Result<Vec<Listener>, String> {
+/// The sockets that came with LISTEN_FDS; none if that is not meant for this process. Changes the
+/// environment, so it comes before any thread.
+///
+/// # Errors
+/// A sentence, if one of them is no listening stream socket.
+pub fn inherited() -> Result<Vec<Listener>, String> {
     let mut handed = ListenFd::from_env();
     let mut listeners = Vec::new();
     for n in 0..handed.len() {
@@ -122,12 +131,14 @@ fn inherited() -> Result<Vec<Listener>, String> {
         // Each asks the kernel what the socket is, and leaves it if it is something else.
         if let Ok(Some(tcp)) = handed.take_tcp_listener(n) {
             tcp.set_nonblocking(true).map_err(failed)?;
+            check_listening(&tcp).map_err(failed)?;
             listeners.push(Listener::Tcp(tcp));
             continue;
         }
         match handed.take_unix_listener(n).map_err(failed)? {
             Some(listener) => {
                 listener.set_nonblocking(true).map_err(failed)?;
+                check_listening(&listener).map_err(failed)?;
                 let address = listener.local_addr().map_err(failed)?;
                 listeners.push(Listener::Unix {
                     path: address.as_pathname().unwrap_or(Path::new("")).to_owned(),
@@ -139,6 +150,14 @@ fn inherited() -> Result<Vec<Listener>, String> {
         }
     }
     Ok(listeners)
+}
+
+/// With Accept=yes the service manager hands over connections.
+fn check_listening(socket: &impl AsFd) -> io::Result<()> {
+    match getsockopt(socket, sockopt::AcceptConn)? {
+        true => Ok(()),
+        false => Err(io::Error::other("it does not listen; use Accept=no")),
+    }
 }
 
 /// What `listener` is called in the log: `http://127.0.0.1:8080`, `unix:/run/askr/askrd.sock`.
@@ -246,14 +265,14 @@ mod tests {
 
     #[test]
     fn port_0_is_told_as_the_port_it_became() {
-        let listeners = open(&["127.0.0.1:0".into()], ACCESS).unwrap();
+        let listeners = open(&["127.0.0.1:0".into()], ACCESS, Vec::new()).unwrap();
         let name = name(&listeners[0]);
         assert!(
             name.starts_with("http://127.0.0.1:") && !name.ends_with(":0"),
             "{name}"
         );
         assert!(
-            open(&["no-such-host.invalid:1".into()], ACCESS)
+            open(&["no-such-host.invalid:1".into()], ACCESS, Vec::new())
                 .unwrap_err()
                 .contains("no-such-host")
         );

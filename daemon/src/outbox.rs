@@ -63,6 +63,13 @@ impl Outbox {
         self.frames.is_empty()
     }
 
+    /// Whether the last frame is of the event at `seq`.
+    pub fn ends_with(&self, seq: u64) -> bool {
+        self.frames
+            .back()
+            .is_some_and(|(last, _)| *last == Some(seq))
+    }
+
     /// One event always fits, however large: it may delay a client, but not lock it out for good. Nor is
     /// an event torn apart, and a notice (None) is never left out: those are small and rare.
     pub fn push(&mut self, seq: Option<u64>, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
@@ -92,7 +99,8 @@ impl Outbox {
         self.frames.retain(|(seq, frame)| {
             let stays = seq.is_none() || *seq == begun;
             if !stays {
-                first = first.or(*seq);
+                // Not the foremost: positions of a ring that was replaced may be higher.
+                first = first.into_iter().chain(*seq).min();
                 dropped += frame.len();
             }
             stays

@@ -112,6 +112,7 @@ pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piec
         let held = bus.archive.held_from(pull.next);
         let plan = bus.history.plan(ask.names, pull.next, target, PLAN, held);
         pull.gap.add(plan.gap);
+        let scanned = plan.scan.0 < plan.scan.1;
         if !scan(ask, reader, plan.scan, &mut pull, piece) {
             return (pull, false);
         }
@@ -129,6 +130,10 @@ pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piec
         if pull.next >= target {
             tell_gap(ask, target - 1, &mut pull, piece);
             return (pull, true);
+        }
+        // Each position of it was a look into the ring: others have their turn.
+        if scanned {
+            break;
         }
     }
     (pull, false)
@@ -151,7 +156,7 @@ fn scan(
             }
             Some(_) => {}
             // Overwritten since the plan was made. Otherwise a position that never had an event.
-            None if ask.bus.archive.held_from(seq) > seq => pull.gap.add(Gap::at_most(1)),
+            None if !ask.bus.archive.is_hole(ask.epoch, seq) => pull.gap.add(Gap::at_most(1)),
             None => {}
         }
         pull.next = seq + 1;

@@ -5,6 +5,8 @@
 //! The tailer's steps are single ones here, in the order `tailer.rs` does them, so that a stream may
 //! open between any two of them.
 
+mod slow;
+
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
 use std::os::unix::net::UnixStream;
@@ -103,6 +105,10 @@ impl Archive for Ring {
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
         assert_eq!(epoch, EPOCH);
         self.0.lock().unwrap().get(&seq).cloned()
+    }
+
+    fn is_hole(&self, _: Epoch, seq: u64) -> bool {
+        !self.0.lock().unwrap().contains_key(&seq)
     }
 
     fn held_from(&self, seq: u64) -> u64 {

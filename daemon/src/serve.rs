@@ -49,6 +49,7 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
         let _ = sd_notify::notify(&[NotifyState::Ready]);
         return Ok(ExitCode::SUCCESS);
     }
+    let inherited = listen::inherited()?;
     let workers = match settings.server.workers {
         0 => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS)),
         n => n,
@@ -109,7 +110,7 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
         .build()
         .map_err(|why| format!("cannot start: {why}"))?;
     let local = LocalSet::new();
-    let mut signals = local.block_on(&runtime, doors.open_until_signal(settings))?;
+    let mut signals = local.block_on(&runtime, doors.open_until_signal(settings, inherited))?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     beats.set_ready(false);
@@ -217,7 +218,11 @@ impl Signals {
 
 impl Doors<'_> {
     /// Listens, says so, and comes back at the first signal, all doors closed.
-    async fn open_until_signal(self, settings: &Settings) -> Result<Signals, String> {
+    async fn open_until_signal(
+        self,
+        settings: &Settings,
+        inherited: Vec<Listener>,
+    ) -> Result<Signals, String> {
         // Before anybody can know the process is there.
         let signals = || {
             Ok(Signals {
@@ -230,7 +235,7 @@ impl Doors<'_> {
         let access = Access::new(server.socket_mode, &server.socket_group)
             .map_err(|why| format!("server.socket_group: {why}"))?;
         let control = self.open_control(settings)?;
-        let listeners = listen::open(&server.listen, access)?;
+        let listeners = listen::open(&server.listen, access, inherited)?;
 
         let acceptor = Arc::new(Acceptor {
             bus: self.bus.clone(),

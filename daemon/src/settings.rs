@@ -18,6 +18,7 @@ pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
 use crate::auth::tokens::Tokens;
 use crate::routes::MAX_WORKERS;
+use crate::transmit::Transmit;
 
 /// The control socket used when none is set, if its directory exists.
 pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
@@ -239,11 +240,22 @@ impl Auth {
 }
 
 impl Settings {
-    /// The first thing wrong with values that have the right types: section, key, reason.
-    pub fn check(&self) -> Result<(), (&'static str, &'static str, String)> {
+    /// The first thing wrong with values that have the right types: section, key, reason. `serving`:
+    /// whether what a daemon needs has to be there, the file of secrets for one.
+    pub fn check(&self, serving: bool) -> Result<(), (&'static str, &'static str, String)> {
         self.check_ring()?;
         self.check_server()?;
-        Tokens::new(&self.auth).map_err(|(key, why)| ("auth", key, why))?;
+        if serving {
+            Tokens::new(&self.auth).map_err(|(key, why)| ("auth", key, why))?;
+            Transmit::new(self.server.io).map_err(|why| {
+                let hint = "\"auto\" does without where it must";
+                (
+                    "server",
+                    "io",
+                    format!("io_uring cannot be had here: {why}; {hint}"),
+                )
+            })?;
+        }
         range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400)?;
         range("broadcast", "queue", self.broadcast.queue, 16, 1 << 24)?;
         range(

@@ -38,10 +38,13 @@ impl Transmit {
     /// # Errors
     /// If io_uring was asked for and cannot be had.
     pub fn new(io: Io) -> io::Result<Self> {
+        if io == Io::Write {
+            return Ok(Self::Writes);
+        }
         match (io, Uring::new()) {
-            (Io::Write, _) | (Io::Auto, Err(_)) => Ok(Self::Writes),
-            (Io::Uring, Err(error)) => Err(error),
             (_, Ok(uring)) => Ok(Self::Batches(Box::new(uring))),
+            (Io::Uring, Err(error)) => Err(error),
+            (_, Err(_)) => Ok(Self::Writes),
         }
     }
 

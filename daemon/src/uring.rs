@@ -10,7 +10,7 @@
 use std::io;
 use std::os::fd::AsRawFd;
 
-use io_uring::{IoUring, opcode, squeue, types};
+use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 
 use crate::transmit::Job;
@@ -18,7 +18,8 @@ use crate::transmit::Job;
 /// Sends per system call, at the most.
 pub const BATCH: usize = 256;
 
-pub struct Uring(IoUring);
+/// None: it failed once. What it had not taken by then must never be taken.
+pub struct Uring(Option<IoUring>);
 
 impl Uring {
     /// # Errors
@@ -29,14 +30,21 @@ impl Uring {
             .setup_single_issuer()
             .setup_coop_taskrun()
             .build(BATCH as u32);
-        hinted.or_else(|_| IoUring::new(BATCH as u32)).map(Self)
+        let ring = hinted.or_else(|_| IoUring::new(BATCH as u32))?;
+        // Rings are older (5.1) than sends through them.
+        let mut probe = Probe::new();
+        ring.submitter().register_probe(&mut probe)?;
+        if !probe.is_supported(opcode::Send::CODE) {
+            return Err(io::ErrorKind::Unsupported.into());
+        }
+        Ok(Self(Some(ring)))
     }
 
     /// Sends up to `BATCH` jobs; `results` gets, for each, the bytes that the socket took.
     ///
     /// # Errors
-    /// If the kernel refuses the batch as such. What was sent is in `results`, which says EIO for the rest;
-    /// this ring must not be used again.
+    /// If the kernel refuses the batch as such, and ever after. What was sent is in `results`, which says EIO
+    /// for the rest.
     pub fn send(
         &mut self,
         jobs: &[Job<'_>],
@@ -45,43 +53,56 @@ impl Uring {
         assert!(jobs.len() <= BATCH);
         let first = results.len();
         results.resize(first + jobs.len(), Err(Errno::EIO));
-        for (n, job) in jobs.iter().enumerate() {
-            let entry = entry(job).user_data(n as u64);
-            // SAFETY: descriptor and bytes are borrowed by `jobs` until this function returns, which is
-            // after the kernel has finished with every entry that it took (see below). An entry that it
-            // did not take is never taken later: the ring is dropped on error.
-            // The queue has room for BATCH entries and is empty between two calls.
-            if unsafe { self.0.submission().push(&entry) }.is_err() {
-                return Err(io::Error::other("the submission queue is full"));
-            }
-        }
-        let mut left = jobs.len();
-        while left > 0 {
-            match self.0.submit_and_wait(left) {
-                Ok(_) => {}
-                Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
-                Err(error) => {
-                    self.reap(&mut results[first..]);
-                    return Err(error);
-                }
-            }
-            left -= self.reap(&mut results[first..]);
-        }
+        let mut ring = self
+            .0
+            .take()
+            .ok_or_else(|| io::Error::other("it failed before"))?;
+        send_all(&mut ring, jobs, &mut results[first..])?;
+        self.0 = Some(ring);
         Ok(())
     }
+}
 
-    /// Takes what is finished; returns how many.
-    fn reap(&mut self, results: &mut [Result<usize, Errno>]) -> usize {
-        let mut count = 0;
-        for entry in self.0.completion() {
-            count += 1;
-            if let Some(result) = results.get_mut(entry.user_data() as usize) {
-                *result =
-                    usize::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result()));
+fn send_all(
+    ring: &mut IoUring,
+    jobs: &[Job<'_>],
+    results: &mut [Result<usize, Errno>],
+) -> io::Result<()> {
+    for (n, job) in jobs.iter().enumerate() {
+        let entry = entry(job).user_data(n as u64);
+        // SAFETY: descriptor and bytes are borrowed by `jobs` until this function returns, which is
+        // after the kernel has finished with every entry that it took (see below). An entry that it
+        // did not take is never taken later: on error the caller drops the ring.
+        // The queue has room for BATCH entries and is empty between two calls.
+        if unsafe { ring.submission().push(&entry) }.is_err() {
+            return Err(io::Error::other("the submission queue is full"));
+        }
+    }
+    let mut left = jobs.len();
+    while left > 0 {
+        match ring.submit_and_wait(left) {
+            Ok(_) => {}
+            Err(error) if error.raw_os_error() == Some(libc::EINTR) => {}
+            Err(error) => {
+                reap(ring, results);
+                return Err(error);
             }
         }
-        count
+        left -= reap(ring, results);
     }
+    Ok(())
+}
+
+/// Takes what is finished; returns how many.
+fn reap(ring: &mut IoUring, results: &mut [Result<usize, Errno>]) -> usize {
+    let mut count = 0;
+    for entry in ring.completion() {
+        count += 1;
+        if let Some(result) = results.get_mut(entry.user_data() as usize) {
+            *result = usize::try_from(entry.result()).map_err(|_| Errno::from_raw(-entry.result()));
+        }
+    }
+    count
 }
 
 fn entry(job: &Job<'_>) -> squeue::Entry {

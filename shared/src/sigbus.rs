@@ -107,6 +107,8 @@ fn uninstall() {
     if installed.0 == 0 && current().sa_sigaction == ours() {
         // SAFETY: PREVIOUS is what `install` found.
         unsafe { libc::sigaction(libc::SIGBUS, &raw const PREVIOUS, ptr::null_mut()) };
+        // Whatever handler is found next time was not put over ours.
+        installed.1 = None;
     }
 }
 

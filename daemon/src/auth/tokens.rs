@@ -2,7 +2,7 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use super::keys::Key;
+use super::keys::{Key, MAX_KEYS};
 use super::revoked::{DEFAULT_USERS, Revoked};
 use super::token::{Grant, Refused, Verifier};
 use crate::settings::Auth;
@@ -26,6 +26,10 @@ impl Tokens {
         }
         for text in &auth.public_keys {
             keys.push(Key::public(text).map_err(|why| ("public_keys", why))?);
+        }
+        if keys.len() > MAX_KEYS {
+            let why = format!("must be at most {MAX_KEYS}, secrets included");
+            return Err(("public_keys", why));
         }
         if keys.is_empty() {
             return Ok(None);

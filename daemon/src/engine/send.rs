@@ -24,6 +24,7 @@ impl Engine {
             return;
         };
         let mut reached = None;
+        let skips = stream.pull.as_ref().is_some_and(|pull| pull.skips);
         if let Some(pull) = stream.pull.as_deref() {
             let mut pull = *pull;
             // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
@@ -55,7 +56,8 @@ impl Engine {
                 .unwrap_or((bytes.len(), Pull::default()));
             let rest = Bytes::copy_from_slice(&bytes[written..end]);
             if let Some(pull) = stream.pull.as_deref_mut() {
-                *pull = after;
+                // Still too slow: what comes meanwhile is skipped as well.
+                *pull = Pull { skips, ..after };
             }
             return self.block(slot, true, vec![(None, rest)]);
         }
@@ -99,8 +101,7 @@ impl Engine {
         self.gather.forget_parcels();
         while next < self.gather.dirty.len()
             && self.parcels.len() < BATCH
-            // Every stream may have a chain of its own: bounds the memory for them.
-            && self.gather.parcels() < BATCH / 8
+            && !self.gather.parcels_full()
         {
             let slot = self.gather.dirty[next];
             next += 1;
@@ -174,7 +175,7 @@ impl Engine {
                 continue;
             };
             // Not to be read again from anywhere: a notice, or what was begun already.
-            let Some(seq) = seq.filter(|_| !outbox.is_empty()) else {
+            let Some(seq) = seq.filter(|seq| !outbox.is_empty() && !outbox.ends_with(*seq)) else {
                 return self.close(slot, End::Memory);
             };
             self.gather.count -= ((count - n) as u64).min(self.gather.count);

@@ -72,7 +72,7 @@ pub fn preflight(origin: &Origin) -> Answer {
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET"),
     );
-    let allowed = HeaderValue::from_static("Last-Event-ID, Cache-Control");
+    let allowed = HeaderValue::from_static("Authorization, Last-Event-ID, Cache-Control");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     allow(&mut answer, origin);

@@ -105,7 +105,7 @@ fn merge(
             .push(("ring.name".into(), "--ring".into()));
         set(&mut table, "ring", "name", Value::String(ring.clone()));
     }
-    typed(table, &known, &sources)
+    typed(table, &known, &sources, flags.serving)
 }
 
 /// The file's text as a table whose sections and keys are all known.
@@ -162,7 +162,12 @@ fn parse(text: &str, known: &Table, sources: &Sources) -> Result<Table, Problem>
 }
 
 /// Each value is turned into its type alone, so that a reason can name its key.
-fn typed(table: Table, known: &Table, sources: &Sources) -> Result<Settings, Problem> {
+fn typed(
+    table: Table,
+    known: &Table,
+    sources: &Sources,
+    serving: bool,
+) -> Result<Settings, Problem> {
     for (section, keys) in &table {
         for (key, value) in keys.as_table().into_iter().flatten() {
             let mut alone = Table::new();
@@ -178,7 +183,7 @@ fn typed(table: Table, known: &Table, sources: &Sources) -> Result<Settings, Pro
     }
     let settings = Settings::deserialize_table(table)
         .map_err(|why| Problem(why.message().replace('\n', ", ")))?;
-    match settings.check() {
+    match settings.check(serving) {
         Ok(()) => Ok(settings),
         Err((section, key, reason)) => Err(sources.problem(section, key, &reason)),
     }
