@@ -3,8 +3,9 @@
 //!
 //! Everything here is called from the worker's loop (`worker.rs`): a stream opens, hand-offs arrive, a
 //! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave. `engine/open.rs` has
-//! the opening, `engine/send.rs` the way to the socket.
+//! the opening, `engine/send.rs` the way to the socket, `engine/end.rs` what time does to a stream, and its end.
 
+mod end;
 mod open;
 mod send;
 
@@ -253,122 +254,6 @@ impl Engine {
         }
     }
 
-    /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
-    pub fn ping(&mut self, bucket: usize) {
-        let mut frame: (u64, Bytes) = (0, Bytes::new());
-        let mut sent = 0;
-        let now = self.now();
-        for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
-            let rules = &self.rules;
-            let Some(stream) = self.streams.get_mut(slot) else {
-                continue;
-            };
-            let fresh = std::mem::take(&mut stream.fresh);
-            if fresh {
-                stream.active = now;
-            }
-            if rules.max_age > 0 && now - stream.born >= rules.max_age {
-                self.retire(slot as u32, End::Aged);
-                continue;
-            }
-            if stream.pull.is_some() || stream.outbox.is_some() || fresh {
-                continue;
-            }
-            if rules.max_idle > 0 && now - stream.active >= rules.max_idle {
-                self.retire(slot as u32, End::Idle);
-                continue;
-            }
-            // A stream that came later than what is safe for all knows more.
-            let seq = self.safe.max(stream.from) - 1;
-            if frame.0 != seq || frame.1.is_empty() {
-                frame = (
-                    seq,
-                    sse::ping(Cursor {
-                        epoch: self.epoch,
-                        seq,
-                    })
-                    .into(),
-                );
-            }
-            sent += 1;
-            let bytes = frame.1.clone();
-            self.send_one(slot as u32, bytes);
-        }
-        self.bus.metrics.pings.add(sent);
-    }
-
-    /// Tells streams that their token ends soon, and ends them when it does. `now`: seconds since 1970.
-    pub fn expire(&mut self, now: u64) {
-        if self.expiring == 0 {
-            return;
-        }
-        for slot in 0..self.streams.capacity() as u32 {
-            let Some(stream) = self.streams.get_mut(slot as usize) else {
-                continue;
-            };
-            let expires = u64::from(stream.expires);
-            if expires == 0 {
-                continue;
-            }
-            if expires <= now {
-                self.retire(slot, End::Expired);
-            } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
-                stream.warned = true;
-                self.send_one(slot, sse::expiring(expires).into());
-            }
-        }
-    }
-
-    /// Ends a stream that is to come back; what waits for it, it gets then.
-    fn retire(&mut self, slot: u32, end: End) {
-        let retry = self.jitter.around(self.rules.retry);
-        if self.streams[slot as usize].outbox.is_none() {
-            self.send_one(slot, sse::retry(retry).into());
-        }
-        self.close(slot, end);
-    }
-
-    /// Cuts the clients that have taken nothing for too long.
-    pub fn cut_stalled(&mut self) {
-        let limit = self.rules.write_timeout;
-        let stalled = |slot: &&u32| {
-            let outbox = self
-                .streams
-                .get(**slot as usize)
-                .and_then(|s| s.outbox.as_ref());
-            outbox.is_some_and(|outbox| outbox.since.elapsed() >= limit)
-        };
-        let cut: Vec<u32> = self.blocked.iter().filter(stalled).copied().collect();
-        for slot in cut {
-            self.close(slot, End::Stalled);
-        }
-    }
-
-    /// Tells every client when to come back and lets it go as soon as it has everything.
-    /// `spread`: milliseconds over which they are to return.
-    pub fn leave(&mut self, spread: u32) {
-        self.leaving = true;
-        self.on_handoff();
-        for slot in 0..self.streams.capacity() as u32 {
-            let Some(stream) = self.streams.get_mut(slot as usize) else {
-                continue;
-            };
-            stream.leaving = true;
-            stream.pull = None;
-            let retry = self.rules.retry;
-            let retry = self.jitter.between(retry, retry.saturating_add(spread));
-            self.send_one(slot, sse::retry(retry).into());
-            if self
-                .streams
-                .get(slot as usize)
-                .is_some_and(|s| s.outbox.is_none())
-            {
-                self.close(slot, End::Drain);
-            }
-        }
-        self.pulling.clear();
-    }
-
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
         let frame = Bytes::from(sse::gap(gap, cursor));
@@ -451,43 +336,5 @@ impl Engine {
                 self.pulling.push_back(slot);
             }
         }
-    }
-
-    fn close(&mut self, slot: u32, end: End) {
-        let Some(stream) = self.streams.try_remove(slot as usize) else {
-            return;
-        };
-        self.blocked.remove(&slot);
-        let names = stream.subscriptions.iter();
-        let names = names.map(|s| &**self.subscriptions.name(s.channel));
-        self.bus.census.leave(names);
-        for subscription in &stream.subscriptions {
-            let left = self.subscriptions.leave(*subscription);
-            if let Some(moved) = left.moved {
-                let other = &mut self.streams[moved.slot as usize];
-                other.subscriptions[moved.sub as usize].at = subscription.at;
-            }
-            if let Some(name) = left.last {
-                self.bus.routes.remove(&name, self.worker);
-            }
-        }
-        let metrics = &self.bus.metrics;
-        metrics.streams.sub(1);
-        self.expiring -= usize::from(stream.expires > 0);
-        metrics.subscriptions.sub(stream.subscriptions.len() as u64);
-        let reason = match end {
-            End::Peer => &metrics.closed_peer,
-            End::Input => &metrics.closed_input,
-            End::Error => &metrics.closed_error,
-            End::Slow => &metrics.closed_slow,
-            End::Memory => &metrics.closed_memory,
-            End::Stalled => &metrics.closed_stalled,
-            End::Drain => &metrics.closed_drain,
-            End::Aged => &metrics.closed_aged,
-            End::Expired => &metrics.closed_expired,
-            End::Idle => &metrics.closed_idle,
-        };
-        reason.add(1);
-        self.bus.limits.leave(self.worker, stream.client);
     }
 }

@@ -8,12 +8,11 @@ use percent_encoding::percent_decode;
 use shared::cursor::Cursor;
 use shared::rules;
 
+use super::authorize::authorize;
 use super::bearer;
 use super::cors::{Origin, origin};
 use super::respond::Refusal;
-use crate::auth::token::Grant;
 use crate::auth::tokens::Tokens;
-use crate::channel::Kind;
 use crate::engine::Resume;
 use crate::settings::Server;
 use crate::stream::Format;
@@ -202,52 +201,10 @@ fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask,
         .filter(|id| !id.is_empty())
         .or(parameter)
         .and_then(|id| resume(&id));
-    if ask.channels.iter().any(|name| needs_authorization(name)) {
-        let token = bearer::token(request.headers(), token, origin);
-        let grant = authorize(token, &ask.channels, policy)?;
-        ask.expires = Some(grant.expires);
-    }
+    let token = bearer::token(request.headers(), token, origin);
+    let grant = authorize(token, &ask.channels, policy.tokens.as_deref())?;
+    ask.expires = grant.map(|grant| grant.expires);
     Ok(ask)
-}
-
-fn needs_authorization(channel: &str) -> bool {
-    Kind::of(channel).needs_authorization()
-}
-
-/// A token that grants every channel that needs it.
-fn authorize(
-    token: Option<String>,
-    channels: &[String],
-    policy: &Policy,
-) -> Result<Grant, Refusal> {
-    let no_token = |why: String| Refusal::new(StatusCode::UNAUTHORIZED, why);
-    let Some(tokens) = &policy.tokens else {
-        let reason = "private- and presence- channels need an authorization, and [auth] is not set";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
-    };
-    let token = token.ok_or_else(|| {
-        no_token(
-            "a private- or presence- channel needs a token (Authorization, cookie or query)".into(),
-        )
-    })?;
-    let grant = tokens
-        .grant(&token)
-        .map_err(|why| no_token(why.to_string()))?;
-    for (n, name) in channels.iter().enumerate() {
-        let number = n + 1;
-        if !needs_authorization(name) {
-            continue;
-        }
-        if !grant.allows(name) {
-            let reason = format!("the token does not grant channel {number}");
-            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
-        }
-        if Kind::of(name).is_presence() {
-            let reason = format!("channel {number} is presence-, which is not served yet");
-            return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
-        }
-    }
-    Ok(grant)
 }
 
 /// An empty id is none: that is how a page resets it.
