@@ -335,9 +335,13 @@ fn nothing_is_lost_or_doubled_where_replay_meets_live_events() {
                         assert_eq!(client.next().data, next.to_string());
                         next += 1;
                     }
+                    // What was read ahead has moved the cursor: go on where it stands. Not by counting
+                    // positions: one whose publisher was held up for too long has no event.
+                    for message in client.arrived() {
+                        assert_eq!(message.data, next.to_string());
+                        next += 1;
+                    }
                     cursor = client.parser.last_event_id().to_owned();
-                    // What was read ahead has moved the cursor: go on where it stands.
-                    next = seq(&cursor) - seq(before);
                 }
                 assert!(connects > 3 || done.load(Relaxed));
             });

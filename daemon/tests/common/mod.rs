@@ -308,6 +308,11 @@ impl Client {
         self.messages.pop_front()
     }
 
+    /// What has been read and not asked for yet.
+    pub fn arrived(&mut self) -> Vec<Message> {
+        self.messages.drain(..).collect()
+    }
+
     pub fn next(&mut self) -> Message {
         self.try_next().expect("an event, not the end")
     }
