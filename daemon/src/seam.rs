@@ -238,26 +238,39 @@ impl Client {
     }
 }
 
-fn bus(ring: &Ring, queue: usize, index: usize) -> Arc<Bus> {
+/// `index`: entries and channels that the history remembers. `budget`: bytes for all outboxes.
+fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> Arc<Bus> {
     Arc::new(Bus {
-        history: History::new(
-            Bounds {
-                entries: 100 * index,
-                channels: index,
-            },
-            FIRST,
-        ),
+        history: History::new(index, FIRST),
         routes: Routes::new(),
         clock: Clock::new(FIRST),
         inboxes: vec![Handoff::new(queue)],
-        archive: Box::new(ring.clone()),
+        archive,
         limits: Limits::new(&Server::default(), 1000, 1),
         census: Census::default(),
         metrics: Metrics::default(),
         latency: Histogram::default(),
         turns: Histogram::default(),
-        outboxes: Arc::new(Budget::new(1 << 30)),
+        outboxes: Arc::new(Budget::new(budget)),
     })
+}
+
+/// `frames`: what an outbox holds.
+fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
+    Rules {
+        io,
+        slow_clients,
+        outbox: outbox::Bounds {
+            frames,
+            bytes: 1 << 30,
+        },
+        retry: 1000,
+        max_age: 0,
+        max_idle: 0,
+        expiry_notice: 0,
+        write_timeout: Duration::from_secs(3600),
+        max_channels: 100,
+    }
 }
 
 fn open(
@@ -318,18 +331,9 @@ proptest! {
         io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
     ) {
         let ring = Ring::default();
-        let bus = bus(&ring, queue, index);
-        let rules = Rules {
-            io,
-            slow_clients: SlowClients::Replay,
-            outbox: outbox::Bounds { frames, bytes: 1 << 30 },
-            retry: 1000,
-            max_age: 0,
-            max_idle: 0,
-            expiry_notice: 0,
-            write_timeout: Duration::from_secs(3600),
-            max_channels: 100,
-        };
+        let index = Bounds { entries: 100 * index, channels: index };
+        let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let rules = rules(io, SlowClients::Replay, frames);
         let mut engine = Engine::new(0, bus.clone(), rules, EPOCH).unwrap();
         let mut tailer = Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() };
         let (mut truth, mut lost) = (Vec::new(), Vec::new());

@@ -7,12 +7,12 @@ use crate::auth::token::Grant;
 use crate::auth::tokens::Tokens;
 use crate::channel::Kind;
 
-/// What the token grants, if one of the channels needs one.
+/// What the token grants, if one of the channels needs one; only then it is asked for.
 ///
 /// # Errors
 /// 401 without a good token, 403 if it does not grant every channel that needs it.
 pub fn authorize(
-    token: Option<String>,
+    token: impl FnOnce() -> Option<String>,
     channels: &[String],
     tokens: Option<&Tokens>,
 ) -> Result<Option<Grant>, Refusal> {
@@ -24,7 +24,7 @@ pub fn authorize(
         let reason = "private- and presence- channels need an authorization, and [auth] is not set";
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     };
-    let token = token.ok_or_else(|| {
+    let token = token().ok_or_else(|| {
         no_token(
             "a private- or presence- channel needs a token (Authorization, cookie or query)".into(),
         )

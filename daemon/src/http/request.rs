@@ -201,7 +201,7 @@ fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask,
         .filter(|id| !id.is_empty())
         .or(parameter)
         .and_then(|id| resume(&id));
-    let token = bearer::token(request.headers(), token, origin);
+    let token = || bearer::token(request.headers(), token, origin);
     let grant = authorize(token, &ask.channels, policy.tokens.as_deref())?;
     ask.expires = grant.map(|grant| grant.expires);
     Ok(ask)

@@ -2,43 +2,13 @@
 
 use super::*;
 
-fn rules(slow_clients: SlowClients, frames: usize) -> Rules {
-    Rules {
-        io: Io::Write,
-        slow_clients,
-        outbox: outbox::Bounds {
-            frames,
-            bytes: 1 << 30,
-        },
-        retry: 1000,
-        max_age: 0,
-        max_idle: 0,
-        expiry_notice: 0,
-        write_timeout: Duration::from_secs(3600),
-        max_channels: 100,
-    }
-}
-
+/// A history that remembers `index` entries of as many channels.
 fn bus_with(archive: Box<dyn Archive>, index: usize, budget: u64) -> Arc<Bus> {
-    Arc::new(Bus {
-        history: History::new(
-            Bounds {
-                entries: index,
-                channels: index,
-            },
-            FIRST,
-        ),
-        routes: Routes::new(),
-        clock: Clock::new(FIRST),
-        inboxes: vec![Handoff::new(1000)],
-        archive,
-        limits: Limits::new(&Server::default(), 1000, 1),
-        census: Census::default(),
-        metrics: Metrics::default(),
-        latency: Histogram::default(),
-        turns: Histogram::default(),
-        outboxes: Arc::new(Budget::new(budget)),
-    })
+    let index = Bounds {
+        entries: index,
+        channels: index,
+    };
+    bus(archive, 1000, index, budget)
 }
 
 fn publish(bus: &Bus, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
@@ -65,7 +35,13 @@ fn rest(engine: &mut Engine, client: &mut Client) {
 fn an_event_torn_by_the_process_bound_is_not_told_twice() {
     let ring = Ring::default();
     let bus = bus_with(Box::new(ring.clone()), 1000, 60_000);
-    let mut engine = Engine::new(0, bus.clone(), rules(SlowClients::Replay, 1000), EPOCH).unwrap();
+    let mut engine = Engine::new(
+        0,
+        bus.clone(),
+        rules(Io::Write, SlowClients::Replay, 1000),
+        EPOCH,
+    )
+    .unwrap();
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
@@ -121,7 +97,13 @@ fn an_event_torn_by_the_process_bound_is_not_told_twice() {
 fn no_notice_moves_the_cursor_past_what_was_skipped() {
     let ring = Ring::default();
     let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
-    let mut engine = Engine::new(0, bus.clone(), rules(SlowClients::Skip, 3), EPOCH).unwrap();
+    let mut engine = Engine::new(
+        0,
+        bus.clone(),
+        rules(Io::Write, SlowClients::Skip, 3),
+        EPOCH,
+    )
+    .unwrap();
     let mut client = open(&mut engine, &bus, 1, None, true);
     publish(&bus, &ring, FIRST, &["a"], 30_000);
     engine.on_handoff();
@@ -160,7 +142,13 @@ fn no_notice_moves_the_cursor_past_what_was_skipped() {
 fn a_client_that_stays_slow_goes_on_skipping() {
     let ring = Ring::default();
     let bus = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
-    let mut engine = Engine::new(0, bus.clone(), rules(SlowClients::Skip, 3), EPOCH).unwrap();
+    let mut engine = Engine::new(
+        0,
+        bus.clone(),
+        rules(Io::Write, SlowClients::Skip, 3),
+        EPOCH,
+    )
+    .unwrap();
     let mut client = open(&mut engine, &bus, 1, None, true);
     let mut seq = FIRST;
     while bus.metrics.slow_skipped.get() == 0 {
@@ -207,7 +195,13 @@ impl Archive for ArenaGone {
 fn a_scan_tells_a_body_that_is_gone() {
     let ring = Ring::default();
     let bus = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
-    let mut engine = Engine::new(0, bus.clone(), rules(SlowClients::Replay, 1000), EPOCH).unwrap();
+    let mut engine = Engine::new(
+        0,
+        bus.clone(),
+        rules(Io::Write, SlowClients::Replay, 1000),
+        EPOCH,
+    )
+    .unwrap();
     for n in 0..10 {
         publish(&bus, &ring, FIRST + n, &["a"], 10);
     }
