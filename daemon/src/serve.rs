@@ -33,6 +33,7 @@ use crate::outbox;
 use crate::routes::{MAX_WORKERS, Routes};
 use crate::settings::{Mode, Settings};
 use crate::tailer::Tailer;
+use crate::transmit::Transmit;
 use crate::worker::{self, Setup, Worker};
 
 /// Clients that come back within one millisecond after a shutdown, more or less.
@@ -61,6 +62,10 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
         "ring {} (epoch {epoch}), up to {connections} connections",
         settings.ring.name
     );
+
+    let transmit = Transmit::new(settings.server.io).map_err(|why| format!("server.io: {why}"))?;
+    tracing::info!("events are written by {transmit}");
+    drop(transmit);
 
     let segments = Segments::default();
     let bus = Arc::new(bus(

@@ -294,3 +294,19 @@ fn stats_are_for_people() {
     assert_eq!(code, Some(1));
     assert!(error.contains("/nonexistent/control.sock"), "{error}");
 }
+
+#[test]
+fn how_events_are_written_is_said_at_the_start() {
+    let said = |io: &str| {
+        let daemon = Daemon::start(&format!("server.io = '{io}'"));
+        let line = daemon.log().iter().find(|line| line.contains("written by"));
+        line.expect("it says so").clone()
+    };
+    assert!(said("write").ends_with("written by one write per stream"));
+    // Which of the two it is depends on the kernel.
+    let auto = said("auto");
+    assert!(
+        auto.contains("io_uring") || auto.contains("one write"),
+        "{auto}"
+    );
+}

@@ -104,6 +104,11 @@ impl Daemon {
         (process, address, log)
     }
 
+    /// What it said until it was ready.
+    pub fn log(&self) -> &[String] {
+        &self.log
+    }
+
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("askr.toml")
     }
