@@ -8,13 +8,13 @@ use bytes::Bytes;
 use slab::Slab;
 
 use crate::live::Live;
+use crate::outbox::Frame;
 use crate::stream::{Format, NONE, Stream};
 use crate::subscriptions::Subscriptions;
 
 #[derive(Debug, Default)]
 pub struct Gather {
-    /// With the position of the event; None: a notice, which no history has.
-    frames: Vec<(Option<u64>, Bytes)>,
+    frames: Vec<Frame>,
     /// Streams with something to write, in the order they were first met.
     pub dirty: Vec<u32>,
     /// Frames gathered, over all streams.
@@ -121,7 +121,7 @@ impl Gather {
     }
 
     /// The frames of the chain taken last.
-    pub fn chain(&self) -> impl Iterator<Item = &(Option<u64>, Bytes)> {
+    pub fn chain(&self) -> impl Iterator<Item = &Frame> {
         self.frames_of(&self.runs)
     }
 
@@ -156,7 +156,7 @@ impl Gather {
     }
 
     /// The frames of a parcel.
-    pub fn frames(&self, parcel: Parcel) -> Vec<(Option<u64>, Bytes)> {
+    pub fn frames(&self, parcel: Parcel) -> Vec<Frame> {
         match parcel {
             Parcel::Frame(frame) => vec![self.frames[frame as usize].clone()],
             Parcel::Joined(joined) => self
@@ -176,7 +176,7 @@ impl Gather {
         self.used = 0;
     }
 
-    fn frames_of(&self, runs: &[Run]) -> impl Iterator<Item = &(Option<u64>, Bytes)> {
+    fn frames_of(&self, runs: &[Run]) -> impl Iterator<Item = &Frame> {
         runs.iter()
             .flat_map(|(start, end)| &self.frames[*start as usize..*end as usize])
     }

@@ -16,6 +16,9 @@ use crate::bus::Budget;
 /// Frames handed to one `writev`.
 const BATCH: usize = 64;
 
+/// What is written whole, with the position of its event; None: a notice, which no history has.
+pub type Frame = (Option<u64>, Bytes);
+
 /// Bounds of one stream.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
@@ -33,8 +36,7 @@ pub enum Full {
 
 #[derive(Debug)]
 pub struct Outbox {
-    /// With the position of the event; None: no history has it.
-    frames: VecDeque<(Option<u64>, Bytes)>,
+    frames: VecDeque<Frame>,
     /// Part of the first event has been written.
     begun: bool,
     bytes: usize,

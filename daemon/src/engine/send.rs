@@ -7,15 +7,12 @@ use nix::errno::Errno;
 
 use super::Engine;
 use crate::gap::Gap;
-use crate::outbox::{Full, Outbox};
+use crate::outbox::{Frame, Full, Outbox};
 use crate::pull::{self, Ask, Pull};
 use crate::settings::SlowClients;
 use crate::stream::End;
 use crate::transmit::{Job, write_some};
 use crate::uring::BATCH;
-
-/// A frame with the position of its event; None: a notice.
-type Frame = (Option<u64>, Bytes);
 
 impl Engine {
     /// Writes `self.piece`, filled up with what the stream has to pull.

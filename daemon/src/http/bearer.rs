@@ -5,7 +5,7 @@ use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap};
 use super::cors::Origin;
 
 /// The cookie's name.
-pub const COOKIE_NAME: &str = "askr_token";
+const COOKIE_NAME: &str = "askr_token";
 
 /// The token of a request: of the header (RFC 6750, 2.1), else of the query, else of the cookie, which
 /// counts only where the page that asks is this site's or an allowed one.
