@@ -52,6 +52,8 @@ mod transmit;
 mod uring;
 mod watch;
 mod worker;
+#[allow(dead_code)] // As above.
+mod ws;
 
 use std::process::ExitCode;
 
