@@ -33,6 +33,8 @@ mod log;
 mod metrics;
 mod outbox;
 #[allow(dead_code)] // As above.
+mod outgoing;
+#[allow(dead_code)] // As above.
 mod presence;
 mod pull;
 mod routes;

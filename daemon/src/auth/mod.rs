@@ -1,11 +1,20 @@
 //! Who may listen to what. Nothing here knows a transport.
 //!
-//! `tokens` is what a request meets. `token` (by `keys`, against `revoked`) and `pusher` check what was signed, both with `mac`;
-//! `http_call` asks the application; `authority` combines them as an application is set up.
+//! ```text
+//! authority ─► tokens ─► token (by keys, against revoked)
+//!           ─► signatures ─► pusher                          all of them: authorizer; mac
+//!           ─► http_call ─► answer, remembered
+//! ```
 
+mod answer;
+pub mod authority;
+pub mod authorizer;
+pub mod http_call;
 pub mod keys;
 pub mod mac;
 pub mod pusher;
+mod remembered;
 pub mod revoked;
+mod signatures;
 pub mod token;
 pub mod tokens;

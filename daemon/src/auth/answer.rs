@@ -1,0 +1,241 @@
+//! What the application answers about channels. Pure.
+//!
+//! ```json
+//! {"channels": {
+//!   "private-a": true,
+//!   "private-b": false,
+//!   "presence-c": {"user": 7, "info": {"name": "Ada"}, "expires": 1800000000}
+//! }}
+//! ```
+//!
+//! `true` or an object opens a channel; `false`, `null` and what is not named stay closed. `user` is
+//! text or an integer, `expires` seconds since 1970. PHP writes an empty object as `[]`: so may
+//! `channels` be. Other keys mean nothing.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::grant::{self, MAX_INFO};
+
+use super::authorizer::{Access, Answer, Closed, Wanted};
+use super::token::one_line;
+
+#[derive(Deserialize)]
+struct Body<'a> {
+    #[serde(borrow)]
+    channels: &'a RawValue,
+}
+
+#[derive(Deserialize)]
+struct Opened<'a> {
+    user: Option<User>,
+    #[serde(borrow)]
+    info: Option<&'a RawValue>,
+    expires: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum User {
+    Text(String),
+    Number(i64),
+}
+
+/// The answer for each channel, in order, given at `now` (seconds since 1970).
+///
+/// # Errors
+/// What it is not, as a phrase: then it says nothing about any channel.
+pub fn read(body: &[u8], channels: &[Wanted], now: u64) -> Result<Vec<Answer>, &'static str> {
+    let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8")?;
+    let told = told(text)?;
+    let one = |channel: &Wanted| match told.get(channel.name) {
+        Some(told) => opened(told.get(), channel, now),
+        None => Ok(closed(channel, "stays closed")),
+    };
+    channels.iter().map(one).collect()
+}
+
+/// What was told, by channel.
+fn told(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
+    const SHAPE: &str = "is not {\"channels\": {…}}";
+    // A struct can also be read from a list of its fields.
+    if !text.trim_start().starts_with('{') {
+        return Err(SHAPE);
+    }
+    let body: Body = serde_json::from_str(text).map_err(|_| SHAPE)?;
+    let channels = body.channels.get();
+    if channels.starts_with('[') && channels[1..].trim_start() == "]" {
+        return Ok(HashMap::new());
+    }
+    serde_json::from_str(channels).map_err(|_| SHAPE)
+}
+
+fn opened(told: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static str> {
+    let opened = match told.as_bytes() {
+        b"false" | b"null" => return Ok(closed(channel, "stays closed")),
+        b"true" => Opened {
+            user: None,
+            info: None,
+            expires: None,
+        },
+        [b'{', ..] => serde_json::from_str(told)
+            .map_err(|_| "has a channel whose user, info or expires is not what it must be")?,
+        _ => return Err("has a channel that is neither true, false nor an object"),
+    };
+    let user = opened.user.map(|user| match user {
+        User::Text(text) => text,
+        User::Number(number) => number.to_string(),
+    });
+    if user
+        .as_ref()
+        .is_some_and(|user| grant::user(user.as_bytes()).is_err())
+    {
+        let why = "has a user that is not 1 to 128 bytes without control characters";
+        return Ok(closed(channel, why));
+    }
+    // PHP's empty array is no info either way; it is passed on as it is.
+    let info = opened.info.map(|info| one_line(info.get()));
+    if info.as_ref().is_some_and(|info| info.len() > MAX_INFO) {
+        return Ok(closed(channel, "has an info longer than 1024 bytes"));
+    }
+    if opened.expires.is_some_and(|at| at <= now) {
+        return Ok(closed(channel, "has expired"));
+    }
+    Ok(Ok(Access {
+        user: user.map(Arc::from),
+        info: info.map(Arc::from),
+        expires: opened.expires,
+        issued: Some(now),
+    }))
+}
+
+fn closed(channel: &Wanted, why: &str) -> Answer {
+    let number = channel.number;
+    Err(Closed::NotGranted(format!(
+        "channel {number} {why}: the application's answer"
+    )))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const WANTED: [Wanted; 2] = [
+        Wanted {
+            number: 1,
+            name: "private-a",
+        },
+        Wanted {
+            number: 3,
+            name: "presence-b",
+        },
+    ];
+
+    fn answers(body: &str) -> Result<Vec<Answer>, &'static str> {
+        read(body.as_bytes(), &WANTED, 1000)
+    }
+
+    fn stays_closed(number: usize) -> Answer {
+        let reason = format!("channel {number} stays closed: the application's answer");
+        Err(Closed::NotGranted(reason))
+    }
+
+    #[test]
+    fn true_and_an_object_open_and_all_else_stays_closed() {
+        let open = Access {
+            issued: Some(1000),
+            ..Access::default()
+        };
+        let ada = Access {
+            user: Some("7".into()),
+            info: Some(r#"{"name": "Ada"}"#.into()),
+            expires: Some(1001),
+            issued: Some(1000),
+        };
+        let text = r#"{"x":1,"channels":{"private-a":true,"private-z":true,
+            "presence-b":{"user":7,"info":{"name":
+"Ada"},"expires":1001}}}"#;
+        let told = answers(&text.replace('\n', "")).unwrap();
+        assert_eq!(told[0], Ok(open.clone()));
+        let told_ada = told[1].clone().unwrap();
+        assert_eq!(told_ada.user, ada.user);
+        assert_eq!(
+            (told_ada.expires, told_ada.issued),
+            (Some(1001), Some(1000))
+        );
+        let broken = answers(text).unwrap()[1].clone().unwrap().info.unwrap();
+        assert_eq!(&*broken, r#"{"name": "Ada"}"#, "on one line");
+        for shut in [
+            r#"{"channels":{}}"#,
+            r#"{"channels":[]}"#,
+            r#"{"channels":[ ]}"#,
+            r#"{"channels":{"private-a":false,"presence-b":null}}"#,
+            r#"{"channels":{"private-A":true,"presence-":{"user":"7"}}}"#,
+        ] {
+            let expected = vec![stays_closed(1), stays_closed(3)];
+            assert_eq!(answers(shut), Ok(expected), "{shut}");
+        }
+        let empty = answers(r#"{"channels":{"private-a":{}}}"#).unwrap();
+        assert_eq!(empty, [Ok(open), stays_closed(3)]);
+        let text = answers(r#"{"channels":{"presence-b":{"user":"seven"}}}"#).unwrap();
+        assert_eq!(text[1].clone().unwrap().user.as_deref(), Some("seven"));
+    }
+
+    #[test]
+    fn what_is_no_answer_says_nothing_about_any_channel() {
+        for bad in [
+            "",
+            "true",
+            "[]",
+            r#"[{"private-a":true}]"#,
+            "{}",
+            r#"{"channels":true}"#,
+            r#"{"channels":[true]}"#,
+            r#"{"channels":{"private-a":1}}"#,
+            r#"{"channels":{"private-a":"true"}}"#,
+            r#"{"channels":{"private-a":[]}}"#,
+            r#"{"channels":{"private-a":{"user":1.5}}}"#,
+            r#"{"channels":{"private-a":{"user":true}}}"#,
+            r#"{"channels":{"private-a":{"expires":"soon"}}}"#,
+            r#"{"channels":{"private-a":{"expires":-1}}}"#,
+            r#"{"channels":{"private-a":{"user":"1","user":"2"}}}"#,
+            r#"{"channels":{"private-a":true}"#,
+            r#"{"channels":{"private-a":true}}x"#,
+            "<html>",
+        ] {
+            assert!(answers(bad).is_err(), "{bad}");
+        }
+        assert!(read(b"\xff", &WANTED, 0).is_err());
+    }
+
+    #[test]
+    fn what_is_over_a_bound_closes_its_channel_alone() {
+        let b = |value: &str| {
+            let text = format!(r#"{{"channels":{{"private-a":true,"presence-b":{value}}}}}"#);
+            let told = answers(&text).unwrap();
+            assert!(told[0].is_ok());
+            match &told[1] {
+                Err(Closed::NotGranted(why)) => why.clone(),
+                other => panic!("{value}: {other:?}"),
+            }
+        };
+        assert!(b(r#"{"user":""}"#).contains("128 bytes"));
+        assert!(b(r#"{"user":"a\nb"}"#).contains("128 bytes"));
+        assert!(b(&format!(r#"{{"user":"{}"}}"#, "x".repeat(129))).contains("128 bytes"));
+        assert!(b(&format!(r#"{{"info":"{}"}}"#, "x".repeat(1023))).contains("1024 bytes"));
+        assert!(b(r#"{"user":"7","expires":1000}"#).contains("expired"));
+        assert!(b(r#"{"user":"7","expires":0}"#).contains("expired"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(body in r#"(\{"channels":\{"private-a":)?(true|\{"user":|\{"info":|[^a-z]{0,9}|é){1,4}\}{0,3}"#) {
+            for answer in answers(&body).into_iter().flatten().flatten() {
+                prop_assert!(answer.info.is_none_or(|info| info.len() <= MAX_INFO));
+            }
+        }
+    }
+}

@@ -1,0 +1,193 @@
+//! What the application opened a moment ago, so that a page that reconnects does not make it ask again.
+//!
+//! Only what was opened is kept, never a refusal; for a set time, and never past its own expiry. Bounded:
+//! the oldest goes first. A key is the hash of all that the application was shown, so that no two
+//! viewers can meet in one entry, and no cookie lies in memory.
+
+use std::collections::{HashMap, VecDeque};
+
+use hyper::HeaderMap;
+use sha2::{Digest, Sha256};
+
+use super::authorizer::Access;
+
+pub type Key = [u8; 32];
+
+#[derive(Debug)]
+pub struct Remembered {
+    /// Seconds.
+    time: u64,
+    bound: usize,
+    entries: HashMap<Key, Entry>,
+    /// Each key once, oldest first.
+    order: VecDeque<Key>,
+    /// Changes with each revocation: what was asked before one is not kept after it.
+    generation: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    access: Access,
+    since: u64,
+}
+
+/// The key of what is shown with a request: each channel's begins with it.
+pub fn viewer(headers: &HeaderMap) -> Sha256 {
+    let mut hash = Sha256::new();
+    let mut part = |bytes: &[u8]| {
+        hash.update((bytes.len() as u64).to_le_bytes());
+        hash.update(bytes);
+    };
+    for (name, value) in headers {
+        part(name.as_str().as_bytes());
+        part(value.as_bytes());
+    }
+    hash
+}
+
+pub fn key(viewer: &Sha256, channel: &str) -> Key {
+    viewer.clone().chain_update(channel).finalize().into()
+}
+
+impl Remembered {
+    /// `time` in seconds; 0 keeps nothing.
+    pub fn new(time: u64, bound: usize) -> Self {
+        Self {
+            time,
+            bound,
+            entries: HashMap::new(),
+            order: VecDeque::new(),
+            generation: 0,
+        }
+    }
+
+    pub fn generation(&self) -> u64 {
+        self.generation
+    }
+
+    pub fn get(&self, key: &Key, now: u64) -> Option<Access> {
+        let entry = self.entries.get(key)?;
+        // A clock that was set back does not make it live longer.
+        let young = entry.since <= now && now - entry.since < self.time;
+        let alive = entry.access.expires.is_none_or(|at| now < at);
+        (young && alive).then(|| entry.access.clone())
+    }
+
+    /// Keeps what was asked for at `now`, unless something was revoked since `generation`.
+    pub fn put(&mut self, key: Key, access: Access, now: u64, generation: u64) {
+        if generation != self.generation || self.time == 0 || self.bound == 0 {
+            return;
+        }
+        let entry = Entry { access, since: now };
+        if self.entries.insert(key, entry).is_some() {
+            // Its place stays that of its first time: at the bound it goes early, never late.
+            return;
+        }
+        if self.order.len() >= self.bound
+            && let Some(oldest) = self.order.pop_front()
+        {
+            self.entries.remove(&oldest);
+        }
+        self.order.push_back(key);
+    }
+
+    /// Forgets what was opened for this user, or for everybody.
+    pub fn forget(&mut self, user: Option<&str>) {
+        self.generation += 1;
+        match user {
+            Some(user) => self
+                .entries
+                .retain(|_, entry| entry.access.user.as_deref() != Some(user)),
+            None => self.entries.clear(),
+        }
+        self.order.retain(|key| self.entries.contains_key(key));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(user: Option<&str>, expires: Option<u64>) -> Access {
+        Access {
+            user: user.map(Into::into),
+            expires,
+            ..Access::default()
+        }
+    }
+
+    fn headers(pairs: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in pairs {
+            headers.append(*name, value.parse().unwrap());
+        }
+        headers
+    }
+
+    #[test]
+    fn it_is_kept_for_its_time_and_never_past_its_expiry() {
+        let mut kept = Remembered::new(30, 10);
+        kept.put([1; 32], of(None, None), 100, 0);
+        kept.put([2; 32], of(None, Some(110)), 100, 0);
+        let there = |now| {
+            let one = kept.get(&[1; 32], now).is_some();
+            (one, kept.get(&[2; 32], now).is_some())
+        };
+        assert_eq!(there(100), (true, true));
+        assert_eq!(there(109), (true, true));
+        assert_eq!(there(110), (true, false));
+        assert_eq!((there(129), there(130)), ((true, false), (false, false)));
+        assert_eq!(there(99), (false, false), "a clock that was set back");
+        let mut off = Remembered::new(0, 10);
+        off.put([1; 32], of(None, None), 100, 0);
+        assert!(off.get(&[1; 32], 100).is_none() && off.entries.is_empty());
+    }
+
+    #[test]
+    fn at_the_bound_the_oldest_goes() {
+        let mut kept = Remembered::new(30, 2);
+        for n in [1, 2, 1, 3] {
+            kept.put([n; 32], of(None, None), 100, 0);
+        }
+        assert!(kept.get(&[1; 32], 100).is_none());
+        assert!(kept.get(&[2; 32], 100).is_some() && kept.get(&[3; 32], 100).is_some());
+        assert_eq!((kept.entries.len(), kept.order.len()), (2, 2));
+    }
+
+    #[test]
+    fn what_is_revoked_is_forgotten_also_when_it_was_on_its_way() {
+        let mut kept = Remembered::new(30, 10);
+        for (n, user) in [(1, Some("7")), (2, Some("8")), (3, None)] {
+            kept.put([n; 32], of(user, None), 100, kept.generation());
+        }
+        let before = kept.generation();
+        kept.forget(Some("7"));
+        kept.put([4; 32], of(Some("7"), None), 100, before);
+        let there = |kept: &Remembered| [1, 2, 3, 4].map(|n| kept.get(&[n; 32], 100).is_some());
+        assert_eq!(there(&kept), [false, true, true, false]);
+        assert_eq!(kept.order.len(), 2);
+        kept.forget(None);
+        assert_eq!(there(&kept), [false; 4]);
+        assert!(kept.order.is_empty());
+    }
+
+    #[test]
+    fn no_two_viewers_have_one_key() {
+        let all = [
+            headers(&[]),
+            headers(&[("cookie", "a=1")]),
+            headers(&[("cookie", "a=2")]),
+            headers(&[("authorization", "a=1")]),
+            headers(&[("cookie", "a=1"), ("cookie", "a=2")]),
+            headers(&[("cookie", "a=1a=2")]),
+            headers(&[("cookie", "a=1"), ("user-agent", "a=2")]),
+        ];
+        let keys: std::collections::HashSet<Key> = all
+            .iter()
+            .flat_map(|headers| ["private-a", "private-b"].map(|c| key(&viewer(headers), c)))
+            .collect();
+        assert_eq!(keys.len(), 2 * all.len());
+        let again = headers(&[("cookie", "a=1")]);
+        assert!(keys.contains(&key(&viewer(&again), "private-a")));
+    }
+}

@@ -1,0 +1,38 @@
+//! Pusher's signatures as an authorizer: the application signed for this socket and this channel.
+
+use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
+use super::pusher::Credentials;
+
+impl Authorizer for Credentials {
+    fn authorize<'a>(
+        &'a self,
+        claim: &'a Claim,
+        channels: &'a [Wanted<'a>],
+        _now: u64,
+    ) -> Answers<'a> {
+        let answers = channels.iter().map(|channel| one(self, claim, channel));
+        Box::pin(std::future::ready(answers.collect()))
+    }
+}
+
+fn one(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
+    let mut all = claim.signatures.iter();
+    let Some(signed) = all.find(|signed| signed.channel == channel.name) else {
+        return Ok(Err(Closed::NotShown("a signature for its socket id")));
+    };
+    let Some(socket) = &claim.socket else {
+        let reason = "a signature is for a socket id, and none is named";
+        return Err(Refused::Unauthorized(reason.into()));
+    };
+    let user = app
+        .channel(socket, channel.name, signed.data.as_deref(), &signed.auth)
+        .map_err(|why| Refused::Unauthorized(format!("channel {}: {why}", channel.number)))?;
+    Ok(Ok(match user {
+        Some(user) => Access {
+            user: Some(user.id.into()),
+            info: user.info.map(Into::into),
+            ..Access::default()
+        },
+        None => Access::default(),
+    }))
+}
