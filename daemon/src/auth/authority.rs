@@ -34,6 +34,11 @@ impl Authority {
         }
     }
 
+    /// What tokens are checked by, if they are taken.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
     /// Whose keys sign for the application, if Pusher's signatures are taken.
     pub fn credentials(&self) -> Option<&Credentials> {
         self.credentials.as_ref()

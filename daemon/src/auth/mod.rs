@@ -1,7 +1,7 @@
 //! Who may listen to what. Nothing here knows a transport.
 //!
 //! ```text
-//! authority ─► tokens ─► token (by keys, against revoked)
+//! authority ─► tokens ─► token (by keys, against revoked ◄─► revocations_file)
 //!           ─► signatures ─► pusher                          all of them: authorizer; mac
 //!           ─► http_call ─► answer, remembered
 //! ```
@@ -14,6 +14,7 @@ pub mod keys;
 pub mod mac;
 pub mod pusher;
 mod remembered;
+pub mod revocations_file;
 pub mod revoked;
 mod signatures;
 pub mod token;

@@ -77,6 +77,16 @@ impl Revoked {
             || user.is_some_and(|user| self.users.get(user).is_some_and(until))
     }
 
+    /// The second up to which everybody's tokens are refused.
+    pub fn floor(&self) -> Option<u64> {
+        self.floor
+    }
+
+    /// Each user and the second up to which their tokens are refused, oldest first.
+    pub fn users(&self) -> impl Iterator<Item = (u64, &str)> {
+        self.by_age.iter().map(|(at, user)| (*at, &**user))
+    }
+
     fn fold(&mut self) {
         if let Some((at, user)) = self.by_age.pop_first() {
             self.users.remove(&user);

@@ -1,12 +1,14 @@
 //! Tokens as an authorizer: what they are checked by, as the settings say, and what was revoked.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::path::Path;
+use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use shared::secret::NamedSecret;
 use shared::segment::now_ns;
 
 use super::authorizer::{Access, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::keys::{Key, MAX_KEYS};
+use super::revocations_file::{self, RevocationsFile};
 use super::revoked::{DEFAULT_USERS, Revoked};
 use super::token::{self, Grant, Verifier};
 use crate::settings::Auth;
@@ -16,6 +18,7 @@ pub struct Tokens {
     verifier: Verifier,
     /// Read by every worker for each token, written when an operator says so.
     revoked: Arc<RwLock<Revoked>>,
+    file: Option<RevocationsFile>,
 }
 
 impl Tokens {
@@ -58,7 +61,31 @@ impl Tokens {
         Self {
             verifier,
             revoked: Arc::new(RwLock::new(Revoked::new(DEFAULT_USERS))),
+            file: None,
         }
+    }
+
+    /// Takes over what was revoked before the start, and keeps it in this file from now on. For who
+    /// serves, not for who only looks at settings: it writes.
+    ///
+    /// # Errors
+    /// The key of the setting, and why the file cannot be read or written.
+    pub fn keep_in(&mut self, path: &Path) -> Result<(), (&'static str, String)> {
+        let named = |why| ("revocations_file", why);
+        let known = revocations_file::read(path, now_ns() / 1_000_000_000).map_err(named)?;
+        *self.write() = known;
+        let file = RevocationsFile::start(path, self.revoked.clone()).map_err(named)?;
+        self.file = Some(file);
+        Ok(())
+    }
+
+    /// The file that revocations are kept in: its failures.
+    pub fn file(&self) -> Option<&RevocationsFile> {
+        self.file.as_ref()
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, Revoked> {
+        self.revoked.write().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -94,10 +121,55 @@ impl Authorizer for Tokens {
     }
 
     fn revoke(&self, user: Option<&str>, now: u64) {
-        let mut revoked = self.revoked.write().unwrap_or_else(PoisonError::into_inner);
         match user {
-            Some(user) => revoked.revoke_user(user, now),
-            None => revoked.revoke_all(now),
+            Some(user) => self.write().revoke_user(user, now),
+            None => self.write().revoke_all(now),
         }
+        if let Some(file) = &self.file {
+            file.change();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::token::tests::{keys, token};
+    use super::*;
+
+    fn kept_in(path: &Path) -> Result<Tokens, (&'static str, String)> {
+        let mut tokens = Tokens::with(Verifier::new(keys(), "shop", false));
+        tokens.keep_in(path)?;
+        Ok(tokens)
+    }
+
+    #[test]
+    fn a_revocation_survives_a_restart() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("revocations");
+        let now = now_ns() / 1_000_000_000;
+        let claims =
+            |user, issued| format!(r#"{{"exp":{},"iat":{issued},"sub":"{user}"}}"#, now + 60);
+        let [old, new, other] = [("7", now - 9), ("7", now), ("8", now - 9)]
+            .map(|(user, issued)| token(&claims(user, issued)));
+        let tokens = kept_in(&path).unwrap();
+        assert!(tokens.grant(&old).is_ok());
+        tokens.revoke(Some("7"), now - 1);
+        assert_eq!(tokens.grant(&old), Err(token::Refused::Revoked));
+        drop(tokens);
+        let tokens = kept_in(&path).unwrap();
+        assert_eq!(tokens.grant(&old), Err(token::Refused::Revoked));
+        assert!(tokens.grant(&new).is_ok() && tokens.grant(&other).is_ok());
+        tokens.revoke(None, now);
+        drop(tokens);
+        let tokens = kept_in(&path).unwrap();
+        assert_eq!(tokens.grant(&other), Err(token::Refused::Revoked));
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_used_is_told_with_its_key() {
+        let directory = tempfile::tempdir().unwrap();
+        let (key, why) = kept_in(directory.path()).unwrap_err();
+        assert_eq!(key, "revocations_file");
+        assert!(why.contains("must be a file"), "{why}");
     }
 }
