@@ -37,6 +37,8 @@ mod outgoing;
 #[allow(dead_code)] // As above.
 mod presence;
 mod pull;
+#[allow(dead_code)] // As above.
+mod pusher;
 mod routes;
 #[cfg(test)]
 mod seam;

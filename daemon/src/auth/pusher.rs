@@ -28,8 +28,10 @@ use crate::channel::Kind;
 
 /// Seconds that a request's `auth_timestamp` may be off, either way.
 pub const WINDOW: u64 = 600;
-/// Bytes of `channel_data` and `user_data`.
+/// Bytes of `channel_data`.
 const MAX_DATA: usize = 2 * MAX_INFO;
+/// Bytes of `user_data`: as much, and a watchlist of 100 ids of 128 bytes.
+const MAX_USER_DATA: usize = 16 << 10;
 /// Parameters of a request.
 const MAX_PARAMETERS: usize = 64;
 
@@ -139,7 +141,7 @@ impl Credentials {
         }
         self.check(auth, &text)?;
         data.map(|data| {
-            let data: ChannelData = read(data)?;
+            let data: ChannelData = read(data, MAX_DATA)?;
             user(data.user_id, data.user_info, Vec::new())
         })
         .transpose()
@@ -154,7 +156,7 @@ impl Credentials {
             return Err(Refused::Malformed);
         }
         self.check(auth, &[socket.as_bytes(), b"::user::", data.as_bytes()])?;
-        let data: UserData = read(data)?;
+        let data: UserData = read(data, MAX_USER_DATA)?;
         user(data.id, data.user_info, data.watchlist)
     }
 
@@ -223,8 +225,8 @@ impl Credentials {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(json: &'a str) -> Result<T, Refused> {
-    if json.len() > MAX_DATA || !json.trim_start().starts_with('{') {
+fn read<'a, T: Deserialize<'a>>(json: &'a str, max: usize) -> Result<T, Refused> {
+    if json.len() > max || !json.trim_start().starts_with('{') {
         return Err(Refused::Data);
     }
     serde_json::from_str(json).map_err(|_| Refused::Data)

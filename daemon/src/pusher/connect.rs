@@ -1,0 +1,131 @@
+//! `GET /app/{key}?protocol=7&client=js&version=8.4.0`: what a client connects with. Pure.
+//!
+//! What is wrong here is told after the handshake, by `pusher:error` and a close with the code: a client
+//! cannot read why a handshake was refused.
+
+use percent_encoding::percent_decode_str;
+
+use super::code;
+
+const PATH: &str = "/app/";
+/// Bytes of a key. Pusher's have 20.
+const MAX_KEY: usize = 128;
+/// Versions of the protocol. What changed since 5 is how clients read closes.
+const OLDEST: u32 = 5;
+const NEWEST: u32 = 7;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Connect {
+    pub protocol: u32,
+    /// Events bear their position: `askr=1`.
+    pub recovery: bool,
+}
+
+/// To be told and closed with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Refused {
+    pub code: u16,
+    pub reason: &'static str,
+}
+
+impl Refused {
+    pub const NO_SUCH_APP: Self = Self {
+        code: code::NO_SUCH_APP,
+        reason: "there is no application with this key",
+    };
+}
+
+/// The key in a request's path. None: this is not the path of an application. A key that cannot be one is
+/// given as it is; no application has it.
+pub fn key(path: &str) -> Option<String> {
+    let key = path.strip_prefix(PATH)?;
+    let key = key.strip_suffix('/').unwrap_or(key);
+    if key.is_empty() || key.len() > MAX_KEY || key.contains('/') {
+        return None;
+    }
+    percent_decode_str(key).decode_utf8().ok().map(Into::into)
+}
+
+/// # Errors
+/// 4006 to 4008: about the protocol's version.
+pub fn parse(query: &str) -> Result<Connect, Refused> {
+    let version = get(query, "protocol").filter(|version| !version.is_empty());
+    let version = version.ok_or(Refused {
+        code: code::VERSION_MISSING,
+        reason: "the query must have the protocol's version: protocol=7",
+    })?;
+    let digits = version.bytes().all(|b| b.is_ascii_digit());
+    let protocol = version.parse().ok().filter(|_| digits).ok_or(Refused {
+        code: code::VERSION_MALFORMED,
+        reason: "the protocol's version must be a number: protocol=7",
+    })?;
+    if !(OLDEST..=NEWEST).contains(&protocol) {
+        return Err(Refused {
+            code: code::VERSION_UNSUPPORTED,
+            reason: "the protocol's version must be 5, 6 or 7",
+        });
+    }
+    Ok(Connect {
+        protocol,
+        recovery: get(query, "askr") == Some("1"),
+    })
+}
+
+/// The first of this name. Neither of the two has anything to escape.
+fn get<'a>(query: &'a str, name: &str) -> Option<&'a str> {
+    query
+        .split('&')
+        .filter_map(|pair| pair.split_once('='))
+        .find_map(|(key, value)| (key == name).then_some(value))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_is_in_the_path() {
+        assert_eq!(
+            key("/app/278d425bdf160c739803").as_deref(),
+            Some("278d425bdf160c739803")
+        );
+        assert_eq!(key("/app/k%2D1/").as_deref(), Some("k-1"));
+        for other in [
+            "/app", "/app/", "/apps/x", "/app/a/b", "/app//", "/app/%ff", "/",
+        ] {
+            assert_eq!(key(other), None, "{other}");
+        }
+        assert_eq!(key(&format!("/app/{}", "x".repeat(129))), None);
+    }
+
+    #[test]
+    fn real_clients_are_taken() {
+        for (query, protocol, recovery) in [
+            ("protocol=7&client=js&version=8.4.0&flash=false", 7, false),
+            ("client=Pysher&version=1.0.8&protocol=6", 6, false),
+            ("protocol=5", 5, false),
+            ("protocol=7&askr=1", 7, true),
+            ("protocol=7&askr=0", 7, false),
+        ] {
+            assert_eq!(parse(query), Ok(Connect { protocol, recovery }), "{query}");
+        }
+    }
+
+    #[test]
+    fn versions_that_are_refused() {
+        for (query, code) in [
+            ("", 4008),
+            ("client=js", 4008),
+            ("protocol=", 4008),
+            ("protocol", 4008),
+            ("protocol=seven", 4006),
+            ("protocol=+7", 4006),
+            ("protocol=7.0", 4006),
+            ("protocol=99999999999999", 4006),
+            ("protocol=4", 4007),
+            ("protocol=8", 4007),
+        ] {
+            assert_eq!(parse(query).map_err(|why| why.code), Err(code), "{query}");
+        }
+    }
+}
