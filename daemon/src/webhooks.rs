@@ -1,0 +1,317 @@
+//! Webhooks: tells an application what happens on its channels, as Pusher does.
+//!
+//! ```text
+//! POST /path                     {"time_ms":1800000000123,"events":[
+//! X-Pusher-Key: KEY                {"name":"channel_occupied","channel":"a"},
+//! X-Pusher-Signature: HEX          {"name":"member_added","channel":"presence-b","user_id":"7"}]}
+//!
+//! any thread: tell ─► room for it? ─► webhooks' own thread: queue ─► deliver, one batch at a time
+//! ```
+//!
+//! The signature is the HMAC-SHA256 of the body by the application's newest secret. An answer of 200 to 299
+//! takes the batch; anything else, or none, and it is posted again with growing pauses for five minutes.
+//! Whoever receives them may get one twice, but never in another order.
+//!
+//! Nothing waits for them: `tell` takes no lock and makes no system call beyond a wake-up, and where
+//! there is no room an event is dropped and counted.
+
+mod deliver;
+pub mod event;
+mod queue;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::auth::pusher::Credentials;
+use crate::outgoing::Target;
+pub use event::{Event, NAMES};
+
+/// One receiver, as it is set up.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Endpoint {
+    /// `http://host:port/path` or `unix:/socket:/path`.
+    pub url: String,
+    /// Names of the events it wants ([`NAMES`]). Empty: all.
+    pub events: Vec<String>,
+    /// Only of channels whose name begins so.
+    pub channel_prefix: String,
+    /// Until it must have answered.
+    pub timeout: Duration,
+}
+
+impl Default for Endpoint {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            events: Vec::new(),
+            channel_prefix: String::new(),
+            timeout: Duration::from_secs(5),
+        }
+    }
+}
+
+impl Endpoint {
+    /// # Errors
+    /// The first field that cannot be used, and why.
+    pub fn check(&self) -> Result<(), (&'static str, String)> {
+        self.url.parse::<Target>().map_err(|why| ("url", why))?;
+        match self
+            .events
+            .iter()
+            .find(|name| !NAMES.contains(&name.as_str()))
+        {
+            Some(name) => Err((
+                "events",
+                format!("\"{name}\" must be one of {}", NAMES.join(", ")),
+            )),
+            None => Ok(()),
+        }
+    }
+}
+
+/// Bounds and times, of each endpoint.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Events waiting, and their bytes.
+    pub events: usize,
+    pub bytes: usize,
+    /// Events of one request, and their bytes; one event always fits.
+    pub batch: usize,
+    pub batch_bytes: usize,
+    /// How long an event may wait for others.
+    pub gather: Duration,
+    /// How long `channel_vacated`, `member_removed` and `subscription_count` are held back.
+    pub hold: Duration,
+    /// Pauses between attempts: the first, doubled each time, and the longest; a quarter more or less.
+    pub pause: Duration,
+    pub longest_pause: Duration,
+    /// How long a batch is tried.
+    pub patience: Duration,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            events: 10_000,
+            bytes: 16 << 20,
+            batch: 100,
+            batch_bytes: 1 << 20,
+            gather: Duration::from_millis(50),
+            hold: Duration::from_secs(3),
+            pause: Duration::from_secs(1),
+            longest_pause: Duration::from_secs(30),
+            patience: Duration::from_secs(300),
+        }
+    }
+}
+
+/// What happened since the start, to events unless it says otherwise. An event is counted for each
+/// endpoint.
+#[derive(Debug, Default)]
+pub struct Counts {
+    pub delivered: AtomicU64,
+    /// For want of room.
+    pub dropped: AtomicU64,
+    /// Not taken by the endpoint for five minutes, or not before the daemon's end.
+    pub given_up: AtomicU64,
+    /// Not told, because the opposite happened or a newer count came.
+    pub cancelled: AtomicU64,
+    /// Requests made, and those that were not answered with success.
+    pub requests: AtomicU64,
+    pub failed: AtomicU64,
+}
+
+/// The webhooks of one application.
+#[derive(Debug)]
+pub struct Webhooks {
+    endpoints: Vec<Entrance>,
+    pub counts: Arc<Counts>,
+    finish: watch::Sender<Option<Duration>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where events for one endpoint go in.
+#[derive(Debug)]
+struct Entrance {
+    wants: queue::Wants,
+    room: Arc<Room>,
+    events: mpsc::UnboundedSender<Told>,
+}
+
+/// An event on its way, with the place that it takes up.
+#[derive(Debug)]
+struct Told {
+    event: Event,
+    place: Place,
+}
+
+/// How much waits, and how much may.
+#[derive(Debug)]
+struct Room {
+    most: Limits,
+    events: AtomicUsize,
+    bytes: AtomicUsize,
+}
+
+/// Given back when it is dropped.
+#[derive(Debug)]
+struct Place {
+    room: Arc<Room>,
+    bytes: usize,
+}
+
+impl Webhooks {
+    /// Starts the thread that delivers.
+    ///
+    /// # Errors
+    /// If an endpoint cannot be used, there is no secret to sign with, or no thread to be had.
+    pub fn start(
+        endpoints: Vec<Endpoint>,
+        credentials: &Credentials,
+        limits: Limits,
+    ) -> Result<Self, String> {
+        if credentials.secrets.is_empty() {
+            return Err("webhooks are signed: a secret must be set".into());
+        }
+        let counts = Arc::new(Counts::default());
+        let (finish, finishing) = watch::channel(None);
+        let mut entrances = Vec::new();
+        let mut deliveries = Vec::new();
+        for endpoint in endpoints {
+            endpoint
+                .check()
+                .map_err(|(key, why)| format!("{key}: {why}"))?;
+            let (events, told) = mpsc::unbounded_channel();
+            let wants = queue::Wants::new(&endpoint);
+            entrances.push(Entrance {
+                wants: wants.clone(),
+                room: Arc::new(Room::new(limits)),
+                events,
+            });
+            let receiver = deliver::Receiver {
+                target: endpoint.url.parse()?,
+                timeout: endpoint.timeout,
+                credentials: credentials.clone(),
+                limits,
+                counts: counts.clone(),
+            };
+            deliveries.push(deliver::run(receiver, wants, told, finishing.clone()));
+        }
+        let rooms = entrances.iter().map(|one| one.room.clone()).collect();
+        let thread = start_thread(deliveries, finishing, rooms, counts.clone())
+            .map_err(|why| format!("webhooks cannot be started: {why}"))?;
+        Ok(Self {
+            endpoints: entrances,
+            counts,
+            finish,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// From any thread. Never waits.
+    pub fn tell(&self, event: Event) {
+        let concerned = |entrance: &&Entrance| entrance.wants.concern(&event);
+        for entrance in self.endpoints.iter().filter(concerned) {
+            let event = event.clone();
+            // A thread that has ended takes nothing more.
+            let sent = Room::enter(&entrance.room, event.bytes())
+                .is_some_and(|place| entrance.events.send(Told { event, place }).is_ok());
+            if !sent {
+                self.counts.dropped.fetch_add(1, Relaxed);
+            }
+        }
+    }
+
+    /// Whether anybody wants events of this name: to spare the work of making them.
+    pub fn wants(&self, name: &str) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|entrance| entrance.wants.name(name))
+    }
+
+    /// Events waiting, also those that are called off and only hold their place.
+    pub fn waiting(&self) -> usize {
+        let rooms = self.endpoints.iter().map(|entrance| &entrance.room);
+        rooms.map(|room| room.events.load(Relaxed)).sum()
+    }
+
+    /// The daemon ends: delivers what waits, without holding anything back, for at most so long. What is
+    /// left then is given up and counted.
+    pub fn finish(&self, within: Duration) {
+        self.finish.send_replace(Some(within));
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            // It panics for no reason that is known; there would be nothing left to do.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start_thread(
+    deliveries: Vec<impl Future<Output = ()> + Send + 'static>,
+    mut finishing: watch::Receiver<Option<Duration>>,
+    rooms: Vec<Arc<Room>>,
+    counts: Arc<Counts>,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = std::thread::Builder::new().name("webhooks".into());
+    thread.spawn(move || {
+        runtime.block_on(async move {
+            let mut all: JoinSet<()> = deliveries.into_iter().collect();
+            let done = pin!(async { while all.join_next().await.is_some() {} });
+            let cut = pin!(async {
+                // Dropped without a word is the same as finished at once.
+                let told = finishing.wait_for(Option::is_some).await;
+                let within = told.ok().and_then(|within| *within);
+                tokio::time::sleep(within.unwrap_or_default()).await;
+            });
+            tokio::select! {
+                () = done => {}
+                () = cut => {}
+            }
+            let left: usize = rooms.iter().map(|room| room.events.load(Relaxed)).sum();
+            counts.given_up.fetch_add(left as u64, Relaxed);
+        });
+    })
+}
+
+impl Room {
+    fn new(most: Limits) -> Self {
+        Self {
+            most,
+            events: AtomicUsize::new(0),
+            bytes: AtomicUsize::new(0),
+        }
+    }
+
+    /// None: there is no room.
+    fn enter(room: &Arc<Self>, bytes: usize) -> Option<Place> {
+        let events = room.events.fetch_add(1, Relaxed);
+        let before = room.bytes.fetch_add(bytes, Relaxed);
+        // Counted before it is looked at; dropped without being used, it is given back.
+        let place = Place {
+            room: room.clone(),
+            bytes,
+        };
+        let fits = events < room.most.events && before + bytes <= room.most.bytes;
+        fits.then_some(place)
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.room.events.fetch_sub(1, Relaxed);
+        self.room.bytes.fetch_sub(self.bytes, Relaxed);
+    }
+}
