@@ -35,6 +35,8 @@ mod outbox;
 #[allow(dead_code)] // As above.
 mod outgoing;
 #[allow(dead_code)] // As above.
+mod plain;
+#[allow(dead_code)] // As above.
 mod presence;
 mod pull;
 #[allow(dead_code)] // As above.

@@ -10,13 +10,14 @@
 //! finds a top-level `id` with each event of a channel, with `subscription_succeeded` and with `pusher:ping`:
 //! a cursor, "I have everything up to here". It gives the last one it saw back when it subscribes again
 //! (`"askr":{"cursor":"…"}` in the data), and gets what it missed, or `askr:gap` for what is no longer
-//! there. There are thus two texts of an event at the most, however many receive it.
+//! there. There are thus two texts of an event at the most, however many receive it. An event of two
+//! channels comes twice with the same `id`, so a client keeps a cursor for each channel, and moves all of
+//! them at `pusher:ping`.
 
 pub mod connect;
 pub mod encode;
 pub mod message;
 pub mod name;
-pub mod rate;
 pub mod session;
 
 /// Codes of errors and of closing (from 4000 on a client acts on them: 4000 to 4099 it stays away, 4100

@@ -49,6 +49,11 @@ pub fn user(channel: &str) -> Option<&str> {
     grant::user(id.as_bytes()).is_ok().then_some(id)
 }
 
+/// Whether a name is kept for users' own channels, also where it cannot be that of one.
+pub fn is_of_user(channel: &str) -> bool {
+    channel.starts_with(USER)
+}
+
 /// The channel of a user with a checked id.
 pub fn of_user(id: &str) -> String {
     format!("{USER}{id}")

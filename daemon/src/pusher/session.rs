@@ -14,11 +14,12 @@ use std::borrow::Cow;
 use shared::rules;
 
 use super::message::{self, ClientEvent, Message, Subscribe};
-use super::rate::{Bound, Rate};
 use super::{code, encode, name};
 use crate::auth::pusher::{Credentials, User};
 use crate::auth::token::one_line;
 use crate::channel::Kind;
+use crate::ws::rate::{Bound, Rate};
+use crate::ws::silence::{self, Silence, Verdict};
 
 /// Users on a watchlist. Pusher's bound.
 pub const MAX_WATCHLIST: usize = 100;
@@ -37,10 +38,7 @@ pub struct Limits {
     pub client_event_bytes: usize,
     /// Messages of any kind. Beyond it the connection is closed.
     pub message_rate: Bound,
-    /// Milliseconds of a client's silence after which it is asked whether it is there.
-    pub activity: u64,
-    /// Milliseconds it has to answer.
-    pub pong: u64,
+    pub silence: silence::Limits,
 }
 
 impl Default for Limits {
@@ -54,8 +52,7 @@ impl Default for Limits {
                 per_second: 100,
                 burst: 1000,
             },
-            activity: 120_000,
-            pong: 30_000,
+            silence: silence::Limits::default(),
         }
     }
 }
@@ -71,7 +68,8 @@ pub enum Subscribed<'a> {
 
 /// What a session asks about.
 pub trait World {
-    fn socket(&self) -> &str;
+    /// The text of the socket id, which is what is signed.
+    fn socket(&self) -> String;
     fn credentials(&self) -> &Credentials;
     fn limits(&self) -> &Limits;
     fn subscribed(&self, channel: &str) -> Subscribed<'_>;
@@ -137,15 +135,14 @@ pub struct Session {
     user: Option<Box<User>>,
     messages: Rate,
     events: Rate,
-    /// When the client was last asked whether it is there, in milliseconds; 0: never.
-    asked: u64,
+    silence: Silence,
     malformed: u8,
 }
 
 impl Session {
     /// What a connection is told first.
     pub fn hello(world: &impl World) -> Vec<u8> {
-        encode::connection_established(world.socket(), world.limits().activity / 1000)
+        encode::connection_established(&world.socket(), world.limits().silence.after / 1000)
     }
 
     /// Who signed in.
@@ -186,28 +183,16 @@ impl Session {
 
     /// What time brings. `heard`: when anything last came from the client. Call it at [`Self::due`].
     pub fn on_tick(&mut self, now: u64, heard: u64, limits: &Limits) -> Vec<Action> {
-        if now < self.due(heard, limits) {
-            return Vec::new();
+        match self.silence.judge(now, heard, &limits.silence) {
+            Verdict::Fine => Vec::new(),
+            Verdict::Ask => vec![Action::Ping],
+            Verdict::Gone => closing(Refusal::NoPong, code::NO_PONG, "no pong came in time"),
         }
-        if self.answering(heard).is_some() {
-            let reason = "no pong came in time";
-            return closing(Refusal::NoPong, code::NO_PONG, reason);
-        }
-        self.asked = now.max(1);
-        vec![Action::Ping]
     }
 
     /// When [`Self::on_tick`] has something to do, if nothing is heard before.
     pub fn due(&self, heard: u64, limits: &Limits) -> u64 {
-        match self.answering(heard) {
-            Some(asked) => asked.saturating_add(limits.pong),
-            None => heard.saturating_add(limits.activity),
-        }
-    }
-
-    /// Since when the client owes an answer.
-    fn answering(&self, heard: u64) -> Option<u64> {
-        (heard < self.asked).then_some(self.asked)
+        self.silence.due(heard, &limits.silence)
     }
 
     fn malformed(&mut self, why: &message::Malformed) -> Vec<Action> {
@@ -267,7 +252,7 @@ impl Session {
         let data = wanted.channel_data.as_deref();
         let user = world
             .credentials()
-            .channel(world.socket(), channel, data, auth)
+            .channel(&world.socket(), channel, data, auth)
             .map_err(|why| unauthorized(why.to_string()))?;
         match (&user, subscribed) {
             (Some(user), Subscribed::As(other)) if user.id != other => {
@@ -279,7 +264,7 @@ impl Session {
     }
 
     fn signin(&mut self, auth: &str, user_data: &str, world: &impl World) -> Vec<Action> {
-        let mut user = match world.credentials().user(world.socket(), user_data, auth) {
+        let mut user = match world.credentials().user(&world.socket(), user_data, auth) {
             Ok(user) => user,
             Err(why) => return closing(Refusal::Signin, code::UNAUTHORIZED, why.to_string()),
         };

@@ -5,10 +5,14 @@
 //! request ─► handshake ─► 101 │ refusal          bytes ─► decoder ─► messages │ violation
 //!                                              payload ─► frame ─► bytes for any number of receivers
 //! ```
+//!
+//! What every protocol over it needs as well: `rate` bounds what comes, `silence` notices who is gone.
 
 pub mod decoder;
 pub mod frame;
 pub mod handshake;
+pub mod rate;
+pub mod silence;
 
 /// What a connection is closed with when the peer breaks the protocol (RFC 6455, 7.4.1).
 pub mod code {

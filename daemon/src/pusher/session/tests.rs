@@ -19,8 +19,8 @@ struct Engine {
 }
 
 impl World for Engine {
-    fn socket(&self) -> &str {
-        SOCKET
+    fn socket(&self) -> String {
+        SOCKET.into()
     }
 
     fn credentials(&self) -> &Credentials {
