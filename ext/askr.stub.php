@@ -104,10 +104,61 @@ namespace {
     function askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null): string
     {
     }
+
+    /**
+     * The channels that have subscribers now, and how many each. Asks askrd over its control socket
+     * (askr.control), which answers for the application whose ring is askr.ring. Waits two seconds at most.
+     *
+     * @param string|null $prefix only names that begin so, up to 200 bytes of UTF-8
+     *
+     * @return array<string, int> by name; PHP makes an integer of a name such as "7"
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception if askrd is away, late or refuses (this user may not ask about this ring),
+     *     or Askr is disabled by askr.enabled = 0
+     */
+    function askr_channels(?string $prefix = null): array
+    {
+    }
+
+    /**
+     * Who is on a presence channel now: each user once, however many connections it has. Asks askrd as
+     * askr_channels() does.
+     *
+     * @param string $channel a name as for askr_broadcast()
+     *
+     * @return list<array{id: string, info: mixed}> info: as json_decode($json, true) makes it, null for none
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception as askr_channels()
+     */
+    function askr_members(string $channel): array
+    {
+    }
+
+    /**
+     * Ends one connection, or all connections of a user, whose tokens issued until now are refused from
+     * now on. Asks askrd as askr_channels() does.
+     *
+     * @param string $socketOrUser a socket id (digits, a dot, digits), else a user id of 1 to 128 bytes of
+     *     UTF-8 without control characters. A user id of the shape of a socket id cannot be named here
+     *
+     * @return int connections ended
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception as askr_channels(). After "did not answer in time" it may have been done
+     *     all the same
+     */
+    function askr_disconnect(string $socketOrUser): int
+    {
+    }
 }
 
 namespace Askr {
-    /** Thrown by askr_broadcast() with askr.on_failure = exception. */
+    /**
+     * Thrown by askr_broadcast() with askr.on_failure = exception, by askr_token() without a secret, and
+     * by askr_channels(), askr_members() and askr_disconnect() when askrd gives no answer.
+     */
     class Exception extends \Exception
     {
     }

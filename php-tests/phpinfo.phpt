@@ -9,7 +9,7 @@ $info = '(new ReflectionExtension("askr"))->info();';
 echo php($info);
 $askrd = new Askrd();
 echo php($info);
-echo php($info, ['askr.enabled' => 'off', 'askr.on_failure' => 'silent', 'askr.ring_owner' => 'deploy']);
+echo php($info, ['askr.enabled' => 'off', 'askr.on_failure' => 'silent', 'askr.ring_owner' => 'deploy', 'askr.control' => '']);
 // Also as one of all extensions.
 echo str_contains(php('phpinfo(INFO_MODULES);'), "Askr support => enabled\n") ? "in phpinfo()\n" : "not in phpinfo()\n";
 ?>
@@ -33,6 +33,7 @@ askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
 askr.secret_file => no value => no value
+askr.control => /run/askr/control.sock => /run/askr/control.sock
 
 askr
 
@@ -48,6 +49,7 @@ askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
 askr.secret_file => no value => no value
+askr.control => /run/askr/control.sock => /run/askr/control.sock
 
 askr
 
@@ -63,4 +65,5 @@ askr.enabled => off => off
 askr.on_failure => silent => silent
 askr.ring_owner => deploy => deploy
 askr.secret_file => no value => no value
+askr.control => no value => no value
 in phpinfo()

@@ -8,7 +8,7 @@ require __DIR__ . '/ring.inc';
 
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
-    foreach (['askr_broadcast', 'askr_status', 'askr_token'] as $name) {
+    foreach (['askr_broadcast', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
         foreach ($function->getParameters() as $p) {
@@ -70,8 +70,14 @@ askr_token: string, 2 required
   ReflectionNamedType int $ttl
   ReflectionNamedType ?string $user = NULL
   ReflectionNamedType ?array $info = NULL
+askr_channels: array, 0 required
+  ReflectionNamedType ?string $prefix = NULL
+askr_members: array, 1 required
+  ReflectionNamedType string $channel
+askr_disconnect: int, 1 required
+  ReflectionNamedType string $socketOrUser
 Askr\Exception extends Exception, open, 10 methods
 the stub agrees
-askr_broadcast askr_status askr_token Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file
+askr_broadcast askr_status askr_token askr_channels askr_members askr_disconnect Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control
 bool(true)
 bool(true)

@@ -8,6 +8,7 @@
 //! | `askr.on_failure` | `log` | anywhere | `silent`, `log`, `warning`, `exception` |
 //! | `askr.ring_owner` | none | php.ini, pool | one more user that may own the ring |
 //! | `askr.secret_file` | none | php.ini, pool | absolute path of the secrets for `askr_token()` |
+//! | `askr.control` | `/run/askr/control.sock` | php.ini, pool | askrd's control socket; empty: none |
 //!
 //! The ring and whom to trust with it are the administrator's, not a script's. How a script wants to
 //! hear of a failure is its own matter: a queue worker wants the exception, the page beside it the log.
@@ -25,13 +26,21 @@ use crate::zend::ini_entry;
 
 /// Bytes of a user name: Linux allows 32.
 const MAX_USER: usize = 32;
+/// Bytes of a Unix socket's path: `sun_path` of unix(7) less its NUL.
+const MAX_SOCKET: usize = 107;
 
-static ENTRIES: IniEntryDefs<6> = IniEntryDefs::new([
+static ENTRIES: IniEntryDefs<7> = IniEntryDefs::new([
     ini_entry(c"askr.ring", c"/askr", Changeable::System, ring),
     ini_entry(c"askr.enabled", c"1", Changeable::System, enabled),
     ini_entry(c"askr.on_failure", c"log", Changeable::All, on_failure),
     ini_entry(c"askr.ring_owner", c"", Changeable::System, ring_owner),
     ini_entry(c"askr.secret_file", c"", Changeable::System, secret_file),
+    ini_entry(
+        c"askr.control",
+        c"/run/askr/control.sock",
+        Changeable::System,
+        control,
+    ),
     IniEntryDef::end(),
 ]);
 
@@ -66,6 +75,19 @@ fn secret_file(value: &[u8]) -> Result<(), String> {
         return Err("must be empty or an absolute path".to_owned());
     }
     *state().secret_file.borrow_mut() = (!path.is_empty()).then(|| path.into());
+    Ok(())
+}
+
+/// Only where it is, as above.
+fn control(value: &[u8]) -> Result<(), String> {
+    let path = std::str::from_utf8(value).map_err(|_| "must be valid UTF-8")?;
+    let sound = path.starts_with('/') && path.len() <= MAX_SOCKET && !path.contains('\0');
+    if !path.is_empty() && !sound {
+        return Err(format!(
+            "must be empty or an absolute path of at most {MAX_SOCKET} bytes"
+        ));
+    }
+    *state().control.borrow_mut() = (!path.is_empty()).then(|| path.into());
     Ok(())
 }
 

@@ -1,9 +1,10 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_status()` tells about it, `askr_token()` signs who may listen. `askr.stub.php` beside this directory is the PHP signature.
+//! `askr_status()` tells about it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`
+//! and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
-//! `broadcast`, `status` and `token` are the functions, `failure` decides how an unusable ring is told,
-//! `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between calls.
-//! `zend` wraps the Zend API and has all the unsafe code.
+//! `broadcast`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
+//! is told, `control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
+//! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code.
 
 #![deny(unsafe_code)]
 
@@ -13,7 +14,9 @@ use ext_php_rs::ffi::IS_STRING;
 use ext_php_rs::flags::DataType;
 use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry};
 
+mod audience;
 mod broadcast;
+mod control;
 mod failure;
 mod info;
 mod ini;
@@ -72,6 +75,22 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .arg(Arg::new("user", DataType::String).allow_null())
                     .arg(Arg::new("info", DataType::Array).allow_null())
                     .returns(DataType::String, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_channels", audience::channels)
+                    .not_required()
+                    .arg(Arg::new("prefix", DataType::String).allow_null())
+                    .returns(DataType::Array, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_members", audience::members)
+                    .arg(Arg::new("channel", DataType::String))
+                    .returns(DataType::Array, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_disconnect", audience::disconnect)
+                    .arg(Arg::new("socketOrUser", DataType::String))
+                    .returns(DataType::Long, false, false),
             )
             .try_into()
             .expect("the names above are C strings");

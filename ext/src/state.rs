@@ -29,6 +29,8 @@ pub struct State {
     pub secret_file: RefCell<Option<PathBuf>>,
     /// The secret of that file, once it was needed.
     pub signer: RefCell<Option<Signer>>,
+    /// `askr.control`
+    pub control: RefCell<Option<PathBuf>>,
 }
 
 impl Default for State {
@@ -44,6 +46,7 @@ impl Default for State {
             outage: Cell::new(Outage::NONE),
             secret_file: RefCell::new(None),
             signer: RefCell::new(None),
+            control: RefCell::new(None),
         }
     }
 }

@@ -1,7 +1,6 @@
 //! `askr_status(): array`: what this process knows of its ring. `askr.stub.php` lists the keys.
 
-use ext_php_rs::convert::IntoZval;
-use ext_php_rs::types::{ZendHashTable, Zval};
+use ext_php_rs::types::Zval;
 use ext_php_rs::zend::ExecuteData;
 use shared::publisher::{Failure, Status};
 
@@ -36,25 +35,25 @@ fn status(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
 
     let mut failures = Zval::new_array();
     for (failure, count) in Failure::ALL.into_iter().zip(status.failures) {
-        set(&mut failures, failure.key(), int(count));
+        zend::set(&mut failures, failure.key(), int(count));
     }
     let mut array = Zval::new_array();
-    set(&mut array, "enabled", enabled);
-    set(&mut array, "attached", status.attached);
-    set(&mut array, "ring", ring.as_str());
-    set(&mut array, "reason", reason.as_ref().map(Line::as_str));
-    set(&mut array, "epoch", epoch.as_ref().map(Line::as_str));
-    set(&mut array, "slots", int(status.slots));
-    set(&mut array, "slot_size", int(status.slot_size));
-    set(&mut array, "arena_size", int(status.arena_size));
-    set(&mut array, "writers", int(status.writers));
-    set(&mut array, "max_payload", int(status.max_payload));
-    set(&mut array, "tail", int(status.tail));
-    set(&mut array, "history_seconds", status.history_seconds);
-    set(&mut array, "daemon_alive", status.daemon_alive);
-    set(&mut array, "daemon_read", int(status.daemon_read));
-    set(&mut array, "published", int(status.published));
-    set(&mut array, "failures", failures);
+    zend::set(&mut array, "enabled", enabled);
+    zend::set(&mut array, "attached", status.attached);
+    zend::set(&mut array, "ring", ring.as_str());
+    zend::set(&mut array, "reason", reason.as_ref().map(Line::as_str));
+    zend::set(&mut array, "epoch", epoch.as_ref().map(Line::as_str));
+    zend::set(&mut array, "slots", int(status.slots));
+    zend::set(&mut array, "slot_size", int(status.slot_size));
+    zend::set(&mut array, "arena_size", int(status.arena_size));
+    zend::set(&mut array, "writers", int(status.writers));
+    zend::set(&mut array, "max_payload", int(status.max_payload));
+    zend::set(&mut array, "tail", int(status.tail));
+    zend::set(&mut array, "history_seconds", status.history_seconds);
+    zend::set(&mut array, "daemon_alive", status.daemon_alive);
+    zend::set(&mut array, "daemon_read", int(status.daemon_read));
+    zend::set(&mut array, "published", int(status.published));
+    zend::set(&mut array, "failures", failures);
     Ok(array)
 }
 
@@ -69,13 +68,6 @@ pub fn current() -> Status {
         ring,
         reason: Some(DISABLED.to_owned()),
         ..Status::default()
-    }
-}
-
-fn set(array: &mut Zval, key: &str, value: impl IntoZval) {
-    if let Some(array) = array.array_mut() {
-        // Fails only for values that cannot become zvals; these all can.
-        let _ = ZendHashTable::insert(array, key, value);
     }
 }
 

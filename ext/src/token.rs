@@ -61,21 +61,21 @@ fn token(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
         return Err(zend::value_error(argument::USER, &line!("{why}")));
     }
     let mut claims = Zval::new_array();
-    set(&mut claims, "channels", patterns(channels)?);
+    zend::set(&mut claims, "channels", patterns(channels)?);
     if let Some(user) = user {
         // It was found to be UTF-8.
         let text = std::str::from_utf8(user).unwrap_or_default();
-        set(&mut claims, "sub", text);
+        zend::set(&mut claims, "sub", text);
     }
     if let Some(info) = info {
         check_info(info)?;
-        set(&mut claims, "info", info.shallow_clone());
+        zend::set(&mut claims, "info", info.shallow_clone());
     }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default();
-    set(&mut claims, "iat", now.as_secs() as i64);
-    set(&mut claims, "exp", (now.as_secs() + ttl) as i64);
+    zend::set(&mut claims, "iat", now.as_secs() as i64);
+    zend::set(&mut claims, "exp", (now.as_secs() + ttl) as i64);
     let claims = zend::json(&claims, argument::INFO)?;
 
     match sign(
@@ -198,11 +198,4 @@ fn refresh() -> Result<(), Line> {
         .next()
         .map(|newest| Signer { stamp, newest });
     Ok(())
-}
-
-fn set(array: &mut Zval, key: &str, value: impl ext_php_rs::convert::IntoZval) {
-    if let Some(array) = array.array_mut() {
-        // Fails only for values that cannot become zvals; these all can.
-        let _ = ZendHashTable::insert(array, key, value);
-    }
 }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicPtr, Ordering};
 
 use ext_php_rs::boxed::ZBox;
 use ext_php_rs::builders::ClassBuilder;
+use ext_php_rs::convert::IntoZval;
 use ext_php_rs::error::Result as ExtResult;
 use ext_php_rs::ffi::{
     _zend_expected_type_Z_EXPECTED_ARRAY as ARRAY,
@@ -33,7 +34,10 @@ use ext_php_rs::ffi::{
 };
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
-use ext_php_rs::zend::{ClassEntry, ExecuteData, ExecutorGlobals, IniEntryDef, ModuleEntry, ce};
+use ext_php_rs::zend::{
+    CatchError, ClassEntry, ExecuteData, ExecutorGlobals, IniEntryDef, ModuleEntry, bailout, ce,
+    try_catch,
+};
 
 use crate::line::{Line, line};
 
@@ -59,6 +63,13 @@ unsafe extern "C" {
     fn zend_parse_arg_long_slow(arg: *mut Zval, dest: *mut i64, n: u32) -> bool;
     fn zval_try_get_string_func(value: *mut Zval) -> *mut zend_string;
     fn php_json_encode(buffer: *mut SmartStr, value: *mut Zval, options: c_int) -> c_int;
+    fn php_json_decode_ex(
+        value: *mut Zval,
+        text: *const c_char,
+        len: usize,
+        options: i64,
+        depth: i64,
+    ) -> c_int;
     fn zend_zval_type_name(value: *const Zval) -> *const c_char;
     fn zend_argument_value_error(n: u32, format: *const c_char, ...);
     fn zend_argument_type_error(n: u32, format: *const c_char, ...);
@@ -318,6 +329,48 @@ pub fn json(value: &Zval, n: u32) -> Result<Zval, Thrown> {
         return Err(Thrown);
     }
     Err(value_error(n, &line!("must have a form in JSON")))
+}
+
+/// `JSON_OBJECT_AS_ARRAY` of `ext/json/php_json.h`.
+const JSON_AS_ARRAYS: i64 = 1;
+/// Levels of arrays in what is decoded: a member's info of 1,024 bytes can have as many, a few are around.
+const JSON_DEPTH: i64 = 1100;
+
+/// A text of JSON as `json_decode($text, true)` makes it; none if it is not JSON. Runs no PHP code.
+///
+/// Takes the text, because it may be long: when PHP runs out of memory it is freed before PHP goes on.
+pub fn from_json(mut text: Vec<u8>) -> Option<Zval> {
+    let len = text.len();
+    // PHP's scanner looks at the byte after the text.
+    text.push(0);
+    let mut value = Zval::new();
+    let decoded = try_catch(AssertUnwindSafe(|| {
+        // SAFETY: a text and its length, with a NUL after it; PHP keeps no reference to it.
+        unsafe {
+            php_json_decode_ex(
+                &raw mut value,
+                text.as_ptr().cast(),
+                len,
+                JSON_AS_ARRAYS,
+                JSON_DEPTH,
+            )
+        }
+    }));
+    drop(text);
+    match decoded {
+        Ok(SUCCESS) => Some(value),
+        // SAFETY: on its way to where it was going, past callers that hold nothing (see above).
+        Err(CatchError::Bailout) => unsafe { bailout() },
+        _ => None,
+    }
+}
+
+/// Sets a key of an array; does nothing to another value.
+pub fn set(array: &mut Zval, key: &str, value: impl IntoZval) {
+    if let Some(array) = array.array_mut() {
+        // Fails only for values that cannot become zvals; those of this crate all can.
+        let _ = ZendHashTable::insert(array, key, value);
+    }
 }
 
 /// Whether a value is an object with `__toString()`.

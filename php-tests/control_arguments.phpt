@@ -1,0 +1,70 @@
+--TEST--
+askr_channels(), askr_members() and askr_disconnect() refuse bad arguments as core functions do
+--INI--
+askr.control=/nonexistent/askr-phpt.sock
+--FILE--
+<?php
+require __DIR__ . '/ring.inc';
+told(fn () => askr_channels('a', 'b'));
+told(fn () => askr_channels([]));
+told(fn () => askr_channels(str_repeat('p', 201)));
+told(fn () => askr_channels("\xff"));
+echo "---\n";
+told(fn () => askr_members());
+told(fn () => askr_members('a', 'b'));
+told(fn () => askr_members([]));
+told(fn () => askr_members(''));
+told(fn () => askr_members(str_repeat('c', 201)));
+told(fn () => askr_members("a\nb"));
+told(fn () => askr_members("\xff"));
+told(fn () => askr_members('pusher:x'));
+echo "---\n";
+told(fn () => askr_disconnect());
+told(fn () => askr_disconnect('7', '8'));
+told(fn () => askr_disconnect([]));
+told(fn () => askr_disconnect(''));
+told(fn () => askr_disconnect(str_repeat('7', 129)));
+told(fn () => askr_disconnect("7\r\n"));
+told(fn () => askr_disconnect("\xff"));
+told(fn () => askr_disconnect(new class {
+    public function __toString(): string { throw new LogicException('no'); }
+}));
+// Arguments come first: nobody was asked so far.
+echo "---\n";
+foreach ([fn () => askr_channels(), fn () => askr_channels(null), fn () => askr_channels(''),
+    fn () => askr_channels(str_repeat('p', 200)), fn () => askr_channels("a\nb"),
+    fn () => askr_members('presence-' . str_repeat('c', 191)), fn () => askr_disconnect(str_repeat('7', 128)),
+    fn () => askr_disconnect(7)] as $call) {
+    try {
+        $call();
+        echo "NO EXCEPTION\n";
+    } catch (Askr\Exception) {
+        echo 'asked ';
+    }
+}
+?>
+--EXPECT--
+ArgumentCountError: askr_channels() expects at most 1 argument, 2 given
+TypeError: askr_channels(): Argument #1 ($prefix) must be of type ?string, array given
+ValueError: askr_channels(): Argument #1 ($prefix) must be at most 200 bytes long
+ValueError: askr_channels(): Argument #1 ($prefix) must be valid UTF-8
+---
+ArgumentCountError: askr_members() expects exactly 1 argument, 0 given
+ArgumentCountError: askr_members() expects exactly 1 argument, 2 given
+TypeError: askr_members(): Argument #1 ($channel) must be of type string, array given
+ValueError: askr_members(): Argument #1 ($channel) cannot be empty
+ValueError: askr_members(): Argument #1 ($channel) must be at most 200 bytes long
+ValueError: askr_members(): Argument #1 ($channel) must not contain control characters
+ValueError: askr_members(): Argument #1 ($channel) must be valid UTF-8
+ValueError: askr_members(): Argument #1 ($channel) must not start with "pusher:"
+---
+ArgumentCountError: askr_disconnect() expects exactly 1 argument, 0 given
+ArgumentCountError: askr_disconnect() expects exactly 1 argument, 2 given
+TypeError: askr_disconnect(): Argument #1 ($socketOrUser) must be of type string, array given
+ValueError: askr_disconnect(): Argument #1 ($socketOrUser) cannot be empty
+ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be at most 128 bytes long
+ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must not contain control characters
+ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be valid UTF-8
+LogicException: no
+---
+asked asked asked asked asked asked asked asked
