@@ -14,6 +14,7 @@
 //! channels comes twice with the same `id`, so a client keeps a cursor for each channel, and moves all of
 //! them at `pusher:ping`.
 
+pub mod api;
 pub mod connect;
 pub mod encode;
 pub mod message;
