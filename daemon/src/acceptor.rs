@@ -10,9 +10,9 @@ use std::time::Duration;
 use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::mpsc::UnboundedSender;
 
-use crate::bus::Bus;
-use crate::limits::Admission;
+use crate::limits::{Admission, Limits};
 use crate::listen::Listener;
+use crate::metrics::Metrics;
 use crate::settings::Network;
 use crate::watch;
 use crate::worker::{Accepted, Peer};
@@ -25,7 +25,8 @@ const PAUSE: Duration = Duration::from_millis(100);
 const USER_TIMEOUT_MS: u32 = 30_000;
 
 pub struct Acceptor {
-    pub bus: Arc<Bus>,
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
     pub workers: Vec<UnboundedSender<Accepted>>,
     pub trusted: Vec<Network>,
 }
@@ -49,7 +50,7 @@ impl Acceptor {
                     // The client went away between its connect and our accept.
                     Err(why) if is_theirs(&why) => {}
                     Err(why) => {
-                        self.bus.metrics.over_descriptors.add(1);
+                        self.metrics.over_descriptors.add(1);
                         tracing::warn!("cannot accept connections for a moment: {why}");
                         tokio::time::sleep(PAUSE).await;
                         break;
@@ -61,13 +62,13 @@ impl Acceptor {
     }
 
     fn hand_on(&self, socket: Peer, address: Option<SocketAddr>) {
-        self.bus.metrics.accepted.add(1);
+        self.metrics.accepted.add(1);
         let address = address.map(|address| address.ip());
         // On a Unix socket every peer is a proxy.
         let proxy = address.is_none_or(|ip| self.trusted.iter().any(|net| net.contains(ip)));
-        let worker = self.bus.limits.least_loaded();
+        let worker = self.limits.least_loaded();
         let counted = address.filter(|_| !proxy);
-        let Some(admission) = Admission::new(&self.bus, worker, counted) else {
+        let Some(admission) = Admission::new(&self.limits, &self.metrics, worker, counted) else {
             return;
         };
         if prepare(&socket).is_ok() {

@@ -15,9 +15,22 @@ use crate::bus::Archive;
 pub struct Segments(Arc<RwLock<Vec<Arc<Segment>>>>);
 
 impl Segments {
+    pub fn new(segments: Vec<Arc<Segment>>) -> Self {
+        Self(Arc::new(RwLock::new(segments)))
+    }
+
     /// Oldest first.
     pub fn set(&self, segments: Vec<Arc<Segment>>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = segments;
+    }
+
+    /// Of the newest.
+    ///
+    /// # Panics
+    /// Before the first `set`.
+    pub fn epoch(&self) -> Epoch {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().expect("the tailer has set it").epoch()
     }
 
     /// The next position a publisher will claim.

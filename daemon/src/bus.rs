@@ -1,4 +1,4 @@
-//! What the tailer and the workers share: one of it a process.
+//! What an application's tailer and the workers share.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -6,12 +6,15 @@ use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use shared::cursor::Epoch;
 use shared::event::Event;
 
+use crate::archive::Segments;
 use crate::census::Census;
-use crate::handoff::{Clock, Handoff};
+use crate::handoff::{Clock, Handoff, Item};
 use crate::histogram::Histogram;
 use crate::history::History;
+use crate::last_events::LastEvents;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
+use crate::notice::Notice;
 use crate::routes::Routes;
 
 /// Random access to what the ring still holds. Any thread.
@@ -33,14 +36,30 @@ pub struct Bus {
     /// One inbox per worker.
     pub inboxes: Vec<Handoff>,
     pub archive: Box<dyn Archive>,
-    pub limits: Limits,
+    /// The same, for who counts.
+    pub segments: Segments,
     pub census: Census,
-    pub metrics: Metrics,
+    pub last_events: LastEvents,
+    /// What the whole process has once, whatever its applications.
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
     /// From a publish to the end of the writes of its event, per event and worker.
-    pub latency: Histogram,
+    pub latency: Arc<Histogram>,
     /// What one wake of a worker takes.
-    pub turns: Histogram,
+    pub turns: Arc<Histogram>,
     pub outboxes: Arc<Budget>,
+}
+
+impl Bus {
+    /// To every worker with a subscriber of its channel. What a full inbox drops is made good there.
+    pub fn tell(&self, notice: Notice) {
+        let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
+        let notice = Arc::new(notice);
+        while workers != 0 {
+            self.inboxes[workers.trailing_zeros() as usize].push(Item::Notice(notice.clone()));
+            workers &= workers - 1;
+        }
+    }
 }
 
 /// Bytes waiting for slow clients, in the whole process.

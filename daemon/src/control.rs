@@ -1,4 +1,13 @@
-//! The local socket for operators: /healthz, /readyz, /metrics. Never on an address that viewers reach.
+//! The local socket for operators and for PHP. Never on an address that viewers reach.
+//!
+//! | | |
+//! |---|---|
+//! | `GET /healthz`, `/readyz`, `/metrics` | of the daemon |
+//! | `GET /channels?ring=R&prefix=P` | `{"channels":{"orders":3}}` subscribers of each channel |
+//! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
+//! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}` or `{"user":"7"}` → `{"ended":2}` |
+//!
+//! The last three are about the application whose ring is `R`, for those who may publish to it.
 
 use std::convert::Infallible;
 use std::fmt::Write;
@@ -8,15 +17,23 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper::{Method, Request, Response, StatusCode};
+use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::json;
+use shared::name::RingName;
 use tokio::sync::Semaphore;
 
-use crate::archive::Segments;
+use crate::app::App;
+use crate::ask;
+use crate::asker::Asker;
 use crate::bus::Bus;
+use crate::command::Target;
 use crate::health::Beats;
 
 /// Askers at one time. A local operator needs few; more wait.
@@ -24,9 +41,8 @@ const ASKERS: usize = 16;
 const TIMEOUT: Duration = Duration::from_secs(5);
 
 pub struct Control {
-    pub bus: Arc<Bus>,
+    pub apps: Vec<Arc<App>>,
     pub beats: Arc<Beats>,
-    pub segments: Segments,
 }
 
 /// Answers on `listener` until dropped. Runs on a LocalSet.
@@ -44,9 +60,16 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
         };
         let control = control.clone();
         tokio::task::spawn_local(async move {
-            let service = service_fn(|request: Request<_>| {
-                let answer = control.answer(request.method(), request.uri().path());
-                async { Ok::<_, Infallible>(answer) }
+            let Ok(peer) = socket.peer_cred() else {
+                return;
+            };
+            let asker = Asker {
+                uid: peer.uid(),
+                gid: peer.gid(),
+            };
+            let service = service_fn(|request: Request<Incoming>| {
+                let control = control.clone();
+                async move { Ok::<_, Infallible>(control.answer(asker, request).await) }
             });
             let connection = http1::Builder::new()
                 .timer(TokioTimer::new())
@@ -59,9 +82,15 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     }
 }
 
+/// What was answered: status and text, JSON if it is 200 and about an application.
+type Said = (StatusCode, String);
+
 impl Control {
-    fn answer(&self, method: &Method, path: &str) -> Response<Full<Bytes>> {
-        let (status, body) = match (method, path) {
+    async fn answer(&self, asker: Asker, request: Request<Incoming>) -> Response<Full<Bytes>> {
+        let (parts, body) = request.into_parts();
+        let (method, path) = (&parts.method, parts.uri.path());
+        let mut kind = "text/plain; version=0.0.4; charset=utf-8";
+        let (status, text) = match (method, path) {
             (&Method::GET, "/healthz") => match self.beats.hanging() {
                 None => (StatusCode::OK, "ok\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
@@ -73,53 +102,125 @@ impl Control {
                 (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned())
             }
             (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics()),
-            (_, "/healthz" | "/readyz" | "/metrics") => {
+            (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
+                match self.about_an_app(asker, &parts.uri, body).await {
+                    Ok(json) => {
+                        kind = "application/json";
+                        (StatusCode::OK, json)
+                    }
+                    Err((status, why)) => (status, format!("{why}\n")),
+                }
+            }
+            (_, "/healthz" | "/readyz" | "/metrics" | "/channels" | "/members") => {
                 (StatusCode::METHOD_NOT_ALLOWED, "use GET\n".to_owned())
             }
+            (_, "/disconnect") => (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned()),
             _ => (
                 StatusCode::NOT_FOUND,
-                "not found; there are /healthz, /readyz, /metrics\n".to_owned(),
+                "not found; there are /healthz, /readyz, /metrics, /channels, /members, /disconnect\n"
+                    .to_owned(),
             ),
         };
-        let mut answer = Response::new(Full::new(Bytes::from(body)));
+        let mut answer = Response::new(Full::new(Bytes::from(text)));
         *answer.status_mut() = status;
-        let kind =
-            hyper::header::HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        let kind = hyper::header::HeaderValue::from_static(kind);
         answer
             .headers_mut()
             .insert(hyper::header::CONTENT_TYPE, kind);
         answer
     }
 
+    async fn about_an_app(&self, asker: Asker, uri: &Uri, body: Incoming) -> Result<String, Said> {
+        let ring = parameter(uri, "ring").ok_or_else(|| bad("ring must name the ring"))?;
+        let same = |app: &&Arc<App>| app.ring == ring;
+        let app = self.apps.iter().find(same).ok_or_else(|| {
+            let why = "no application of this askrd has this ring";
+            (StatusCode::NOT_FOUND, why.to_owned())
+        })?;
+        let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
+        if !asker.may_publish(name.path()) {
+            let why = "this user may not ask about this ring";
+            return Err((StatusCode::FORBIDDEN, why.to_owned()));
+        }
+        let json = match uri.path() {
+            "/channels" => {
+                let prefix = parameter(uri, "prefix").unwrap_or_default();
+                json!({ "channels": ask::channels(app, &prefix).await })
+            }
+            "/members" => {
+                let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;
+                json!({ "members": app.members.list(&channel) })
+            }
+            _ => json!({ "ended": ask::end(app, target(body).await?).await }),
+        };
+        Ok(json.to_string())
+    }
+
     fn metrics(&self) -> String {
-        let metrics = &self.bus.metrics;
-        metrics
-            .connections
-            .set(self.bus.limits.connections() as u64);
-        metrics.channels.set(self.bus.routes.channels() as u64);
-        metrics.outbox_bytes.set(self.bus.outboxes.used());
-        let behind = self
-            .segments
-            .head()
-            .saturating_sub(self.bus.clock.completed());
-        metrics.behind.set(behind);
-        let seconds = self.segments.history_seconds();
+        let all = self.apps.iter().map(|app| &*app.bus);
+        let common = &self.apps[0].bus;
+        let metrics = &common.metrics;
+        metrics.connections.set(common.limits.connections() as u64);
+        let channels: usize = all.clone().map(|bus| bus.routes.channels()).sum();
+        metrics.channels.set(channels as u64);
+        metrics.outbox_bytes.set(common.outboxes.used());
+        let lag = |bus: &Bus| bus.segments.head().saturating_sub(bus.clock.completed());
+        metrics.behind.set(all.clone().map(lag).sum());
+        let entries: usize = all.clone().map(|bus| bus.history.entries()).sum();
+        metrics.index_entries.set(entries as u64);
+        let forgotten: u64 = all.clone().map(|bus| bus.last_events.forgotten()).sum();
+        metrics.last_events_forgotten.set(forgotten);
+        let counts = self.apps.iter().map(|app| app.members.counts());
+        let (members, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        metrics.members.set(members as u64);
+        metrics.members_refused.set(refused);
+        let ages = all.map(|bus| bus.segments.history_seconds());
+        let seconds = ages.fold(f64::INFINITY, f64::min);
         let mut text = metrics.to_text();
         let _ = write!(
             text,
-            "# HELP askr_history_seconds Age of the oldest event held.\n\
+            "# HELP askr_history_seconds Age of the oldest event held, of the application with the shortest history.\n\
              # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n"
         );
-        self.bus.latency.write_to(
+        common.latency.write_to(
             &mut text,
             "askr_publish_to_write_seconds",
             "From the publish of an event until a worker wrote it to its streams.",
         );
-        self.bus.turns.write_to(
+        common.turns.write_to(
             &mut text,
             "askr_worker_turn_seconds",
             "What a worker takes for the events of one wake.",
         );
         text
     }
+}
+
+fn parameter(uri: &Uri, name: &str) -> Option<String> {
+    let pairs = uri.query().unwrap_or("").split('&');
+    let (_, value) = pairs
+        .filter_map(|pair| pair.split_once('='))
+        .find(|(key, _)| *key == name)?;
+    let spaced = value.replace('+', " ");
+    Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
+}
+
+async fn target(body: Incoming) -> Result<Target, Said> {
+    #[derive(Deserialize)]
+    #[serde(deny_unknown_fields, rename_all = "snake_case")]
+    enum Body {
+        SocketId(String),
+        User(String),
+    }
+    let shape = || bad(r#"the body must be {"socket_id":"1.2"} or {"user":"7"}"#);
+    let body = Limited::new(body, 4096).collect().await;
+    let body = body.map_err(|_| shape())?.to_bytes();
+    match serde_json::from_slice(&body).map_err(|_| shape())? {
+        Body::SocketId(id) => Ok(Target::Socket(id.parse().map_err(|()| shape())?)),
+        Body::User(user) => Ok(Target::User(user)),
+    }
+}
+
+fn bad(why: &str) -> Said {
+    (StatusCode::BAD_REQUEST, why.to_owned())
 }

@@ -3,13 +3,16 @@
 //!
 //! Everything here is called from the worker's loop (`worker.rs`): a stream opens, hand-offs arrive, a
 //! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave. `engine/open.rs` has
-//! the opening, `engine/send.rs` the way to the socket, `engine/end.rs` what time does to a stream, and its end.
+//! the opening, `engine/send.rs` the way to the socket, `engine/change.rs` what others want of a stream,
+//! `engine/members.rs` presence, `engine/end.rs` what time does to a stream, and its end.
 
+mod change;
 mod end;
+mod members;
 mod open;
 mod send;
 
-use std::collections::{HashSet, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
@@ -22,6 +25,8 @@ use shared::cursor::{Cursor, Epoch};
 use shared::segment::now_ns;
 use slab::Slab;
 
+use crate::app::App;
+use crate::auth::authorizer::Access;
 use crate::bus::Bus;
 use crate::gap::Gap;
 use crate::gather::{Gather, Parcel};
@@ -29,8 +34,9 @@ use crate::handoff::{Batch, Item};
 use crate::jitter::Jitter;
 use crate::limits::ClientKey;
 use crate::outbox::Bounds;
-use crate::pull::{Piece, Pull, Reader};
+use crate::pull::{Late, Piece, Pull, Reader};
 use crate::settings::{Io, SlowClients};
+use crate::socket_id::SocketId;
 use crate::sse;
 use crate::stream::{End, Format, Stream};
 use crate::subscriptions::Subscriptions;
@@ -55,6 +61,8 @@ pub struct Rules {
     pub write_timeout: Duration,
     /// Different channels, all workers together.
     pub max_channels: usize,
+    /// Channels of one stream.
+    pub channels_per_stream: usize,
 }
 
 /// Where a client says it was.
@@ -74,14 +82,17 @@ pub struct Opening {
     pub head: Vec<u8>,
     /// Distinct.
     pub channels: Vec<String>,
+    /// What was granted for each of them.
+    pub accesses: Vec<Access>,
     pub format: Format,
     pub resume: Option<Resume>,
-    /// When it is to end, in seconds since 1970.
-    pub expires: Option<u64>,
+    pub socket: SocketId,
 }
 
 pub struct Engine {
     worker: usize,
+    app: Arc<App>,
+    /// The application's.
     bus: Arc<Bus>,
     rules: Rules,
     epoch: Epoch,
@@ -90,6 +101,8 @@ pub struct Engine {
     subscriptions: Subscriptions,
     /// Streams whose next piece of replay may be written, each in turn.
     pulling: VecDeque<u32>,
+    /// Those of them with channels that were added with a cursor.
+    lates: HashMap<u32, Late>,
     /// Streams with an outbox.
     blocked: HashSet<u32>,
     /// Hand-offs below have been dealt with.
@@ -113,16 +126,19 @@ pub struct Engine {
 }
 
 impl Engine {
-    pub fn new(worker: usize, bus: Arc<Bus>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
+    pub fn new(worker: usize, app: Arc<App>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
+        let bus = app.bus.clone();
         let next = bus.clock.completed();
         Ok(Self {
             worker,
+            app,
             rules,
             epoch,
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             streams: Slab::new(),
             subscriptions: Subscriptions::default(),
             pulling: VecDeque::new(),
+            lates: HashMap::new(),
             blocked: HashSet::new(),
             processed: next,
             safe: next,
@@ -181,6 +197,11 @@ impl Engine {
                     self.tell_everybody(from, gap, cursor);
                     self.processed = *to;
                 }
+                Item::Notice(notice) => self.on_notice(notice),
+                Item::Settled => {
+                    self.flush();
+                    self.on_settled();
+                }
                 Item::Replaced { epoch, first } => {
                     self.flush();
                     self.replaced(*epoch, *first);
@@ -191,6 +212,11 @@ impl Engine {
         self.flush();
         if batch.overrun {
             self.catch_up();
+            self.stale();
+            self.refresh_all();
+        }
+        for command in batch.commands.drain(..) {
+            self.command(command);
         }
         if !batch.items.is_empty() {
             self.bus.metrics.wakes.add(1);
@@ -256,7 +282,7 @@ impl Engine {
 
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
-        let frame = Bytes::from(sse::gap(gap, cursor));
+        let frame = Bytes::from(sse::gap(gap, Some(cursor)));
         let before = self.gather.count;
         // A stream that came while it happened has lost some of it at most: the bound holds.
         self.gather
@@ -270,6 +296,7 @@ impl Engine {
         (self.epoch, self.processed) = (epoch, first);
         self.reader.forget();
         self.pulling.clear();
+        self.lates.clear();
         for (_, stream) in &mut self.streams {
             stream.from = 0;
             stream.pull = None;
@@ -332,8 +359,11 @@ impl Engine {
             self.blocked.remove(&slot);
             if stream.leaving {
                 self.close(slot, End::Drain);
-            } else if stream.pull.is_some() {
-                self.pulling.push_back(slot);
+            } else {
+                if stream.pull.is_some() {
+                    self.pulling.push_back(slot);
+                }
+                self.refresh(slot);
             }
         }
     }

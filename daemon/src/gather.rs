@@ -8,9 +8,11 @@ use bytes::Bytes;
 use slab::Slab;
 
 use crate::live::Live;
-use crate::outbox::Frame;
-use crate::stream::{Format, NONE, Stream};
+use crate::notice::{Notice, What};
+use crate::outbox::{Frame, Of};
+use crate::stream::{FORMATS, Format, NONE, Stream};
 use crate::subscriptions::Subscriptions;
+use crate::who::Who;
 
 #[derive(Debug, Default)]
 pub struct Gather {
@@ -67,7 +69,7 @@ impl Gather {
         for (index, name) in live.event.channels().enumerate() {
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
-                if !stream.takes(live.seq()) {
+                if !stream.takes(live.seq()) || live.except == Some(stream.socket) {
                     continue;
                 }
                 match stream.format {
@@ -100,11 +102,39 @@ impl Gather {
         frame: Bytes,
         streams: &mut Slab<Stream>,
     ) {
-        let index = self.push(from, frame);
+        let index = self.push(from.map_or(Of::Notice, Of::Event), frame);
         for (slot, stream) in streams.iter_mut() {
             if stream.takes(seq) {
                 self.link(stream, slot as u32, index);
             }
+        }
+    }
+
+    /// A notice for the subscribers of its channel to whom it is news. Those that replay are left to
+    /// `aside`.
+    pub fn notice(
+        &mut self,
+        notice: &Notice,
+        streams: &mut Slab<Stream>,
+        subscriptions: &Subscriptions,
+        aside: &mut Vec<u32>,
+    ) {
+        let mut places = [NONE; FORMATS];
+        for member in subscriptions.members(&notice.channel) {
+            let stream = &mut streams[member.slot as usize];
+            let channel = stream.subscriptions[member.sub as usize].channel;
+            if !stream.wants(notice, channel) {
+                continue;
+            }
+            if stream.pull.is_some() {
+                aside.push(member.slot);
+                continue;
+            }
+            let place = &mut places[stream.format as usize];
+            if *place == NONE {
+                *place = self.push(Of::Ephemeral, notice.form(stream.format).clone());
+            }
+            self.link(stream, member.slot, *place);
         }
     }
 
@@ -216,13 +246,13 @@ impl Gather {
 
     fn frame(&mut self, place: &mut u32, seq: u64, make: impl FnOnce() -> Bytes) -> u32 {
         if *place == NONE {
-            *place = self.push(Some(seq), make());
+            *place = self.push(Of::Event(seq), make());
         }
         *place
     }
 
-    fn push(&mut self, seq: Option<u64>, frame: Bytes) -> u32 {
-        self.frames.push((seq, frame));
+    fn push(&mut self, of: Of, frame: Bytes) -> u32 {
+        self.frames.push((of, frame));
         self.frames.len() as u32 - 1
     }
 
@@ -257,5 +287,14 @@ impl Stream {
     /// Whether a hand-off at `seq` is for it: live, and not told that yet.
     fn takes(&self, seq: u64) -> bool {
         self.pull.is_none() && !self.leaving && seq >= self.from
+    }
+
+    /// Whether a notice of its channel tells it something.
+    fn wants(&self, notice: &Notice, channel: u32) -> bool {
+        let number = match notice.what {
+            What::Joined { number, .. } | What::Left { number, .. } => number,
+        };
+        let lacks = |who: &Who| who.lacks(channel, number);
+        !self.leaving && self.who.as_deref().is_some_and(lacks)
     }
 }

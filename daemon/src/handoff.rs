@@ -7,8 +7,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use shared::cursor::Epoch;
 use tokio::sync::Notify;
 
+use crate::command::Command;
 use crate::gap::Gap;
 use crate::live::Live;
+use crate::notice::Notice;
 
 /// What a worker is told, in order of position.
 #[derive(Clone, Debug)]
@@ -19,6 +21,10 @@ pub enum Item {
         to: u64,
         gap: Gap,
     },
+    /// Beside the ring, and without a position.
+    Notice(Arc<Notice>),
+    /// The members of presence channels are known again since the start.
+    Settled,
     /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
     Replaced {
         epoch: Epoch,
@@ -72,6 +78,7 @@ pub struct Handoff {
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
+    commands: Vec<Command>,
     overrun: bool,
 }
 
@@ -79,6 +86,7 @@ struct Queue {
 #[derive(Debug, Default)]
 pub struct Batch {
     pub items: Vec<Item>,
+    pub commands: Vec<Command>,
     /// The worker was so far behind that later events were not kept for it: its streams pull them
     /// from the history instead.
     pub overrun: bool,
@@ -112,11 +120,20 @@ impl Handoff {
         room
     }
 
+    /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited.
+    pub fn command(&self, command: Command) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.commands.push(command);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
     /// Takes everything into `batch`, which is emptied first. Its room is kept for the next items.
     pub fn take(&self, batch: &mut Batch) {
         batch.items.clear();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut queue.items, &mut batch.items);
+        batch.commands.append(&mut queue.commands);
         batch.overrun = std::mem::take(&mut queue.overrun);
     }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::bus::Bus;
+use crate::metrics::Metrics;
 use crate::settings::{DEFAULT_PER_ADDRESS, Server};
 
 /// Connections past the limit that are still told when to come back; more are closed unheard.
@@ -127,7 +127,8 @@ impl Limits {
 
 /// A connection's place, given back when dropped.
 pub struct Admission {
-    bus: Arc<Bus>,
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
     pub worker: usize,
     client: ClientKey,
     pub verdict: Verdict,
@@ -135,30 +136,35 @@ pub struct Admission {
 
 impl Admission {
     /// None: closed unheard, there are too many even to be told.
-    pub fn new(bus: &Arc<Bus>, worker: usize, address: Option<IpAddr>) -> Option<Self> {
-        let limits = &bus.limits;
+    pub fn new(
+        limits: &Arc<Limits>,
+        metrics: &Arc<Metrics>,
+        worker: usize,
+        address: Option<IpAddr>,
+    ) -> Option<Self> {
         let others = limits.total.fetch_add(1, Relaxed);
         if others >= limits.max + OVERFLOW {
             limits.total.fetch_sub(1, Relaxed);
-            bus.metrics.over_total.add(1);
+            metrics.over_total.add(1);
             return None;
         }
         limits.loads[worker].fetch_add(1, Relaxed);
         let client = limits.client(address);
         let place = |client, verdict| {
             Some(Self {
-                bus: bus.clone(),
+                limits: limits.clone(),
+                metrics: metrics.clone(),
                 worker,
                 client,
                 verdict,
             })
         };
         if others >= limits.max {
-            bus.metrics.over_total.add(1);
+            metrics.over_total.add(1);
             return place(ClientKey::NONE, Verdict::Over);
         }
         if !limits.enter_client(client) {
-            bus.metrics.over_address.add(1);
+            metrics.over_address.add(1);
             return place(ClientKey::NONE, Verdict::Over);
         }
         place(client, Verdict::Welcome)
@@ -166,16 +172,15 @@ impl Admission {
 
     /// A proxy said who its client is. False: that client has too many already.
     pub fn identify(&mut self, address: IpAddr) -> bool {
-        let client = self.bus.limits.client(Some(address));
+        let client = self.limits.client(Some(address));
         if client == self.client {
             return true;
         }
-        if !self.bus.limits.enter_client(client) {
-            self.bus.metrics.over_address.add(1);
+        if !self.limits.enter_client(client) {
+            self.metrics.over_address.add(1);
             return false;
         }
-        self.bus
-            .limits
+        self.limits
             .leave_client(std::mem::replace(&mut self.client, client));
         true
     }
@@ -183,7 +188,7 @@ impl Admission {
     /// Whoever takes the place over gives it back with `Limits::leave`.
     pub fn keep(mut self) -> ClientKey {
         let client = self.client;
-        // Only the reference is dropped; `worker` tells Drop that the place was passed on.
+        // Only the references are dropped; `worker` tells Drop that the place was passed on.
         self.worker = usize::MAX;
         client
     }
@@ -192,7 +197,7 @@ impl Admission {
 impl Drop for Admission {
     fn drop(&mut self) {
         if self.worker != usize::MAX {
-            self.bus.limits.leave(self.worker, self.client);
+            self.limits.leave(self.worker, self.client);
         }
     }
 }

@@ -7,12 +7,15 @@ use bytes::Bytes;
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
+use crate::socket_id::SocketId;
 use crate::sse;
 
 #[derive(Debug)]
 pub struct Live {
     pub cursor: Cursor,
     pub event: Event,
+    /// Who is not to get it.
+    pub except: Option<SocketId>,
     raw: OnceLock<Bytes>,
     /// One per channel and whether it is a stream's last frame of this event: `2 * channel + last`.
     json: OnceLock<Box<[OnceLock<Bytes>]>>,
@@ -21,9 +24,11 @@ pub struct Live {
 impl Live {
     pub fn new(epoch: Epoch, seq: u64, event: Event) -> Self {
         let cursor = Cursor { epoch, seq };
+        let except = event.except().and_then(|socket| socket.parse().ok());
         Self {
             cursor,
             event,
+            except,
             raw: OnceLock::new(),
             json: OnceLock::new(),
         }

@@ -7,7 +7,11 @@
 #![deny(unsafe_code)]
 
 mod acceptor;
+mod app;
+mod applications;
 mod archive;
+mod ask;
+mod asker;
 #[allow(dead_code)] // Pusher's signatures and revocation have no user yet.
 mod auth;
 mod bus;
@@ -15,6 +19,7 @@ mod census;
 #[allow(dead_code)] // As above.
 mod channel;
 mod cli;
+mod command;
 mod commands;
 mod control;
 mod engine;
@@ -26,11 +31,14 @@ mod histogram;
 mod history;
 mod http;
 mod jitter;
+mod last_events;
 mod limits;
 mod listen;
 mod live;
 mod log;
+mod members;
 mod metrics;
+mod notice;
 mod outbox;
 #[allow(dead_code)] // As above.
 mod outgoing;
@@ -57,6 +65,10 @@ mod testing;
 mod transmit;
 mod uring;
 mod watch;
+#[allow(dead_code)] // As above.
+mod webhooks;
+mod who;
+mod wire;
 mod worker;
 #[allow(dead_code)] // As above.
 mod ws;

@@ -71,6 +71,8 @@ metrics! {
     over_address: counter "askr_refused_total{limit=\"address\"}";
     over_channels: counter "askr_refused_total{limit=\"channels\"}";
     over_descriptors: counter "askr_refused_total{limit=\"descriptors\"}";
+    over_app: counter "askr_refused_total{limit=\"app_connections\"}";
+    over_members: counter "askr_refused_total{limit=\"members\"}";
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
@@ -119,6 +121,18 @@ metrics! {
     closed_aged: counter "askr_streams_ended_total{reason=\"age\"}";
     closed_expired: counter "askr_streams_ended_total{reason=\"token\"}";
     closed_idle: counter "askr_streams_ended_total{reason=\"idle\"}";
+    closed_ended: counter "askr_streams_ended_total{reason=\"command\"}";
+    closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
+    /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
+    ephemeral_missed: counter "askr_ephemeral_missed_total";
+    /// Members of presence channels, those in their grace time included.
+    members: gauge "askr_presence_members";
+    /// Joins refused at a limit.
+    members_refused: counter "askr_presence_refused_total";
+    /// Last events of cache channels that were forgotten because there were too many.
+    last_events_forgotten: counter "askr_last_events_forgotten_total";
+    /// Presence snapshots sent.
+    snapshots: counter "askr_presence_snapshots_total";
     /// Hand-offs from the ring's reader to workers.
     handoffs: counter "askr_handoffs_total";
     /// Times a worker woke for events.

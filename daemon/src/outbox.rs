@@ -16,8 +16,27 @@ use crate::bus::Budget;
 /// Frames handed to one `writev`.
 const BATCH: usize = 64;
 
-/// What is written whole, with the position of its event; None: a notice, which no history has.
-pub type Frame = (Option<u64>, Bytes);
+/// What is written whole, and what it is of.
+pub type Frame = (Of, Bytes);
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Of {
+    /// The event at this position: history has it.
+    Event(u64),
+    /// What a stream must be told, and nobody else knows.
+    Notice,
+    /// What may be left out, if that is told or mended.
+    Ephemeral,
+}
+
+impl Of {
+    pub fn seq(self) -> Option<u64> {
+        match self {
+            Self::Event(seq) => Some(seq),
+            _ => None,
+        }
+    }
+}
 
 /// Bounds of one stream.
 #[derive(Debug, Clone, Copy)]
@@ -69,23 +88,24 @@ impl Outbox {
     pub fn ends_with(&self, seq: u64) -> bool {
         self.frames
             .back()
-            .is_some_and(|(last, _)| *last == Some(seq))
+            .is_some_and(|(last, _)| *last == Of::Event(seq))
     }
 
     /// One event always fits, however large: it may delay a client, but not lock it out for good. Nor is
-    /// an event torn apart, and a notice (None) is never left out: those are small and rare.
-    pub fn push(&mut self, seq: Option<u64>, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
+    /// an event torn apart, and a notice is never left out: those are small and rare.
+    pub fn push(&mut self, of: Of, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
         let len = frame.len();
         let over = self.frames.len() >= bounds.frames || self.bytes + len > bounds.bytes;
-        let goes_on = self.frames.back().is_none_or(|(last, _)| *last == seq);
-        if over && !goes_on && seq.is_some() {
+        let same = |last: Of| last == of && of != Of::Ephemeral;
+        let goes_on = self.frames.back().is_none_or(|(last, _)| same(*last));
+        if over && !goes_on && of != Of::Notice {
             return Err(Full::Stream);
         }
         if !self.budget.take(len) {
             return Err(Full::Process);
         }
         self.bytes += len;
-        self.frames.push_back((seq, frame));
+        self.frames.push_back((of, frame));
         Ok(())
     }
 
@@ -93,16 +113,17 @@ impl Outbox {
     pub fn forget(&mut self) -> Option<u64> {
         // The rest of an event that has been begun stays, and so do notices.
         let begun = match self.frames.front() {
-            Some((seq, _)) if self.begun => *seq,
+            Some((of, _)) if self.begun => of.seq(),
             _ => None,
         };
         let mut first = None;
         let mut dropped = 0;
-        self.frames.retain(|(seq, frame)| {
-            let stays = seq.is_none() || *seq == begun;
+        self.frames.retain(|(of, frame)| {
+            let seq = of.seq();
+            let stays = seq.is_none() || seq == begun;
             if !stays {
                 // Not the foremost: positions of a ring that was replaced may be higher.
-                first = first.into_iter().chain(*seq).min();
+                first = first.into_iter().chain(seq).min();
                 dropped += frame.len();
             }
             stays
@@ -149,8 +170,8 @@ impl Outbox {
                 return;
             }
             n -= first.len();
-            let ended = self.frames.pop_front().and_then(|(seq, _)| seq);
-            let next = self.frames.front().and_then(|(seq, _)| *seq);
+            let ended = self.frames.pop_front().and_then(|(of, _)| of.seq());
+            let next = self.frames.front().and_then(|(of, _)| of.seq());
             self.begun = ended.is_some() && ended == next;
         }
     }
@@ -182,24 +203,28 @@ mod tests {
     fn a_stream_has_its_bounds_but_one_frame_always_fits() {
         let budget = Arc::new(Budget::new(1 << 30));
         let mut outbox = Outbox::new(budget.clone());
-        assert_eq!(outbox.push(Some(1), frame(1000), BOUNDS), Ok(()));
+        assert_eq!(outbox.push(Of::Event(1), frame(1000), BOUNDS), Ok(()));
         assert_eq!(
-            outbox.push(Some(1), frame(1), BOUNDS),
+            outbox.push(Of::Event(1), frame(1), BOUNDS),
             Ok(()),
             "the same event"
         );
         assert_eq!(
-            outbox.push(Some(2), frame(1), BOUNDS),
+            outbox.push(Of::Event(2), frame(1), BOUNDS),
             Err(Full::Stream),
             "bytes"
         );
-        assert_eq!(outbox.push(None, frame(1), BOUNDS), Ok(()), "a notice");
+        assert_eq!(
+            outbox.push(Of::Notice, frame(1), BOUNDS),
+            Ok(()),
+            "a notice"
+        );
         let mut outbox = Outbox::new(budget);
         for n in 0..3 {
-            assert_eq!(outbox.push(Some(n), frame(1), BOUNDS), Ok(()));
+            assert_eq!(outbox.push(Of::Event(n), frame(1), BOUNDS), Ok(()));
         }
         assert_eq!(
-            outbox.push(Some(3), frame(1), BOUNDS),
+            outbox.push(Of::Event(3), frame(1), BOUNDS),
             Err(Full::Stream),
             "frames"
         );
@@ -217,11 +242,11 @@ mod tests {
         };
         let large = 8 << 20;
         for (seq, len) in [
-            (Some(1), large),
-            (Some(1), 5),
-            (Some(2), 7),
-            (None, 3),
-            (Some(4), 9),
+            (Of::Event(1), large),
+            (Of::Event(1), 5),
+            (Of::Event(2), 7),
+            (Of::Notice, 3),
+            (Of::Event(4), 9),
         ] {
             outbox.push(seq, frame(len), bounds).unwrap();
         }
@@ -238,8 +263,8 @@ mod tests {
         }
         assert!(outbox.is_empty() && got == large + 8);
         // Nothing begun: everything can go.
-        outbox.push(Some(8), frame(1), bounds).unwrap();
-        outbox.push(Some(9), frame(1), bounds).unwrap();
+        outbox.push(Of::Event(8), frame(1), bounds).unwrap();
+        outbox.push(Of::Event(9), frame(1), bounds).unwrap();
         assert_eq!(outbox.forget(), Some(8));
         assert!(outbox.is_empty() && budget.used() == 0);
     }
@@ -249,10 +274,13 @@ mod tests {
         let budget = Arc::new(Budget::new(100));
         let mut one = Outbox::new(budget.clone());
         let mut two = Outbox::new(budget.clone());
-        assert_eq!(one.push(Some(1), frame(60), BOUNDS), Ok(()));
-        assert_eq!(two.push(Some(1), frame(60), BOUNDS), Err(Full::Process));
+        assert_eq!(one.push(Of::Event(1), frame(60), BOUNDS), Ok(()));
+        assert_eq!(
+            two.push(Of::Event(1), frame(60), BOUNDS),
+            Err(Full::Process)
+        );
         drop(one);
-        assert_eq!(two.push(Some(1), frame(60), BOUNDS), Ok(()));
+        assert_eq!(two.push(Of::Event(1), frame(60), BOUNDS), Ok(()));
         drop(two);
         assert_eq!(budget.used(), 0);
     }
@@ -271,7 +299,7 @@ mod tests {
         for n in 0..200u32 {
             let bytes: Bytes = vec![n as u8; 10_000].into();
             expected.extend_from_slice(&bytes);
-            outbox.push(Some(n.into()), bytes, bounds).unwrap();
+            outbox.push(Of::Event(n.into()), bytes, bounds).unwrap();
         }
         let mut got = Vec::new();
         let mut buffer = vec![0; 70_001];

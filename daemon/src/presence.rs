@@ -258,12 +258,17 @@ impl Presence {
         [first, self.settling].into_iter().flatten().min()
     }
 
+    /// Nobody was there before the start: there is nothing to wait for.
+    pub fn settle(&mut self) {
+        self.settling = None;
+    }
+
     /// Each member once, in no order: user and info.
-    pub fn members(&self, channel: &str) -> impl Iterator<Item = (&str, Option<&str>)> {
+    pub fn members(&self, channel: &str) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
         let users = self.channels.get(channel);
         users.into_iter().flat_map(HashMap::values).map(|at| {
             let member = &self.members[*at];
-            (&*member.user, member.info.as_deref())
+            (&member.user, member.info.as_ref())
         })
     }
 
@@ -371,7 +376,8 @@ mod tests {
         assert_eq!(p.tick(14_999), []);
         assert_eq!(p.join(ROOM, "7", Some("2"), 2, 14_999), Ok(None));
         assert_eq!((p.tick(20_000), p.next()), (vec![], None));
-        assert_eq!(p.members(ROOM).collect::<Vec<_>>(), [("7", Some("1"))]);
+        let members: Vec<_> = p.members(ROOM).collect();
+        assert_eq!(members, [(&"7".into(), Some(&"1".into()))]);
         p.leave(ROOM, "7", 2, Departure::Lost, 30_000);
         assert_eq!(p.tick(35_000), [left("7")]);
         assert_eq!(p.tick(99_000), []);
@@ -467,7 +473,7 @@ mod tests {
     fn listed(p: &Presence) -> BTreeSet<(String, String)> {
         let of = |channel: &'static str| {
             p.members(channel)
-                .map(move |(user, _)| (channel.to_owned(), user.to_owned()))
+                .map(move |(user, _)| (channel.to_owned(), user.to_string()))
         };
         of("a").chain(of("b")).collect()
     }

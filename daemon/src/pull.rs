@@ -1,6 +1,7 @@
 //! Replay: a stream with a cursor pulls what it missed from the history, at its socket's pace and a
 //! bounded piece at a time, until it has reached the live events.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
 use shared::cursor::{Cursor, Epoch};
@@ -8,8 +9,10 @@ use shared::cursor::{Cursor, Epoch};
 use crate::bus::Bus;
 use crate::gap::Gap;
 use crate::live::Live;
+use crate::socket_id::SocketId;
 use crate::sse;
 use crate::stream::Format;
+use crate::wire;
 
 /// Bytes after which a turn ends. More than a socket takes at once as a rule.
 const TURN_BYTES: usize = 64 << 10;
@@ -99,6 +102,36 @@ pub struct Ask<'a> {
     pub epoch: Epoch,
     pub names: &'a [&'a str],
     pub format: Format,
+    pub socket: SocketId,
+    /// It is older than what the stream has been told of other channels: no cursor is moved.
+    pub late: bool,
+}
+
+/// Channels that were added with a cursor of their own: for them replay begins there, while the others
+/// have been told more already.
+#[derive(Debug, Default)]
+pub struct Late {
+    /// Where the others go on.
+    pub base: u64,
+    /// Where each of the added channels does.
+    pub since: HashMap<Box<str>, u64>,
+}
+
+impl Late {
+    fn since(&self, name: &str) -> u64 {
+        self.since.get(name).copied().unwrap_or(self.base)
+    }
+
+    /// Whether a channel takes part in the replay at `next`.
+    pub fn takes(&self, name: &str, next: u64) -> bool {
+        self.since(name) <= next
+    }
+
+    /// Where the next of them joins in; None once all have.
+    pub fn joins(&self, next: u64) -> Option<u64> {
+        let all = self.since.values().chain([&self.base]);
+        all.copied().filter(|at| *at > next).min()
+    }
 }
 
 /// Appends to `piece` what comes next for a stream; returns its state after that, and whether it has
@@ -183,8 +216,11 @@ fn skip(ask: &Ask<'_>, pull: &mut Pull) {
 }
 
 fn tell(ask: &Ask<'_>, live: &Live, pull: &mut Pull, piece: &mut Piece) {
+    if live.except == Some(ask.socket) {
+        return;
+    }
     tell_gap(ask, live.seq() - 1, pull, piece);
-    append(live, ask.names, ask.format, &mut piece.bytes);
+    append(ask, live, &mut piece.bytes);
     ask.bus.metrics.replayed.add(1);
     pull.next = live.seq() + 1;
     piece.mark(*pull);
@@ -199,6 +235,7 @@ fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
         epoch: ask.epoch,
         seq,
     };
+    let cursor = (!ask.late).then_some(cursor);
     piece.bytes.extend_from_slice(&sse::gap(&pull.gap, cursor));
     ask.bus.metrics.gaps.add(1);
     pull.gap = Gap::NONE;
@@ -206,8 +243,17 @@ fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
     piece.mark(*pull);
 }
 
-fn append(live: &Live, names: &[&str], format: Format, out: &mut Vec<u8>) {
-    match format {
+fn append(ask: &Ask<'_>, live: &Live, out: &mut Vec<u8>) {
+    let names = ask.names;
+    match ask.format {
+        Format::Raw | Format::Json if ask.late => {
+            for channel in live.event.channels().filter(|name| names.contains(name)) {
+                out.extend_from_slice(&wire::earlier(ask.format, live, channel));
+                if ask.format == Format::Raw {
+                    break;
+                }
+            }
+        }
         Format::Raw => out.extend_from_slice(live.raw()),
         Format::Json => {
             let mut matching = live

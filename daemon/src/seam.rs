@@ -17,23 +17,24 @@ use proptest::prelude::*;
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
+use crate::archive::Segments;
 use crate::bus::{Archive, Budget, Bus};
 use crate::census::Census;
 use crate::engine::{Engine, Opening, Resume, Rules};
 use crate::gap::Gap;
 use crate::handoff::{Clock, Handoff, Item};
-use crate::histogram::Histogram;
 use crate::history::{Bounds, History};
+use crate::last_events::LastEvents;
 use crate::limits::{ClientKey, Limits};
 use crate::live::Live;
-use crate::metrics::Metrics;
 use crate::outbox;
 use crate::routes::Routes;
 use crate::settings::Server;
 use crate::settings::{Io, SlowClients};
+use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::testing::sse::Parser;
-use crate::testing::{EPOCH, cursor, event};
+use crate::testing::{EPOCH, app, cursor, event};
 
 const FIRST: u64 = 100;
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
@@ -246,11 +247,13 @@ fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> A
         clock: Clock::new(FIRST),
         inboxes: vec![Handoff::new(queue)],
         archive,
-        limits: Limits::new(&Server::default(), 1000, 1),
+        segments: Segments::default(),
         census: Census::default(),
-        metrics: Metrics::default(),
-        latency: Histogram::default(),
-        turns: Histogram::default(),
+        last_events: LastEvents::default(),
+        limits: Arc::new(Limits::new(&Server::default(), 1000, 1)),
+        metrics: Arc::default(),
+        latency: Arc::default(),
+        turns: Arc::default(),
         outboxes: Arc::new(Budget::new(budget)),
     })
 }
@@ -270,6 +273,7 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
         expiry_notice: 0,
         write_timeout: Duration::from_secs(3600),
         max_channels: 100,
+        channels_per_stream: 100,
     }
 }
 
@@ -288,7 +292,7 @@ fn open(
         nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     }
     let started = bus.clock.started();
-    let admission = crate::limits::Admission::new(bus, 0, None).unwrap();
+    let admission = crate::limits::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: {
@@ -300,7 +304,8 @@ fn open(
         channels: names(channels).into_iter().map(str::to_owned).collect(),
         format: Format::Raw,
         resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
-        expires: None,
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
     });
     Client {
         socket: theirs,
@@ -334,7 +339,7 @@ proptest! {
         let index = Bounds { entries: 100 * index, channels: index };
         let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(io, SlowClients::Replay, frames);
-        let mut engine = Engine::new(0, bus.clone(), rules, EPOCH).unwrap();
+        let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
         let mut tailer = Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() };
         let (mut truth, mut lost) = (Vec::new(), Vec::new());
         let mut clients: Vec<Client> = Vec::new();

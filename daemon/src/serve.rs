@@ -8,29 +8,21 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use shared::cursor::Epoch;
-use shared::keeper::Keeper;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::acceptor::Acceptor;
-use crate::archive::Segments;
-use crate::auth::tokens::Tokens;
-use crate::bus::{Budget, Bus};
-use crate::census::Census;
+use crate::app::App;
+use crate::applications::{self, Common};
 use crate::control::{self, Control};
 use crate::engine::Rules;
-use crate::handoff::{Clock, Handoff};
 use crate::health::Beats;
-use crate::histogram::Histogram;
-use crate::history::{self, History};
 use crate::http::Policy;
-use crate::limits::{self, Limits};
+use crate::limits;
 use crate::listen::{self, Access, Listener};
-use crate::metrics::Metrics;
 use crate::outbox;
-use crate::routes::{MAX_WORKERS, Routes};
+use crate::routes::MAX_WORKERS;
 use crate::settings::{Mode, Settings};
 use crate::tailer::Tailer;
 use crate::transmit::Transmit;
@@ -56,58 +48,32 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
         n => n,
     };
     let connections = limits::descriptors(settings.server.max_connections, workers)?;
-    let keeper = Keeper::start(settings.ring.spec()).map_err(|why| why.to_string())?;
-    let epoch = keeper.current().epoch();
-    tracing::info!(
-        "ring {} (epoch {epoch}), up to {connections} connections",
-        settings.ring.name
-    );
-
     let transmit = Transmit::new(settings.server.io).map_err(|why| format!("server.io: {why}"))?;
-    tracing::info!("events are written by {transmit}");
+    tracing::info!("up to {connections} connections; events are written by {transmit}");
     drop(transmit);
 
-    let segments = Segments::default();
-    let bus = Arc::new(bus(
-        settings,
-        &keeper,
-        segments.clone(),
-        connections,
-        workers,
-    ));
-    let mut tailer = Tailer::new(keeper, bus.clone(), segments.clone());
-    tailer.read_history();
-    tracing::info!(
-        "history: {} positions, {:.0} s",
-        bus.history.entries(),
-        segments.history_seconds()
-    );
-
-    let beats = Arc::new(Beats::new(workers));
+    let common = Common::new(settings, connections, workers);
+    let opened = applications::open(settings, &common, workers)?;
+    let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
+    let beats = Arc::new(Beats::new(apps.len(), workers));
     let (leave, leaving) = watch::channel(None);
-    let tokens = Tokens::new(&settings.auth).map_err(|(key, why)| format!("auth.{key}: {why}"))?;
-    let setup = setup(settings, tokens, epoch);
+    let setup = setup(settings, &apps);
     let workers = (0..workers)
-        .map(|n| {
-            worker::start(
-                n,
-                bus.clone(),
-                beats.clone(),
-                setup.clone(),
-                leaving.clone(),
-            )
-        })
+        .map(|n| worker::start(n, beats.clone(), setup.clone(), leaving.clone()))
         .collect::<Result<Vec<Worker>, _>>()
         .map_err(|why| format!("cannot start a worker: {why}"))?;
     let stop = Arc::new(AtomicBool::new(false));
-    let tail = tailer
-        .start(stop.clone(), beats.clone())
+    let tails = tailers
+        .into_iter()
+        .enumerate()
+        .map(|(n, tailer)| tailer.start(n, stop.clone(), beats.clone()))
+        .collect::<Result<Vec<_>, _>>()
         .map_err(|why| why.to_string())?;
 
     let doors = Doors {
-        bus: bus.clone(),
+        apps: &apps,
+        common: &common,
         beats: beats.clone(),
-        segments,
         workers: &workers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -119,7 +85,7 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     beats.set_ready(false);
-    let connections = bus.limits.connections();
+    let connections = common.limits.connections();
     tracing::info!("stopping: taking leave of {connections} connections");
     let spread = settings
         .server
@@ -129,81 +95,48 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
     let limit = settings.server.drain() + Duration::from_millis(500);
     runtime.block_on(finish(workers, &mut signals, limit));
     stop.store(true, Relaxed);
-    // Drops the keeper, whose heartbeat tells publishers that nobody reads.
-    let _ = tail.join();
+    // Drops the keepers, whose heartbeat tells publishers that nobody reads.
+    for tail in tails {
+        let _ = tail.join();
+    }
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
 }
 
-fn bus(
-    settings: &Settings,
-    keeper: &Keeper,
-    segments: Segments,
-    connections: usize,
-    workers: usize,
-) -> Bus {
-    let Settings {
-        ring,
-        server,
-        broadcast,
-        auth: _,
-    } = settings;
-    let first = keeper.position();
-    let entries = match broadcast.index_entries {
-        0 => 4 * ring.slots as usize,
-        n => n,
-    };
-    let bounds = history::Bounds {
-        entries,
-        channels: broadcast.index_channels,
-    };
-    Bus {
-        history: History::new(bounds, first),
-        routes: Routes::new(),
-        clock: Clock::new(first),
-        inboxes: (0..workers)
-            .map(|_| Handoff::new(broadcast.queue))
-            .collect(),
-        archive: Box::new(segments),
-        limits: Limits::new(server, connections, workers),
-        census: Census::new(server.subscribers_per_channel),
-        metrics: Metrics::default(),
-        latency: Histogram::default(),
-        turns: Histogram::default(),
-        outboxes: Arc::new(Budget::new(server.outbox_total.0)),
-    }
-}
-
-fn setup(settings: &Settings, tokens: Option<Tokens>, epoch: Epoch) -> Setup {
+fn setup(settings: &Settings, apps: &[Arc<App>]) -> Setup {
     let server = &settings.server;
-    Setup {
-        rules: Rules {
-            io: server.io,
-            slow_clients: server.slow_clients,
-            outbox: outbox::Bounds {
-                frames: server.outbox_frames,
-                bytes: server.outbox_bytes.0 as usize,
-            },
-            retry: server.retry,
-            max_age: server.stream_max_age,
-            max_idle: server.stream_max_idle,
-            expiry_notice: settings.auth.expiry_notice,
-            write_timeout: server.write_timeout(),
-            max_channels: server.max_channels,
+    let named = settings.applications();
+    let rules = named.iter().map(|(app, ..)| Rules {
+        io: server.io,
+        slow_clients: server.slow_clients,
+        outbox: outbox::Bounds {
+            frames: server.outbox_frames,
+            bytes: server.outbox_bytes.0 as usize,
         },
-        policy: Policy::new(server, tokens),
+        retry: server.retry,
+        max_age: server.stream_max_age,
+        max_idle: server.stream_max_idle,
+        expiry_notice: settings.auth.expiry_notice,
+        write_timeout: server.write_timeout(),
+        max_channels: app.max_channels,
+        channels_per_stream: server.channels_per_stream,
+    });
+    Setup {
+        apps: apps.to_vec(),
+        rules: rules.collect(),
+        policy: Policy::new(server, named.iter().map(|(app, ..)| app)),
+        retry: server.retry,
         header_timeout: server.header_timeout(),
         ping: server.ping(),
         drain: server.drain(),
-        epoch,
     }
 }
 
 /// What the main thread has while it serves.
 struct Doors<'a> {
-    bus: Arc<Bus>,
+    apps: &'a [Arc<App>],
+    common: &'a Common,
     beats: Arc<Beats>,
-    segments: Segments,
     workers: &'a [Worker],
 }
 
@@ -243,7 +176,8 @@ impl Doors<'_> {
         let listeners = listen::open(&server.listen, access, inherited)?;
 
         let acceptor = Arc::new(Acceptor {
-            bus: self.bus.clone(),
+            limits: self.common.limits.clone(),
+            metrics: self.common.metrics.clone(),
             workers: self
                 .workers
                 .iter()
@@ -259,11 +193,14 @@ impl Doors<'_> {
         if let Some(Listener::Unix { listener, .. }) = &control {
             let listener = listener.try_clone().map_err(|why| why.to_string())?;
             let world = Control {
-                bus: self.bus.clone(),
+                apps: self.apps.to_vec(),
                 beats: self.beats.clone(),
-                segments: self.segments.clone(),
             };
             doors.spawn_local(control::run(world, listener));
+        }
+        for app in self.apps {
+            let app = app.clone();
+            doors.spawn_local(async move { match app.members.run(&app.bus).await {} });
         }
         // No beat yet is no hanging thread; from now on it is.
         self.beats.set_ready(true);

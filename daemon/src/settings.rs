@@ -3,6 +3,7 @@
 //! Order of precedence: flags, then the environment (`ASKR_SECTION_KEY`), then the file, then the
 //! defaults below. `settings/source.rs` does the merging.
 
+mod app;
 mod source;
 mod units;
 
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use shared::name::RingName;
 use shared::spec::{BadSpec, RingSpec};
 
+pub use app::App;
 pub use source::load;
 pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
@@ -32,7 +34,15 @@ pub struct Settings {
     pub server: Server,
     pub broadcast: Broadcast,
     pub auth: Auth,
+    /// The one application, unless there are several.
+    pub app: App,
+    /// `[[app]]`, in place of `[app]`. Not a section of its own in the file.
+    #[serde(skip)]
+    pub apps: Vec<App>,
 }
+
+/// What is wrong: section, key, reason.
+type Wrong = (&'static str, &'static str, String);
 
 /// The shared memory that PHP writes. Larger rings hold longer histories.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -88,6 +98,9 @@ pub struct Server {
     /// Unix socket for /healthz, /readyz and /metrics. Empty: /run/askr/control.sock if that directory
     /// exists. `none`: no such socket.
     pub control: String,
+    /// Directory for what must outlive a restart: revoked tokens. Empty: systemd's StateDirectory, if there
+    /// is one; else they are forgotten then.
+    pub state_directory: String,
     /// Worker threads. 0: one per core.
     pub workers: usize,
     /// How events are written: `uring` (io_uring, many streams with one system call), `write`, or `auto`:
@@ -151,6 +164,7 @@ impl Default for Server {
             socket_mode: Mode(0o660),
             socket_group: String::new(),
             control: String::new(),
+            state_directory: String::new(),
             workers: 0,
             io: Io::Auto,
             allowed_hosts: Vec::new(),
@@ -242,32 +256,34 @@ impl Auth {
 impl Settings {
     /// The first thing wrong with values that have the right types: section, key, reason. `serving`:
     /// whether what a daemon needs has to be there, the file of secrets for one.
-    pub fn check(&self, serving: bool) -> Result<(), (&'static str, &'static str, String)> {
-        self.check_ring()?;
-        self.check_server()?;
+    pub fn check(&self, serving: bool) -> Result<(), (String, &'static str, String)> {
+        let named = |(section, key, why): Wrong| (section.to_owned(), key, why);
+        self.check_ring().map_err(named)?;
+        self.check_server().map_err(named)?;
+        self.check_apps()?;
         if serving {
-            Tokens::new(&self.auth).map_err(|(key, why)| ("auth", key, why))?;
+            for (app, _, auth) in self.applications() {
+                let secrets = app.secrets(&auth);
+                let tokens = secrets.and_then(|secrets| Tokens::new(secrets, &auth));
+                tokens.map_err(|(key, why)| match key {
+                    "secret" => ("app".to_owned(), key, why),
+                    _ => ("auth".to_owned(), key, why),
+                })?;
+            }
             Transmit::new(self.server.io).map_err(|why| {
                 let hint = "\"auto\" does without where it must";
-                (
-                    "server",
-                    "io",
-                    format!("io_uring cannot be had here: {why}; {hint}"),
-                )
+                let why = format!("io_uring cannot be had here: {why}; {hint}");
+                ("server".to_owned(), "io", why)
             })?;
         }
-        range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400)?;
-        range("broadcast", "queue", self.broadcast.queue, 16, 1 << 24)?;
-        range(
-            "broadcast",
-            "index_channels",
-            self.broadcast.index_channels,
-            1,
-            1 << 30,
-        )
+        let broadcast = &self.broadcast;
+        range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400).map_err(named)?;
+        range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;
+        let channels = broadcast.index_channels;
+        range("broadcast", "index_channels", channels, 1, 1 << 30).map_err(named)
     }
 
-    fn check_ring(&self) -> Result<(), (&'static str, &'static str, String)> {
+    fn check_ring(&self) -> Result<(), Wrong> {
         let ring = &self.ring;
         ring.name
             .parse::<RingName>()
@@ -279,7 +295,7 @@ impl Settings {
         Ok(())
     }
 
-    fn check_server(&self) -> Result<(), (&'static str, &'static str, String)> {
+    fn check_server(&self) -> Result<(), Wrong> {
         let server = &self.server;
         if server.listen.is_empty() {
             return Err(("server", "listen", "must name at least one address".into()));
@@ -401,6 +417,16 @@ impl Server {
         }
     }
 
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        match self.state_directory.as_str() {
+            // systemd.exec(5); of several, the first.
+            "" => std::env::var("STATE_DIRECTORY")
+                .ok()
+                .and_then(|all| all.split(':').next().map(PathBuf::from)),
+            path => Some(path.into()),
+        }
+    }
+
     pub fn ping(&self) -> Duration {
         Duration::from_secs_f64(self.ping)
     }
@@ -438,7 +464,7 @@ fn range<T: PartialOrd + std::fmt::Display>(
     value: T,
     least: T,
     most: T,
-) -> Result<(), (&'static str, &'static str, String)> {
+) -> Result<(), Wrong> {
     if value >= least && value <= most {
         return Ok(());
     }

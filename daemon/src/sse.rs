@@ -22,21 +22,30 @@ use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::gap::Gap;
+use crate::members::Member;
+use crate::notice::{Notice, What};
+use crate::socket_id::SocketId;
 
 /// The payload itself, once per event.
 pub fn raw(event: &Event, cursor: Cursor) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.data().len() + 96);
-    if let Some(name) = event.event() {
-        line(&mut out, "event", name);
-    }
-    retry_line(&mut out, event.retry());
-    id_line(&mut out, event.id(), cursor);
-    data_lines(&mut out, event.data());
-    out.push(b'\n');
-    if event.id().is_some() {
-        mark(&mut out, cursor);
-    }
+    raw_lines(&mut out, event, Some(cursor));
     out
+}
+
+fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
+    if let Some(name) = event.event() {
+        line(out, "event", name);
+    }
+    retry_line(out, event.retry());
+    if let Some(cursor) = cursor {
+        id_line(out, event.id(), cursor);
+    }
+    data_lines(out, event.data());
+    out.push(b'\n');
+    if let Some(cursor) = cursor.filter(|_| event.id().is_some()) {
+        mark(out, cursor);
+    }
 }
 
 /// `{"channel","event","id","data"}` for one channel. No `event:` line, so that one listener for
@@ -75,11 +84,13 @@ pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8>
     out
 }
 
-/// Tells a stream what it lost, up to and with `cursor`.
-pub fn gap(gap: &Gap, cursor: Cursor) -> Vec<u8> {
+/// Tells a stream what it lost, up to and with `cursor`. None: it was told more already.
+pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
     let mut out = Vec::with_capacity(96);
     line(&mut out, "event", "askr:gap");
-    write_id(&mut out, cursor);
+    if let Some(cursor) = cursor {
+        write_id(&mut out, cursor);
+    }
     data_lines(&mut out, gap.to_json().as_bytes());
     out.push(b'\n');
     out
@@ -106,6 +117,74 @@ pub fn ping(cursor: Cursor) -> Vec<u8> {
 /// Tells a stream that it ends with its token, at `expires`, in seconds since 1970.
 pub fn expiring(expires: u64) -> Vec<u8> {
     format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
+}
+
+/// Tells a stream who it is: the id for `except`, and the secret by which its page may change it.
+pub fn connected(socket: SocketId, secret: &str) -> Vec<u8> {
+    let data = format!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
+    named("askr:connected", &data)
+}
+
+/// Who is on a presence channel, each user once.
+pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Snapshot<'a> {
+        channel: &'a str,
+        count: usize,
+        members: &'a [Member],
+    }
+    let snapshot = Snapshot {
+        channel,
+        count: members.len(),
+        members,
+    };
+    named("askr:members", &json_text(&snapshot))
+}
+
+/// Somebody came or went.
+pub fn notice(notice: &Notice) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Joined<'a> {
+        channel: &'a str,
+        #[serde(flatten)]
+        member: Member,
+    }
+    #[derive(Serialize)]
+    struct Left<'a> {
+        channel: &'a str,
+        id: &'a str,
+    }
+    let channel = &*notice.channel;
+    match &notice.what {
+        What::Joined { user, info, .. } => {
+            let member = Member {
+                id: user.clone(),
+                info: info.clone(),
+            };
+            named("askr:joined", &json_text(&Joined { channel, member }))
+        }
+        What::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+    }
+}
+
+/// An event that moves no cursor: it is older than what the stream has been told.
+pub fn raw_without_id(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.data().len() + 64);
+    raw_lines(&mut out, event, None);
+    out
+}
+
+fn named(event: &str, data: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + data.len() + 32);
+    line(&mut out, "event", event);
+    data_lines(&mut out, data.as_bytes());
+    out.push(b'\n');
+    out
+}
+
+fn json_text(value: &impl Serialize) -> String {
+    // Strings, numbers and text that is JSON already: nothing that could fail.
+    serde_json::to_string(value).expect("strings serialize")
 }
 
 /// When to come back: the last thing a stream is told on shutdown, all that is told on overload.
@@ -268,7 +347,7 @@ mod tests {
     #[test]
     fn a_gap_is_an_event_with_the_cursor_it_reaches_to() {
         let mut parser = Parser::default();
-        let messages = parser.feed(&gap(&Gap::exact(3), cursor(8)));
+        let messages = parser.feed(&gap(&Gap::exact(3), Some(cursor(8))));
         assert_eq!(messages[0].event, "askr:gap");
         assert_eq!(messages[0].data, r#"{"lost":3,"at_most":3}"#);
         assert_eq!(messages[0].id, "0a0b0c0d0e0f-8");

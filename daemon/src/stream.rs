@@ -5,10 +5,13 @@ use std::os::fd::OwnedFd;
 use crate::limits::ClientKey;
 use crate::outbox::Outbox;
 use crate::pull::Pull;
+use crate::socket_id::SocketId;
 use crate::subscriptions::Subscription;
+use crate::who::Who;
 
 /// What `data` holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
 pub enum Format {
     /// The payload, once per event.
     #[default]
@@ -16,6 +19,9 @@ pub enum Format {
     /// `{"channel","event","id","data"}`, once per matching channel.
     Json,
 }
+
+/// How many there are.
+pub const FORMATS: usize = 2;
 
 /// No link: the end of a chain.
 pub const NONE: u32 = u32::MAX;
@@ -29,6 +35,10 @@ pub struct Stream {
     /// It has been told good-bye and ends when its outbox is empty.
     pub leaving: bool,
     pub client: ClientKey,
+    /// What `except` calls it.
+    pub socket: SocketId,
+    /// Only with a user.
+    pub who: Option<Box<Who>>,
     /// When it ends with its token, in seconds since 1970; 0: it does not. And whether it was told.
     pub expires: u32,
     pub warned: bool,
@@ -48,7 +58,7 @@ pub struct Stream {
 }
 
 // A stream at rest is this and its subscriptions: keep it small.
-const _: () = assert!(size_of::<Stream>() <= 80);
+const _: () = assert!(size_of::<Stream>() <= 96);
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,4 +83,8 @@ pub enum End {
     Expired,
     /// It had no event for as long as a stream may.
     Idle,
+    /// An operator or the application wanted it.
+    Ended,
+    /// It could not become a member of a presence channel.
+    Members,
 }

@@ -87,6 +87,18 @@ impl Subscriptions {
         Left { moved, last }
     }
 
+    /// The stream calls this subscription by another number from now on.
+    pub fn renumber(&mut self, subscription: Subscription, sub: u32) {
+        let channel = &mut self.channels[subscription.channel as usize];
+        channel.members[subscription.at as usize].sub = sub;
+    }
+
+    /// Each channel and how many subscriptions it has here.
+    pub fn counts(&self) -> impl Iterator<Item = (&str, usize)> {
+        let channels = self.channels.iter();
+        channels.map(|(_, channel)| (&*channel.name, channel.members.len()))
+    }
+
     pub fn members(&self, name: &str) -> &[Member] {
         let id = self.ids.get(name);
         id.map_or(&[], |id| &self.channels[*id as usize].members)

@@ -10,7 +10,6 @@ use std::{io, thread};
 use shared::cursor::Epoch;
 use shared::keeper::{Keeper, Next};
 
-use crate::archive::Segments;
 use crate::bus::Bus;
 use crate::gap::Gap;
 use crate::handoff::Item;
@@ -26,20 +25,17 @@ pub struct Tailer {
     keeper: Keeper,
     epoch: Epoch,
     bus: Arc<Bus>,
-    segments: Segments,
     next_log: Instant,
     unlogged: u64,
 }
 
 impl Tailer {
-    pub fn new(keeper: Keeper, bus: Arc<Bus>, segments: Segments) -> Self {
+    pub fn new(keeper: Keeper, bus: Arc<Bus>) -> Self {
         let epoch = keeper.current().epoch();
-        segments.set(keeper.segments());
         Self {
             keeper,
             epoch,
             bus,
-            segments,
             next_log: Instant::now(),
             unlogged: 0,
         }
@@ -64,7 +60,13 @@ impl Tailer {
     }
 
     /// Goes on in a thread of its own until `stop`.
-    pub fn start(mut self, stop: Arc<AtomicBool>, beats: Arc<Beats>) -> io::Result<JoinHandle<()>> {
+    /// `number`: which of the tailers it is, for its beats.
+    pub fn start(
+        mut self,
+        number: usize,
+        stop: Arc<AtomicBool>,
+        beats: Arc<Beats>,
+    ) -> io::Result<JoinHandle<()>> {
         thread::Builder::new().name("tailer".into()).spawn(move || {
             let mut steps = 0u32;
             while !stop.load(Relaxed) {
@@ -78,7 +80,7 @@ impl Tailer {
                     self.keeper.wait(NAP);
                 }
                 if !more || steps.is_multiple_of(1024) {
-                    beats.beat(0);
+                    beats.beat(number);
                 }
             }
         })
@@ -116,13 +118,14 @@ impl Tailer {
     /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
     fn event(&self, seq: u64, live: Live) {
         let bus = &self.bus;
+        let live = Arc::new(live);
         bus.history
             .push(seq, live.event.channels(), live.event.id());
+        bus.last_events.put(&live);
         bus.clock.start(seq + 1);
         let mut workers = bus.routes.workers(live.event.channels());
         if workers != 0 {
             bus.metrics.handoffs.add(u64::from(workers.count_ones()));
-            let live = Arc::new(live);
             while workers != 0 {
                 let worker = workers.trailing_zeros() as usize;
                 bus.inboxes[worker].push(Item::Event(live.clone()));
@@ -146,7 +149,7 @@ impl Tailer {
     }
 
     fn changed(&mut self, fresh_epoch: bool, reason: &str) {
-        self.segments.set(self.keeper.segments());
+        self.bus.segments.set(self.keeper.segments());
         if !fresh_epoch {
             tracing::info!("the ring's segments changed: {reason}");
             return;
@@ -158,6 +161,7 @@ impl Tailer {
         self.epoch = self.keeper.current().epoch();
         let first = self.keeper.position();
         self.bus.history.restart(first);
+        self.bus.last_events.clear();
         self.bus.clock.start(first);
         self.everybody(Item::Replaced {
             epoch: self.epoch,

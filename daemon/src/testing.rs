@@ -1,7 +1,16 @@
 //! What the unit tests share: ready events, and (for the tests of the running daemon too) a receiver.
 
+use std::sync::Arc;
+
 use shared::cursor::{Cursor, Epoch};
 use shared::event::{Event, EventRef, Origin};
+
+use crate::app::{App, Quota};
+use crate::auth::authority::Authority;
+use crate::bus::Bus;
+use crate::members::Members;
+use crate::presence;
+use crate::socket_id::Prover;
 
 pub const EPOCH: Epoch = Epoch([10, 11, 12, 13, 14, 15]);
 
@@ -33,6 +42,20 @@ pub fn event(
     let head_len = body.len() as u16;
     body.extend_from_slice(source.data);
     Some(Event::decode(body.into(), head_len, source.flags(), 0).expect("checked"))
+}
+
+/// An application that nobody may enter but by public channels.
+pub fn app(bus: Arc<Bus>) -> Arc<App> {
+    Arc::new(App {
+        id: "test".into(),
+        key: "test".into(),
+        ring: "/test".into(),
+        bus,
+        authority: Authority::default(),
+        members: Members::new(presence::Limits::default(), true),
+        prover: Prover::new("test", &[]).unwrap(),
+        quota: Quota::default(),
+    })
 }
 
 pub mod sse;

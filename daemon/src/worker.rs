@@ -11,13 +11,12 @@ use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use shared::cursor::Epoch;
-use shared::segment::now_ns;
+use shared::segment::now_s;
 use tokio::sync::{mpsc, watch};
-use tokio::task::LocalSet;
+use tokio::task::{JoinSet, LocalSet};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
-use crate::bus::Bus;
+use crate::app::App;
 use crate::engine::{BUCKETS, Engine, Rules};
 use crate::health::Beats;
 use crate::http::Policy;
@@ -41,12 +40,15 @@ pub enum Peer {
 /// Settings of every worker.
 #[derive(Clone)]
 pub struct Setup {
-    pub rules: Rules,
+    pub apps: Vec<Arc<App>>,
+    /// One for each application.
+    pub rules: Vec<Rules>,
     pub policy: Policy,
+    /// Milliseconds.
+    pub retry: u32,
     pub header_timeout: Duration,
     pub ping: Duration,
     pub drain: Duration,
-    pub epoch: Epoch,
 }
 
 pub struct Worker {
@@ -58,7 +60,6 @@ pub struct Worker {
 /// which clients are to return.
 pub fn start(
     index: usize,
-    bus: Arc<Bus>,
     beats: Arc<Beats>,
     setup: Setup,
     leaving: watch::Receiver<Option<u32>>,
@@ -72,7 +73,7 @@ pub fn start(
         .name(format!("worker-{index}"))
         .spawn(move || {
             let local = LocalSet::new();
-            let outcome = local.block_on(&runtime, run(index, bus, beats, setup, inbox, leaving));
+            let outcome = local.block_on(&runtime, run(index, beats, setup, inbox, leaving));
             if let Err(why) = outcome {
                 // Health tells: this worker no longer beats.
                 tracing::error!("worker {index} cannot go on: {why}");
@@ -83,40 +84,79 @@ pub fn start(
 
 async fn run(
     index: usize,
-    bus: Arc<Bus>,
     beats: Arc<Beats>,
     setup: Setup,
     mut sockets: mpsc::UnboundedReceiver<Accepted>,
     mut leaving: watch::Receiver<Option<u32>>,
 ) -> io::Result<()> {
-    let engine = Rc::new(RefCell::new(Engine::new(
-        index,
-        bus.clone(),
-        setup.rules,
-        setup.epoch,
-    )?));
-    let queue = crate::watch::readable(engine.borrow().queue()?)?;
+    let (stop, stopped) = watch::channel(false);
+    let mut engines = Vec::new();
+    let mut drives = JoinSet::new();
+    for (app, rules) in setup.apps.iter().zip(&setup.rules) {
+        let engine = Engine::new(index, app.clone(), *rules, app.bus.segments.epoch())?;
+        let engine = Rc::new(RefCell::new(engine));
+        drives.spawn_local(drive(engine.clone(), app.clone(), index, setup.ping));
+        engines.push(engine);
+    }
     let world = Rc::new(World {
-        bus: bus.clone(),
+        apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
         policy: setup.policy.clone(),
         header_timeout: setup.header_timeout,
-        retry: setup.rules.retry,
-        engine: engine.clone(),
+        retry: setup.retry,
         jitter: Jitter::new(),
     });
-    let (stop, stopped) = watch::channel(false);
-    let mut pings = interval(setup.ping / BUCKETS as u32);
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let spread = loop {
+        tokio::select! {
+            Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
+            _ = seconds.tick() => beats.worker(index),
+            Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
+            Some(ended) = drives.join_next() => return ended.map_err(io::Error::other)?,
+        }
+    };
+
+    // What was accepted before the end is still answered.
+    while let Ok(accepted) = sockets.try_recv() {
+        accept(accepted, &world, &stopped);
+    }
+    for engine in &engines {
+        engine.borrow_mut().leave(spread);
+    }
+    let _ = stop.send(true);
+    let end = Instant::now() + setup.drain;
+    let mut looks = interval(Duration::from_millis(20));
+    // Connections hold `stopped`; streams that still have something to take are the engines'.
+    let left = || engines.iter().any(|engine| engine.borrow().streams() > 0);
+    while left() || stop.receiver_count() > 1 {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => break,
+            _ = looks.tick() => {}
+            Some(ended) = drives.join_next() => return ended.map_err(io::Error::other)?,
+        }
+    }
+    Ok(())
+}
+
+/// Gives one engine what happens, for as long as the daemon serves.
+async fn drive(
+    engine: Rc<RefCell<Engine>>,
+    app: Arc<App>,
+    worker: usize,
+    ping: Duration,
+) -> io::Result<()> {
+    let queue = crate::watch::readable(engine.borrow().queue()?)?;
+    let inbox = &app.bus.inboxes[worker];
+    let mut pings = interval(ping / BUCKETS as u32);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut bucket = 0;
-
-    let spread = loop {
+    loop {
         let pulling = engine.borrow().is_pulling();
         tokio::select! {
-            () = bus.inboxes[index].wait() => engine.borrow_mut().on_handoff(),
+            () = inbox.wait() => engine.borrow_mut().on_handoff(),
             ready = queue.readable() => on_ready(&engine, ready?),
-            Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
             () = tokio::task::yield_now(), if pulling => engine.borrow_mut().on_pull(),
             _ = pings.tick() => {
                 let mut engine = engine.borrow_mut();
@@ -125,32 +165,12 @@ async fn run(
                 bucket = (bucket + 1) % BUCKETS;
             }
             _ = seconds.tick() => {
-                beats.beat(1 + index);
                 let mut engine = engine.borrow_mut();
                 engine.cut_stalled();
-                engine.expire(now_ns() / 1_000_000_000);
+                engine.expire(now_s());
             }
-            Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
-        }
-    };
-
-    // What was accepted before the end is still answered.
-    while let Ok(accepted) = sockets.try_recv() {
-        accept(accepted, &world, &stopped);
-    }
-    engine.borrow_mut().leave(spread);
-    let _ = stop.send(true);
-    let end = Instant::now() + setup.drain;
-    let mut looks = interval(Duration::from_millis(20));
-    // Connections hold `stopped`; streams that still have something to take are the engine's.
-    while engine.borrow().streams() > 0 || stop.receiver_count() > 1 {
-        tokio::select! {
-            () = tokio::time::sleep_until(end) => break,
-            ready = queue.readable() => on_ready(&engine, ready?),
-            _ = looks.tick() => {}
         }
     }
-    Ok(())
 }
 
 fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>) {

@@ -243,6 +243,11 @@ pub fn now_ns() -> u64 {
     })
 }
 
+/// Unix time in seconds.
+pub fn now_s() -> u64 {
+    now_ns() / 1_000_000_000
+}
+
 fn read_header(file: &File) -> io::Result<[u64; W_TAIL]> {
     use std::os::unix::fs::FileExt;
     let mut bytes = [0; W_TAIL * 8];

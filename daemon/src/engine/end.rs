@@ -5,6 +5,7 @@ use bytes::Bytes;
 use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
+use crate::outbox::Of;
 use crate::sse;
 use crate::stream::End;
 
@@ -48,7 +49,7 @@ impl Engine {
             }
             sent += 1;
             let bytes = frame.1.clone();
-            self.send_one(slot as u32, bytes);
+            self.send_one(slot as u32, Of::Notice, bytes);
         }
         self.bus.metrics.pings.add(sent);
     }
@@ -70,16 +71,16 @@ impl Engine {
                 self.retire(slot, End::Expired);
             } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
                 stream.warned = true;
-                self.send_one(slot, sse::expiring(expires).into());
+                self.send_one(slot, Of::Notice, sse::expiring(expires).into());
             }
         }
     }
 
     /// Ends a stream that is to come back; what waits for it, it gets then.
-    fn retire(&mut self, slot: u32, end: End) {
+    pub(super) fn retire(&mut self, slot: u32, end: End) {
         let retry = self.jitter.around(self.rules.retry);
         if self.streams[slot as usize].outbox.is_none() {
-            self.send_one(slot, sse::retry(retry).into());
+            self.send_one(slot, Of::Notice, sse::retry(retry).into());
         }
         self.close(slot, end);
     }
@@ -113,7 +114,7 @@ impl Engine {
             stream.pull = None;
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
-            self.send_one(slot, sse::retry(retry).into());
+            self.send_one(slot, Of::Notice, sse::retry(retry).into());
             if self
                 .streams
                 .get(slot as usize)
@@ -130,23 +131,18 @@ impl Engine {
             return;
         };
         self.blocked.remove(&slot);
+        self.lates.remove(&slot);
+        self.depart(&stream);
+        self.app.quota.leave();
         let names = stream.subscriptions.iter();
         let names = names.map(|s| &**self.subscriptions.name(s.channel));
         self.bus.census.leave(names);
         for subscription in &stream.subscriptions {
-            let left = self.subscriptions.leave(*subscription);
-            if let Some(moved) = left.moved {
-                let other = &mut self.streams[moved.slot as usize];
-                other.subscriptions[moved.sub as usize].at = subscription.at;
-            }
-            if let Some(name) = left.last {
-                self.bus.routes.remove(&name, self.worker);
-            }
+            self.forget(*subscription);
         }
         let metrics = &self.bus.metrics;
         metrics.streams.sub(1);
         self.expiring -= usize::from(stream.expires > 0);
-        metrics.subscriptions.sub(stream.subscriptions.len() as u64);
         let reason = match end {
             End::Peer => &metrics.closed_peer,
             End::Input => &metrics.closed_input,
@@ -158,6 +154,8 @@ impl Engine {
             End::Aged => &metrics.closed_aged,
             End::Expired => &metrics.closed_expired,
             End::Idle => &metrics.closed_idle,
+            End::Ended => &metrics.closed_ended,
+            End::Members => &metrics.closed_members,
         };
         reason.add(1);
         self.bus.limits.leave(self.worker, stream.client);

@@ -4,18 +4,28 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::unistd::write;
 use shared::cursor::{Cursor, Epoch};
 
+use shared::segment::{now_ns, now_s};
+
 use super::{Engine, Opening, Resume};
 use crate::bus::Bus;
+use crate::channel::Kind;
 use crate::gap::Gap;
+use crate::outbox::Of;
 use crate::pull::{Pull, Reader};
+use crate::socket_id::Place;
 use crate::sse;
-use crate::stream::{NONE, Stream};
+use crate::stream::{End, NONE, Stream};
 use crate::subscriptions::{Member, Subscription};
+use crate::wire;
 
 impl Engine {
     /// Takes a stream over from its request.
     pub fn open(&mut self, opening: Opening) {
-        if self.leaving || !self.has_room(&opening.channels) {
+        if self.leaving || !self.has_room(opening.channels.iter().map(String::as_str)) {
+            return self.turn_away(opening);
+        }
+        if !self.app.quota.enter() {
+            self.bus.metrics.over_app.add(1);
             return self.turn_away(opening);
         }
         let slot = self.streams.vacant_key() as u32;
@@ -25,6 +35,7 @@ impl Engine {
             | EpollFlags::EPOLLET;
         if !self.bus.census.enter(&opening.channels) {
             self.bus.metrics.over_subscribers.add(1);
+            self.app.quota.leave();
             return self.turn_away(opening);
         }
         if self
@@ -35,28 +46,34 @@ impl Engine {
             self.bus.metrics.over_descriptors.add(1);
             let names = opening.channels.iter().map(String::as_str);
             self.bus.census.leave(names);
+            self.app.quota.leave();
             return self.bus.limits.leave(self.worker, opening.client);
         }
-        let subscriptions = self.subscribe(slot, &opening.channels);
+        let subscriptions: Box<[Subscription]> = opening
+            .channels
+            .iter()
+            .zip(0..)
+            .map(|(name, sub)| self.enter(name, Member { slot, sub }))
+            .collect();
         // Entered into the routes first, read second: what comes at or past this is handed over, what
         // came before is in the history. See ARCHITECTURE.md, "The seam".
         let here = self.bus.clock.started();
         let (told, pull) = self.place(&opening, here);
-        let hello = sse::hello(self.jitter.around(self.rules.retry), told);
         let now = self.now();
         // Up to a tenth older at once: streams that came together end spread over that time.
         let born = now - self.jitter.between(0, self.rules.max_age / 10);
+        let expires = opening.accesses.iter().filter_map(|a| a.expires).min();
+        let channels: Vec<u32> = subscriptions.iter().map(|s| s.channel).collect();
         self.streams.insert(Stream {
             fd: opening.fd,
             format: opening.format,
             fresh: false,
             leaving: false,
             client: opening.client,
+            socket: opening.socket,
+            who: None,
             born,
-            // Until 2106; later ones end then.
-            expires: opening
-                .expires
-                .map_or(0, |at| at.min(u32::MAX.into()) as u32),
+            expires: 0,
             warned: false,
             active: now,
             from: here,
@@ -66,11 +83,35 @@ impl Engine {
             outbox: None,
             pull: pull.map(Box::new),
         });
-        self.expiring += usize::from(opening.expires.is_some());
+        self.set_expiry(slot, expires);
         self.bus.metrics.streams.add(1);
+        let mut bytes = opening.head;
+        let admitted = channels
+            .iter()
+            .zip(&opening.accesses)
+            .try_for_each(|(channel, access)| self.admit(slot, *channel, access));
+        if admitted.is_err() {
+            // As where there is no room: an EventSource is told to come back.
+            self.bus.metrics.over_members.add(1);
+            bytes.extend(sse::retry(self.jitter.around(self.rules.retry)));
+            self.send_one(slot, Of::Notice, bytes.into());
+            return self.close(slot, End::Members);
+        }
+        let place = Place {
+            worker: self.worker,
+            slot,
+        };
+        let secret = self.app.prover.prove(opening.socket, place, now_s());
+        bytes.extend(sse::hello(self.jitter.around(self.rules.retry), told));
+        bytes.extend(sse::connected(opening.socket, &secret));
+        if opening.resume.is_none() {
+            for name in &opening.channels {
+                bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
+            }
+        }
+        bytes.extend(self.snapshots(slot, false));
         self.piece.clear();
-        self.piece.bytes.extend_from_slice(&opening.head);
-        self.piece.bytes.extend_from_slice(&hello);
+        self.piece.bytes = bytes;
         self.piece.mark(pull.unwrap_or(Pull {
             next: here,
             target: here,
@@ -80,12 +121,24 @@ impl Engine {
         self.send_piece(slot);
     }
 
-    fn has_room(&self, channels: &[String]) -> bool {
+    /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
+    pub(super) fn last_event(&self, slot: u32, channel: &str, here: u64) -> Option<Vec<u8>> {
+        if !Kind::of(channel).is_cached() {
+            return None;
+        }
+        let stream = &self.streams[slot as usize];
+        let live = self.bus.last_events.get(channel, now_ns())?;
+        // From here on it is handed over.
+        let due = live.seq() < here && live.except != Some(stream.socket);
+        due.then(|| wire::earlier(stream.format, &live, channel))
+    }
+
+    pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
         let (routes, most) = (&self.bus.routes, self.rules.max_channels);
-        let new = |name: &&String| routes.workers(std::iter::once(name.as_str())) == 0;
+        let new = |name: &&str| routes.workers(std::iter::once(*name)) == 0;
         // Only near the limit does it matter which of them are new.
-        let room = routes.channels() + channels.len() <= most
-            || routes.channels() + channels.iter().filter(new).count() <= most;
+        let room = routes.channels() + channels.clone().count() <= most
+            || routes.channels() + channels.filter(new).count() <= most;
         if !room {
             self.bus.metrics.over_channels.add(1);
         }
@@ -100,23 +153,37 @@ impl Engine {
         self.bus.limits.leave(self.worker, opening.client);
     }
 
-    fn subscribe(&mut self, slot: u32, channels: &[String]) -> Box<[Subscription]> {
-        self.bus.metrics.subscriptions.add(channels.len() as u64);
-        let mut all = Vec::with_capacity(channels.len());
-        for (sub, name) in channels.iter().enumerate() {
-            let (subscription, first) = self.subscriptions.join(
-                name,
-                Member {
-                    slot,
-                    sub: sub as u32,
-                },
-            );
-            if first {
-                self.bus.routes.add(name, self.worker);
-            }
-            all.push(subscription);
+    /// One more subscriber of a channel.
+    pub(super) fn enter(&mut self, name: &str, member: Member) -> Subscription {
+        self.bus.metrics.subscriptions.add(1);
+        let (subscription, first) = self.subscriptions.join(name, member);
+        if first {
+            self.bus.routes.add(name, self.worker);
         }
-        all.into()
+        subscription
+    }
+
+    /// One fewer.
+    pub(super) fn forget(&mut self, subscription: Subscription) {
+        self.bus.metrics.subscriptions.sub(1);
+        let left = self.subscriptions.leave(subscription);
+        if let Some(moved) = left.moved
+            && let Some(other) = self.streams.get_mut(moved.slot as usize)
+        {
+            other.subscriptions[moved.sub as usize].at = subscription.at;
+        }
+        if let Some(name) = left.last {
+            self.bus.routes.remove(&name, self.worker);
+        }
+    }
+
+    /// When the stream is to end, in seconds since 1970. Until 2106; later ones end then.
+    pub(super) fn set_expiry(&mut self, slot: u32, expires: Option<u64>) {
+        let stream = &mut self.streams[slot as usize];
+        self.expiring -= usize::from(stream.expires > 0);
+        stream.expires = expires.map_or(0, |at| at.min(u32::MAX.into()) as u32);
+        stream.warned = false;
+        self.expiring += usize::from(stream.expires > 0);
     }
 
     /// Where a stream that opens when the tailer is at `here` begins: the cursor it may be told at

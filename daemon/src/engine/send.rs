@@ -7,7 +7,7 @@ use nix::errno::Errno;
 
 use super::Engine;
 use crate::gap::Gap;
-use crate::outbox::{Frame, Full, Outbox};
+use crate::outbox::{Frame, Full, Of, Outbox};
 use crate::pull::{self, Ask, Pull};
 use crate::settings::SlowClients;
 use crate::stream::End;
@@ -22,22 +22,35 @@ impl Engine {
         };
         let mut reached = None;
         let skips = stream.pull.as_ref().is_some_and(|pull| pull.skips);
-        if let Some(pull) = stream.pull.as_deref() {
-            let mut pull = *pull;
+        if let Some(pull) = stream.pull.as_deref_mut() {
             // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
             pull.target = pull.target.max(self.processed);
+            let pull = *pull;
+            let late = self.lates.get(&slot);
+            let joins = late.and_then(|late| late.joins(pull.next));
             let names: Vec<&str> = stream
                 .subscriptions
                 .iter()
                 .map(|s| &**self.subscriptions.name(s.channel))
+                .filter(|name| late.is_none_or(|late| late.takes(name, pull.next)))
                 .collect();
             let ask = Ask {
                 bus: &self.bus,
                 epoch: self.epoch,
                 names: &names,
                 format: stream.format,
+                socket: stream.socket,
+                late: late.is_some_and(|late| pull.next < late.base),
             };
-            reached = Some(pull::fill(&ask, &mut self.reader, pull, &mut self.piece));
+            // As far as the same channels take part.
+            let part = Pull {
+                target: joins.map_or(pull.target, |at| at.min(pull.target)),
+                ..pull
+            };
+            let (part, done) = pull::fill(&ask, &mut self.reader, part, &mut self.piece);
+            let all = part.target == pull.target;
+            let target = pull.target;
+            reached = Some((Pull { target, ..part }, done && all));
         }
         let bytes = &self.piece.bytes;
         let written = match write_to(&stream.fd, bytes) {
@@ -54,14 +67,20 @@ impl Engine {
             let rest = Bytes::copy_from_slice(&bytes[written..end]);
             if let Some(pull) = stream.pull.as_deref_mut() {
                 // Still too slow: what comes meanwhile is skipped as well.
-                *pull = Pull { skips, ..after };
+                let target = pull.target;
+                *pull = Pull {
+                    skips,
+                    target,
+                    ..after
+                };
             }
-            return self.block(slot, true, vec![(None, rest)]);
+            return self.block(slot, true, vec![(Of::Notice, rest)]);
         }
         match reached {
             Some((pull, true)) => {
                 stream.from = pull.target;
                 stream.pull = None;
+                self.lates.remove(&slot);
             }
             Some((pull, false)) => {
                 stream.pull = Some(Box::new(pull));
@@ -141,15 +160,16 @@ impl Engine {
         self.bus.metrics.bytes.add(bytes as u64);
     }
 
-    /// One notice for one stream.
-    pub(super) fn send_one(&mut self, slot: u32, frame: Bytes) {
+    /// One frame for one stream, now or behind what waits for it.
+    pub(super) fn send_one(&mut self, slot: u32, of: Of, frame: Bytes) {
         let stream = &self.streams[slot as usize];
         if stream.outbox.is_some() {
-            return self.block(slot, false, vec![(None, frame)]);
+            return self.block(slot, false, vec![(of, frame)]);
         }
         match write_to(&stream.fd, &frame) {
             Ok(written) if written == frame.len() => {}
-            Ok(written) => self.block(slot, true, vec![(None, frame.slice(written..))]),
+            Ok(0) => self.block(slot, false, vec![(of, frame)]),
+            Ok(written) => self.block(slot, true, vec![(Of::Notice, frame.slice(written..))]),
             Err(error) => self.close(slot, ended(error)),
         }
     }
@@ -167,16 +187,29 @@ impl Engine {
             outbox.begin();
         }
         let count = frames.len();
-        for (n, (seq, frame)) in frames.into_iter().enumerate() {
-            let Err(full) = outbox.push(seq, frame, self.rules.outbox) else {
+        for (n, (of, frame)) in frames.into_iter().enumerate() {
+            let Err(full) = outbox.push(of, frame, self.rules.outbox) else {
                 continue;
             };
+            if of == Of::Ephemeral && !(begun && n == 0) {
+                self.bus.metrics.ephemeral_missed.add(1);
+                if let Some(who) = &mut stream.who {
+                    who.miss();
+                }
+                continue;
+            }
             // Not to be read again from anywhere: a notice, or what was begun already.
-            let Some(seq) = seq.filter(|seq| !outbox.is_empty() && !outbox.ends_with(*seq)) else {
+            let again = |seq: &u64| !outbox.is_empty() && !outbox.ends_with(*seq);
+            let Some(seq) = of.seq().filter(again) else {
                 return self.close(slot, End::Memory);
             };
             self.gather.count -= ((count - n) as u64).min(self.gather.count);
             return self.overflow(slot, seq, full);
+        }
+        // All of it was left out.
+        if outbox.is_empty() {
+            stream.outbox = None;
+            self.blocked.remove(&slot);
         }
     }
 

@@ -33,7 +33,7 @@ fn from_cookie(headers: &HeaderMap) -> Option<String> {
 
 /// A browser sends cookies whoever asks; that it is another site shows in one of two headers, which no
 /// page can set. A foreign Origin has been refused before this.
-fn asked_by_ours(headers: &HeaderMap, origin: &Origin) -> bool {
+pub fn asked_by_ours(headers: &HeaderMap, origin: &Origin) -> bool {
     let elsewhere = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none");

@@ -17,21 +17,28 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
+use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use shared::segment::now_s;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 
-use super::request::{Ask, Policy, Wish, judge};
-use super::respond::{self, Answer};
-use crate::bus::Bus;
+use super::change;
+use super::request::{Ask, Name, Policy, Wish, judge};
+use super::respond::{self, Answer, Refusal};
+use crate::app::App;
+use crate::auth::authorizer::{Access, Claim, Refused};
+use crate::command::{Command, Denied};
 use crate::engine::{Engine, Opening};
 use crate::jitter::Jitter;
 use crate::limits::{Admission, Verdict};
+use crate::metrics::Metrics;
+use crate::socket_id::SocketId;
 
 /// hyper's own bound on a head, past which it answers without a reason. Well above the setting, so
 /// that clients as a rule get one.
@@ -40,13 +47,20 @@ const HARD_HEADERS: usize = 256;
 
 /// What every connection of a worker needs.
 pub struct World {
-    pub bus: Arc<Bus>,
+    /// Each application and this worker's engine for it.
+    pub apps: Vec<(Arc<App>, Rc<RefCell<Engine>>)>,
     pub policy: Policy,
     pub header_timeout: Duration,
     /// Milliseconds.
     pub retry: u32,
-    pub engine: Rc<RefCell<Engine>>,
     pub jitter: Jitter,
+}
+
+impl World {
+    /// What all applications share.
+    fn metrics(&self) -> &Metrics {
+        &self.apps[0].0.bus.metrics
+    }
 }
 
 /// A socket that can be had back.
@@ -70,6 +84,8 @@ impl Socket for UnixStream {
 /// What the handler leaves for the task around hyper.
 struct Takeover {
     ask: Ask,
+    accesses: Vec<Access>,
+    socket: SocketId,
     head: Vec<u8>,
 }
 
@@ -135,25 +151,32 @@ pub async fn serve<S: Socket + 'static>(
     let Some(client) = Rc::into_inner(client).map(RefCell::into_inner) else {
         return;
     };
-    let Some(Takeover { ask, head }) = client.takeover else {
+    let Some(takeover) = client.takeover else {
         return;
     };
     // Nothing may follow a request for events: the connection ends with its stream.
     if !parts.read_buf.is_empty() {
-        world.bus.metrics.closed_input.add(1);
+        world.metrics().closed_input.add(1);
         return;
     }
     let Ok(fd) = parts.io.into_inner().into_fd() else {
         return;
     };
-    world.engine.borrow_mut().open(Opening {
+    let Takeover {
+        ask,
+        accesses,
+        socket,
+        head,
+    } = takeover;
+    world.apps[ask.app].1.borrow_mut().open(Opening {
         fd,
         client: client.admission.keep(),
         head,
         channels: ask.channels,
+        accesses,
         format: ask.format,
         resume: ask.resume,
-        expires: ask.expires,
+        socket,
     });
 }
 
@@ -161,40 +184,169 @@ async fn handle(
     client: Rc<RefCell<Client>>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    let answer = client.borrow_mut().answer(&request);
-    // The future must not hold the client once it is pending for ever.
-    drop((client, request));
-    match answer {
+    match answer(&client, request).await {
         Some(answer) => Ok(answer),
-        None => pending().await,
+        None => {
+            // The future must not hold the client once it is pending for ever.
+            drop(client);
+            pending().await
+        }
     }
 }
 
+/// None: the request is for a stream, and the note has been left.
+async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<Answer> {
+    let world = client.borrow().world.clone();
+    let (origin, wish) = judge(&request, &world.policy);
+    let refused = |refusal: &Refusal| {
+        world.metrics().refused_requests.add(1);
+        if refusal.status == StatusCode::UNAUTHORIZED {
+            world.metrics().refused_tokens.add(1);
+        }
+        Some(respond::refusal(refusal, &origin))
+    };
+    let later = || Some(respond::later(world.jitter.around(world.retry), &origin));
+    match wish {
+        Err(refusal) => refused(&refusal),
+        Ok(Wish::Preflight) => Some(respond::preflight(&origin)),
+        Ok(Wish::Stream(mut ask)) => {
+            // Before a signature is looked at: whoever has too many connections costs no more.
+            if !client.borrow_mut().may_stay(&request) {
+                return later();
+            }
+            let app = &world.apps[ask.app].0;
+            let mut claim = ask.claim.take();
+            if let Some(claim) = &mut claim {
+                client.borrow().vouch(claim);
+            }
+            let accesses = match authorize(app, claim.as_ref(), &ask.channels).await {
+                Ok(accesses) => accesses,
+                Err(Refused::Away(_)) => return later(),
+                Err(why) => return refused(&refusal(why)),
+            };
+            let Some(socket) = socket(app, &ask.name) else {
+                return later();
+            };
+            client.borrow_mut().takeover = Some(Takeover {
+                ask,
+                accesses,
+                socket,
+                head: respond::stream_head(&origin),
+            });
+            None
+        }
+        Ok(Wish::Change {
+            app,
+            subscribe,
+            mut claim,
+        }) => {
+            client.borrow().vouch(&mut claim);
+            match change(&world, app, subscribe, claim, request.into_body()).await {
+                Ok(channels) => Some(respond::changed(&channels, &origin)),
+                Err(refusal) => refused(&refusal),
+            }
+        }
+    }
+}
+
+async fn authorize(
+    app: &App,
+    claim: Option<&Claim>,
+    channels: &[String],
+) -> Result<Vec<Access>, Refused> {
+    match claim {
+        Some(claim) => app.authority.authorize(claim, channels).await,
+        None => Ok(vec![Access::default(); channels.len()]),
+    }
+}
+
+/// None: the system has no random numbers.
+fn socket(app: &App, name: &Name) -> Option<SocketId> {
+    match name {
+        Name::Session(session) => Some(app.prover.of_session(session)),
+        Name::Earlier(socket, secret) if app.prover.resumes(*socket, secret, now_s()) => {
+            Some(*socket)
+        }
+        // Too old, or not its own: it gets a new one, as it is told.
+        Name::Earlier(..) | Name::New => SocketId::random().ok(),
+    }
+}
+
+/// Has the channels of a stream changed by the worker that holds it.
+async fn change(
+    world: &World,
+    app: usize,
+    subscribe: bool,
+    mut claim: Claim,
+    body: Incoming,
+) -> Result<Vec<String>, Refusal> {
+    let app = &world.apps[app].0;
+    let body = tokio::time::timeout(
+        world.header_timeout,
+        Limited::new(body, world.policy.body_bytes as usize).collect(),
+    );
+    let body = match body.await {
+        Ok(Ok(body)) => body.to_bytes(),
+        Ok(Err(_)) => {
+            let reason = format!("the body is longer than {} bytes", world.policy.body_bytes);
+            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+        }
+        Err(_) => {
+            let reason = "the body did not come in time";
+            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason));
+        }
+    };
+    let change = change::read(&body, &app.prover, world.policy.channels)?;
+    let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
+    let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;
+    let (slot, socket) = (change.place.slot, change.socket);
+    let (answer, answered) = oneshot::channel();
+    inbox.command(if subscribe {
+        claim.socket = Some(socket.to_string());
+        claim.token = change.token.or(claim.token);
+        claim.signatures = change.signatures;
+        let granted = app.authority.authorize(&claim, &change.channels).await;
+        Command::Subscribe {
+            slot,
+            socket,
+            channels: std::iter::zip(change.channels, granted.map_err(refusal)?).collect(),
+            since: change.since,
+            answer,
+        }
+    } else {
+        Command::Unsubscribe {
+            slot,
+            socket,
+            channels: change.channels,
+            answer,
+        }
+    });
+    match answered.await {
+        Ok(Ok(channels)) => Ok(channels),
+        Ok(Err(Denied::Gone)) | Err(_) => Err(gone()),
+        Ok(Err(denied)) => Err(Refusal::new(StatusCode::CONFLICT, denied.to_string())),
+    }
+}
+
+fn refusal(why: Refused) -> Refusal {
+    let status = match why {
+        Refused::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+        Refused::Forbidden(_) => StatusCode::FORBIDDEN,
+        Refused::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Refusal::new(status, why.reason())
+}
+
 impl Client {
-    /// None: the request is for a stream, and the note has been left.
-    fn answer(&mut self, request: &Request<Incoming>) -> Option<Answer> {
-        let world = self.world.clone();
-        let (origin, wish) = judge(request, &world.policy);
-        let over = self.admission.verdict == Verdict::Over;
-        match wish {
-            Err(refusal) => {
-                world.bus.metrics.refused_requests.add(1);
-                if refusal.status == StatusCode::UNAUTHORIZED {
-                    world.bus.metrics.refused_tokens.add(1);
-                }
-                Some(respond::refusal(&refusal, &origin))
-            }
-            Ok(Wish::Preflight) => Some(respond::preflight(&origin)),
-            Ok(Wish::Stream(_)) if over || !self.identify(request) => {
-                Some(respond::later(world.jitter.around(world.retry), &origin))
-            }
-            Ok(Wish::Stream(ask)) => {
-                self.takeover = Some(Takeover {
-                    ask,
-                    head: respond::stream_head(&origin),
-                });
-                None
-            }
+    /// Whether there is room for a stream of this client.
+    fn may_stay(&mut self, request: &Request<Incoming>) -> bool {
+        self.admission.verdict != Verdict::Over && self.identify(request)
+    }
+
+    /// A header that only a proxy may set is taken from nobody else.
+    fn vouch(&self, claim: &mut Claim) {
+        if !self.proxy {
+            claim.headers.remove("x-forwarded-for");
         }
     }
 

@@ -1,7 +1,7 @@
 //! HTTP: what a request asks for, what it is answered, and how its socket becomes a stream.
 
-mod authorize;
 mod bearer;
+mod change;
 pub mod connection;
 mod cors;
 mod request;

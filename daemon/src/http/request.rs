@@ -2,94 +2,166 @@
 
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
 use percent_encoding::percent_decode;
 use shared::cursor::Cursor;
 use shared::rules;
 
-use super::authorize::authorize;
 use super::bearer;
 use super::cors::{Origin, origin};
 use super::respond::Refusal;
-use crate::auth::tokens::Tokens;
+use crate::auth::authorizer::Claim;
+use crate::channel::Kind;
 use crate::engine::Resume;
-use crate::settings::Server;
+use crate::settings::{self, Server};
+use crate::socket_id::{SESSION, SocketId};
 use crate::stream::Format;
 
 const EVENTS: &str = "/askr/events";
+const SUBSCRIBE: &str = "/askr/subscribe";
+const UNSUBSCRIBE: &str = "/askr/unsubscribe";
 
 /// The settings that decide about requests.
 #[derive(Debug, Clone)]
 pub struct Policy {
     pub hosts: Vec<String>,
-    pub origins: Vec<String>,
     pub header_bytes: usize,
     pub body_bytes: u64,
     pub channels: usize,
-    /// None: no token is accepted.
-    pub tokens: Option<Arc<Tokens>>,
+    /// One for each application, never empty.
+    pub doors: Arc<[Door]>,
+}
+
+/// How an application is asked for, and by which pages.
+#[derive(Debug, Clone)]
+pub struct Door {
+    pub id: String,
+    pub origins: Vec<String>,
 }
 
 impl Policy {
-    pub fn new(server: &Server, tokens: Option<Tokens>) -> Self {
+    pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a settings::App>) -> Self {
+        let door = |app: &settings::App| Door {
+            id: app.id.clone(),
+            origins: app.allowed_origins.clone(),
+        };
         Self {
-            tokens: tokens.map(Arc::new),
             hosts: server.allowed_hosts.clone(),
-            origins: server.allowed_origins.clone(),
             header_bytes: server.header_bytes.0 as usize,
             body_bytes: server.body_bytes.0,
             channels: server.channels_per_stream,
+            doors: apps.map(door).collect(),
         }
     }
 }
 
-/// What the client wants, and may have.
-#[derive(Debug, PartialEq, Eq)]
+/// What the client wants.
+#[derive(Debug)]
 pub enum Wish {
     Preflight,
     Stream(Ask),
+    /// Its body says which stream is to get or to lose which channels.
+    Change {
+        app: usize,
+        subscribe: bool,
+        claim: Claim,
+    },
 }
 
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub struct Ask {
+    /// Which application, by its place among the doors.
+    pub app: usize,
     /// Distinct, in the order they were named.
     pub channels: Vec<String>,
     pub format: Format,
     pub resume: Option<Resume>,
-    /// When the token ends that its channels need, in seconds since 1970.
-    pub expires: Option<u64>,
+    /// What it shows for the channels that need it; None if none does.
+    pub claim: Option<Claim>,
+    pub name: Name,
+}
+
+/// What its socket id is to be.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Name {
+    New,
+    /// That of a session.
+    Session(String),
+    /// One it had, and the secret told with it.
+    Earlier(SocketId, String),
 }
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
 pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, Refusal>) {
-    let origin = origin(request.headers(), &policy.origins);
-    let wish = check(request, policy, &origin);
+    let app = app(request, policy);
+    let door = *app.as_ref().unwrap_or(&0);
+    let origin = origin(request.headers(), &policy.doors[door].origins);
+    let wish = app.and_then(|app| check(request, policy, app, &origin));
     (origin, wish)
 }
 
-fn check<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Wish, Refusal> {
+/// The application that the query names, or the first.
+fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
+    let query = request.uri().query().unwrap_or("");
+    let Some(id) = query.split('&').find_map(|pair| pair.strip_prefix("app=")) else {
+        return Ok(0);
+    };
+    let door = policy.doors.iter().position(|door| door.id == id);
+    door.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
+}
+
+fn check<B>(
+    request: &Request<B>,
+    policy: &Policy,
+    app: usize,
+    origin: &Origin,
+) -> Result<Wish, Refusal> {
     check_size(request, policy)?;
     check_host(request, policy)?;
-    if request.uri().path() != EVENTS {
-        return Err(Refusal::new(
-            StatusCode::NOT_FOUND,
-            format!("not found; events are at {EVENTS}"),
-        ));
-    }
+    let (path, method) = (request.uri().path(), request.method());
+    let reads = match path {
+        EVENTS => true,
+        SUBSCRIBE | UNSUBSCRIBE => false,
+        _ => {
+            return Err(Refusal::new(
+                StatusCode::NOT_FOUND,
+                format!("not found; events are at {EVENTS}"),
+            ));
+        }
+    };
     if *origin == Origin::Foreign {
         let reason = "this origin is not allowed (server.allowed_origins)";
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     }
-    match *request.method() {
+    match *method {
         Method::OPTIONS => Ok(Wish::Preflight),
-        Method::GET => {
+        Method::GET if reads => {
             if body_length(request.headers()) != Some(0) {
                 return Err(bad("a request for events has no body"));
             }
-            ask(request, policy, origin).map(Wish::Stream)
+            ask(request, policy, app, origin).map(Wish::Stream)
         }
-        _ => Err(Refusal::new(StatusCode::METHOD_NOT_ALLOWED, "use GET")),
+        Method::POST if !reads => Ok(Wish::Change {
+            app,
+            subscribe: path == SUBSCRIBE,
+            claim: claim(request.headers(), None, origin),
+        }),
+        _ if reads => Err(Refusal::method("use GET", "GET, OPTIONS")),
+        _ => Err(Refusal::method("use POST", "POST, OPTIONS")),
+    }
+}
+
+/// What a viewer shows with a request.
+fn claim(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Claim {
+    let mut shown = headers.clone();
+    if !bearer::asked_by_ours(headers, origin) {
+        shown.remove(COOKIE);
+    }
+    Claim {
+        token: bearer::token(headers, query, origin),
+        headers: shown,
+        ..Claim::default()
     }
 }
 
@@ -157,14 +229,22 @@ fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, reason))
 }
 
-fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask, Refusal> {
+fn ask<B>(
+    request: &Request<B>,
+    policy: &Policy,
+    app: usize,
+    origin: &Origin,
+) -> Result<Ask, Refusal> {
     let mut ask = Ask {
+        app,
         channels: Vec::new(),
         format: Format::Raw,
         resume: None,
-        expires: None,
+        claim: None,
+        name: Name::New,
     };
     let (mut parameter, mut token) = (None, None);
+    let (mut socket, mut secret) = (None, None);
     for pair in request
         .uri()
         .query()
@@ -174,7 +254,7 @@ fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask,
     {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match decode(key)?.as_slice() {
-            b"channel" => add_channel(&mut ask.channels, decode(value)?, policy)?,
+            b"channel" => add_channel(&mut ask.channels, decode(value)?, policy.channels)?,
             b"format" => {
                 ask.format = match decode(value)?.as_slice() {
                     b"raw" => Format::Raw,
@@ -184,12 +264,22 @@ fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask,
             }
             b"last_event_id" => parameter = Some(decode(value)?),
             b"token" => token = String::from_utf8(decode(value)?).ok(),
+            b"session" => ask.name = Name::Session(session(decode(value)?)?),
+            b"socket_id" => socket = Some(decode(value)?),
+            b"secret" => secret = String::from_utf8(decode(value)?).ok(),
             // Others may be a page's own, against caches.
             _ => {}
         }
     }
     if ask.channels.is_empty() {
         return Err(bad("name at least one channel: ?channel=NAME"));
+    }
+    if let Some(socket) = socket {
+        let socket = String::from_utf8(socket)
+            .ok()
+            .and_then(|id| id.parse().ok());
+        let socket = socket.ok_or_else(|| bad("socket_id must be one that askr:connected told"))?;
+        ask.name = Name::Earlier(socket, secret.unwrap_or_default());
     }
     // The header is the newer one: a browser sends it on its own when it reconnects, while the URL
     // stays as it was.
@@ -201,10 +291,20 @@ fn ask<B>(request: &Request<B>, policy: &Policy, origin: &Origin) -> Result<Ask,
         .filter(|id| !id.is_empty())
         .or(parameter)
         .and_then(|id| resume(&id));
-    let token = || bearer::token(request.headers(), token, origin);
-    let grant = authorize(token, &ask.channels, policy.tokens.as_deref())?;
-    ask.expires = grant.map(|grant| grant.expires);
+    let closed = |name: &String| Kind::of(name).needs_authorization();
+    if ask.channels.iter().any(closed) {
+        ask.claim = Some(claim(request.headers(), token, origin));
+    }
     Ok(ask)
+}
+
+fn session(text: Vec<u8>) -> Result<String, Refusal> {
+    let text = String::from_utf8(text).ok();
+    let sound =
+        |text: &String| SESSION.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+    text.filter(sound).ok_or_else(|| {
+        bad("session must be 16 to 64 printable characters of the page's own making")
+    })
 }
 
 /// An empty id is none: that is how a page resets it.
@@ -218,17 +318,15 @@ fn resume(id: &[u8]) -> Option<Resume> {
     Some(Cursor::parse(id).map_or_else(text, Resume::Cursor))
 }
 
-fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, policy: &Policy) -> Result<(), Refusal> {
+/// One more of at most `most` different channels.
+pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Result<(), Refusal> {
     let number = channels.len() + 1;
     rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
     let name = String::from_utf8(name)
         .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
     if !channels.contains(&name) {
-        if channels.len() == policy.channels {
-            return Err(bad(format!(
-                "at most {} channels a stream",
-                policy.channels
-            )));
+        if channels.len() == most {
+            return Err(bad(format!("at most {most} channels a stream")));
         }
         channels.push(name);
     }
@@ -249,7 +347,7 @@ fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
     Ok(percent_decode(spaced.as_bytes()).collect())
 }
 
-fn bad(reason: impl Into<String>) -> Refusal {
+pub fn bad(reason: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, reason)
 }
 
@@ -259,7 +357,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn policy() -> Policy {
-        Policy::new(&Server::default(), None)
+        Policy::new(&Server::default(), [settings::App::default()].iter())
     }
 
     fn get(target: &str, headers: &[(&'static str, &str)]) -> Result<Ask, (u16, String)> {
@@ -300,9 +398,10 @@ mod tests {
             ("channel=a%zz", 400),
             ("channel=a%4", 400),
             ("channel=askr:gap", 400),
-            ("channel=private-x", 403),
-            ("channel=a&channel=presence-x", 403),
             ("channel=a&format=xml", 400),
+            ("channel=a&session=short", 400),
+            ("channel=a&socket_id=1", 400),
+            ("channel=a&app=other", 404),
         ] {
             assert_eq!(channels(query), Err(status), "{query}");
         }
@@ -312,6 +411,49 @@ mod tests {
         let (_, reason) =
             get(&format!("/askr/events?channel={}", "a".repeat(201)), &[]).unwrap_err();
         assert_eq!(reason, "channel 1 must be at most 200 bytes long");
+    }
+
+    #[test]
+    fn a_claim_is_made_only_where_one_is_needed() {
+        let claim = |query: &str, headers: &[(&'static str, &str)]| {
+            get(&format!("/askr/events?{query}"), headers)
+                .unwrap()
+                .claim
+        };
+        assert!(claim("channel=a", &[("authorization", "Bearer t")]).is_none());
+        let private = "channel=a&channel=private-b&token=q";
+        assert_eq!(claim(private, &[]).unwrap().token.as_deref(), Some("q"));
+        let cookie = ("cookie", "session=1");
+        assert!(
+            claim(private, &[cookie])
+                .unwrap()
+                .headers
+                .contains_key("cookie")
+        );
+        let elsewhere = [cookie, ("sec-fetch-site", "cross-site")];
+        assert!(
+            !claim(private, &elsewhere)
+                .unwrap()
+                .headers
+                .contains_key("cookie")
+        );
+    }
+
+    #[test]
+    fn a_stream_may_say_who_it_was() {
+        let name = |query: &str| {
+            get(&format!("/askr/events?channel=a{query}"), &[])
+                .unwrap()
+                .name
+        };
+        assert_eq!(name(""), Name::New);
+        let page = "0b4f6f0e-5f0c-4f57-9c9e-2f7d9f6f9a11";
+        assert_eq!(
+            name(&format!("&session={page}")),
+            Name::Session(page.into())
+        );
+        let earlier = Name::Earlier("1.2".parse().unwrap(), "x".into());
+        assert_eq!(name("&socket_id=1.2&secret=x"), earlier);
     }
 
     #[test]
@@ -386,6 +528,9 @@ mod tests {
         assert_eq!(status(named().method("HEAD"), &policy()), 405);
         assert_eq!(status(named().method("OPTIONS"), &policy()), 200);
         assert_eq!(status(named().uri("/askr/event"), &policy()), 404);
+        assert_eq!(status(named().uri("/askr/subscribe"), &policy()), 405);
+        let post = named().uri("/askr/subscribe").method("POST");
+        assert_eq!(status(post, &policy()), 200);
         assert_eq!(
             status(named().header("origin", "https://x"), &policy()),
             403

@@ -19,6 +19,8 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Refusal {
     pub status: StatusCode,
     pub reason: String,
+    /// The methods there are, where another was used.
+    allow: Option<&'static str>,
 }
 
 impl Refusal {
@@ -26,16 +28,25 @@ impl Refusal {
         Self {
             status,
             reason: reason.into(),
+            allow: None,
+        }
+    }
+
+    /// `allow`: as the header wants it.
+    pub fn method(reason: &str, allow: &'static str) -> Self {
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, reason)
         }
     }
 }
 
 pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
     let mut answer = text(refusal.status, &refusal.reason);
-    if refusal.status == StatusCode::METHOD_NOT_ALLOWED {
+    if let Some(allow) = refusal.allow {
         answer
             .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+            .insert(ALLOW, HeaderValue::from_static(allow));
     }
     if refusal.status == StatusCode::UNAUTHORIZED {
         answer
@@ -62,17 +73,29 @@ pub fn text(status: StatusCode, line: &str) -> Answer {
     answer
 }
 
+/// The channels that a stream has now.
+pub fn changed(channels: &[String], origin: &Origin) -> Answer {
+    let body = serde_json::json!({ "channels": channels }).to_string();
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    allow(&mut answer, origin);
+    answer
+}
+
 /// To OPTIONS: what a page of an allowed origin may send.
 pub fn preflight(origin: &Origin) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
-    headers.insert(ALLOW, HeaderValue::from_static("GET, OPTIONS"));
+    headers.insert(ALLOW, HeaderValue::from_static("GET, POST, OPTIONS"));
     headers.insert(
         ACCESS_CONTROL_ALLOW_METHODS,
-        HeaderValue::from_static("GET"),
+        HeaderValue::from_static("GET, POST"),
     );
-    let allowed = HeaderValue::from_static("Authorization, Last-Event-ID, Cache-Control");
+    let allowed =
+        HeaderValue::from_static("Authorization, Content-Type, Last-Event-ID, Cache-Control");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     allow(&mut answer, origin);

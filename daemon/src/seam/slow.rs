@@ -37,7 +37,7 @@ fn an_event_torn_by_the_process_bound_is_not_told_twice() {
     let bus = bus_with(Box::new(ring.clone()), 1000, 60_000);
     let mut engine = Engine::new(
         0,
-        bus.clone(),
+        app(bus.clone()),
         rules(Io::Write, SlowClients::Replay, 1000),
         EPOCH,
     )
@@ -46,7 +46,7 @@ fn an_event_torn_by_the_process_bound_is_not_told_twice() {
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let admission = crate::limits::Admission::new(&bus, 0, None).unwrap();
+    let admission = crate::limits::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: admission.keep(),
@@ -54,7 +54,8 @@ fn an_event_torn_by_the_process_bound_is_not_told_twice() {
         channels: vec!["a".into(), "b".into()],
         format: Format::Json,
         resume: None,
-        expires: None,
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
     });
     publish(&bus, &ring, FIRST, &["a"], 45_000);
     engine.on_handoff();
@@ -99,7 +100,7 @@ fn no_notice_moves_the_cursor_past_what_was_skipped() {
     let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
     let mut engine = Engine::new(
         0,
-        bus.clone(),
+        app(bus.clone()),
         rules(Io::Write, SlowClients::Skip, 3),
         EPOCH,
     )
@@ -144,7 +145,7 @@ fn a_client_that_stays_slow_goes_on_skipping() {
     let bus = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
     let mut engine = Engine::new(
         0,
-        bus.clone(),
+        app(bus.clone()),
         rules(Io::Write, SlowClients::Skip, 3),
         EPOCH,
     )
@@ -197,7 +198,7 @@ fn a_scan_tells_a_body_that_is_gone() {
     let bus = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
     let mut engine = Engine::new(
         0,
-        bus.clone(),
+        app(bus.clone()),
         rules(Io::Write, SlowClients::Replay, 1000),
         EPOCH,
     )

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::Settings;
+use super::{App, Settings};
 use crate::cli::Common;
 
 /// Used when no file is named and it exists.
@@ -77,7 +77,7 @@ fn merge(
     };
     // The defaults, written out, say which sections and keys there are and of what type.
     let known = Table::try_from(Settings::default()).expect("the defaults are plain values");
-    let mut table = parse(text, &known, &sources)?;
+    let (mut table, apps) = parse(text, &known, &sources)?;
 
     for (section, keys) in &known {
         for (key, model) in keys.as_table().expect("sections hold keys") {
@@ -105,17 +105,22 @@ fn merge(
             .push(("ring.name".into(), "--ring".into()));
         set(&mut table, "ring", "name", Value::String(ring.clone()));
     }
-    typed(table, &known, &sources, flags.serving)
+    let mut settings = typed(table, &known, &sources)?;
+    settings.apps = apps;
+    match settings.check(flags.serving) {
+        Ok(()) => Ok(settings),
+        Err((section, key, reason)) => Err(sources.problem(&section, key, &reason)),
+    }
 }
 
-/// The file's text as a table whose sections and keys are all known.
-fn parse(text: &str, known: &Table, sources: &Sources) -> Result<Table, Problem> {
+/// The file's text as a table whose sections and keys are all known; and what it has as `[[app]]`.
+fn parse(text: &str, known: &Table, sources: &Sources) -> Result<(Table, Vec<App>), Problem> {
     let file = sources
         .file
         .as_ref()
         .map(|f| f.display().to_string())
         .unwrap_or_default();
-    let table: Table = text.parse().map_err(|why: toml::de::Error| {
+    let mut table: Table = text.parse().map_err(|why: toml::de::Error| {
         let at = why.span().map_or(0, |span| span.start.min(text.len()));
         let line = text.as_bytes()[..at]
             .iter()
@@ -127,6 +132,7 @@ fn parse(text: &str, known: &Table, sources: &Sources) -> Result<Table, Problem>
             why.message().replace('\n', ", ")
         ))
     })?;
+    let apps = several(&mut table, known, sources)?;
     for (section, keys) in &table {
         let Some(model) = known.get(section).and_then(Value::as_table) else {
             let all = known
@@ -143,31 +149,53 @@ fn parse(text: &str, known: &Table, sources: &Sources) -> Result<Table, Problem>
                 "{file}: {section}: must be a section, [{section}]"
             )));
         };
-        for key in keys.keys() {
-            if !model.contains_key(key) {
-                let all = model
-                    .keys()
-                    .map(String::as_str)
-                    .collect::<Vec<_>>()
-                    .join(", ");
-                return Err(sources.problem(
-                    section,
-                    key,
-                    &format!("unknown key; there are {all}"),
-                ));
-            }
+        all_known(section, keys, model, sources)?;
+    }
+    Ok((table, apps))
+}
+
+/// Takes `[[app]]` out of the table: the one section of which there may be several.
+fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<App>, Problem> {
+    let Some(Value::Array(items)) = table.get("app") else {
+        return Ok(Vec::new());
+    };
+    let model = known["app"].as_table().expect("a section");
+    let mut apps = Vec::new();
+    for (n, item) in items.iter().enumerate() {
+        let section = format!("app[{}]", n + 1);
+        let Some(keys) = item.as_table() else {
+            return Err(sources.problem(&section, "id", "must be a section, [[app]]"));
+        };
+        all_known(&section, keys, model, sources)?;
+        if !keys.contains_key("id") {
+            return Err(sources.problem(&section, "id", "must be set"));
+        }
+        for (key, value) in keys {
+            let alone = Table::from_iter([(key.clone(), value.clone())]);
+            alone.try_into::<App>().map_err(|why| {
+                sources.problem(&section, key, &reason(why.message(), &model[key]))
+            })?;
+        }
+        let app = keys.clone().try_into();
+        apps.push(app.map_err(|why: toml::de::Error| Problem(why.message().replace('\n', ", ")))?);
+    }
+    table.remove("app");
+    Ok(apps)
+}
+
+fn all_known(section: &str, keys: &Table, model: &Table, sources: &Sources) -> Result<(), Problem> {
+    match keys.keys().find(|key| !model.contains_key(*key)) {
+        None => Ok(()),
+        Some(key) => {
+            let all = model.keys().map(String::as_str).collect::<Vec<_>>();
+            let why = format!("unknown key; there are {}", all.join(", "));
+            Err(sources.problem(section, key, &why))
         }
     }
-    Ok(table)
 }
 
 /// Each value is turned into its type alone, so that a reason can name its key.
-fn typed(
-    table: Table,
-    known: &Table,
-    sources: &Sources,
-    serving: bool,
-) -> Result<Settings, Problem> {
+fn typed(table: Table, known: &Table, sources: &Sources) -> Result<Settings, Problem> {
     for (section, keys) in &table {
         for (key, value) in keys.as_table().into_iter().flatten() {
             let mut alone = Table::new();
@@ -181,12 +209,7 @@ fn typed(
             }
         }
     }
-    let settings = Settings::deserialize_table(table)
-        .map_err(|why| Problem(why.message().replace('\n', ", ")))?;
-    match settings.check(serving) {
-        Ok(()) => Ok(settings),
-        Err((section, key, reason)) => Err(sources.problem(section, key, &reason)),
-    }
+    Settings::deserialize_table(table).map_err(|why| Problem(why.message().replace('\n', ", ")))
 }
 
 /// The decoder's message, or what is allowed where it only says which type it met.
@@ -369,6 +392,56 @@ mod tests {
             try_merge("", &flags, &[]).unwrap_err(),
             "--ring: ring.name: must be ",
         );
+    }
+
+    #[test]
+    fn several_applications_have_each_their_own() {
+        let none = Common::default();
+        let two = "[[app]]\nid = 'a'\nring = '/a'\n[[app]]\nid = 'b'\n";
+        let settings = try_merge(two, &none, &[]).unwrap();
+        let apps = settings.applications();
+        assert_eq!(apps.len(), 2);
+        assert_eq!(
+            (apps[0].0.ring.as_str(), apps[1].0.ring.as_str()),
+            ("/a", "/askr")
+        );
+        assert_eq!((apps[0].0.key(), &*apps[1].2.audience), ("a", "b"));
+        let one = try_merge("[app]\nkey = 'k'", &none, &[("ASKR_APP_ID", "x")]).unwrap();
+        let (app, ..) = &one.applications()[0];
+        assert_eq!((app.id.as_str(), app.key()), ("x", "k"));
+        for (text, begins) in [
+            (
+                "[[app]]\nring = '/a'",
+                "/etc/askr/askr.toml: app[1].id: must be set",
+            ),
+            (
+                "[[app]]\nid = 'a'\nrings = 1",
+                "/etc/askr/askr.toml: app[1].rings: unknown key; there are ",
+            ),
+            (
+                "[[app]]\nid = 1",
+                "/etc/askr/askr.toml: app[1].id: must be text in quotes",
+            ),
+            (
+                "[[app]]\nid = 'a b'",
+                "/etc/askr/askr.toml: app[1].id: must be 1 to 64 letters",
+            ),
+            (
+                "[[app]]\nid = 'a'\n[[app]]\nid = 'b'",
+                "/etc/askr/askr.toml: app[2].ring: is that of \"a\"",
+            ),
+            (
+                "[[app]]\nid = 'a'\n[[app]]\nid = 'a'\nring = '/b'",
+                "/etc/askr/askr.toml: app[2].id: is that of",
+            ),
+            (
+                "[app]\nauthorizers = ['x']",
+                "/etc/askr/askr.toml: app.authorizers: \"x\" must be",
+            ),
+        ] {
+            let problem = try_merge(text, &none, &[]).unwrap_err();
+            assert!(problem.starts_with(begins), "{problem}");
+        }
     }
 
     #[test]

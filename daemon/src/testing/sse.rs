@@ -19,6 +19,7 @@ pub struct Parser {
     retry: Option<u32>,
     comments: u64,
     retries: u64,
+    connected: Vec<String>,
 }
 
 impl Parser {
@@ -59,6 +60,11 @@ impl Parser {
         self.comments
     }
 
+    /// What `askr:connected` told, each time. Not among the messages: every stream begins with it.
+    pub fn connected(&self) -> &[String] {
+        &self.connected
+    }
+
     fn line(&mut self, line: &str) -> Option<Message> {
         if line.is_empty() {
             return self.dispatch();
@@ -97,6 +103,10 @@ impl Parser {
         } else {
             event
         };
+        if event == "askr:connected" {
+            self.connected.push(data);
+            return None;
+        }
         Some(Message {
             event,
             data,

@@ -199,14 +199,8 @@ fn events_that_are_refused() {
         event[member] = value.clone();
         assert_eq!(status(post("events", event)), code, "{member}: {value}");
     }
-    assert_eq!(
-        post(
-            "events",
-            json!({"name": "foo", "data": "x".repeat(20), "channel": "a"})
-        )
-        .is_ok(),
-        true
-    );
+    let longest = json!({"name": "foo", "data": "x".repeat(20), "channel": "a"});
+    assert!(post("events", longest).is_ok());
     for body in [
         "",
         "x",

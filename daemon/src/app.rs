@@ -1,0 +1,73 @@
+//! An application: everything that is its own. Nothing here is shared with another.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+
+use crate::auth::authority::Authority;
+use crate::bus::Bus;
+use crate::members::Members;
+use crate::socket_id::Prover;
+
+pub struct App {
+    pub id: String,
+    /// Pusher's app key.
+    pub key: String,
+    /// Its ring's name.
+    pub ring: String,
+    pub bus: Arc<Bus>,
+    pub authority: Authority,
+    pub members: Members,
+    pub prover: Prover,
+    pub quota: Quota,
+}
+
+/// How many streams and sockets an application may have.
+#[derive(Debug, Default)]
+pub struct Quota {
+    /// 0: as many as the daemon has.
+    pub most: usize,
+    used: AtomicUsize,
+}
+
+impl Quota {
+    pub fn new(most: usize) -> Self {
+        Self {
+            most,
+            used: AtomicUsize::new(0),
+        }
+    }
+
+    /// Counts one more. False, and not counted, at the limit.
+    pub fn enter(&self) -> bool {
+        let before = self.used.fetch_add(1, Relaxed);
+        let room = self.most == 0 || before < self.most;
+        if !room {
+            self.leave();
+        }
+        room
+    }
+
+    pub fn leave(&self) {
+        self.used.fetch_sub(1, Relaxed);
+    }
+
+    pub fn used(&self) -> usize {
+        self.used.load(Relaxed)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_quota_is_kept_and_given_back() {
+        let quota = Quota::new(2);
+        assert!(quota.enter() && quota.enter() && !quota.enter());
+        assert_eq!(quota.used(), 2);
+        quota.leave();
+        assert!(quota.enter());
+        let open = Quota::new(0);
+        assert!((0..100).all(|_| open.enter()));
+    }
+}

@@ -1,0 +1,178 @@
+//! The applications as the settings have them: each with its ring opened and its history read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::keeper::Keeper;
+use shared::secret::Secret;
+use shared::segment::now_ns;
+use shared::spec::RingSpec;
+
+use crate::app::{App, Quota};
+use crate::archive::Segments;
+use crate::auth::authority::Authority;
+use crate::auth::http_call::{self, HttpCall};
+use crate::auth::pusher::Credentials;
+use crate::auth::tokens::Tokens;
+use crate::bus::{Budget, Bus};
+use crate::census::Census;
+use crate::handoff::{Clock, Handoff};
+use crate::histogram::Histogram;
+use crate::history::{self, History};
+use crate::last_events::LastEvents;
+use crate::limits::Limits;
+use crate::members::Members;
+use crate::metrics::Metrics;
+use crate::presence;
+use crate::routes::Routes;
+use crate::settings::{self, Auth, Settings};
+use crate::socket_id::Prover;
+use crate::tailer::Tailer;
+
+/// What the process has once.
+pub struct Common {
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub latency: Arc<Histogram>,
+    pub turns: Arc<Histogram>,
+    pub outboxes: Arc<Budget>,
+}
+
+impl Common {
+    pub fn new(settings: &Settings, connections: usize, workers: usize) -> Self {
+        let server = &settings.server;
+        Self {
+            limits: Arc::new(Limits::new(server, connections, workers)),
+            metrics: Arc::default(),
+            latency: Arc::default(),
+            turns: Arc::default(),
+            outboxes: Arc::new(Budget::new(server.outbox_total.0)),
+        }
+    }
+}
+
+/// Opens every application's ring and reads what it holds.
+///
+/// # Errors
+/// A sentence that names the application or the key.
+pub fn open(
+    settings: &Settings,
+    common: &Common,
+    workers: usize,
+) -> Result<Vec<(Arc<App>, Tailer)>, String> {
+    let all = settings.applications();
+    let one = |(app, spec, auth)| open_one(settings, common, workers, app, spec, &auth);
+    all.into_iter().map(one).collect()
+}
+
+fn open_one(
+    settings: &Settings,
+    common: &Common,
+    workers: usize,
+    app: settings::App,
+    spec: RingSpec,
+    auth: &Auth,
+) -> Result<(Arc<App>, Tailer), String> {
+    let before = now_ns();
+    let slots = spec.slots;
+    let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
+    // A ring made just now: nobody can have been on a presence channel.
+    let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
+    let epoch = keeper.current().epoch();
+    tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
+
+    let bus = Arc::new(bus(settings, common, workers, &keeper, slots));
+    let segments = bus.segments.clone();
+    let (authority, secrets) = authority(settings, &app, auth)?;
+    let limits = presence::Limits {
+        channel_members: app.channel_members,
+        members: app.members,
+        grace: app.grace().as_millis() as u64,
+        ..presence::Limits::default()
+    };
+    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
+    let opened = Arc::new(App {
+        key: app.key().to_owned(),
+        quota: Quota::new(app.max_connections),
+        bus: bus.clone(),
+        authority,
+        members: Members::new(limits, fresh),
+        prover,
+        id: app.id,
+        ring: app.ring,
+    });
+    let mut tailer = Tailer::new(keeper, bus.clone());
+    tailer.read_history();
+    tracing::info!(
+        "application {}: history of {} positions, {:.0} s",
+        opened.id,
+        bus.history.entries(),
+        segments.history_seconds()
+    );
+    Ok((opened, tailer))
+}
+
+fn bus(settings: &Settings, common: &Common, workers: usize, keeper: &Keeper, slots: u64) -> Bus {
+    let broadcast = &settings.broadcast;
+    let first = keeper.position();
+    let entries = match broadcast.index_entries {
+        0 => 4 * slots as usize,
+        n => n,
+    };
+    let bounds = history::Bounds {
+        entries,
+        channels: broadcast.index_channels,
+    };
+    let segments = Segments::new(keeper.segments());
+    Bus {
+        history: History::new(bounds, first),
+        routes: Routes::new(),
+        clock: Clock::new(first),
+        inboxes: (0..workers)
+            .map(|_| Handoff::new(broadcast.queue))
+            .collect(),
+        archive: Box::new(segments.clone()),
+        segments,
+        census: Census::new(settings.server.subscribers_per_channel),
+        last_events: LastEvents::default(),
+        limits: common.limits.clone(),
+        metrics: common.metrics.clone(),
+        latency: common.latency.clone(),
+        turns: common.turns.clone(),
+        outboxes: common.outboxes.clone(),
+    }
+}
+
+/// Who lets subscribers in; and the application's secrets, the newest first.
+fn authority(
+    settings: &Settings,
+    app: &settings::App,
+    auth: &Auth,
+) -> Result<(Authority, Vec<Secret>), String> {
+    let named = |(key, why): (&str, String)| format!("application {}: {key}: {why}", app.id);
+    let secrets = app.secrets(auth).map_err(named)?;
+    let plain: Vec<Secret> = secrets.iter().map(|named| named.secret.clone()).collect();
+    let mut tokens = match app.asks("token") {
+        true => Tokens::new(secrets, auth).map_err(named)?,
+        false => None,
+    };
+    if let (Some(tokens), Some(directory)) = (&mut tokens, settings.server.state_directory()) {
+        let file = directory.join(format!("revoked-{}", app.id));
+        tokens.keep_in(&file).map_err(named)?;
+    }
+    let credentials = (app.asks("pusher") && !plain.is_empty()).then(|| Credentials {
+        key: app.key().to_owned(),
+        secrets: plain.clone(),
+    });
+    let limits = http_call::Limits {
+        time: Duration::from_secs_f64(app.auth_timeout),
+        calls: app.auth_calls,
+        remember: app.auth_cache.into(),
+        ..http_call::Limits::default()
+    };
+    let http = (app.asks("http") && !app.auth_url.is_empty())
+        .then(|| HttpCall::new(&app.auth_url, limits))
+        .transpose()
+        .map_err(|why| named(("auth_url", why)))?;
+    Ok((Authority::new(tokens, credentials, http), plain))
+}

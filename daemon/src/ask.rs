@@ -1,0 +1,51 @@
+//! Questions and orders to an application's engines, whichever worker has the answer.
+
+use std::collections::BTreeMap;
+
+use shared::segment::now_s;
+use tokio::sync::oneshot;
+
+use crate::app::App;
+use crate::command::{Command, Target};
+
+/// Subscribers of each channel whose name begins with `prefix`.
+pub async fn channels(app: &App, prefix: &str) -> BTreeMap<String, usize> {
+    let counts = everywhere(app, |answer| Command::Count {
+        prefix: prefix.to_owned(),
+        answer,
+    });
+    let mut all = BTreeMap::new();
+    for (name, count) in counts.await.into_iter().flatten() {
+        *all.entry(name).or_default() += count;
+    }
+    all
+}
+
+/// Ends one connection, or all of a user, whose tokens issued until now are refused then. Returns how
+/// many were ended.
+pub async fn end(app: &App, target: Target) -> usize {
+    if let Target::User(user) = &target {
+        // First, so that nobody slips in behind.
+        app.authority.revoke_user(user, now_s());
+    }
+    let ended = everywhere(app, |answer| Command::End {
+        target: target.clone(),
+        answer,
+    });
+    ended.await.into_iter().sum()
+}
+
+/// Asks every worker, then waits for all. A worker that has ended answers nothing.
+async fn everywhere<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+    let ask = |inbox: &crate::handoff::Handoff| {
+        let (answer, answered) = oneshot::channel();
+        inbox.command(make(answer));
+        answered
+    };
+    let waiting: Vec<_> = app.bus.inboxes.iter().map(ask).collect();
+    let mut answers = Vec::new();
+    for answered in waiting {
+        answers.extend(answered.await.ok());
+    }
+    answers
+}

@@ -1,0 +1,68 @@
+//! What others want of an engine: to change a stream, to end streams, to count. Answered through the
+//! worker's inbox, so that only its own thread ever touches a stream.
+
+use shared::cursor::Cursor;
+use tokio::sync::oneshot;
+
+use crate::auth::authorizer::Access;
+use crate::presence;
+use crate::socket_id::SocketId;
+
+#[derive(Debug)]
+pub enum Command {
+    Subscribe {
+        slot: u32,
+        socket: SocketId,
+        /// Distinct, each with what its authorizer granted.
+        channels: Vec<(String, Access)>,
+        /// What the page has of them: later events are replayed. None: from now on.
+        since: Option<Cursor>,
+        answer: oneshot::Sender<Result<Vec<String>, Denied>>,
+    },
+    Unsubscribe {
+        slot: u32,
+        socket: SocketId,
+        channels: Vec<String>,
+        answer: oneshot::Sender<Result<Vec<String>, Denied>>,
+    },
+    /// Answered with how many ended.
+    End {
+        target: Target,
+        answer: oneshot::Sender<usize>,
+    },
+    /// Subscribers of each channel whose name begins so.
+    Count {
+        prefix: String,
+        answer: oneshot::Sender<Vec<(String, usize)>>,
+    },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Target {
+    Socket(SocketId),
+    User(String),
+}
+
+/// Why a stream is not changed. `Display` is a phrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Denied {
+    /// It ended, or came back and has a newer secret.
+    Gone,
+    TooManyChannels(usize),
+    /// Different channels, or a channel's subscribers, are at the limit.
+    Full,
+    Members(presence::Refused),
+}
+
+impl std::fmt::Display for Denied {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Gone => {
+                f.write_str("there is no such stream now; use what askr:connected told last")
+            }
+            Self::TooManyChannels(most) => write!(f, "at most {most} channels a stream"),
+            Self::Full => f.write_str("there are as many channels or subscribers as are allowed"),
+            Self::Members(why) => why.fmt(f),
+        }
+    }
+}

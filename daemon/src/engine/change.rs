@@ -1,0 +1,228 @@
+//! What others want of this engine's streams: other channels, their end, their number.
+
+use shared::cursor::Cursor;
+
+use super::Engine;
+use crate::auth::authorizer::Access;
+use crate::channel::Kind;
+use crate::command::{Command, Denied, Target};
+use crate::gap::Gap;
+use crate::outbox::Of;
+use crate::pull::{Late, Pull};
+use crate::socket_id::SocketId;
+use crate::stream::End;
+use crate::subscriptions::Member;
+
+impl Engine {
+    /// Whoever asked may have given up waiting; it is done all the same.
+    pub(super) fn command(&mut self, command: Command) {
+        match command {
+            Command::Subscribe {
+                slot,
+                socket,
+                channels,
+                since,
+                answer,
+            } => {
+                let _ = answer.send(self.change(slot, socket, |engine| {
+                    engine.subscribe(slot, channels, since)
+                }));
+            }
+            Command::Unsubscribe {
+                slot,
+                socket,
+                channels,
+                answer,
+            } => {
+                let _ = answer.send(self.change(slot, socket, |engine| {
+                    channels
+                        .iter()
+                        .for_each(|name| engine.unsubscribe(slot, name));
+                    Ok(())
+                }));
+            }
+            Command::End { target, answer } => {
+                let _ = answer.send(self.end_all(&target));
+            }
+            Command::Count { prefix, answer } => {
+                let counts = self.subscriptions.counts();
+                let mine = counts.filter(|(name, _)| name.starts_with(&prefix));
+                let _ = answer.send(mine.map(|(name, count)| (name.to_owned(), count)).collect());
+            }
+        }
+    }
+
+    /// Changes the stream if it is still this one; returns the channels it has then.
+    fn change(
+        &mut self,
+        slot: u32,
+        socket: SocketId,
+        change: impl FnOnce(&mut Self) -> Result<(), Denied>,
+    ) -> Result<Vec<String>, Denied> {
+        let stream = self.streams.get(slot as usize);
+        if self.leaving || stream.is_none_or(|s| s.socket != socket || s.leaving) {
+            return Err(Denied::Gone);
+        }
+        change(self)?;
+        // What it was told at once may have found the socket broken.
+        let stream = self.streams.get(slot as usize).ok_or(Denied::Gone)?;
+        let name = |channel: u32| self.subscriptions.name(channel).to_string();
+        Ok(stream
+            .subscriptions
+            .iter()
+            .map(|s| name(s.channel))
+            .collect())
+    }
+
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        channels: Vec<(String, Access)>,
+        since: Option<Cursor>,
+    ) -> Result<(), Denied> {
+        let stream = &self.streams[slot as usize];
+        let has = |name: &str| {
+            let mut all = stream.subscriptions.iter();
+            all.any(|s| &**self.subscriptions.name(s.channel) == name)
+        };
+        let new: Vec<&(String, Access)> = channels.iter().filter(|(name, _)| !has(name)).collect();
+        let most = self.rules.channels_per_stream;
+        if stream.subscriptions.len() + new.len() > most {
+            return Err(Denied::TooManyChannels(most));
+        }
+        if !self.has_room(new.iter().map(|(name, _)| name.as_str())) {
+            return Err(Denied::Full);
+        }
+        let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
+        if !self.bus.census.enter(&names) {
+            self.bus.metrics.over_subscribers.add(1);
+            return Err(Denied::Full);
+        }
+        let expires = self.expiry_with(slot, &channels);
+        for (name, access) in new {
+            let stream = &self.streams[slot as usize];
+            let sub = stream.subscriptions.len() as u32;
+            let subscription = self.enter(name, Member { slot, sub });
+            let stream = &mut self.streams[slot as usize];
+            let all = std::mem::take(&mut stream.subscriptions);
+            stream.subscriptions = all.into_iter().chain([subscription]).collect();
+            if let Err(why) = self.admit(slot, subscription.channel, access) {
+                // All or none of them. Those after this one were only counted.
+                let entered = 1 + names.iter().position(|other| other == name).unwrap_or(0);
+                let (entered, rest) = names.split_at(entered);
+                self.bus.census.leave(rest.iter().map(String::as_str));
+                entered.iter().for_each(|name| self.unsubscribe(slot, name));
+                self.bus.metrics.over_members.add(1);
+                return Err(Denied::Members(why));
+            }
+        }
+        self.set_expiry(slot, expires);
+        // See `open`: entered first, read second.
+        let here = self.bus.clock.started();
+        let mut bytes = Vec::new();
+        match since {
+            Some(since) => self.replay_late(slot, &names, since, here),
+            None => {
+                for name in &names {
+                    bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
+                }
+            }
+        }
+        bytes.extend(self.snapshots(slot, false));
+        if !bytes.is_empty() {
+            self.send_one(slot, Of::Notice, bytes.into());
+        }
+        Ok(())
+    }
+
+    /// When the stream ends once it has these: with the first grant that ends. If each of its channels
+    /// that needs one is among them, the grants it had count no more: that is how a page renews.
+    fn expiry_with(&self, slot: u32, channels: &[(String, Access)]) -> Option<u64> {
+        let stream = &self.streams[slot as usize];
+        let renewed = stream.subscriptions.iter().all(|s| {
+            let name = &**self.subscriptions.name(s.channel);
+            !Kind::of(name).needs_authorization() || channels.iter().any(|(new, _)| new == name)
+        });
+        let old = Some(u64::from(stream.expires)).filter(|at| *at > 0 && !renewed);
+        let new = channels.iter().filter_map(|(_, access)| access.expires);
+        new.chain(old).min()
+    }
+
+    pub(super) fn unsubscribe(&mut self, slot: u32, name: &str) {
+        let stream = &self.streams[slot as usize];
+        let mut all = stream.subscriptions.iter();
+        let Some(at) = all.position(|s| &**self.subscriptions.name(s.channel) == name) else {
+            return;
+        };
+        self.resign(slot, self.streams[slot as usize].subscriptions[at].channel);
+        let stream = &mut self.streams[slot as usize];
+        let mut all = std::mem::take(&mut stream.subscriptions).into_vec();
+        let gone = all.swap_remove(at);
+        stream.subscriptions = all.into();
+        if let Some(moved) = stream.subscriptions.get(at) {
+            self.subscriptions.renumber(*moved, at as u32);
+        }
+        self.bus.census.leave(std::iter::once(name));
+        self.forget(gone);
+    }
+
+    fn end_all(&mut self, target: &Target) -> usize {
+        let is = |who: Option<&crate::who::Who>, socket| match target {
+            Target::Socket(wanted) => socket == *wanted,
+            Target::User(user) => who.is_some_and(|who| who.is(user)),
+        };
+        let streams = self.streams.iter();
+        let ended: Vec<u32> = streams
+            .filter(|(_, stream)| is(stream.who.as_deref(), stream.socket))
+            .map(|(slot, _)| slot as u32)
+            .collect();
+        for slot in &ended {
+            self.retire(*slot, End::Ended);
+        }
+        ended.len()
+    }
+}
+
+impl Engine {
+    /// Channels were added when the tailer was at `here`, of which the page has everything up to `since`.
+    fn replay_late(&mut self, slot: u32, names: &[String], since: Cursor, here: u64) {
+        let (from, gap) = if since.epoch != self.epoch {
+            (self.bus.history.first(), Gap::UNKNOWN)
+        } else if since.seq >= here {
+            // A position nobody has published yet.
+            (here, Gap::UNKNOWN)
+        } else {
+            (since.seq + 1, Gap::NONE)
+        };
+        if from == here && gap.is_none() {
+            return;
+        }
+        let stream = &mut self.streams[slot as usize];
+        let live = self.processed.max(stream.from);
+        let mut pull = stream.pull.as_deref().copied().unwrap_or(Pull {
+            next: live,
+            target: live,
+            gap: Gap::NONE,
+            skips: false,
+        });
+        let late = self.lates.entry(slot).or_insert_with(|| Late {
+            base: pull.next,
+            ..Late::default()
+        });
+        // Earlier ones may be on their way still.
+        for at in late.since.values_mut() {
+            *at = pull.next.max(*at);
+        }
+        late.base = late.base.max(pull.next);
+        for name in names {
+            late.since.insert(name.as_str().into(), from);
+        }
+        pull.next = pull.next.min(from);
+        pull.target = pull.target.max(here);
+        pull.gap.add(gap);
+        stream.pull = Some(Box::new(pull));
+        if stream.outbox.is_none() {
+            self.pulling.push_back(slot);
+        }
+    }
+}

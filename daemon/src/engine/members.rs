@@ -1,0 +1,167 @@
+//! Streams on presence channels: they join and leave with their subscriptions, get a snapshot, and then
+//! what is news to them.
+
+use super::Engine;
+use crate::auth::authorizer::Access;
+use crate::channel::Kind;
+use crate::notice::Notice;
+use crate::outbox::Of;
+use crate::presence::{Departure, Refused};
+use crate::stream::Stream;
+use crate::who::{Present, Row, UNTOLD, Who};
+use crate::wire;
+
+impl Engine {
+    /// The stream subscribed a channel, already in the routes, under this access.
+    pub(super) fn admit(
+        &mut self,
+        slot: u32,
+        channel: u32,
+        access: &Access,
+    ) -> Result<(), Refused> {
+        let Some(user) = &access.user else {
+            return Ok(());
+        };
+        let stream = &mut self.streams[slot as usize];
+        let who = stream.who.get_or_insert_with(|| {
+            Box::new(Who {
+                user: user.clone(),
+                present: None,
+            })
+        });
+        let name = self.subscriptions.name(channel);
+        if !Kind::of(name).is_presence() {
+            return Ok(());
+        }
+        let members = &self.app.members;
+        let present = who.present.get_or_insert_with(|| {
+            Box::new(Present {
+                connection: members.connection(),
+                stale: false,
+                rows: Vec::with_capacity(1),
+            })
+        });
+        members.join(
+            &self.bus,
+            name,
+            user,
+            access.info.as_deref(),
+            present.connection,
+        )?;
+        present.rows.push(Row {
+            channel,
+            user: user.clone(),
+            told: UNTOLD,
+        });
+        Ok(())
+    }
+
+    /// Snapshots of the channels whose members it has not been told yet, or of all of them.
+    pub(super) fn snapshots(&mut self, slot: u32, all: bool) -> Vec<u8> {
+        let mut out = Vec::new();
+        let stream = &mut self.streams[slot as usize];
+        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        for row in present.into_iter().flat_map(|present| &mut present.rows) {
+            if !all && row.told != UNTOLD {
+                continue;
+            }
+            let name = self.subscriptions.name(row.channel);
+            // None: they are not known again since the start. `on_settled` follows.
+            let Some(snapshot) = self.app.members.snapshot(name) else {
+                continue;
+            };
+            row.told = snapshot.number;
+            out.extend(wire::snapshot(stream.format, name, &snapshot.members));
+            self.bus.metrics.snapshots.add(1);
+        }
+        out
+    }
+
+    /// The stream missed something and can take it now.
+    pub(super) fn refresh(&mut self, slot: u32) {
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let Some(present) = present.filter(|present| present.stale) else {
+            return;
+        };
+        if stream.outbox.is_some() || stream.leaving {
+            return;
+        }
+        present.stale = false;
+        let bytes = self.snapshots(slot, true);
+        if bytes.is_empty() {
+            return;
+        }
+        self.send_one(slot, Of::Notice, bytes.into());
+    }
+
+    pub(super) fn on_notice(&mut self, notice: &Notice) {
+        let mut aside = Vec::new();
+        self.gather
+            .notice(notice, &mut self.streams, &self.subscriptions, &mut aside);
+        for slot in aside {
+            let frame = self.streams.get(slot as usize);
+            let frame = frame.map(|stream| notice.form(stream.format).clone());
+            if let Some(frame) = frame {
+                self.send_one(slot, Of::Ephemeral, frame);
+            }
+        }
+    }
+
+    /// The members are known: everybody on a presence channel is told.
+    pub(super) fn on_settled(&mut self) {
+        self.stale();
+        self.refresh_all();
+    }
+
+    /// Whatever was announced, this worker may not have heard it.
+    pub(super) fn stale(&mut self) {
+        for (_, stream) in &mut self.streams {
+            if let Some(who) = &mut stream.who {
+                who.miss();
+            }
+        }
+    }
+
+    pub(super) fn refresh_all(&mut self) {
+        for slot in 0..self.streams.capacity() as u32 {
+            self.refresh(slot);
+        }
+    }
+
+    /// It is no longer on one of its channels, by its own wish.
+    pub(super) fn resign(&mut self, slot: u32, channel: u32) {
+        let stream = &mut self.streams[slot as usize];
+        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let Some(present) = present else { return };
+        let Some(at) = present.rows.iter().position(|row| row.channel == channel) else {
+            return;
+        };
+        let row = present.rows.swap_remove(at);
+        let name = self.subscriptions.name(channel);
+        let how = Departure::Unsubscribed;
+        self.app
+            .members
+            .leave(&self.bus, name, &row.user, present.connection, how);
+    }
+
+    /// The stream is gone. Its users may be back in a moment; and when the daemon leaves, nobody does.
+    pub(super) fn depart(&self, stream: &Stream) {
+        let present = stream.who.as_ref().and_then(|who| who.present.as_ref());
+        let Some(present) = present.filter(|_| !self.leaving) else {
+            return;
+        };
+        for row in &present.rows {
+            let name = self.subscriptions.name(row.channel);
+            self.app.members.leave(
+                &self.bus,
+                name,
+                &row.user,
+                present.connection,
+                Departure::Lost,
+            );
+        }
+    }
+}

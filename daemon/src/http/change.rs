@@ -1,0 +1,146 @@
+//! The body of `POST /askr/subscribe` and `/askr/unsubscribe`. Pure: JSON in, a change or a refusal out.
+//!
+//! ```json
+//! {"socket_id": "1.2", "secret": "…", "channels": ["a", "private-b"],
+//!  "last_event_id": "…", "token": "…", "auth": {"private-b": {"auth": "KEY:…", "channel_data": "…"}}}
+//! ```
+//!
+//! `socket_id` and `secret` are those of `askr:connected`; the last three are for `subscribe` and may be
+//! absent. `auth` holds Pusher signatures for this socket id, as Laravel's /broadcasting/auth makes them.
+
+use std::collections::HashMap;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use shared::cursor::Cursor;
+
+use super::request::{add_channel, bad};
+use super::respond::Refusal;
+use crate::auth::authorizer::Signed;
+use crate::socket_id::{Place, Prover, SocketId};
+
+#[derive(Debug)]
+pub struct Change {
+    pub socket: SocketId,
+    pub place: Place,
+    pub channels: Vec<String>,
+    pub since: Option<Cursor>,
+    pub token: Option<String>,
+    pub signatures: Vec<Signed>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Body {
+    socket_id: String,
+    secret: String,
+    channels: Vec<String>,
+    last_event_id: Option<String>,
+    token: Option<String>,
+    #[serde(default)]
+    auth: HashMap<String, Auth>,
+}
+
+#[derive(Deserialize)]
+struct Auth {
+    auth: String,
+    channel_data: Option<String>,
+}
+
+/// # Errors
+/// 400 for what is not such a body, 403 for a secret that is not this socket's.
+pub fn read(body: &[u8], prover: &Prover, most: usize) -> Result<Change, Refusal> {
+    let body: Body = serde_json::from_slice(body).map_err(|why| {
+        // Its own words name the field, but may repeat what was sent.
+        let place = format!("line {}, column {}", why.line(), why.column());
+        let shape = r#"must be {"socket_id","secret","channels":[…]} and maybe "last_event_id", "token", "auth""#;
+        bad(format!("the body {shape} ({place})"))
+    })?;
+    let mut channels = Vec::new();
+    for name in body.channels {
+        add_channel(&mut channels, name.into_bytes(), most)?;
+    }
+    if channels.is_empty() {
+        return Err(bad("channels must name at least one channel"));
+    }
+    let since = body.last_event_id.filter(|id| !id.is_empty()).map(|id| {
+        let cursor = Cursor::parse(id.as_bytes());
+        cursor.ok_or_else(|| bad("last_event_id must be a cursor, as events have it for their id"))
+    });
+    let denied = || {
+        let reason = "the secret is not this socket's";
+        Refusal::new(StatusCode::FORBIDDEN, reason)
+    };
+    let socket: SocketId = body.socket_id.parse().map_err(|()| denied())?;
+    let place = prover.place(socket, &body.secret).ok_or_else(denied)?;
+    let signed = |(channel, auth): (String, Auth)| Signed {
+        channel,
+        auth: auth.auth,
+        data: auth.channel_data,
+    };
+    Ok(Change {
+        socket,
+        place,
+        channels,
+        since: since.transpose()?,
+        token: body.token.filter(|token| !token.is_empty()),
+        signatures: body.auth.into_iter().map(signed).collect(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const HERE: Place = Place { worker: 1, slot: 2 };
+
+    fn prover() -> Prover {
+        Prover::new("shop", &[]).unwrap()
+    }
+
+    fn status(body: &str, prover: &Prover) -> u16 {
+        read(body.as_bytes(), prover, 3).map_or_else(|why| why.status.as_u16(), |_| 200)
+    }
+
+    #[test]
+    fn what_is_not_such_a_body_is_refused() {
+        let prover = prover();
+        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
+        let body = |rest: &str| format!(r#"{{"socket_id":"1.2","secret":"{secret}",{rest}}}"#);
+        let good = body(r#""channels":["a","private-b"],"auth":{"private-b":{"auth":"k:1"}}"#);
+        let change = read(good.as_bytes(), &prover, 3).unwrap();
+        assert_eq!(change.place, HERE);
+        assert_eq!(change.channels, ["a", "private-b"]);
+        assert_eq!(change.signatures[0].channel, "private-b");
+        for (rest, expected) in [
+            (r#""channels":[]"#, 400),
+            (r#""channels":["a","b","c","d"]"#, 400),
+            (r#""channels":["a","a","b","c"]"#, 200),
+            (r#""channels":["askr:x"]"#, 400),
+            (r#""channels":["a"],"more":1"#, 400),
+            (r#""channels":["a"],"last_event_id":"x""#, 400),
+            (r#""channels":["a"],"last_event_id":"""#, 200),
+        ] {
+            assert_eq!(status(&body(rest), &prover), expected, "{rest}");
+        }
+        for bad in ["", "[]", "{}", "{\"socket_id\":1}"] {
+            assert_eq!(status(bad, &prover), 400, "{bad}");
+        }
+        let other = good.replace("1.2", "1.3");
+        assert_eq!(status(&other, &prover), 403, "the secret of another");
+        assert_eq!(
+            status(&good, &super::tests::prover()),
+            403,
+            "another application's"
+        );
+        assert_eq!(status(&good.replace("\"1.2\"", "\"x\""), &prover), 403);
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_breaks_it(body in "[ -~]{0,200}") {
+            prop_assert!(status(&body, &prover()) >= 400);
+        }
+    }
+}

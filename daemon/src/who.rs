@@ -1,0 +1,57 @@
+//! Who a stream is, as far as somebody vouched for it, and what it has been told about members. Only
+//! streams with a user have one.
+
+use std::sync::Arc;
+
+use crate::presence::Connection;
+
+#[derive(Debug)]
+pub struct Who {
+    pub user: Arc<str>,
+    /// Only on presence channels.
+    pub present: Option<Box<Present>>,
+}
+
+#[derive(Debug)]
+pub struct Present {
+    /// Its number for `Presence`.
+    pub connection: Connection,
+    /// It missed an announcement: a snapshot is due.
+    pub stale: bool,
+    pub rows: Vec<Row>,
+}
+
+/// A membership.
+#[derive(Debug)]
+pub struct Row {
+    /// The engine's number of the channel.
+    pub channel: u32,
+    pub user: Arc<str>,
+    /// Announcements up to this one have been told. `UNTOLD`: it waits for its first snapshot.
+    pub told: u64,
+}
+
+pub const UNTOLD: u64 = u64::MAX;
+
+impl Who {
+    pub fn rows(&self) -> &[Row] {
+        self.present.as_ref().map_or(&[], |present| &present.rows)
+    }
+
+    pub fn is(&self, user: &str) -> bool {
+        &*self.user == user || self.rows().iter().any(|row| &*row.user == user)
+    }
+
+    /// What it was to be told of members could not be.
+    pub fn miss(&mut self) {
+        if let Some(present) = &mut self.present {
+            present.stale = true;
+        }
+    }
+
+    /// Whether announcement `number` of `channel` is news.
+    pub fn lacks(&self, channel: u32, number: u64) -> bool {
+        let row = self.rows().iter().find(|row| row.channel == channel);
+        row.is_some_and(|row| row.told < number)
+    }
+}
