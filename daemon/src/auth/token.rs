@@ -248,9 +248,11 @@ impl Verifier {
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
+    // All of it: the decoder would not look into what it skips.
+    let json = std::str::from_utf8(json).ok()?;
     // A struct can also be read from a list of its fields, which a JOSE object is not.
-    let object = json.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{');
-    object.then(|| serde_json::from_slice(json).ok()).flatten()
+    let object = json.trim_ascii_start().starts_with('{');
+    object.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 /// JSON has line breaks only between its values, where a space means the same.
@@ -291,12 +293,12 @@ pub mod tests {
         Verifier::new(keys(), "shop", false)
     }
 
-    fn encode(part: &str) -> String {
+    fn encode(part: impl AsRef<[u8]>) -> String {
         URL_SAFE_NO_PAD.encode(part)
     }
 
     /// HS256, whatever the header says.
-    pub fn signed(secret: &[u8], header: &str, claims: &str) -> String {
+    pub fn signed(secret: &[u8], header: &str, claims: impl AsRef<[u8]>) -> String {
         let text = format!("{}.{}", encode(header), encode(claims));
         let code = mac::sign(secret, &[text.as_bytes()]);
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(code))
@@ -555,6 +557,23 @@ pub mod tests {
         ] {
             let token = signed(SECRET.as_bytes(), header, &good().to_string());
             assert_eq!(verify(&token), Err(Refused::Malformed), "{header}");
+        }
+    }
+
+    #[test]
+    fn all_of_it_is_utf8() {
+        let claims = |name: &[u8]| {
+            let exp = format!("{{\"exp\":{},\"", NOW + 60).into_bytes();
+            let claims = [&exp, name, &b"\":\""[..], name, b"\"}"].concat();
+            verify(&signed(SECRET.as_bytes(), r#"{"alg":"HS256"}"#, claims)).map(|_| ())
+        };
+        assert_eq!(
+            claims("é".as_bytes()),
+            Ok(()),
+            "what is not known is left alone"
+        );
+        for broken in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80"] {
+            assert_eq!(claims(broken), Err(Refused::Claims), "{broken:?}");
         }
     }
 

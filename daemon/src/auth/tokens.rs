@@ -71,7 +71,7 @@ impl Tokens {
     /// # Errors
     /// The key of the setting, and why the file cannot be read or written.
     pub fn keep_in(&mut self, path: &Path) -> Result<(), (&'static str, String)> {
-        let named = |why| ("revocations_file", why);
+        let named = |why| ("state_directory", why);
         let known = revocations_file::read(path, now_ns() / 1_000_000_000).map_err(named)?;
         *self.write() = known;
         let file = RevocationsFile::start(path, self.revoked.clone()).map_err(named)?;
@@ -169,7 +169,7 @@ mod tests {
     fn a_file_that_cannot_be_used_is_told_with_its_key() {
         let directory = tempfile::tempdir().unwrap();
         let (key, why) = kept_in(directory.path()).unwrap_err();
-        assert_eq!(key, "revocations_file");
+        assert_eq!(key, "state_directory");
         assert!(why.contains("must be a file"), "{why}");
     }
 }
