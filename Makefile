@@ -84,6 +84,7 @@ loom-short: ## The models alone (part of 'make test')
 	RUSTFLAGS="--cfg loom" $(CARGO) test --release $(CARGO_FLAGS) --target-dir $(TARGET)/loom -p shared --test loom
 
 include make/ring.mk
+include make/ws.mk
 include make/bench.mk
 
 bench-ring: ## Publish, replay and wake-up beside the physical floor, crossbeam and iceoryx2
