@@ -91,7 +91,7 @@ fn ask_disconnect(frame: &mut ExecuteData) -> Result<i64, Thrown> {
 /// askrd's answer, decoded.
 fn ask(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Result<Zval, Thrown> {
     match answer(path, query, body) {
-        Ok(json) => zend::from_json(json).ok_or_else(not_understood),
+        Ok(json) => zend::from_json(json)?.ok_or_else(not_understood),
         Err(why) => Err(zend::exception(&why)),
     }
 }

@@ -339,7 +339,10 @@ const JSON_DEPTH: i64 = 1100;
 /// A text of JSON as `json_decode($text, true)` makes it; none if it is not JSON. Runs no PHP code.
 ///
 /// Takes the text, because it may be long: when PHP runs out of memory it is freed before PHP goes on.
-pub fn from_json(mut text: Vec<u8>) -> Option<Zval> {
+///
+/// # Errors
+/// If PHP ran out of memory and has caught that itself, as later releases of 8.2 do.
+pub fn from_json(mut text: Vec<u8>) -> Result<Option<Zval>, Thrown> {
     let len = text.len();
     // PHP's scanner looks at the byte after the text.
     text.push(0);
@@ -358,10 +361,11 @@ pub fn from_json(mut text: Vec<u8>) -> Option<Zval> {
     }));
     drop(text);
     match decoded {
-        Ok(SUCCESS) => Some(value),
         // SAFETY: on its way to where it was going, past callers that hold nothing (see above).
         Err(CatchError::Bailout) => unsafe { bailout() },
-        _ => None,
+        _ if ExecutorGlobals::has_exception() => Err(Thrown),
+        Ok(SUCCESS) => Ok(Some(value)),
+        _ => Ok(None),
     }
 }
 
