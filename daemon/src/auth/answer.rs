@@ -17,10 +17,10 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::grant::{self, MAX_INFO};
+use shared::grant;
 
 use super::authorizer::{Access, Answer, Closed, Wanted};
-use super::token::one_line;
+use super::info;
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -95,11 +95,11 @@ fn opened(told: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static str
         let why = "has a user that is not 1 to 128 bytes without control characters";
         return Ok(closed(channel, why));
     }
-    // PHP's empty array is no info either way; it is passed on as it is.
-    let info = opened.info.map(|info| one_line(info.get()));
-    if info.as_ref().is_some_and(|info| info.len() > MAX_INFO) {
-        return Ok(closed(channel, "has an info longer than 1024 bytes"));
-    }
+    let info = opened.info.map(|raw| info::read(raw).ok_or(()));
+    let Ok(info) = info.transpose() else {
+        let why = "has an info that is not JSON of at most 1024 bytes that every reader takes";
+        return Ok(closed(channel, why));
+    };
     if opened.expires.is_some_and(|at| at <= now) {
         return Ok(closed(channel, "has expired"));
     }
@@ -122,6 +122,7 @@ fn closed(channel: &Wanted, why: &str) -> Answer {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+    use shared::grant::MAX_INFO;
 
     const WANTED: [Wanted; 2] = [
         Wanted {

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! authority ─► tokens ─► token (by keys, against revoked ◄─► revocations_file)
-//!           ─► signatures ─► pusher                          all of them: authorizer; mac
+//!           ─► signatures ─► pusher                          all of them: authorizer; mac, info
 //!           ─► http_call ─► answer, remembered
 //! ```
 
@@ -10,6 +10,7 @@ mod answer;
 pub mod authority;
 pub mod authorizer;
 pub mod http_call;
+pub mod info;
 pub mod keys;
 pub mod mac;
 pub mod pusher;

@@ -22,8 +22,8 @@ use serde_json::value::RawValue;
 use shared::grant::{self, MAX_INFO};
 use shared::secret::Secret;
 
+use super::info;
 use super::mac;
-use super::token::one_line;
 use crate::channel::Kind;
 
 /// Seconds that a request's `auth_timestamp` may be off, either way.
@@ -243,10 +243,8 @@ fn user(id: Id, info: Option<&RawValue>, watchlist: Vec<Id>) -> Result<User, Ref
             Err(_) => Err(Refused::Data),
         }
     };
-    let info = info.map(|info| one_line(info.get()));
-    if info.as_ref().is_some_and(|info| info.len() > MAX_INFO) {
-        return Err(Refused::Data);
-    }
+    let info = info.map(|info| info::read(info).ok_or(Refused::Data));
+    let info = info.transpose()?;
     Ok(User {
         id: text(id)?,
         info,

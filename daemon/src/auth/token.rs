@@ -24,8 +24,9 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::grant::{self, MAX_INFO, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
+use shared::grant::{self, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
 
+use super::info;
 use super::keys::{Algorithm, Key};
 use super::revoked::Revoked;
 
@@ -97,7 +98,9 @@ impl std::fmt::Display for Refused {
                 "the token's channels are more than 100, or one is not a channel's name"
             }
             Self::User => "the token's sub is not 1 to 128 bytes without control characters",
-            Self::Info => "the token's info is longer than 1024 bytes",
+            Self::Info => {
+                "the token's info is not JSON of at most 1024 bytes that every reader takes"
+            }
             Self::Revoked => "the token was revoked",
         })
     }
@@ -230,10 +233,10 @@ impl Verifier {
         {
             return Err(Refused::User);
         }
-        let info = claims.info.map(|info| one_line(info.get()));
-        if info.as_ref().is_some_and(|info| info.len() > MAX_INFO) {
-            return Err(Refused::Info);
-        }
+        let info = claims
+            .info
+            .map(|info| info::read(info).ok_or(Refused::Info));
+        let info = info.transpose()?;
         if revoked.refuses(claims.sub.as_deref(), claims.iat) {
             return Err(Refused::Revoked);
         }
@@ -255,11 +258,6 @@ fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
     object.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
-/// JSON has line breaks only between its values, where a space means the same.
-pub fn one_line(json: &str) -> String {
-    json.replace(['\n', '\r'], " ")
-}
-
 #[cfg(test)]
 pub mod tests {
     use super::*;
@@ -267,6 +265,7 @@ pub mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
     use serde_json::{Value, json};
+    use shared::grant::MAX_INFO;
     use shared::secret;
 
     pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -298,7 +297,11 @@ pub mod tests {
     }
 
     /// HS256, whatever the header says.
-    pub fn signed(secret: &[u8], header: &str, claims: impl AsRef<[u8]>) -> String {
+    pub fn signed(secret: &[u8], header: &str, claims: &str) -> String {
+        signed_bytes(secret, header, claims.as_bytes())
+    }
+
+    fn signed_bytes(secret: &[u8], header: &str, claims: &[u8]) -> String {
         let text = format!("{}.{}", encode(header), encode(claims));
         let code = mac::sign(secret, &[text.as_bytes()]);
         format!("{text}.{}", URL_SAFE_NO_PAD.encode(code))
@@ -359,7 +362,7 @@ pub mod tests {
         let text = format!(
             "{}.{}",
             encode(r#"{"alg":"EdDSA","kid":"ed"}"#),
-            encode(&good().to_string())
+            encode(good().to_string())
         );
         let signature = signing_key().sign(text.as_bytes()).to_bytes();
         let token = format!("{text}.{}", URL_SAFE_NO_PAD.encode(signature));
@@ -565,7 +568,12 @@ pub mod tests {
         let claims = |name: &[u8]| {
             let exp = format!("{{\"exp\":{},\"", NOW + 60).into_bytes();
             let claims = [&exp, name, &b"\":\""[..], name, b"\"}"].concat();
-            verify(&signed(SECRET.as_bytes(), r#"{"alg":"HS256"}"#, claims)).map(|_| ())
+            verify(&signed_bytes(
+                SECRET.as_bytes(),
+                r#"{"alg":"HS256"}"#,
+                &claims,
+            ))
+            .map(|_| ())
         };
         assert_eq!(
             claims("é".as_bytes()),

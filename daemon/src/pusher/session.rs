@@ -15,8 +15,8 @@ use shared::rules;
 
 use super::message::{self, ClientEvent, Message, Subscribe};
 use super::{code, encode, name};
+use crate::auth::info::one_line;
 use crate::auth::pusher::{Credentials, User};
-use crate::auth::token::one_line;
 use crate::channel::Kind;
 use crate::ws::rate::{Bound, Rate};
 use crate::ws::silence::{self, Silence, Verdict};
