@@ -215,6 +215,11 @@ impl Engine {
             self.stale();
             self.refresh_all();
         }
+        self.safe = if replaced {
+            self.processed
+        } else {
+            completed.max(self.processed)
+        };
         for command in batch.commands.drain(..) {
             self.command(command);
         }
@@ -225,11 +230,6 @@ impl Engine {
         }
         batch.items.clear();
         self.batch = batch;
-        self.safe = if replaced {
-            self.processed
-        } else {
-            completed.max(self.processed)
-        };
     }
 
     fn tell_latency(&self, items: &[Item]) {

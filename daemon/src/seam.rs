@@ -5,6 +5,7 @@
 //! The tailer's steps are single ones here, in the order `tailer.rs` does them, so that a stream may
 //! open between any two of them.
 
+mod late;
 mod slow;
 
 use std::collections::BTreeMap;
@@ -148,7 +149,8 @@ impl Tailer {
         match self.script.next() {
             None => {}
             Some(Found::Event { channels, size }) => {
-                let data = format!("{seq} {}", "x".repeat(size));
+                let named = names(channels).join(",");
+                let data = format!("{seq} {named} {}", "x".repeat(size));
                 let event = event(&names(channels), None, None, None, &data).unwrap();
                 ring.0.lock().unwrap().insert(seq, event.clone());
                 truth.push((seq, channels));

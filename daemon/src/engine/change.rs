@@ -15,7 +15,7 @@ use crate::subscriptions::Member;
 
 impl Engine {
     /// Whoever asked may have given up waiting; it is done all the same.
-    pub(super) fn command(&mut self, command: Command) {
+    pub fn command(&mut self, command: Command) {
         match command {
             Command::Subscribe {
                 slot,
@@ -120,14 +120,12 @@ impl Engine {
         // See `open`: entered first, read second.
         let here = self.bus.clock.started();
         let mut bytes = Vec::new();
-        match since {
-            Some(since) => self.replay_late(slot, &names, since, here),
-            None => {
-                for name in &names {
-                    bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
-                }
+        if since.is_none() {
+            for name in &names {
+                bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
             }
         }
+        self.join_in(slot, &names, since, here);
         bytes.extend(self.snapshots(slot, false));
         if !bytes.is_empty() {
             self.send_one(slot, Of::Notice, bytes.into());
@@ -184,21 +182,23 @@ impl Engine {
 }
 
 impl Engine {
-    /// Channels were added when the tailer was at `here`, of which the page has everything up to `since`.
-    fn replay_late(&mut self, slot: u32, names: &[String], since: Cursor, here: u64) {
-        let (from, gap) = if since.epoch != self.epoch {
-            (self.bus.history.first(), Gap::UNKNOWN)
-        } else if since.seq >= here {
+    /// Channels were added when the tailer was at `here`, of which the page has everything up to `since`,
+    /// or wants what comes from here on.
+    fn join_in(&mut self, slot: u32, names: &[String], since: Option<Cursor>, here: u64) {
+        let (from, gap) = match since {
+            None => (here, Gap::NONE),
+            Some(since) if since.epoch != self.epoch => (self.bus.history.first(), Gap::UNKNOWN),
             // A position nobody has published yet.
-            (here, Gap::UNKNOWN)
-        } else {
-            (since.seq + 1, Gap::NONE)
+            Some(since) if since.seq >= here => (here, Gap::UNKNOWN),
+            Some(since) => (since.seq + 1, Gap::NONE),
         };
-        if from == here && gap.is_none() {
+        let stream = &mut self.streams[slot as usize];
+        let live = self.safe.max(self.processed).max(stream.from);
+        // What is between the two may have been handed over or not: it is pulled.
+        let there = stream.pull.is_none() && live >= here && from == here && gap.is_none();
+        if names.is_empty() || there {
             return;
         }
-        let stream = &mut self.streams[slot as usize];
-        let live = self.processed.max(stream.from);
         let mut pull = stream.pull.as_deref().copied().unwrap_or(Pull {
             next: live,
             target: live,
