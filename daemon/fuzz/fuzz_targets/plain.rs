@@ -1,0 +1,76 @@
+//! Any lines as messages of a client of the plain protocol: the bounds hold, names obey the rules, and what
+//! is told is JSON.
+#![no_main]
+#![allow(dead_code)]
+
+include!("../src/wire.rs");
+
+use std::collections::BTreeSet;
+
+use libfuzzer_sys::fuzz_target;
+use plain::{Action, Limits, Session, World};
+use serde_json::Value;
+
+const CHANNELS: usize = 3;
+
+struct Engine {
+    limits: Limits,
+    channels: BTreeSet<String>,
+}
+
+impl World for Engine {
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn is_subscribed(&self, channel: &str) -> bool {
+        self.channels.contains(channel)
+    }
+
+    fn channels(&self) -> usize {
+        self.channels.len()
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let limits = Limits {
+        channels: CHANNELS,
+        ..Limits::default()
+    };
+    let mut engine = Engine {
+        limits,
+        channels: BTreeSet::new(),
+    };
+    let mut session = Session::default();
+    for (n, line) in text.split('\n').enumerate() {
+        for action in session.on_text(line, 20 * n as u64, &engine) {
+            match action {
+                Action::Send(text) => {
+                    let told: Value = serde_json::from_slice(&text).expect("JSON");
+                    assert_eq!(told.as_object().map(|told| told.len()), Some(1));
+                }
+                Action::Subscribe {
+                    channels, since, ..
+                } => {
+                    assert!(since.is_none_or(|since| (1..=200).contains(&since.len())));
+                    for channel in channels {
+                        assert!(shared::rules::channel_syntax(channel.as_bytes()).is_ok());
+                        assert!(!channel.starts_with("#server-to-user-"));
+                        engine.channels.insert(channel);
+                    }
+                }
+                Action::Unsubscribe { channels } => {
+                    for channel in channels {
+                        assert!(engine.channels.remove(&channel));
+                    }
+                }
+                Action::Close { .. } => return,
+                Action::Ping | Action::Count(_) => {}
+            }
+        }
+        assert!(engine.channels.len() <= CHANNELS);
+    }
+});

@@ -1,0 +1,144 @@
+//! Any lines as a Pusher client's messages. No fuzzer guesses a signature: `"auth":"s"` is replaced by the
+//! right one. Whatever is said, the bounds hold, nobody is where a signature was needed and not given, and
+//! what is told or passed on is JSON.
+#![no_main]
+#![allow(dead_code)]
+
+include!("../src/wire.rs");
+
+use std::collections::BTreeMap;
+
+use libfuzzer_sys::fuzz_target;
+use pusher::name;
+use pusher::session::{Action, Limits, Session, Subscribed, World};
+use serde::de::IgnoredAny;
+use serde_json::Value;
+
+const SOCKET: &str = "1234.1234";
+const CHANNELS: usize = 3;
+
+struct Engine {
+    credentials: signatures::Credentials,
+    limits: Limits,
+    channels: BTreeMap<String, Option<String>>,
+}
+
+impl World for Engine {
+    fn socket(&self) -> String {
+        SOCKET.into()
+    }
+
+    fn credentials(&self) -> &signatures::Credentials {
+        &self.credentials
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn subscribed(&self, channel: &str) -> Subscribed<'_> {
+        match self.channels.get(channel) {
+            None => Subscribed::No,
+            Some(None) => Subscribed::Yes,
+            Some(Some(user)) => Subscribed::As(user),
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.channels.len()
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let mut engine = Engine {
+        credentials: credentials(),
+        limits: Limits {
+            channels: CHANNELS,
+            client_events: true,
+            client_event_bytes: 200,
+            ..Limits::default()
+        },
+        channels: BTreeMap::new(),
+    };
+    let mut session = Session::default();
+    for (n, line) in text.split('\n').enumerate() {
+        let (line, signed) = sign(line);
+        let actions = session.on_text(&line, 20 * n as u64, &engine);
+        for action in actions {
+            if matches!(action, Action::Close { .. }) {
+                return;
+            }
+            done(action, signed, &session, &mut engine);
+        }
+        // The user's own channel comes by itself, beyond the others.
+        assert!(engine.channels.len() <= CHANNELS + 1);
+    }
+});
+
+fn done(action: Action, signed: bool, session: &Session, engine: &mut Engine) {
+    match action {
+        Action::Send(text) => {
+            let told: Value = serde_json::from_slice(&text).expect("JSON");
+            assert!(
+                told["event"]
+                    .as_str()
+                    .is_some_and(|e| e.starts_with("pusher"))
+            );
+        }
+        Action::Subscribe { channel, user, .. } => {
+            assert!(shared::rules::channel(channel.as_bytes()).is_ok());
+            let kind = channel::Kind::of(&channel);
+            assert!(!kind.needs_authorization() || signed);
+            assert_eq!(kind.is_presence(), user.is_some());
+            if let Some(own) = name::user(&channel) {
+                assert_eq!(session.user().map(|user| user.id.as_str()), Some(own));
+            }
+            if let Some(user) = &user {
+                askrd_fuzz::check_user(Some(&user.id), user.info.as_deref());
+            }
+            let user = user.map(|user| user.id);
+            let before = engine.channels.insert(channel, user.clone());
+            assert!(before.is_none_or(|before| before == user));
+        }
+        Action::Unsubscribe { channel } => assert!(engine.channels.remove(&channel).is_some()),
+        Action::ClientEvent {
+            channel,
+            event,
+            data,
+            user,
+        } => {
+            assert_eq!(engine.channels.get(&channel), Some(&user));
+            assert!(channel::Kind::of(&channel).allows_client_events());
+            assert!(event.starts_with("client-") && data.len() <= 200);
+            assert!(!data.contains(['\n', '\r']));
+            assert!(serde_json::from_str::<IgnoredAny>(&data).is_ok());
+        }
+        Action::Signin(user) => {
+            assert!(signed && user.watchlist.len() <= 100);
+            askrd_fuzz::check_user(Some(&user.id), user.info.as_deref());
+        }
+        Action::Ping | Action::Close { .. } | Action::Count(_) => {}
+    }
+}
+
+/// The line with its signature, and whether it has one.
+fn sign(line: &str) -> (String, bool) {
+    let Ok(mut message) = serde_json::from_str::<Value>(line) else {
+        return (line.to_owned(), false);
+    };
+    if message["data"]["auth"] != "s" {
+        return (line.to_owned(), false);
+    }
+    let data = &message["data"];
+    let part = |name: &str| data[name].as_str().filter(|part| !part.is_empty());
+    let text = match (part("user_data"), part("channel"), part("channel_data")) {
+        (Some(user), ..) => format!("{SOCKET}::user::{user}"),
+        (_, Some(channel), Some(data)) => format!("{SOCKET}:{channel}:{data}"),
+        (_, channel, _) => format!("{SOCKET}:{}", channel.unwrap_or_default()),
+    };
+    message["data"]["auth"] = format!("{KEY}:{}", code(&text)).into();
+    (message.to_string(), true)
+}
