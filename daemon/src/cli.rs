@@ -28,6 +28,12 @@ pub enum Command {
     Tail(TailArgs),
     /// Publish one event.
     Publish(PublishArgs),
+    /// Print the channels that have subscribers, and how many each.
+    Channels(ChannelsArgs),
+    /// Print who is on a presence channel, with their info.
+    Members(MembersArgs),
+    /// End one connection, or all of a user, whose tokens issued until now are refused then.
+    Disconnect(DisconnectArgs),
 }
 
 #[derive(Debug, Clone, Default, Args)]
@@ -77,6 +83,30 @@ pub struct PublishArgs {
     /// Socket id that does not receive the event.
     #[arg(long)]
     pub except: Option<String>,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct ChannelsArgs {
+    /// Only names that begin so.
+    pub prefix: Option<String>,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct MembersArgs {
+    pub channel: String,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct DisconnectArgs {
+    /// A socket id (digits, a dot, digits), else a user's id.
+    #[arg(value_name = "SOCKET|USER")]
+    pub whom: String,
     #[command(flatten)]
     pub common: Source,
 }

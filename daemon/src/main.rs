@@ -12,11 +12,9 @@ mod applications;
 mod archive;
 mod ask;
 mod asker;
-#[allow(dead_code)] // Pusher's signatures and revocation have no user yet.
 mod auth;
 mod bus;
 mod census;
-#[allow(dead_code)] // As above.
 mod channel;
 mod cli;
 mod command;
@@ -42,9 +40,7 @@ mod notice;
 mod outbox;
 #[allow(dead_code)] // As above.
 mod outgoing;
-#[allow(dead_code)] // As above.
 mod plain;
-#[allow(dead_code)] // As above.
 mod presence;
 mod pull;
 #[allow(dead_code)] // As above.
@@ -54,7 +50,6 @@ mod routes;
 mod seam;
 mod serve;
 mod settings;
-#[allow(dead_code)] // As above.
 mod socket_id;
 mod sse;
 mod stream;
@@ -70,7 +65,6 @@ mod webhooks;
 mod who;
 mod wire;
 mod worker;
-#[allow(dead_code)] // As above.
 mod ws;
 
 use std::process::ExitCode;
@@ -101,6 +95,24 @@ fn main() -> ExitCode {
             let flags = arguments.common.clone().into();
             with_settings(&flags, |settings| {
                 told(commands::publish(settings, &arguments))
+            })
+        }
+        Command::Channels(arguments) => {
+            let flags = arguments.common.clone().into();
+            with_settings(&flags, |settings| {
+                told(commands::channels(settings, &arguments))
+            })
+        }
+        Command::Members(arguments) => {
+            let flags = arguments.common.clone().into();
+            with_settings(&flags, |settings| {
+                told(commands::members(settings, &arguments))
+            })
+        }
+        Command::Disconnect(arguments) => {
+            let flags = arguments.common.clone().into();
+            with_settings(&flags, |settings| {
+                told(commands::disconnect(settings, &arguments))
             })
         }
     }

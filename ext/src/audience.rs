@@ -77,7 +77,11 @@ fn ask_members(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
 fn ask_disconnect(frame: &mut ExecuteData) -> Result<i64, Thrown> {
     let whom = text(Params::new(frame, 1, 1)?.string()?, grant::user)?;
     let mut body = Zval::new_array();
-    let key = if is_socket(whom) { "socket_id" } else { "user" };
+    let key = if grant::names_socket(whom) {
+        "socket_id"
+    } else {
+        "user"
+    };
     zend::set(&mut body, key, whom);
     let body = zend::json(&body, 1)?;
     let body = body.zend_str().map(|json| json.as_bytes());
@@ -141,13 +145,6 @@ fn beginning(prefix: &[u8]) -> Result<(), Violation> {
         return Err(Violation::TooLong { max: MAX_CHANNEL });
     }
     Ok(())
-}
-
-/// Whether it has the shape of a socket id, `\d+\.\d+`. Anything else is a user's.
-fn is_socket(whom: &str) -> bool {
-    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
-    whom.split_once('.')
-        .is_some_and(|(a, b)| number(a) && number(b))
 }
 
 fn part<'a>(value: &'a Zval, key: &str) -> Option<&'a Zval> {

@@ -50,6 +50,13 @@ pub fn user(id: &[u8]) -> Result<(), Violation> {
     Ok(())
 }
 
+/// Whether somebody who is to be disconnected is named by a socket id, `DIGITS.DIGITS`; else by a user's id.
+pub fn names_socket(whom: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    whom.split_once('.')
+        .is_some_and(|(a, b)| number(a) && number(b))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -84,5 +91,15 @@ mod tests {
         assert_eq!(user(&[b'7'; 129]), Err(Violation::TooLong { max: 128 }));
         assert_eq!(user(b"a\nb"), Err(Violation::Control));
         assert_eq!(user(b"\xff"), Err(Violation::NotUtf8));
+    }
+
+    #[test]
+    fn a_socket_is_two_numbers_and_all_else_a_user() {
+        assert!(names_socket("1.2") && names_socket("0123.456"));
+        for user in [
+            "7", "1.", ".2", "1.2.3", "1.x", "-1.2", "1,2", " 1.2", "", ".",
+        ] {
+            assert!(!names_socket(user), "{user:?}");
+        }
     }
 }

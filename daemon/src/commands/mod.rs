@@ -1,10 +1,13 @@
 //! The verbs that do their work and end.
 
+mod ask;
+mod audience;
 mod check;
 mod publish;
 mod stats;
 mod tail;
 
+pub use audience::{channels, disconnect, members};
 pub use check::check;
 pub use publish::publish;
 pub use stats::stats;

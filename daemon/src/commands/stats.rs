@@ -1,42 +1,19 @@
 //! `askrd stats`: what the running daemon counts, for a person.
 
-use std::io::{self, Read, Write};
-use std::os::unix::net::UnixStream;
-use std::path::Path;
+use std::io::{self, Write};
 use std::process::ExitCode;
-use std::time::Duration;
 
+use super::ask::ask;
 use crate::settings::Settings;
-
-const TIMEOUT: Duration = Duration::from_secs(5);
 
 /// # Errors
 /// A sentence, if the daemon cannot be asked.
 pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
-    let path = settings
-        .server
-        .control_path()
-        .ok_or("server.control names no socket, so there is nobody to ask")?;
-    let text = ask(&path).map_err(|why| {
-        let hint = "; is askrd running, and may this user connect?";
-        format!("cannot ask askrd at {}: {why}{hint}", path.display())
-    })?;
+    let metrics = ask(settings, "/metrics", None)?;
     let mut out = io::stdout().lock();
     // A reader that went away, as `head` does, is no failure.
-    let _ = out.write_all(table(&text).as_bytes());
+    let _ = out.write_all(table(&String::from_utf8_lossy(&metrics)).as_bytes());
     Ok(ExitCode::SUCCESS)
-}
-
-fn ask(path: &Path) -> io::Result<String> {
-    let mut socket = UnixStream::connect(path)?;
-    socket.set_read_timeout(Some(TIMEOUT))?;
-    socket.write_all(b"GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n")?;
-    let mut answer = String::new();
-    socket.read_to_string(&mut answer)?;
-    match answer.split_once("\r\n\r\n") {
-        Some((head, body)) if head.starts_with("HTTP/1.1 200 ") => Ok(body.to_owned()),
-        _ => Err(io::Error::other("it did not answer with its metrics")),
-    }
 }
 
 /// One line a figure: value, name, what it is. Of a histogram: its median, its 99th percentile.

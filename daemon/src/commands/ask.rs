@@ -1,0 +1,87 @@
+//! One question to the running daemon over its control socket.
+
+use std::io;
+use std::path::Path;
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::client::conn::http1;
+use hyper::header::HOST;
+use hyper::{Request, StatusCode};
+use hyper_util::rt::TokioIo;
+use tokio::net::UnixStream;
+
+use crate::settings::Settings;
+
+const TIMEOUT: Duration = Duration::from_secs(5);
+/// Bytes of an answer. The names of a hundred thousand channels fit.
+const MAX_ANSWER: usize = 16 << 20;
+
+/// The body of the answer. `body` makes it a POST.
+///
+/// # Errors
+/// A sentence that names the socket, if the daemon cannot be asked or refuses.
+pub fn ask(settings: &Settings, target: &str, body: Option<String>) -> Result<Bytes, String> {
+    let path = settings
+        .server
+        .control_path()
+        .ok_or("server.control names no socket, so there is nobody to ask")?;
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|why| format!("cannot ask askrd: {why}"))?;
+    let asked = runtime.block_on(async {
+        let late = |_| io::Error::from(io::ErrorKind::TimedOut);
+        let answer = tokio::time::timeout(TIMEOUT, answer(&path, target, body)).await;
+        answer.map_err(late)?
+    });
+    let (status, body) = asked.map_err(|why| {
+        let hint = "; is askrd running, and may this user connect?";
+        format!("cannot ask askrd at {}: {why}{hint}", path.display())
+    })?;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let why = String::from_utf8_lossy(&body);
+    let why = why.lines().next().unwrap_or_default();
+    Err(format!(
+        "askrd at {} refuses: {why} ({status})",
+        path.display()
+    ))
+}
+
+async fn answer(
+    path: &Path,
+    target: &str,
+    body: Option<String>,
+) -> io::Result<(StatusCode, Bytes)> {
+    let socket = TokioIo::new(UnixStream::connect(path).await?);
+    let (mut sender, connection) = http1::handshake(socket).await.map_err(io::Error::other)?;
+    let method = if body.is_some() { "POST" } else { "GET" };
+    let request = Request::builder()
+        .method(method)
+        .uri(target)
+        .header(HOST, "localhost")
+        .body(Full::new(Bytes::from(body.unwrap_or_default())))
+        .map_err(io::Error::other)?;
+    let talk = async {
+        let answer = sender
+            .send_request(request)
+            .await
+            .map_err(io::Error::other)?;
+        let status = answer.status();
+        let body = Limited::new(answer.into_body(), MAX_ANSWER).collect().await;
+        Ok((status, body.map_err(io::Error::other)?.to_bytes()))
+    };
+    // The connection is driven until the answer is there.
+    tokio::pin!(connection);
+    tokio::pin!(talk);
+    tokio::select! {
+        answer = &mut talk => answer,
+        ended = &mut connection => {
+            ended.map_err(io::Error::other)?;
+            talk.await
+        }
+    }
+}
