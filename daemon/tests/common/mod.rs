@@ -5,6 +5,8 @@
 #[path = "../../src/testing/sse.rs"]
 pub mod sse;
 
+pub mod grants;
+
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
