@@ -1,6 +1,32 @@
-# The WebSocket layer before others' judgement.
+# WebSockets before others' judgement, and the daemon before noise.
 
 .PHONY: autobahn
 
 autobahn: ## The Autobahn cases against an echo server of askrd's WebSocket modules (python3-venv, PyPI)
 	@CARGO="$(CARGO)" tests/autobahn/run.sh
+
+# What askrd is sent: tokens, answers of the application, frames, messages, requests to the HTTP API. No
+# unsafe code here, so no sanitizer. The fuzzer's own report is shown only when it found something.
+FUZZ_DAEMON = token answer ws pusher plain api
+
+.PHONY: fuzz-daemon fuzz-daemon-short
+
+define run-fuzz-daemon
+	@for target in $(FUZZ_DAEMON); do \
+	  log=$$(mktemp); mkdir -p daemon/fuzz/corpus/$$target; \
+	  $(CARGO) +nightly fuzz run --fuzz-dir daemon/fuzz -s none $$target \
+	    daemon/fuzz/corpus/$$target daemon/fuzz/seeds/$$target -- -runs=$(1) -max_len=1536 \
+	    -len_control=0 -timeout=60 -print_final_stats=1 -verbosity=0 >$$log 2>&1 || \
+	    { cat $$log; rm -f $$log; exit 1; }; \
+	  echo "fuzz: $$target: $$(sed -n 's/^stat::number_of_executed_units: //p' $$log) inputs, nothing found"; \
+	  rm -f $$log; \
+	done
+endef
+
+fuzz-daemon: ## Fuzz what askrd is sent (nightly Rust, cargo-fuzz); RUNS=10000000
+	$(call run-fuzz-daemon,$(or $(RUNS),10000000))
+
+fuzz-daemon-short:
+	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
+	  echo "nightly Rust or cargo-fuzz is not installed, what askrd is sent is NOT fuzzed (cargo install cargo-fuzz)"; fi
+	$(if $(shell $(CARGO) +nightly fuzz --version 2>/dev/null),$(call run-fuzz-daemon,$(or $(RUNS),20000)))

@@ -10,15 +10,15 @@ mod plain;
 #[path = "../../src/pusher/mod.rs"]
 mod pusher;
 #[path = "../../src/auth/pusher.rs"]
-mod signatures;
+pub mod signatures;
 #[path = "../../src/ws/mod.rs"]
 mod ws;
 
-use askrd_fuzz::{mac, token};
+use askrd_fuzz::{info, mac};
 
 mod auth {
     pub use crate::signatures as pusher;
-    pub use askrd_fuzz::{mac, token};
+    pub use askrd_fuzz::info;
 }
 
 const KEY: &str = "278d425bdf160c739803";
