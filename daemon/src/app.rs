@@ -1,12 +1,15 @@
 //! An application: everything that is its own. Nothing here is shared with another.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Instant;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::auth::authority::Authority;
+use crate::auth::pusher::Credentials;
 use crate::bus::Bus;
 use crate::members::Members;
 use crate::socket_id::Prover;
+use crate::ws::rate::{Bound, Rate};
 
 pub struct App {
     pub id: String,
@@ -19,6 +22,34 @@ pub struct App {
     pub members: Members,
     pub prover: Prover,
     pub quota: Quota,
+    /// Whose signatures Pusher's protocol takes; without a secret, nobody's.
+    pub credentials: Credentials,
+    /// Client events of all its connections.
+    pub client_events: Budget,
+}
+
+/// So many a second, of all workers together.
+#[derive(Debug)]
+pub struct Budget {
+    bound: Bound,
+    started: Instant,
+    rate: Mutex<Rate>,
+}
+
+impl Budget {
+    pub fn new(per_second: u32) -> Self {
+        Self {
+            bound: Bound::per_second(per_second),
+            started: Instant::now(),
+            rate: Mutex::default(),
+        }
+    }
+
+    pub fn take(&self) -> bool {
+        let now = self.started.elapsed().as_millis() as u64;
+        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
+        rate.take(self.bound, now)
+    }
 }
 
 /// How many streams and sockets an application may have.

@@ -98,6 +98,11 @@ fn open_one(
         authority,
         members: Members::new(limits, fresh),
         prover,
+        credentials: Credentials {
+            key: app.key().to_owned(),
+            secrets: if app.asks("pusher") { secrets } else { Vec::new() },
+        },
+        client_events: crate::app::Budget::new(app.client_events_total),
         id: app.id,
         ring: app.ring,
     });

@@ -17,7 +17,14 @@ pub enum Command {
         channels: Vec<(String, Access)>,
         /// What the page has of them: later events are replayed. None: from now on.
         since: Option<Cursor>,
-        answer: oneshot::Sender<Result<Vec<String>, Denied>>,
+        /// None: the stream itself is told what comes of it.
+        answer: Option<oneshot::Sender<Result<Vec<String>, Denied>>>,
+    },
+    /// The stream asked for something that needed time, and this is the answer.
+    Tell {
+        slot: u32,
+        socket: SocketId,
+        bytes: Vec<u8>,
     },
     Unsubscribe {
         slot: u32,

@@ -11,6 +11,7 @@ mod end;
 mod members;
 mod open;
 mod send;
+mod talk;
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
@@ -18,7 +19,6 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use bytes::Bytes;
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use shared::cursor::{Cursor, Epoch};
@@ -37,10 +37,14 @@ use crate::outbox::Bounds;
 use crate::pull::{Late, Piece, Pull, Reader};
 use crate::settings::{Io, SlowClients};
 use crate::socket_id::SocketId;
-use crate::sse;
 use crate::stream::{End, Format, Stream};
 use crate::subscriptions::Subscriptions;
 use crate::transmit::Transmit;
+use crate::wire;
+use crate::{plain, pusher};
+
+pub use talk::Talk;
+use talk::INPUT;
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;
@@ -63,6 +67,11 @@ pub struct Rules {
     pub max_channels: usize,
     /// Channels of one stream.
     pub channels_per_stream: usize,
+    /// What a WebSocket's client may do.
+    pub pusher: pusher::session::Limits,
+    pub plain: plain::Limits,
+    /// Bytes of a client's message.
+    pub message_bytes: usize,
 }
 
 /// Where a client says it was.
@@ -87,6 +96,8 @@ pub struct Opening {
     pub format: Format,
     pub resume: Option<Resume>,
     pub socket: SocketId,
+    /// Only for a WebSocket.
+    pub talk: Option<Box<Talk>>,
 }
 
 pub struct Engine {
@@ -123,6 +134,9 @@ pub struct Engine {
     reader: Reader,
     piece: Piece,
     ready: Vec<EpollEvent>,
+    /// WebSockets with more to read, each in turn; and what is read from them.
+    listening: VecDeque<u32>,
+    input: Vec<u8>,
 }
 
 impl Engine {
@@ -154,6 +168,8 @@ impl Engine {
             reader: Reader::new(),
             piece: Piece::default(),
             ready: vec![EpollEvent::empty(); 256],
+            listening: VecDeque::new(),
+            input: vec![0; INPUT],
             bus,
         })
     }
@@ -167,9 +183,9 @@ impl Engine {
         self.streams.len()
     }
 
-    /// Whether pieces of replay are due.
+    /// Whether pieces of replay are due, or of what clients send.
     pub fn is_pulling(&self) -> bool {
-        !self.pulling.is_empty()
+        !self.pulling.is_empty() || !self.listening.is_empty()
     }
 
     /// Empties the inbox: one write per stream, whatever came.
@@ -243,6 +259,19 @@ impl Engine {
         }
     }
 
+    /// The position up to which a stream has everything.
+    fn cursor_of(&self, slot: u32) -> Cursor {
+        let stream = &self.streams[slot as usize];
+        let next = match &stream.pull {
+            Some(pull) => pull.next,
+            None => self.safe.max(stream.from),
+        };
+        Cursor {
+            epoch: self.epoch,
+            seq: next - 1,
+        }
+    }
+
     /// Whole seconds, from far enough above zero that a stream can be born before the engine.
     fn now(&self) -> u32 {
         (1 << 30) + self.started.elapsed().as_secs() as u32
@@ -262,6 +291,11 @@ impl Engine {
 
     /// One piece of replay for each of some streams.
     pub fn on_pull(&mut self) {
+        for _ in 0..self.listening.len().min(16) {
+            if let Some(slot) = self.listening.pop_front() {
+                self.listen(slot);
+            }
+        }
         // Few at a time: live events go first.
         let scanned = self.bus.metrics.scanned.get();
         for _ in 0..self.pulling.len().min(16) {
@@ -282,9 +316,9 @@ impl Engine {
 
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
-        let frame = Bytes::from(sse::gap(gap, Some(cursor)));
         let before = self.gather.count;
         // A stream that came while it happened has lost some of it at most: the bound holds.
+        let frame = |format| wire::gap(format, &[], gap, cursor, false);
         self.gather
             .everybody(from, cursor.seq, frame, &mut self.streams);
         self.bus.metrics.gaps.add(self.gather.count - before);
@@ -338,13 +372,17 @@ impl Engine {
     }
 
     fn on_event(&mut self, slot: u32, flags: EpollFlags) {
+        let reads = flags.contains(EpollFlags::EPOLLIN);
+        if reads {
+            self.listen(slot);
+        }
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
         if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP) {
             return self.close(slot, End::Peer);
         }
-        if flags.contains(EpollFlags::EPOLLIN) {
+        if reads && !stream.format.is_websocket() {
             return self.close(slot, End::Input);
         }
         let Some(outbox) = &mut stream.outbox else {

@@ -47,6 +47,15 @@ impl Gap {
         self.unbounded |= other.unbounded;
     }
 
+    /// The same, when it is not known whose of several channels the events were.
+    pub fn as_bound(self) -> Self {
+        Self {
+            exact: 0,
+            unsure: self.exact.saturating_add(self.unsure),
+            ..self
+        }
+    }
+
     /// Events lost, if that is known exactly.
     pub fn lost(&self) -> Option<u64> {
         (!self.unbounded && self.unsure == 0).then_some(self.exact)

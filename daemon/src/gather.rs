@@ -65,32 +65,33 @@ impl Gather {
         subscriptions: &Subscriptions,
     ) {
         let several = live.event.channels().nth(1).is_some();
-        let (mut raw, mut json) = (NONE, NONE);
+        let mut places = [NONE; FORMATS];
         for (index, name) in live.event.channels().enumerate() {
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
                 if !stream.takes(live.seq()) || live.except == Some(stream.socket) {
                     continue;
                 }
+                let place = &mut places[stream.format as usize];
                 match stream.format {
                     Format::Raw => {
-                        let frame = self.frame(&mut raw, live.seq(), || live.raw().clone());
+                        let frame = self.frame(place, live.seq(), || live.raw().clone());
                         // Another of its channels brought it already.
                         if !(several && self.ends_with(stream, frame)) {
                             self.link(stream, member.slot, frame);
                         }
                     }
-                    Format::Json if several => self.hits.push((member.slot, index)),
-                    Format::Json => {
-                        let frame =
-                            self.frame(&mut json, live.seq(), || live.json(0, true).clone());
+                    _ if several => self.hits.push((member.slot, index)),
+                    format => {
+                        let form = || live.form(format, 0, true).clone();
+                        let frame = self.frame(place, live.seq(), form);
                         self.link(stream, member.slot, frame);
                     }
                 }
             }
         }
         if !self.hits.is_empty() {
-            self.several_json(live, streams);
+            self.of_several(live, streams);
         }
     }
 
@@ -99,13 +100,18 @@ impl Gather {
         &mut self,
         from: Option<u64>,
         seq: u64,
-        frame: Bytes,
+        frame: impl Fn(Format) -> Vec<u8>,
         streams: &mut Slab<Stream>,
     ) {
-        let index = self.push(from.map_or(Of::Notice, Of::Event), frame);
+        let mut places = [NONE; FORMATS];
         for (slot, stream) in streams.iter_mut() {
             if stream.takes(seq) {
-                self.link(stream, slot as u32, index);
+                let place = &mut places[stream.format as usize];
+                if *place == NONE {
+                    let frame = frame(stream.format).into();
+                    *place = self.push(from.map_or(Of::Notice, Of::Event), frame);
+                }
+                self.link(stream, slot as u32, *place);
             }
         }
     }
@@ -229,16 +235,19 @@ impl Gather {
     }
 
     /// One frame per matching channel, the last of which moves the cursor.
-    fn several_json(&mut self, live: &Live, streams: &mut Slab<Stream>) {
+    fn of_several(&mut self, live: &Live, streams: &mut Slab<Stream>) {
         let mut hits = std::mem::take(&mut self.hits);
         hits.sort_unstable();
         // Where the form of each channel, not last and last, lies among the frames.
-        let mut placed = vec![NONE; 2 * live.event.channels().count()];
+        let mut placed = vec![NONE; 2 * FORMATS * live.event.channels().count()];
         for (n, &(slot, index)) in hits.iter().enumerate() {
             let last = hits.get(n + 1).is_none_or(|(next, _)| *next != slot);
-            let place = &mut placed[2 * index + usize::from(last)];
-            let frame = self.frame(place, live.seq(), || live.json(index, last).clone());
-            self.link(&mut streams[slot as usize], slot, frame);
+            let stream = &mut streams[slot as usize];
+            let format = stream.format;
+            let at = 2 * (FORMATS * index + format as usize) + usize::from(last);
+            let form = || live.form(format, index, last).clone();
+            let frame = self.frame(&mut placed[at], live.seq(), form);
+            self.link(stream, slot, frame);
         }
         hits.clear();
         self.hits = hits;
@@ -293,6 +302,7 @@ impl Stream {
     fn wants(&self, notice: &Notice, channel: u32) -> bool {
         let number = match notice.what {
             What::Joined { number, .. } | What::Left { number, .. } => number,
+            What::Client { from, .. } => return !self.leaving && self.socket != from,
         };
         let lacks = |who: &Who| who.lacks(channel, number);
         !self.leaving && self.who.as_deref().is_some_and(lacks)

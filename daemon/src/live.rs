@@ -9,6 +9,8 @@ use shared::event::Event;
 
 use crate::socket_id::SocketId;
 use crate::sse;
+use crate::stream::{FORMATS, Format};
+use crate::wire;
 
 #[derive(Debug)]
 pub struct Live {
@@ -17,9 +19,12 @@ pub struct Live {
     /// Who is not to get it.
     pub except: Option<SocketId>,
     raw: OnceLock<Bytes>,
-    /// One per channel and whether it is a stream's last frame of this event: `2 * channel + last`.
-    json: OnceLock<Box<[OnceLock<Bytes>]>>,
+    /// The forms that are made for one channel: see `form`.
+    forms: OnceLock<Box<[OnceLock<Bytes>]>>,
 }
+
+/// Forms of one channel: for each format, whether it is a stream's last frame of this event.
+const PER_CHANNEL: usize = 2 * FORMATS;
 
 impl Live {
     pub fn new(epoch: Epoch, seq: u64, event: Event) -> Self {
@@ -30,7 +35,7 @@ impl Live {
             event,
             except,
             raw: OnceLock::new(),
-            json: OnceLock::new(),
+            forms: OnceLock::new(),
         }
     }
 
@@ -43,22 +48,21 @@ impl Live {
             .get_or_init(|| sse::raw(&self.event, self.cursor).into())
     }
 
-    /// `channel`: its index among the event's channels.
+    /// `channel`: its index among the event's channels. `last`: whether it is the stream's last frame of
+    /// this event.
     ///
     /// # Panics
     /// If the event has no such channel.
-    pub fn json(&self, channel: usize, last: bool) -> &Bytes {
-        let forms = self.json.get_or_init(|| {
-            let count = 2 * self.event.channels().count();
+    pub fn form(&self, format: Format, channel: usize, last: bool) -> &Bytes {
+        let forms = self.forms.get_or_init(|| {
+            let count = PER_CHANNEL * self.event.channels().count();
             std::iter::repeat_with(OnceLock::new).take(count).collect()
         });
-        forms[2 * channel + usize::from(last)].get_or_init(|| {
-            let name = self
-                .event
-                .channels()
-                .nth(channel)
-                .expect("one of the event's channels");
-            sse::json(&self.event, name, self.cursor, last).into()
+        let at = PER_CHANNEL * channel + 2 * (format as usize) + usize::from(last);
+        forms[at].get_or_init(|| {
+            let name = self.event.channels().nth(channel);
+            let name = name.expect("one of the event's channels");
+            wire::event(format, self, name, last).into()
         })
     }
 }

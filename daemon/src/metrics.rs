@@ -121,6 +121,7 @@ metrics! {
     closed_aged: counter "askr_streams_ended_total{reason=\"age\"}";
     closed_expired: counter "askr_streams_ended_total{reason=\"token\"}";
     closed_idle: counter "askr_streams_ended_total{reason=\"idle\"}";
+    closed_form: counter "askr_streams_ended_total{reason=\"closed\"}";
     closed_ended: counter "askr_streams_ended_total{reason=\"command\"}";
     closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
     /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
@@ -131,6 +132,16 @@ metrics! {
     members_refused: counter "askr_presence_refused_total";
     /// Last events of cache channels that were forgotten because there were too many.
     last_events_forgotten: counter "askr_last_events_forgotten_total";
+    /// Client events passed on.
+    client_events: counter "askr_client_events_total";
+    /// What WebSocket clients did not get, and were told so.
+    talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
+    talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
+    talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
+    talk_rate: counter "askr_websocket_refused_total{what=\"rate\"}";
+    talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
+    talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
+    talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
     /// Presence snapshots sent.
     snapshots: counter "askr_presence_snapshots_total";
     /// Hand-offs from the ring's reader to workers.

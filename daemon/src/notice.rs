@@ -5,6 +5,7 @@ use std::sync::{Arc, OnceLock};
 
 use bytes::Bytes;
 
+use crate::socket_id::SocketId;
 use crate::stream::{FORMATS, Format};
 use crate::wire;
 
@@ -26,6 +27,15 @@ pub enum What {
     Left {
         number: u64,
         user: Arc<str>,
+    },
+    /// What a subscriber sent to the others.
+    Client {
+        event: String,
+        /// JSON on one line.
+        data: String,
+        /// On presence channels.
+        user: Option<String>,
+        from: SocketId,
     },
 }
 

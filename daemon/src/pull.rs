@@ -10,7 +10,6 @@ use crate::bus::Bus;
 use crate::gap::Gap;
 use crate::live::Live;
 use crate::socket_id::SocketId;
-use crate::sse;
 use crate::stream::Format;
 use crate::wire;
 
@@ -235,8 +234,8 @@ fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
         epoch: ask.epoch,
         seq,
     };
-    let cursor = (!ask.late).then_some(cursor);
-    piece.bytes.extend_from_slice(&sse::gap(&pull.gap, cursor));
+    let told = wire::gap(ask.format, ask.names, &pull.gap, cursor, ask.late);
+    piece.bytes.extend_from_slice(&told);
     ask.bus.metrics.gaps.add(1);
     pull.gap = Gap::NONE;
     pull.next = seq + 1;
@@ -244,28 +243,25 @@ fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
 }
 
 fn append(ask: &Ask<'_>, live: &Live, out: &mut Vec<u8>) {
-    let names = ask.names;
-    match ask.format {
-        Format::Raw | Format::Json if ask.late => {
-            for channel in live.event.channels().filter(|name| names.contains(name)) {
-                out.extend_from_slice(&wire::earlier(ask.format, live, channel));
-                if ask.format == Format::Raw {
-                    break;
-                }
-            }
+    if ask.format == Format::Raw && !ask.late {
+        return out.extend_from_slice(live.raw());
+    }
+    let mut matching = live
+        .event
+        .channels()
+        .enumerate()
+        .filter(|(_, channel)| ask.names.contains(channel))
+        .peekable();
+    while let Some((index, channel)) = matching.next() {
+        if ask.late {
+            out.extend_from_slice(&wire::earlier(ask.format, live, channel));
+        } else {
+            let last = matching.peek().is_none();
+            out.extend_from_slice(live.form(ask.format, index, last));
         }
-        Format::Raw => out.extend_from_slice(live.raw()),
-        Format::Json => {
-            let mut matching = live
-                .event
-                .channels()
-                .enumerate()
-                .filter(|(_, channel)| names.contains(channel))
-                .map(|(index, _)| index)
-                .peekable();
-            while let Some(index) = matching.next() {
-                out.extend_from_slice(live.json(index, matching.peek().is_none()));
-            }
+        // Without a channel's name in it, once is enough.
+        if ask.format == Format::Raw {
+            return;
         }
     }
 }

@@ -276,6 +276,9 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
         write_timeout: Duration::from_secs(3600),
         max_channels: 100,
         channels_per_stream: 100,
+        pusher: crate::pusher::session::Limits::default(),
+        plain: crate::plain::Limits::default(),
+        message_bytes: 1 << 14,
     }
 }
 
@@ -308,6 +311,7 @@ fn open(
         resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
         accesses: vec![],
         socket: SocketId::random().unwrap(),
+        talk: None,
     });
     Client {
         socket: theirs,

@@ -27,6 +27,8 @@ use crate::settings::{Mode, Settings};
 use crate::tailer::Tailer;
 use crate::transmit::Transmit;
 use crate::worker::{self, Setup, Worker};
+use crate::ws::rate::Bound;
+use crate::{plain, pusher};
 
 /// Clients that come back within one millisecond after a shutdown, more or less.
 const RETURNS_PER_MS: usize = 5;
@@ -120,6 +122,21 @@ fn setup(settings: &Settings, apps: &[Arc<App>]) -> Setup {
         write_timeout: server.write_timeout(),
         max_channels: app.max_channels,
         channels_per_stream: server.channels_per_stream,
+        pusher: pusher::session::Limits {
+            channels: server.channels_per_socket,
+            client_events: app.client_events,
+            client_event_rate: Bound::per_second(app.client_event_rate),
+            client_event_bytes: app.client_event_bytes.0 as usize,
+            silence: server.silence(),
+            ..pusher::session::Limits::default()
+        },
+        plain: plain::Limits {
+            channels: server.channels_per_socket,
+            silence: server.silence(),
+            ..plain::Limits::default()
+        },
+        // A client event, its envelope, and as much again for what JSON escapes; at least a subscription.
+        message_bytes: (2 * app.client_event_bytes.0 as usize + 2048).max(16 << 10),
     });
     Setup {
         apps: apps.to_vec(),

@@ -21,6 +21,7 @@ pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 use crate::auth::tokens::Tokens;
 use crate::routes::MAX_WORKERS;
 use crate::transmit::Transmit;
+use crate::ws::silence;
 
 /// The control socket used when none is set, if its directory exists.
 pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
@@ -119,6 +120,12 @@ pub struct Server {
     pub connections_per_address: i64,
     /// Channels a stream may ask for, 100 at most.
     pub channels_per_stream: usize,
+    /// Channels of a WebSocket.
+    pub channels_per_socket: usize,
+    /// Seconds of silence after which a WebSocket's client is asked whether it is there, and seconds it
+    /// has to answer. Looked at once a `ping`.
+    pub activity_timeout: f64,
+    pub pong_timeout: f64,
     /// Different channels with a subscriber.
     pub max_channels: usize,
     /// Subscribers of one channel. 0: any number.
@@ -173,6 +180,9 @@ impl Default for Server {
             max_connections: 0,
             connections_per_address: -1,
             channels_per_stream: 100,
+            channels_per_socket: 200,
+            activity_timeout: 120.0,
+            pong_timeout: 30.0,
             max_channels: 1_000_000,
             subscribers_per_channel: 0,
             header_bytes: Size(16 << 10),
@@ -343,6 +353,14 @@ impl Settings {
             1,
             100,
         )?;
+        let per_socket = server.channels_per_socket;
+        range("server", "channels_per_socket", per_socket, 1, 10_000)?;
+        for (key, seconds) in [
+            ("activity_timeout", server.activity_timeout),
+            ("pong_timeout", server.pong_timeout),
+        ] {
+            range("server", key, seconds, 1.0, 3600.0)?;
+        }
         range("server", "max_channels", server.max_channels, 1, 1 << 31)?;
         range(
             "server",
@@ -429,6 +447,13 @@ impl Server {
 
     pub fn ping(&self) -> Duration {
         Duration::from_secs_f64(self.ping)
+    }
+
+    pub fn silence(&self) -> silence::Limits {
+        silence::Limits {
+            after: (self.activity_timeout * 1000.0) as u64,
+            answer: (self.pong_timeout * 1000.0) as u64,
+        }
     }
 
     pub fn header_timeout(&self) -> Duration {

@@ -164,7 +164,29 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             named("askr:joined", &json_text(&Joined { channel, member }))
         }
         What::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+        What::Client { event, data, .. } => named(event, data),
     }
+}
+
+/// What a subscriber sent to the others, as the events of `json` are.
+pub fn client_json(notice: &Notice, event: &str, data: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        channel: &'a str,
+        event: &'a str,
+        id: (),
+        data: &'a str,
+    }
+    let message = Message {
+        channel: &notice.channel,
+        event,
+        id: (),
+        data,
+    };
+    let mut out = Vec::new();
+    data_lines(&mut out, json_text(&message).as_bytes());
+    out.push(b'\n');
+    out
 }
 
 /// An event that moves no cursor: it is older than what the stream has been told.

@@ -2,6 +2,7 @@
 
 use std::os::fd::OwnedFd;
 
+use crate::engine::Talk;
 use crate::limits::ClientKey;
 use crate::outbox::Outbox;
 use crate::pull::Pull;
@@ -9,19 +10,31 @@ use crate::socket_id::SocketId;
 use crate::subscriptions::Subscription;
 use crate::who::Who;
 
-/// What `data` holds.
+/// The protocol, and what an event looks like in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Format {
-    /// The payload, once per event.
+    /// Server-Sent Events: the payload, once per event.
     #[default]
     Raw,
-    /// `{"channel","event","id","data"}`, once per matching channel.
+    /// Server-Sent Events: `{"channel","event","id","data"}`, once per matching channel.
     Json,
+    /// The plain WebSocket protocol.
+    Plain,
+    /// Pusher's protocol.
+    Pusher,
+    /// Pusher's protocol with positions, for clients that asked for recovery.
+    Recovery,
 }
 
 /// How many there are.
-pub const FORMATS: usize = 2;
+pub const FORMATS: usize = 5;
+
+impl Format {
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Plain | Self::Pusher | Self::Recovery)
+    }
+}
 
 /// No link: the end of a chain.
 pub const NONE: u32 = u32::MAX;
@@ -39,6 +52,8 @@ pub struct Stream {
     pub socket: SocketId,
     /// Only with a user.
     pub who: Option<Box<Who>>,
+    /// Only with a WebSocket, and not while its input is dealt with.
+    pub talk: Option<Box<Talk>>,
     /// When it ends with its token, in seconds since 1970; 0: it does not. And whether it was told.
     pub expires: u32,
     pub warned: bool,
@@ -58,7 +73,7 @@ pub struct Stream {
 }
 
 // A stream at rest is this and its subscriptions: keep it small.
-const _: () = assert!(size_of::<Stream>() <= 96);
+const _: () = assert!(size_of::<Stream>() <= 104);
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,6 +100,8 @@ pub enum End {
     Idle,
     /// An operator or the application wanted it.
     Ended,
+    /// A WebSocket was closed in due form: by the client, or because of what it did.
+    Closed,
     /// It could not become a member of a presence channel.
     Members,
 }

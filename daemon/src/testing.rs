@@ -7,6 +7,7 @@ use shared::event::{Event, EventRef, Origin};
 
 use crate::app::{App, Quota};
 use crate::auth::authority::Authority;
+use crate::auth::pusher::Credentials;
 use crate::bus::Bus;
 use crate::members::Members;
 use crate::presence;
@@ -55,6 +56,11 @@ pub fn app(bus: Arc<Bus>) -> Arc<App> {
         members: Members::new(presence::Limits::default(), true),
         prover: Prover::new("test", &[]).unwrap(),
         quota: Quota::default(),
+        credentials: Credentials {
+            key: "test".into(),
+            secrets: Vec::new(),
+        },
+        client_events: crate::app::Budget::new(1000),
     })
 }
 

@@ -12,6 +12,7 @@ use crate::pull::{Late, Pull};
 use crate::socket_id::SocketId;
 use crate::stream::End;
 use crate::subscriptions::Member;
+use crate::wire;
 
 impl Engine {
     /// Whoever asked may have given up waiting; it is done all the same.
@@ -24,9 +25,24 @@ impl Engine {
                 since,
                 answer,
             } => {
-                let _ = answer.send(self.change(slot, socket, |engine| {
-                    engine.subscribe(slot, channels, since)
-                }));
+                let names: Vec<String> = channels.iter().map(|(name, _)| name.clone()).collect();
+                let subscribe = |engine: &mut Self| engine.subscribe(slot, channels, since);
+                let changed = self.change(slot, socket, subscribe);
+                match (answer, changed) {
+                    (Some(answer), changed) => drop(answer.send(changed)),
+                    (None, Err(why)) if why != Denied::Gone => self.deny(slot, &names, &why),
+                    (None, _) => {}
+                }
+            }
+            Command::Tell {
+                slot,
+                socket,
+                bytes,
+            } => {
+                let stream = self.streams.get(slot as usize);
+                if stream.is_some_and(|s| s.socket == socket && !s.leaving) {
+                    self.send_one(slot, Of::Notice, bytes.into());
+                }
             }
             Command::Unsubscribe {
                 slot,
@@ -86,7 +102,10 @@ impl Engine {
             all.any(|s| &**self.subscriptions.name(s.channel) == name)
         };
         let new: Vec<&(String, Access)> = channels.iter().filter(|(name, _)| !has(name)).collect();
-        let most = self.rules.channels_per_stream;
+        let most = match stream.format.is_websocket() {
+            true => self.rules.plain.channels,
+            false => self.rules.channels_per_stream,
+        };
         if stream.subscriptions.len() + new.len() > most {
             return Err(Denied::TooManyChannels(most));
         }
@@ -119,18 +138,38 @@ impl Engine {
         self.set_expiry(slot, expires);
         // See `open`: entered first, read second.
         let here = self.bus.clock.started();
-        let mut bytes = Vec::new();
+        let cursor = since.unwrap_or(Cursor {
+            epoch: self.epoch,
+            seq: here - 1,
+        });
+        let format = self.streams[slot as usize].format;
+        let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
+        let mut bytes = wire::all_subscribed(format, &all, cursor);
+        for name in &all {
+            if Kind::of(name).is_presence() {
+                self.untell(slot, name);
+            } else {
+                bytes.extend(wire::subscribed(format, name, cursor));
+            }
+        }
+        bytes.extend(self.snapshots(slot, false, cursor));
         if since.is_none() {
             for name in &names {
-                bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
+                bytes.extend(self.last_event(slot, name, here));
             }
         }
         self.join_in(slot, &names, since, here);
-        bytes.extend(self.snapshots(slot, false));
         if !bytes.is_empty() {
             self.send_one(slot, Of::Notice, bytes.into());
         }
         Ok(())
+    }
+
+    /// Tells a WebSocket in its own protocol what did not come of its wish.
+    pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
+        let format = self.streams[slot as usize].format;
+        let told = wire::denied(format, channels, 403, &why.to_string());
+        self.send_one(slot, Of::Notice, told.into());
     }
 
     /// When the stream ends once it has these: with the first grant that ends. If each of its channels

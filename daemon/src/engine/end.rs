@@ -6,16 +6,19 @@ use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
 use crate::outbox::Of;
-use crate::sse;
-use crate::stream::End;
+use crate::stream::{End, FORMATS, Format};
+use crate::wire;
 
 impl Engine {
     /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
     pub fn ping(&mut self, bucket: usize) {
-        let mut frame: (u64, Bytes) = (0, Bytes::new());
+        let mut frames: [(u64, Bytes); FORMATS] = Default::default();
         let mut sent = 0;
         let now = self.now();
         for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
+            if !self.is_heard(slot as u32) {
+                continue;
+            }
             let rules = &self.rules;
             let Some(stream) = self.streams.get_mut(slot) else {
                 continue;
@@ -35,17 +38,19 @@ impl Engine {
                 self.retire(slot as u32, End::Idle);
                 continue;
             }
+            // There is no cursor to be kept young, and silence is asked about in its own time.
+            if stream.format == Format::Pusher {
+                continue;
+            }
             // A stream that came later than what is safe for all knows more.
             let seq = self.safe.max(stream.from) - 1;
+            let frame = &mut frames[stream.format as usize];
             if frame.0 != seq || frame.1.is_empty() {
-                frame = (
+                let cursor = Cursor {
+                    epoch: self.epoch,
                     seq,
-                    sse::ping(Cursor {
-                        epoch: self.epoch,
-                        seq,
-                    })
-                    .into(),
-                );
+                };
+                *frame = (seq, wire::ping(stream.format, cursor).into());
             }
             sent += 1;
             let bytes = frame.1.clone();
@@ -71,7 +76,8 @@ impl Engine {
                 self.retire(slot, End::Expired);
             } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
                 stream.warned = true;
-                self.send_one(slot, Of::Notice, sse::expiring(expires).into());
+                let told = wire::expiring(stream.format, expires);
+                self.send_one(slot, Of::Notice, told.into());
             }
         }
     }
@@ -79,8 +85,10 @@ impl Engine {
     /// Ends a stream that is to come back; what waits for it, it gets then.
     pub(super) fn retire(&mut self, slot: u32, end: End) {
         let retry = self.jitter.around(self.rules.retry);
-        if self.streams[slot as usize].outbox.is_none() {
-            self.send_one(slot, Of::Notice, sse::retry(retry).into());
+        let stream = &self.streams[slot as usize];
+        if stream.outbox.is_none() {
+            let told = wire::farewell(stream.format, end, retry);
+            self.send_one(slot, Of::Notice, told.into());
         }
         self.close(slot, end);
     }
@@ -114,7 +122,8 @@ impl Engine {
             stream.pull = None;
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
-            self.send_one(slot, Of::Notice, sse::retry(retry).into());
+            let told = wire::farewell(stream.format, End::Drain, retry);
+            self.send_one(slot, Of::Notice, told.into());
             if self
                 .streams
                 .get(slot as usize)
@@ -156,6 +165,7 @@ impl Engine {
             End::Idle => &metrics.closed_idle,
             End::Ended => &metrics.closed_ended,
             End::Members => &metrics.closed_members,
+            End::Closed => &metrics.closed_form,
         };
         reason.add(1);
         self.bus.limits.leave(self.worker, stream.client);

@@ -1,6 +1,8 @@
 //! Streams on presence channels: they join and leave with their subscriptions, get a snapshot, and then
 //! what is news to them.
 
+use shared::cursor::Cursor;
+
 use super::Engine;
 use crate::auth::authorizer::Access;
 use crate::channel::Kind;
@@ -57,7 +59,8 @@ impl Engine {
     }
 
     /// Snapshots of the channels whose members it has not been told yet, or of all of them.
-    pub(super) fn snapshots(&mut self, slot: u32, all: bool) -> Vec<u8> {
+    /// `cursor`: from where a client goes on.
+    pub(super) fn snapshots(&mut self, slot: u32, all: bool, cursor: Cursor) -> Vec<u8> {
         let mut out = Vec::new();
         let stream = &mut self.streams[slot as usize];
         let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
@@ -71,7 +74,7 @@ impl Engine {
                 continue;
             };
             row.told = snapshot.number;
-            out.extend(wire::snapshot(stream.format, name, &snapshot.members));
+            out.extend(wire::snapshot(stream.format, name, &snapshot.members, cursor));
             self.bus.metrics.snapshots.add(1);
         }
         out
@@ -90,11 +93,23 @@ impl Engine {
             return;
         }
         present.stale = false;
-        let bytes = self.snapshots(slot, true);
+        let cursor = self.cursor_of(slot);
+        let bytes = self.snapshots(slot, true, cursor);
         if bytes.is_empty() {
             return;
         }
         self.send_one(slot, Of::Notice, bytes.into());
+    }
+
+    /// It subscribed again: it is to get a snapshot again.
+    pub(super) fn untell(&mut self, slot: u32, name: &str) {
+        let stream = &mut self.streams[slot as usize];
+        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        for row in present.into_iter().flat_map(|present| &mut present.rows) {
+            if &**self.subscriptions.name(row.channel) == name {
+                row.told = UNTOLD;
+            }
+        }
     }
 
     pub(super) fn on_notice(&mut self, notice: &Notice) {

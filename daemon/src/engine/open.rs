@@ -13,7 +13,6 @@ use crate::gap::Gap;
 use crate::outbox::Of;
 use crate::pull::{Pull, Reader};
 use crate::socket_id::Place;
-use crate::sse;
 use crate::stream::{End, NONE, Stream};
 use crate::subscriptions::{Member, Subscription};
 use crate::wire;
@@ -59,7 +58,7 @@ impl Engine {
         // came before is in the history. See ARCHITECTURE.md, "The seam".
         let here = self.bus.clock.started();
         let (told, pull) = self.place(&opening, here);
-        let now = self.now();
+        let (now, heard) = (self.now(), self.now_ms());
         // Up to a tenth older at once: streams that came together end spread over that time.
         let born = now - self.jitter.between(0, self.rules.max_age / 10);
         let expires = opening.accesses.iter().filter_map(|a| a.expires).min();
@@ -72,6 +71,7 @@ impl Engine {
             client: opening.client,
             socket: opening.socket,
             who: None,
+            talk: opening.talk.map(|talk| talk.heard_at(heard)),
             born,
             expires: 0,
             warned: false,
@@ -93,7 +93,8 @@ impl Engine {
         if admitted.is_err() {
             // As where there is no room: an EventSource is told to come back.
             self.bus.metrics.over_members.add(1);
-            bytes.extend(sse::retry(self.jitter.around(self.rules.retry)));
+            let retry = self.jitter.around(self.rules.retry);
+            bytes.extend(wire::farewell(opening.format, End::Members, retry));
             self.send_one(slot, Of::Notice, bytes.into());
             return self.close(slot, End::Members);
         }
@@ -102,14 +103,26 @@ impl Engine {
             slot,
         };
         let secret = self.app.prover.prove(opening.socket, place, now_s());
-        bytes.extend(sse::hello(self.jitter.around(self.rules.retry), told));
-        bytes.extend(sse::connected(opening.socket, &secret));
+        let next = Cursor {
+            epoch: self.epoch,
+            seq: pull.map_or(here, |pull| pull.next) - 1,
+        };
+        let first = wire::Opening {
+            retry: self.jitter.around(self.rules.retry),
+            told,
+            next,
+            socket: opening.socket,
+            secret: &secret,
+            channels: &opening.channels,
+            activity: self.rules.pusher.silence.after / 1000,
+        };
+        bytes.extend(wire::opening(opening.format, &first));
+        bytes.extend(self.snapshots(slot, false, next));
         if opening.resume.is_none() {
             for name in &opening.channels {
-                bytes.extend(self.last_event(slot, name, here).unwrap_or_default());
+                bytes.extend(self.last_event(slot, name, here));
             }
         }
-        bytes.extend(self.snapshots(slot, false));
         self.piece.clear();
         self.piece.bytes = bytes;
         self.piece.mark(pull.unwrap_or(Pull {
@@ -122,15 +135,18 @@ impl Engine {
     }
 
     /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
-    pub(super) fn last_event(&self, slot: u32, channel: &str, here: u64) -> Option<Vec<u8>> {
+    pub(super) fn last_event(&self, slot: u32, channel: &str, here: u64) -> Vec<u8> {
         if !Kind::of(channel).is_cached() {
-            return None;
+            return Vec::new();
         }
         let stream = &self.streams[slot as usize];
-        let live = self.bus.last_events.get(channel, now_ns())?;
-        // From here on it is handed over.
-        let due = live.seq() < here && live.except != Some(stream.socket);
-        due.then(|| wire::earlier(stream.format, &live, channel))
+        match self.bus.last_events.get(channel, now_ns()) {
+            // From here on it is handed over.
+            Some(live) if live.seq() >= here => Vec::new(),
+            Some(live) if live.except == Some(stream.socket) => Vec::new(),
+            Some(live) => wire::earlier(stream.format, &live, channel),
+            None => wire::cache_miss(stream.format, channel),
+        }
     }
 
     pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
@@ -148,7 +164,8 @@ impl Engine {
     /// An answer other than 200 would end an EventSource for good: it is told to come back.
     fn turn_away(&self, opening: Opening) {
         let mut answer = opening.head;
-        answer.extend_from_slice(&sse::retry(self.jitter.around(self.rules.retry)));
+        let retry = self.jitter.around(self.rules.retry);
+        answer.extend(wire::turned_away(opening.format, retry));
         let _ = write(&opening.fd, &answer);
         self.bus.limits.leave(self.worker, opening.client);
     }

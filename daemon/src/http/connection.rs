@@ -24,7 +24,7 @@ use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::segment::now_s;
-use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 
@@ -34,11 +34,13 @@ use super::respond::{self, Answer, Refusal};
 use crate::app::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::command::{Command, Denied};
-use crate::engine::{Engine, Opening};
+use crate::engine::{Engine, Opening, Talk};
 use crate::jitter::Jitter;
 use crate::limits::{Admission, Verdict};
 use crate::metrics::Metrics;
 use crate::socket_id::SocketId;
+use crate::stream::Format;
+use crate::wire;
 
 /// hyper's own bound on a head, past which it answers without a reason. Well above the setting, so
 /// that clients as a rule get one.
@@ -87,6 +89,7 @@ struct Takeover {
     accesses: Vec<Access>,
     socket: SocketId,
     head: Vec<u8>,
+    talk: Option<Box<Talk>>,
 }
 
 /// One connection's state, shared by its handler and the task around it.
@@ -96,6 +99,8 @@ struct Client {
     /// Whether X-Real-IP is to be believed.
     proxy: bool,
     takeover: Option<Takeover>,
+    /// In place of a takeover: what is written before the end.
+    last_words: Option<Vec<u8>>,
 }
 
 /// Serves `socket` until it ends or becomes a stream. `leaving` turns true when the daemon stops.
@@ -113,6 +118,7 @@ pub async fn serve<S: Socket + 'static>(
         admission,
         proxy,
         takeover: None,
+        last_words: None,
     };
     let client = Rc::new(RefCell::new(client));
     let handler = client.clone();
@@ -137,7 +143,7 @@ pub async fn serve<S: Socket + 'static>(
         }
         match Pin::new(&mut connection).poll(cx) {
             Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if client.borrow().takeover.is_some() => Poll::Ready(false),
+            Poll::Pending if client.borrow().is_done() => Poll::Ready(false),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -151,10 +157,16 @@ pub async fn serve<S: Socket + 'static>(
     let Some(client) = Rc::into_inner(client).map(RefCell::into_inner) else {
         return;
     };
+    if let Some(bytes) = client.last_words {
+        let mut socket = parts.io.into_inner();
+        let _ = socket.write_all(&bytes).await;
+        let _ = socket.shutdown().await;
+        return;
+    }
     let Some(takeover) = client.takeover else {
         return;
     };
-    // Nothing may follow a request for events: the connection ends with its stream.
+    // Nothing may follow a request for events, or come before a WebSocket's answer.
     if !parts.read_buf.is_empty() {
         world.metrics().closed_input.add(1);
         return;
@@ -167,6 +179,7 @@ pub async fn serve<S: Socket + 'static>(
         accesses,
         socket,
         head,
+        talk,
     } = takeover;
     world.apps[ask.app].1.borrow_mut().open(Opening {
         fd,
@@ -177,6 +190,7 @@ pub async fn serve<S: Socket + 'static>(
         format: ask.format,
         resume: ask.resume,
         socket,
+        talk,
     });
 }
 
@@ -209,7 +223,29 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
     match wish {
         Err(refusal) => refused(&refusal),
         Ok(Wish::Preflight) => Some(respond::preflight(&origin)),
+        Ok(Wish::Refused {
+            accept,
+            code,
+            reason,
+        }) => {
+            world.metrics().refused_requests.add(1);
+            let mut bytes = accept.response();
+            bytes.extend(wire::refusal(Format::Pusher, code, reason));
+            client.borrow_mut().last_words = Some(bytes);
+            None
+        }
         Ok(Wish::Stream(mut ask)) => {
+            // An answer that is no stream, or no WebSocket, tells neither when to come back.
+            let later = || match &ask.accept {
+                None => later(),
+                Some(accept) => {
+                    let mut bytes = accept.response();
+                    let retry = world.jitter.around(world.retry);
+                    bytes.extend(wire::turned_away(ask.format, retry));
+                    client.borrow_mut().last_words = Some(bytes);
+                    None
+                }
+            };
             // Before a signature is looked at: whoever has too many connections costs no more.
             if !client.borrow_mut().may_stay(&request) {
                 return later();
@@ -227,11 +263,19 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             let Some(socket) = socket(app, &ask.name) else {
                 return later();
             };
+            let head = match &ask.accept {
+                None => respond::stream_head(&origin),
+                Some(accept) => accept.response(),
+            };
+            // Kept only where somebody may be asked with it later.
+            let claim = claim.filter(|_| ask.format.is_websocket());
+            let talk = Talk::new(ask.format, claim.filter(|_| app.authority.http().is_some()));
             client.borrow_mut().takeover = Some(Takeover {
                 ask,
                 accesses,
                 socket,
-                head: respond::stream_head(&origin),
+                head,
+                talk,
             });
             None
         }
@@ -311,7 +355,7 @@ async fn change(
             socket,
             channels: std::iter::zip(change.channels, granted.map_err(refusal)?).collect(),
             since: change.since,
-            answer,
+            answer: Some(answer),
         }
     } else {
         Command::Unsubscribe {
@@ -338,6 +382,11 @@ fn refusal(why: Refused) -> Refusal {
 }
 
 impl Client {
+    /// Whether hyper has nothing more to do here.
+    fn is_done(&self) -> bool {
+        self.takeover.is_some() || self.last_words.is_some()
+    }
+
     /// Whether there is room for a stream of this client.
     fn may_stay(&mut self, request: &Request<Incoming>) -> bool {
         self.admission.verdict != Verdict::Over && self.identify(request)

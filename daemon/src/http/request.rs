@@ -14,11 +14,14 @@ use super::respond::Refusal;
 use crate::auth::authorizer::Claim;
 use crate::channel::Kind;
 use crate::engine::Resume;
+use crate::pusher::{self, code, connect};
 use crate::settings::{self, Server};
 use crate::socket_id::{SESSION, SocketId};
 use crate::stream::Format;
+use crate::ws::handshake::{self, Accept};
 
 const EVENTS: &str = "/askr/events";
+const SOCKET: &str = "/askr/ws";
 const SUBSCRIBE: &str = "/askr/subscribe";
 const UNSUBSCRIBE: &str = "/askr/unsubscribe";
 
@@ -37,6 +40,7 @@ pub struct Policy {
 #[derive(Debug, Clone)]
 pub struct Door {
     pub id: String,
+    pub key: String,
     pub origins: Vec<String>,
 }
 
@@ -44,6 +48,7 @@ impl Policy {
     pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a settings::App>) -> Self {
         let door = |app: &settings::App| Door {
             id: app.id.clone(),
+            key: app.key().to_owned(),
             origins: app.allowed_origins.clone(),
         };
         Self {
@@ -61,6 +66,12 @@ impl Policy {
 pub enum Wish {
     Preflight,
     Stream(Ask),
+    /// A WebSocket that cannot be served, which only a WebSocket can be told.
+    Refused {
+        accept: Accept,
+        code: u16,
+        reason: &'static str,
+    },
     /// Its body says which stream is to get or to lose which channels.
     Change {
         app: usize,
@@ -76,8 +87,10 @@ pub struct Ask {
     /// Distinct, in the order they were named.
     pub channels: Vec<String>,
     pub format: Format,
+    /// Of a WebSocket.
+    pub accept: Option<Accept>,
     pub resume: Option<Resume>,
-    /// What it shows for the channels that need it; None if none does.
+    /// What it shows for the channels that need it, and, over a WebSocket, for later ones.
     pub claim: Option<Claim>,
     pub name: Name,
 }
@@ -94,10 +107,18 @@ pub enum Name {
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
 pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, Refusal>) {
-    let app = app(request, policy);
-    let door = *app.as_ref().unwrap_or(&0);
+    let key = connect::key(request.uri().path());
+    let app = match &key {
+        Some(key) => Ok(policy.doors.iter().position(|door| door.key == *key)),
+        None => app(request, policy).map(Some),
+    };
+    let door = app.as_ref().ok().copied().flatten().unwrap_or(0);
     let origin = origin(request.headers(), &policy.doors[door].origins);
-    let wish = app.and_then(|app| check(request, policy, app, &origin));
+    let checked = check_size(request, policy).and_then(|()| check_host(request, policy));
+    let wish = checked.and(app).and_then(|app| match (key, app) {
+        (None, app) => check(request, policy, app.unwrap_or(0), &origin),
+        (Some(_), app) => pusher_socket(request, app, &origin),
+    });
     (origin, wish)
 }
 
@@ -111,17 +132,61 @@ fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
     door.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
+/// `GET /app/{key}`. `app`: None if there is none of this key.
+fn pusher_socket<B>(
+    request: &Request<B>,
+    app: Option<usize>,
+    origin: &Origin,
+) -> Result<Wish, Refusal> {
+    let accept = handshake(request)?;
+    let refused = |accept, why: connect::Refused| {
+        Ok(Wish::Refused {
+            accept,
+            code: why.code,
+            reason: why.reason,
+        })
+    };
+    let Some(app) = app else {
+        return refused(accept, connect::Refused::NO_SUCH_APP);
+    };
+    if *origin == Origin::Foreign {
+        let why = connect::Refused {
+            code: code::UNAUTHORIZED,
+            reason: "this origin is not allowed (app.allowed_origins)",
+        };
+        return refused(accept, why);
+    }
+    match connect::parse(request.uri().query().unwrap_or("")) {
+        Err(why) => refused(accept, why),
+        Ok(connect) => Ok(Wish::Stream(Ask {
+            app,
+            channels: Vec::new(),
+            format: match connect.recovery {
+                true => Format::Recovery,
+                false => Format::Pusher,
+            },
+            accept: Some(accept),
+            resume: None,
+            claim: None,
+            name: Name::New,
+        })),
+    }
+}
+
+fn handshake<B>(request: &Request<B>) -> Result<Accept, Refusal> {
+    handshake::accept(request.method(), request.version(), request.headers())
+        .map_err(Refusal::handshake)
+}
+
 fn check<B>(
     request: &Request<B>,
     policy: &Policy,
     app: usize,
     origin: &Origin,
 ) -> Result<Wish, Refusal> {
-    check_size(request, policy)?;
-    check_host(request, policy)?;
     let (path, method) = (request.uri().path(), request.method());
     let reads = match path {
-        EVENTS => true,
+        EVENTS | SOCKET => true,
         SUBSCRIBE | UNSUBSCRIBE => false,
         _ => {
             return Err(Refusal::new(
@@ -140,7 +205,14 @@ fn check<B>(
             if body_length(request.headers()) != Some(0) {
                 return Err(bad("a request for events has no body"));
             }
-            ask(request, policy, app, origin).map(Wish::Stream)
+            let mut ask = ask(request, policy, app, origin)?;
+            if path == SOCKET {
+                ask.accept = Some(handshake(request)?);
+                ask.format = Format::Plain;
+            } else if ask.channels.is_empty() {
+                return Err(bad("name at least one channel: ?channel=NAME"));
+            }
+            Ok(Wish::Stream(ask))
         }
         Method::POST if !reads => Ok(Wish::Change {
             app,
@@ -239,6 +311,7 @@ fn ask<B>(
         app,
         channels: Vec::new(),
         format: Format::Raw,
+        accept: None,
         resume: None,
         claim: None,
         name: Name::New,
@@ -271,9 +344,6 @@ fn ask<B>(
             _ => {}
         }
     }
-    if ask.channels.is_empty() {
-        return Err(bad("name at least one channel: ?channel=NAME"));
-    }
     if let Some(socket) = socket {
         let socket = String::from_utf8(socket)
             .ok()
@@ -292,7 +362,7 @@ fn ask<B>(
         .or(parameter)
         .and_then(|id| resume(&id));
     let closed = |name: &String| Kind::of(name).needs_authorization();
-    if ask.channels.iter().any(closed) {
+    if request.uri().path() == SOCKET || ask.channels.iter().any(closed) {
         ask.claim = Some(claim(request.headers(), token, origin));
     }
     Ok(ask)
@@ -324,6 +394,11 @@ pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Re
     rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
     let name = String::from_utf8(name)
         .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
+    // Who signs in over Pusher's protocol has such a channel; nobody else.
+    if pusher::name::is_of_user(&name) {
+        let reason = format!("channel {number} is a user's own");
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+    }
     if !channels.contains(&name) {
         if channels.len() == most {
             return Err(bad(format!("at most {most} channels a stream")));
@@ -402,6 +477,7 @@ mod tests {
             ("channel=a&session=short", 400),
             ("channel=a&socket_id=1", 400),
             ("channel=a&app=other", 404),
+            ("channel=%23server-to-user-7", 403),
         ] {
             assert_eq!(channels(query), Err(status), "{query}");
         }

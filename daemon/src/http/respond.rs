@@ -5,12 +5,13 @@ use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE,
+    CONTENT_TYPE, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
 use super::cors::Origin;
 use crate::sse;
+use crate::ws::handshake;
 
 pub type Answer = Response<Full<Bytes>>;
 
@@ -19,8 +20,8 @@ pub type Answer = Response<Full<Bytes>>;
 pub struct Refusal {
     pub status: StatusCode,
     pub reason: String,
-    /// The methods there are, where another was used.
-    allow: Option<&'static str>,
+    /// What the answer must tell beside its status.
+    header: Option<(HeaderName, &'static str)>,
 }
 
 impl Refusal {
@@ -28,25 +29,32 @@ impl Refusal {
         Self {
             status,
             reason: reason.into(),
-            allow: None,
+            header: None,
         }
     }
 
     /// `allow`: as the header wants it.
     pub fn method(reason: &str, allow: &'static str) -> Self {
         Self {
-            allow: Some(allow),
+            header: Some((ALLOW, allow)),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, reason)
+        }
+    }
+
+    /// A request that does not become a WebSocket.
+    pub fn handshake(why: handshake::Refused) -> Self {
+        Self {
+            header: why.header(),
+            ..Self::new(why.status(), why.to_string())
         }
     }
 }
 
 pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
     let mut answer = text(refusal.status, &refusal.reason);
-    if let Some(allow) = refusal.allow {
-        answer
-            .headers_mut()
-            .insert(ALLOW, HeaderValue::from_static(allow));
+    if let Some((name, value)) = &refusal.header {
+        let value = HeaderValue::from_static(value);
+        answer.headers_mut().insert(name, value);
     }
     if refusal.status == StatusCode::UNAUTHORIZED {
         answer

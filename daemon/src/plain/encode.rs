@@ -137,6 +137,27 @@ pub fn left(channel: &str, user: &str) -> Vec<u8> {
     say("left", &Left { channel, id: user }, None)
 }
 
+/// What a subscriber of another protocol sent to the others. `data`: JSON. It is not in the ring, so it has
+/// neither id nor cursor.
+pub fn client_event(channel: &str, event: &str, data: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        channel: &'a str,
+        event: &'a str,
+        id: (),
+        data: &'a str,
+    }
+    let mut out = Vec::new();
+    let message = Message {
+        channel,
+        event,
+        id: (),
+        data,
+    };
+    to_writer(&mut out, &message);
+    out
+}
+
 /// `expires`: seconds since 1970.
 pub fn expiring(expires: u64) -> Vec<u8> {
     #[derive(Serialize)]

@@ -11,6 +11,7 @@
 //! | server | |
 //! |---|---|
 //! | `{"channel","event","id","data","cursor"}` | an event; `id` is the publisher's own, else the cursor; a stream that gets the event for several of its channels finds `cursor` only with the last |
+//! | `{"channel","event","id":null,"data"}` | what another subscriber sent (`client-…`); `data` is its JSON as a text |
 //! | `{"connected":{"socket_id","secret"}}` | first of all; as `askr:connected` over SSE |
 //! | `{"subscribed":["a"],"cursor":"…"}` | events follow; the cursor is where to resume if none came |
 //! | `{"unsubscribed":["a"]}` | none follow |

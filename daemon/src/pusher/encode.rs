@@ -174,11 +174,12 @@ pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Vec<u8> {
     told("pusher_internal:watchlist_events", &json(&Data { events }))
 }
 
-/// What a channel lost, up to and with `id`.
-pub fn gap(channel: &str, gap: &Gap, id: Cursor) -> Vec<u8> {
+/// What a channel lost, up to and with `id`. `channel`: None for all of the connection's together.
+pub fn gap(channel: Option<&str>, gap: &Gap, id: Cursor) -> Vec<u8> {
     text(Message {
         id: Some(id),
-        ..on(channel, "askr:gap", gap.to_json())
+        channel,
+        ..off("askr:gap", gap.to_json())
     })
 }
 
@@ -297,7 +298,7 @@ mod tests {
                    "data": {"type": "AuthError", "error": "no", "status": 401}})
         );
         assert_eq!(inside(cache_miss("cache-c"))["channel"], "cache-c");
-        let lost = inside(gap("c", &Gap::exact(3), cursor(8)));
+        let lost = inside(gap(Some("c"), &Gap::exact(3), cursor(8)));
         assert_eq!(
             (lost["event"].as_str(), &lost["data"], lost["id"].as_str()),
             (

@@ -192,6 +192,7 @@ impl Scene {
             resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
             accesses: vec![],
             socket: id,
+            talk: None,
         });
         Page {
             socket: theirs,
@@ -231,7 +232,7 @@ impl Scene {
             socket: page.id,
             channels: new.iter().map(access).collect(),
             since: since.map(cursor),
-            answer,
+            answer: Some(answer),
         });
         let channels = answered.try_recv().unwrap().unwrap();
         assert!(

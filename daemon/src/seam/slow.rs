@@ -56,6 +56,7 @@ fn an_event_torn_by_the_process_bound_is_not_told_twice() {
         resume: None,
         accesses: vec![],
         socket: SocketId::random().unwrap(),
+        talk: None,
     });
     publish(&bus, &ring, FIRST, &["a"], 45_000);
     engine.on_handoff();

@@ -1,0 +1,527 @@
+//! WebSockets: what a client sends is read, decoded, and given to the session of its protocol; what the
+//! session wants done is done.
+//!
+//! ```text
+//! socket ─► decoder ─► session (pusher, plain) ─► actions ─► subscriptions, notices, frames
+//! ```
+
+use std::sync::Arc;
+
+use nix::errno::Errno;
+use nix::unistd::read;
+use shared::cursor::{Cursor, Epoch};
+
+use super::Engine;
+use super::send::ended;
+use crate::auth::authorizer::{Access, Claim, Refused};
+use crate::auth::pusher::{Credentials, User};
+use crate::channel::Kind;
+use crate::command::Command;
+use crate::metrics::Metrics;
+use crate::notice::{Notice, What};
+use crate::outbox::Of;
+use crate::stream::{End, Format};
+use crate::who::Who;
+use crate::wire;
+use crate::ws::decoder::{Decoder, Message};
+use crate::ws::rate::{Bound, Rate};
+use crate::ws::{code, frame};
+use crate::{plain, pusher};
+
+/// Bytes read at once, and how often before others have their turn.
+pub const INPUT: usize = 16 << 10;
+const READS: usize = 4;
+/// Ping frames, which no session sees.
+const PINGS: Bound = Bound {
+    per_second: 100,
+    burst: 1000,
+};
+
+/// One WebSocket's side of the talk.
+#[derive(Debug)]
+pub struct Talk {
+    decoder: Decoder,
+    session: Session,
+    /// When anything last came, in the engine's milliseconds.
+    heard: u64,
+    pings: Rate,
+    /// What it showed when it came, where the application is asked with it later.
+    claim: Option<Box<Claim>>,
+}
+
+#[derive(Debug)]
+enum Session {
+    Plain(plain::Session),
+    Pusher(pusher::session::Session),
+}
+
+impl Talk {
+    /// None: this format has nothing to hear. `claim`: for later channels.
+    pub fn new(format: Format, claim: Option<Claim>) -> Option<Box<Self>> {
+        let session = match format {
+            Format::Raw | Format::Json => return None,
+            Format::Plain => Session::Plain(plain::Session::default()),
+            Format::Pusher | Format::Recovery => {
+                Session::Pusher(pusher::session::Session::default())
+            }
+        };
+        Some(Box::new(Self {
+            decoder: Decoder::default(),
+            session,
+            heard: 0,
+            pings: Rate::default(),
+            claim: claim.map(Box::new),
+        }))
+    }
+
+    /// It has just come.
+    pub(super) fn heard_at(self: Box<Self>, now: u64) -> Box<Self> {
+        Box::new(Self { heard: now, ..*self })
+    }
+}
+
+/// Whether the stream is still there, and to be heard further.
+type Goes = bool;
+
+impl Engine {
+    /// Milliseconds, from far enough above zero that nothing is ever due at once.
+    pub(super) fn now_ms(&self) -> u64 {
+        1000 + self.started.elapsed().as_millis() as u64
+    }
+
+    /// Reads what a WebSocket's client has sent, a bounded piece at a time.
+    pub(super) fn listen(&mut self, slot: u32) {
+        let talk = self
+            .streams
+            .get_mut(slot as usize)
+            .and_then(|stream| stream.talk.take());
+        let Some(mut talk) = talk else { return };
+        let mut input = std::mem::take(&mut self.input);
+        let more = self.read_on(slot, &mut talk, &mut input);
+        self.input = input;
+        if let Some(stream) = self.streams.get_mut(slot as usize) {
+            stream.talk = Some(talk);
+            if more {
+                self.listening.push_back(slot);
+            }
+        }
+    }
+
+    /// Whether there may be more.
+    fn read_on(&mut self, slot: u32, talk: &mut Talk, input: &mut [u8]) -> bool {
+        for _ in 0..READS {
+            let Some(stream) = self.streams.get(slot as usize) else {
+                return false;
+            };
+            match read(&stream.fd, input) {
+                Ok(0) => {
+                    self.close(slot, End::Peer);
+                    return false;
+                }
+                Ok(count) => {
+                    talk.heard = self.now_ms();
+                    if !self.decode(slot, talk, &mut input[..count]) {
+                        return false;
+                    }
+                }
+                Err(Errno::EAGAIN) => return false,
+                Err(Errno::EINTR) => {}
+                Err(error) => {
+                    self.close(slot, ended(error));
+                    return false;
+                }
+            }
+        }
+        true
+    }
+
+    fn decode(&mut self, slot: u32, talk: &mut Talk, mut bytes: &mut [u8]) -> Goes {
+        loop {
+            let most = self.rules.message_bytes;
+            match talk.decoder.next(&mut bytes, most) {
+                Ok(None) => return true,
+                Ok(Some(message)) => {
+                    // The decoder's message borrows the input alone.
+                    if !self.hear(slot, &mut talk.session, &mut talk.pings, &talk.claim, message) {
+                        return false;
+                    }
+                }
+                Err(why) => {
+                    self.bus.metrics.talk_violation.add(1);
+                    return self.part(slot, frame::close(why.code, why.reason));
+                }
+            }
+        }
+    }
+
+    fn hear(
+        &mut self,
+        slot: u32,
+        session: &mut Session,
+        pings: &mut Rate,
+        claim: &Option<Box<Claim>>,
+        message: Message<'_>,
+    ) -> Goes {
+        match message {
+            Message::Text(text) => self.hear_text(slot, session, claim, &text),
+            Message::Binary(_) => self.part(
+                slot,
+                frame::close(code::UNSUPPORTED, "only text is understood"),
+            ),
+            Message::Ping(payload) => {
+                if !pings.take(PINGS, self.now_ms()) {
+                    self.bus.metrics.talk_rate.add(1);
+                    let reason = "there are more pings a second than are allowed";
+                    return self.part(slot, frame::close(pusher::code::RATE, reason));
+                }
+                self.say(slot, frame::pong(&payload))
+            }
+            Message::Pong(_) => true,
+            Message::Close { code, .. } => {
+                let answer = match code {
+                    Some(code) => frame::close(code, ""),
+                    None => frame::close_empty(),
+                };
+                self.part(slot, answer)
+            }
+        }
+    }
+
+    fn hear_text(
+        &mut self,
+        slot: u32,
+        session: &mut Session,
+        claim: &Option<Box<Claim>>,
+        text: &str,
+    ) -> Goes {
+        let now = self.now_ms();
+        let world = View { engine: self, slot };
+        match session {
+            Session::Pusher(session) => {
+                let actions = session.on_text(text, now, &world);
+                actions.into_iter().all(|action| self.act(slot, action))
+            }
+            Session::Plain(session) => {
+                let actions = session.on_text(text, now, &world);
+                actions
+                    .into_iter()
+                    .all(|action| self.act_plainly(slot, claim, action))
+            }
+        }
+    }
+
+    /// Whether a WebSocket is still there, as far as anybody can tell. Asks it where it is silent.
+    pub(super) fn is_heard(&mut self, slot: u32) -> Goes {
+        let now = self.now_ms();
+        let (pusher, plain) = (self.rules.pusher, self.rules.plain);
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return false;
+        };
+        let Some(talk) = &mut stream.talk else {
+            return true;
+        };
+        let heard = talk.heard;
+        match &mut talk.session {
+            Session::Pusher(session) => {
+                let actions = session.on_tick(now, heard, &pusher);
+                actions.into_iter().all(|action| self.act(slot, action))
+            }
+            Session::Plain(session) => {
+                let actions = session.on_tick(now, heard, &plain);
+                actions
+                    .into_iter()
+                    .all(|action| self.act_plainly(slot, &None, action))
+            }
+        }
+    }
+
+    fn act(&mut self, slot: u32, action: pusher::session::Action) -> Goes {
+        use pusher::session::Action;
+        match action {
+            Action::Send(text) => self.say(slot, wire::text(text)),
+            Action::Ping => {
+                let format = self.streams[slot as usize].format;
+                self.say(slot, wire::ping(format, self.cursor_of(slot)))
+            }
+            Action::Subscribe {
+                channel,
+                user,
+                cursor,
+            } => {
+                let access = Access {
+                    user: user.as_ref().map(|user| user.id.as_str().into()),
+                    info: user.and_then(|user| user.info).map(Into::into),
+                    ..Access::default()
+                };
+                let since = cursor.map(|text| cursor_or_none(&text));
+                let name = channel.clone();
+                if let Err(why) = self.subscribe(slot, vec![(channel, access)], since) {
+                    self.deny(slot, &[name], &why);
+                }
+                self.is_there(slot)
+            }
+            Action::Unsubscribe { channel } => {
+                self.unsubscribe(slot, &channel);
+                true
+            }
+            Action::ClientEvent {
+                channel,
+                event,
+                data,
+                user,
+            } => self.whisper(slot, channel, event, data, user),
+            Action::Signin(user) => self.sign_in(slot, &user),
+            Action::Close { code, reason } => self.part(slot, frame::close(code, &reason)),
+            Action::Count(what) => {
+                count_pusher(&self.bus.metrics, what);
+                true
+            }
+        }
+    }
+
+    fn act_plainly(
+        &mut self,
+        slot: u32,
+        claim: &Option<Box<Claim>>,
+        action: plain::Action,
+    ) -> Goes {
+        use plain::Action;
+        match action {
+            Action::Send(text) => self.say(slot, wire::text(text)),
+            Action::Ping => self.say(slot, wire::ping(Format::Plain, self.cursor_of(slot))),
+            Action::Subscribe {
+                channels,
+                since,
+                token,
+            } => {
+                let since = since.map(|text| cursor_or_none(&text));
+                self.authorize(slot, channels, since, token, claim);
+                self.is_there(slot)
+            }
+            Action::Unsubscribe { channels } => {
+                for channel in channels {
+                    self.unsubscribe(slot, &channel);
+                }
+                true
+            }
+            Action::Close { code, reason } => self.part(slot, frame::close(code, &reason)),
+            Action::Count(what) => {
+                count_plain(&self.bus.metrics, what);
+                true
+            }
+        }
+    }
+
+    /// Subscribes, once the application's authorizers have said yes: that may take time.
+    fn authorize(
+        &mut self,
+        slot: u32,
+        channels: Vec<String>,
+        since: Option<Cursor>,
+        token: Option<String>,
+        claim: &Option<Box<Claim>>,
+    ) {
+        let socket = self.streams[slot as usize].socket;
+        if !channels.iter().any(|name| Kind::of(name).needs_authorization()) {
+            let open = channels.into_iter().map(|name| (name, Access::default()));
+            return self.command(Command::Subscribe {
+                slot,
+                socket,
+                channels: open.collect(),
+                since,
+                answer: None,
+            });
+        }
+        let shown = claim.as_deref();
+        let claim = Claim {
+            socket: Some(socket.to_string()),
+            token: token.or_else(|| shown.and_then(|claim| claim.token.clone())),
+            headers: shown.map(|claim| claim.headers.clone()).unwrap_or_default(),
+            ..Claim::default()
+        };
+        let (app, worker) = (self.app.clone(), self.worker);
+        tokio::task::spawn_local(async move {
+            let command = match app.authority.authorize(&claim, &channels).await {
+                Ok(accesses) => Command::Subscribe {
+                    slot,
+                    socket,
+                    channels: std::iter::zip(channels, accesses).collect(),
+                    since,
+                    answer: None,
+                },
+                Err(why) => {
+                    app.bus.metrics.talk_subscription.add(1);
+                    let status = match why {
+                        Refused::Unauthorized(_) => 401,
+                        Refused::Forbidden(_) => 403,
+                        Refused::Away(_) => 503,
+                    };
+                    let bytes = wire::denied(Format::Plain, &channels, status, why.reason());
+                    Command::Tell {
+                        slot,
+                        socket,
+                        bytes,
+                    }
+                }
+            };
+            app.bus.inboxes[worker].command(command);
+        });
+    }
+
+    /// A client event, to the other subscribers of its channel.
+    fn whisper(
+        &mut self,
+        slot: u32,
+        channel: String,
+        event: String,
+        data: String,
+        user: Option<String>,
+    ) -> Goes {
+        if !self.app.client_events.take() {
+            self.bus.metrics.talk_client_event.add(1);
+            let reason = "the application has as many client events a second as are allowed";
+            let told = pusher::encode::error(Some(pusher::code::RATE), reason);
+            return self.say(slot, wire::text(told));
+        }
+        self.bus.metrics.client_events.add(1);
+        let what = What::Client {
+            event,
+            data,
+            user,
+            from: self.streams[slot as usize].socket,
+        };
+        self.bus.tell(Notice::new(channel.into(), what));
+        true
+    }
+
+    fn sign_in(&mut self, slot: u32, user: &User) -> Goes {
+        let stream = &mut self.streams[slot as usize];
+        let id: Arc<str> = user.id.as_str().into();
+        match &mut stream.who {
+            Some(who) => who.user = id,
+            none => {
+                let present = None;
+                *none = Some(Box::new(Who { user: id, present }));
+            }
+        }
+        true
+    }
+
+    fn say(&mut self, slot: u32, bytes: Vec<u8>) -> Goes {
+        self.send_one(slot, Of::Notice, bytes.into());
+        self.is_there(slot)
+    }
+
+    /// The last frame, and the end. What waits for a slow client cannot be overtaken: it is cut.
+    fn part(&mut self, slot: u32, last: Vec<u8>) -> Goes {
+        let Some(stream) = self.streams.get(slot as usize) else {
+            return false;
+        };
+        if stream.outbox.is_none() {
+            self.send_one(slot, Of::Notice, last.into());
+        }
+        self.close(slot, End::Closed);
+        false
+    }
+
+    fn is_there(&self, slot: u32) -> Goes {
+        self.streams.contains(slot as usize)
+    }
+}
+
+/// What a session may know of the engine.
+struct View<'a> {
+    engine: &'a Engine,
+    slot: u32,
+}
+
+impl View<'_> {
+    /// The stream's number of this channel, if it is subscribed.
+    fn channel(&self, name: &str) -> Option<u32> {
+        let engine = self.engine;
+        let all = &engine.streams[self.slot as usize].subscriptions;
+        let is = |number: &u32| &**engine.subscriptions.name(*number) == name;
+        all.iter().map(|s| s.channel).find(is)
+    }
+
+    fn count(&self) -> usize {
+        self.engine.streams[self.slot as usize].subscriptions.len()
+    }
+}
+
+impl pusher::session::World for View<'_> {
+    fn socket(&self) -> String {
+        self.engine.streams[self.slot as usize].socket.to_string()
+    }
+
+    fn credentials(&self) -> &Credentials {
+        &self.engine.app.credentials
+    }
+
+    fn limits(&self) -> &pusher::session::Limits {
+        &self.engine.rules.pusher
+    }
+
+    fn subscribed(&self, channel: &str) -> pusher::session::Subscribed<'_> {
+        use pusher::session::Subscribed;
+        let Some(number) = self.channel(channel) else {
+            return Subscribed::No;
+        };
+        let who = self.engine.streams[self.slot as usize].who.as_deref();
+        let mut rows = who.map_or(&[][..], Who::rows).iter();
+        match rows.find(|row| row.channel == number) {
+            Some(row) => Subscribed::As(&row.user),
+            None => Subscribed::Yes,
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.count()
+    }
+}
+
+impl plain::World for View<'_> {
+    fn limits(&self) -> &plain::Limits {
+        &self.engine.rules.plain
+    }
+
+    fn is_subscribed(&self, channel: &str) -> bool {
+        self.channel(channel).is_some()
+    }
+
+    fn channels(&self) -> usize {
+        self.count()
+    }
+}
+
+/// What is no cursor of this ring is told as a gap of unknown size, as over SSE.
+fn cursor_or_none(text: &str) -> Cursor {
+    Cursor::parse(text.as_bytes()).unwrap_or(Cursor {
+        epoch: Epoch([0; 6]),
+        seq: 0,
+    })
+}
+
+fn count_pusher(metrics: &Metrics, what: pusher::session::Refusal) {
+    use pusher::session::Refusal;
+    let counter = match what {
+        Refusal::Malformed | Refusal::Unknown => &metrics.talk_malformed,
+        Refusal::Subscription => &metrics.talk_subscription,
+        Refusal::ClientEvent => &metrics.talk_client_event,
+        Refusal::ClientEventRate | Refusal::MessageRate => &metrics.talk_rate,
+        Refusal::Signin | Refusal::Watchlist => &metrics.talk_signin,
+        Refusal::NoPong => &metrics.talk_silent,
+    };
+    counter.add(1);
+}
+
+fn count_plain(metrics: &Metrics, what: plain::Refusal) {
+    use plain::Refusal;
+    let counter = match what {
+        Refusal::Malformed => &metrics.talk_malformed,
+        Refusal::Subscription => &metrics.talk_subscription,
+        Refusal::MessageRate => &metrics.talk_rate,
+        Refusal::NoPong => &metrics.talk_silent,
+    };
+    counter.add(1);
+}
