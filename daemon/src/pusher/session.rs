@@ -340,6 +340,11 @@ fn may_send(
         let max = limits.client_event_bytes;
         return Err(format!("a client event's data is at most {max} bytes long").into());
     }
+    // It is passed on as it is, to webhooks too: PHP takes all of a body for broken where one text in it
+    // has half a surrogate pair.
+    if serde_json::from_str::<serde_json::Value>(&event.data).is_err() {
+        return Err("a client event's data must be JSON that every reader takes".into());
+    }
     Ok(())
 }
 

@@ -392,6 +392,16 @@ fn client_events_are_off_unless_enabled_and_bounded_in_size_and_name() {
         let said = c.say(json!({"event": name, "channel": "private-a", "data": 1}));
         assert_eq!(refusal(&said).1, Refusal::ClientEvent);
     }
+    let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    c.engine.limits.client_event_bytes = 1000;
+    for data in [r#""\ud800""#, "1e400", &nested] {
+        let text = format!(r#"{{"event":"client-x","channel":"private-a","data":{data}}}"#);
+        assert_eq!(
+            refusal(&c.say_text(&text)).1,
+            Refusal::ClientEvent,
+            "{data}"
+        );
+    }
     c.engine.limits.client_events = false;
     let (message, what, _) = refusal(&c.whisper("private-a", json!(1)));
     assert_eq!(what, Refusal::ClientEvent);
