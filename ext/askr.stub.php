@@ -94,7 +94,7 @@ namespace {
      * @param array<string|\Stringable> $channels 0 to 100 channels; with "*" at the end, all that begin so
      * @param int $ttl seconds until it expires, 1 to 2678400 (31 days)
      * @param string|null $user user id, 1 to 128 bytes; presence channels need one
-     * @param array<mixed>|null $info what other members see of the user, at most 1024 bytes as JSON
+     * @param array<mixed>|null $info what other members see of the user, at most 1024 bytes and 119 levels as JSON
      *
      * @return string at most 4000 bytes
      *

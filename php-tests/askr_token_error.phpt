@@ -20,6 +20,7 @@ told(fn () => askr_token(['a'], 1, ''));
 told(fn () => askr_token(['a'], 1, str_repeat('u', 129)));
 told(fn () => askr_token(['a'], 1, null, [str_repeat('i', 1024)]));
 told(fn () => askr_token(['a'], 1, null, ["\xff"]));
+told(fn () => askr_token(['a'], 1, null, json_decode(str_repeat('[', 120) . str_repeat(']', 120))));
 told(fn () => askr_token(['a'], 1, null, [new class implements JsonSerializable {
     public function jsonSerialize(): mixed { throw new LogicException('no'); }
 }]));
@@ -41,5 +42,6 @@ ValueError: askr_token(): Argument #1 ($channels) must have at most 100 elements
 ValueError: askr_token(): Argument #3 ($user) cannot be empty
 ValueError: askr_token(): Argument #3 ($user) must be at most 128 bytes long
 ValueError: askr_token(): Argument #4 ($info) must be at most 1024 bytes long as JSON, 1028 given
-ValueError: askr_token(): Argument #4 ($info) must have a form in JSON
+ValueError: askr_token(): Argument #4 ($info) must have a form in JSON, of at most 119 levels
+ValueError: askr_token(): Argument #4 ($info) must have a form in JSON, of at most 119 levels
 LogicException: no

@@ -62,7 +62,12 @@ unsafe extern "C" {
     fn zend_parse_arg_str_slow(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
     fn zend_parse_arg_long_slow(arg: *mut Zval, dest: *mut i64, n: u32) -> bool;
     fn zval_try_get_string_func(value: *mut Zval) -> *mut zend_string;
-    fn php_json_encode(buffer: *mut SmartStr, value: *mut Zval, options: c_int) -> c_int;
+    fn php_json_encode_ex(
+        buffer: *mut SmartStr,
+        value: *mut Zval,
+        options: c_int,
+        depth: i64,
+    ) -> c_int;
     fn php_json_decode_ex(
         value: *mut Zval,
         text: *const c_char,
@@ -305,6 +310,10 @@ struct SmartStr {
 /// `JSON_UNESCAPED_SLASHES | JSON_UNESCAPED_UNICODE` of `ext/json/php_json.h`.
 const JSON_OPTIONS: c_int = (1 << 6) | (1 << 8);
 
+/// Levels of arrays in a value that is given, and with the one that is put around it. askrd reads 127.
+const JSON_LEVELS: i64 = 119;
+const JSON_ENCODE_DEPTH: i64 = JSON_LEVELS + 1;
+
 /// A value as JSON, as `json_encode()` makes it. May run `jsonSerialize()`.
 ///
 /// # Errors
@@ -315,8 +324,14 @@ pub fn json(value: &Zval, n: u32) -> Result<Zval, Thrown> {
         room: 0,
     };
     // SAFETY: PHP appends to the empty buffer and leaves `value` as it is, whatever the signature says.
-    let status =
-        unsafe { php_json_encode(&raw mut text, ptr::from_ref(value).cast_mut(), JSON_OPTIONS) };
+    let status = unsafe {
+        php_json_encode_ex(
+            &raw mut text,
+            ptr::from_ref(value).cast_mut(),
+            JSON_OPTIONS,
+            JSON_ENCODE_DEPTH,
+        )
+    };
     let mut json = Zval::new();
     if !text.string.is_null() {
         // SAFETY: a string with one reference, which `ZBox` owns from here.
@@ -328,7 +343,10 @@ pub fn json(value: &Zval, n: u32) -> Result<Zval, Thrown> {
     if ExecutorGlobals::has_exception() {
         return Err(Thrown);
     }
-    Err(value_error(n, &line!("must have a form in JSON")))
+    Err(value_error(
+        n,
+        &line!("must have a form in JSON, of at most {JSON_LEVELS} levels"),
+    ))
 }
 
 /// `JSON_OBJECT_AS_ARRAY` of `ext/json/php_json.h`.

@@ -106,7 +106,7 @@ test('one connection is ended, and its user may come back', scoped(async (scope)
 
 test('a member\'s info is told however it is nested', scoped(async (scope) => {
   const { one, listen } = await start(scope);
-  const info = JSON.parse('['.repeat(100) + ']'.repeat(100));
+  const info = JSON.parse('['.repeat(119) + ']'.repeat(119));
   await listen(await one('askr_token', ['presence-team'], 600, 'ada', info), ['presence-team']);
   assert.deepEqual(await one('askr_members', 'presence-team'), [{ id: 'ada', info }]);
   assert.deepEqual(await one('askr_channels'), { 'presence-team': 1 });
