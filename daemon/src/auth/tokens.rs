@@ -45,12 +45,6 @@ impl Tokens {
         Ok(Some(Self::with(verifier)))
     }
 
-    /// # Errors
-    /// See `Verifier::verify`.
-    pub fn grant(&self, token: &str) -> Result<Grant, token::Refused> {
-        self.grant_at(token, now_ns() / 1_000_000_000)
-    }
-
     fn grant_at(&self, token: &str, now: u64) -> Result<Grant, token::Refused> {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
         self.verifier.verify(token, now, &revoked)
@@ -152,17 +146,17 @@ mod tests {
         let [old, new, other] = [("7", now - 9), ("7", now), ("8", now - 9)]
             .map(|(user, issued)| token(&claims(user, issued)));
         let tokens = kept_in(&path).unwrap();
-        assert!(tokens.grant(&old).is_ok());
+        assert!(tokens.grant_at(&old, now).is_ok());
         tokens.revoke(Some("7"), now - 1);
-        assert_eq!(tokens.grant(&old), Err(token::Refused::Revoked));
+        assert_eq!(tokens.grant_at(&old, now), Err(token::Refused::Revoked));
         drop(tokens);
         let tokens = kept_in(&path).unwrap();
-        assert_eq!(tokens.grant(&old), Err(token::Refused::Revoked));
-        assert!(tokens.grant(&new).is_ok() && tokens.grant(&other).is_ok());
+        assert_eq!(tokens.grant_at(&old, now), Err(token::Refused::Revoked));
+        assert!(tokens.grant_at(&new, now).is_ok() && tokens.grant_at(&other, now).is_ok());
         tokens.revoke(None, now);
         drop(tokens);
         let tokens = kept_in(&path).unwrap();
-        assert_eq!(tokens.grant(&other), Err(token::Refused::Revoked));
+        assert_eq!(tokens.grant_at(&other, now), Err(token::Refused::Revoked));
     }
 
     #[test]
