@@ -255,8 +255,9 @@ impl Authorizer for HttpCall {
     }
 }
 
-/// Always in the same order, so that the same viewer has the same key.
-fn forwarded(headers: &HeaderMap) -> HeaderMap {
+/// What is forwarded of these headers: a claim that is kept needs no more. Always in the same order, so that
+/// the same viewer has the same key.
+pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut shown = HeaderMap::new();
     for name in FORWARDED {
         for value in headers.get_all(&name) {
