@@ -7,14 +7,13 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use crate::auth::authority::Authority;
 use crate::auth::pusher::Credentials;
 use crate::bus::Bus;
+use crate::http::api::Api;
 use crate::members::Members;
 use crate::socket_id::Prover;
 use crate::ws::rate::{Bound, Rate};
 
 pub struct App {
     pub id: String,
-    /// Pusher's app key.
-    pub key: String,
     /// Its ring's name.
     pub ring: String,
     pub bus: Arc<Bus>,
@@ -24,6 +23,9 @@ pub struct App {
     pub quota: Quota,
     /// Whose signatures Pusher's protocol takes; without a secret, nobody's.
     pub credentials: Credentials,
+    /// The same for the HTTP API, whoever may let subscribers in.
+    pub api_credentials: Credentials,
+    pub api: Api,
     /// Client events of all its connections.
     pub client_events: Budget,
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use shared::keeper::Keeper;
+use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
 use shared::segment::now_ns;
 use shared::spec::RingSpec;
@@ -19,6 +20,7 @@ use crate::census::Census;
 use crate::handoff::{Clock, Handoff};
 use crate::histogram::Histogram;
 use crate::history::{self, History};
+use crate::http::api::Api;
 use crate::last_events::LastEvents;
 use crate::limits::Limits;
 use crate::members::Members;
@@ -74,7 +76,7 @@ fn open_one(
     auth: &Auth,
 ) -> Result<(Arc<App>, Tailer), String> {
     let before = now_ns();
-    let slots = spec.slots;
+    let (slots, name) = (spec.slots, spec.name.clone());
     let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
     // A ring made just now: nobody can have been on a presence channel.
     let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
@@ -83,16 +85,17 @@ fn open_one(
 
     let bus = Arc::new(bus(settings, common, workers, &keeper, slots));
     let segments = bus.segments.clone();
-    let (authority, secrets) = authority(settings, &app, auth)?;
+    let (authority, plain) = authority(settings, &app, auth)?;
+    let mut publisher = Publisher::new();
+    publisher.configure(AttachOptions { name, owner: None });
     let limits = presence::Limits {
         channel_members: app.channel_members,
         members: app.members,
         grace: app.grace().as_millis() as u64,
         ..presence::Limits::default()
     };
-    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
+    let prover = Prover::new(&app.id, &plain).map_err(|why| format!("no randomness: {why}"))?;
     let opened = Arc::new(App {
-        key: app.key().to_owned(),
         quota: Quota::new(app.max_connections),
         bus: bus.clone(),
         authority,
@@ -100,8 +103,16 @@ fn open_one(
         prover,
         credentials: Credentials {
             key: app.key().to_owned(),
-            secrets: if app.asks("pusher") { secrets } else { Vec::new() },
+            secrets: match app.asks("pusher") {
+                true => plain.clone(),
+                false => Vec::new(),
+            },
         },
+        api_credentials: Credentials {
+            key: app.key().to_owned(),
+            secrets: plain,
+        },
+        api: Api::new(publisher, app.api_payload.0 as usize),
         client_events: crate::app::Budget::new(app.client_events_total),
         id: app.id,
         ring: app.ring,

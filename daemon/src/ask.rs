@@ -6,12 +6,12 @@ use shared::segment::now_s;
 use tokio::sync::oneshot;
 
 use crate::app::App;
-use crate::command::{Command, Target};
+use crate::command::{Command, Target, Which};
 
-/// Subscribers of each channel whose name begins with `prefix`.
-pub async fn channels(app: &App, prefix: &str) -> BTreeMap<String, usize> {
+/// Subscribers of each of these channels that has any.
+pub async fn channels(app: &App, which: Which) -> BTreeMap<String, usize> {
     let counts = everywhere(app, |answer| Command::Count {
-        prefix: prefix.to_owned(),
+        which: which.clone(),
         answer,
     });
     let mut all = BTreeMap::new();

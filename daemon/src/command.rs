@@ -37,11 +37,17 @@ pub enum Command {
         target: Target,
         answer: oneshot::Sender<usize>,
     },
-    /// Subscribers of each channel whose name begins so.
+    /// Subscribers of each of these channels that has any.
     Count {
-        prefix: String,
+        which: Which,
         answer: oneshot::Sender<Vec<(String, usize)>>,
     },
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Which {
+    Prefix(String),
+    Names(Vec<String>),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -33,7 +33,7 @@ use crate::app::App;
 use crate::ask;
 use crate::asker::Asker;
 use crate::bus::Bus;
-use crate::command::Target;
+use crate::command::{Target, Which};
 use crate::health::Beats;
 
 /// Askers at one time. A local operator needs few; more wait.
@@ -145,7 +145,7 @@ impl Control {
         let json = match uri.path() {
             "/channels" => {
                 let prefix = parameter(uri, "prefix").unwrap_or_default();
-                json!({ "channels": ask::channels(app, &prefix).await })
+                json!({ "channels": ask::channels(app, Which::Prefix(prefix)).await })
             }
             "/members" => {
                 let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;

@@ -10,7 +10,7 @@ use crate::channel::Kind;
 use crate::live::Live;
 
 /// Pusher's bound on age: 30 minutes.
-const MAX_AGE_NS: u64 = 30 * 60 * 1_000_000_000;
+pub const MAX_AGE_NS: u64 = 30 * 60 * 1_000_000_000;
 const MAX_CHANNELS: usize = 10_000;
 const MAX_BYTES: usize = 32 << 20;
 

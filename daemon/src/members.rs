@@ -122,6 +122,11 @@ impl Members {
         list(&self.lock().presence, channel)
     }
 
+    /// Members of one channel.
+    pub fn count(&self, channel: &str) -> usize {
+        self.lock().presence.count(channel)
+    }
+
     /// Members of all channels, and joins refused at a bound.
     pub fn counts(&self) -> (usize, u64) {
         let inner = self.lock();

@@ -49,7 +49,6 @@ pub fn event(
 pub fn app(bus: Arc<Bus>) -> Arc<App> {
     Arc::new(App {
         id: "test".into(),
-        key: "test".into(),
         ring: "/test".into(),
         bus,
         authority: Authority::default(),
@@ -60,6 +59,11 @@ pub fn app(bus: Arc<Bus>) -> Arc<App> {
             key: "test".into(),
             secrets: Vec::new(),
         },
+        api_credentials: Credentials {
+            key: "test".into(),
+            secrets: Vec::new(),
+        },
+        api: crate::http::api::Api::new(shared::publisher::Publisher::new(), 1000),
         client_events: crate::app::Budget::new(1000),
     })
 }

@@ -5,7 +5,7 @@ use shared::cursor::Cursor;
 use super::Engine;
 use crate::auth::authorizer::Access;
 use crate::channel::Kind;
-use crate::command::{Command, Denied, Target};
+use crate::command::{Command, Denied, Target, Which};
 use crate::gap::Gap;
 use crate::outbox::Of;
 use crate::pull::{Late, Pull};
@@ -60,10 +60,25 @@ impl Engine {
             Command::End { target, answer } => {
                 let _ = answer.send(self.end_all(&target));
             }
-            Command::Count { prefix, answer } => {
-                let counts = self.subscriptions.counts();
-                let mine = counts.filter(|(name, _)| name.starts_with(&prefix));
-                let _ = answer.send(mine.map(|(name, count)| (name.to_owned(), count)).collect());
+            Command::Count { which, answer } => {
+                let owned = |(name, count): (&str, usize)| (name.to_owned(), count);
+                let counts = match which {
+                    Which::Prefix(prefix) => {
+                        let all = self.subscriptions.counts();
+                        all.filter(|(name, _)| name.starts_with(&prefix))
+                            .map(owned)
+                            .collect()
+                    }
+                    Which::Names(names) => {
+                        let count = |name: String| {
+                            let count = self.subscriptions.members(&name).len();
+                            (name, count)
+                        };
+                        let all = names.into_iter().map(count);
+                        all.filter(|(_, count)| *count > 0).collect()
+                    }
+                };
+                let _ = answer.send(counts);
             }
         }
     }

@@ -17,7 +17,6 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -28,7 +27,7 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 
-use super::change;
+use super::{api, change};
 use super::request::{Ask, Name, Policy, Wish, judge};
 use super::respond::{self, Answer, Refusal};
 use crate::app::App;
@@ -38,6 +37,7 @@ use crate::engine::{Engine, Opening, Talk};
 use crate::jitter::Jitter;
 use crate::limits::{Admission, Verdict};
 use crate::metrics::Metrics;
+use crate::pusher::api::answer;
 use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::wire;
@@ -223,6 +223,14 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
     match wish {
         Err(refusal) => refused(&refusal),
         Ok(Wish::Preflight) => Some(respond::preflight(&origin)),
+        Ok(Wish::Up) => Some(api::json(answer::up())),
+        Ok(Wish::Api { app }) => {
+            let app = &world.apps[app].0;
+            match api::serve(app, request, world.header_timeout).await {
+                Ok(answer) => Some(answer),
+                Err(refusal) => refused(&refusal),
+            }
+        }
         Ok(Wish::Refused {
             accept,
             code,
@@ -325,21 +333,8 @@ async fn change(
     body: Incoming,
 ) -> Result<Vec<String>, Refusal> {
     let app = &world.apps[app].0;
-    let body = tokio::time::timeout(
-        world.header_timeout,
-        Limited::new(body, world.policy.body_bytes as usize).collect(),
-    );
-    let body = match body.await {
-        Ok(Ok(body)) => body.to_bytes(),
-        Ok(Err(_)) => {
-            let reason = format!("the body is longer than {} bytes", world.policy.body_bytes);
-            return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
-        }
-        Err(_) => {
-            let reason = "the body did not come in time";
-            return Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason));
-        }
-    };
+    let most = world.policy.body_bytes as usize;
+    let body = api::read(body, most, world.header_timeout).await?;
     let change = change::read(&body, &app.prover, world.policy.channels)?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
     let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;

@@ -1,5 +1,6 @@
 //! HTTP: what a request asks for, what it is answered, and how its socket becomes a stream.
 
+pub mod api;
 mod bearer;
 mod change;
 pub mod connection;

@@ -14,7 +14,7 @@ use super::respond::Refusal;
 use crate::auth::authorizer::Claim;
 use crate::channel::Kind;
 use crate::engine::Resume;
-use crate::pusher::{self, code, connect};
+use crate::pusher::{self, api, code, connect};
 use crate::settings::{self, Server};
 use crate::socket_id::{SESSION, SocketId};
 use crate::stream::Format;
@@ -72,6 +72,12 @@ pub enum Wish {
         code: u16,
         reason: &'static str,
     },
+    /// A signed request to Pusher's HTTP API, of this application.
+    Api {
+        app: usize,
+    },
+    /// Whether askrd is there.
+    Up,
     /// Its body says which stream is to get or to lose which channels.
     Change {
         app: usize,
@@ -107,6 +113,10 @@ pub enum Name {
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
 pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, Refusal>) {
+    if let Some(target) = api::target(request.uri().path()) {
+        let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
+        return (Origin::Own, sized.and_then(|()| api_wish(target, policy)));
+    }
     let key = connect::key(request.uri().path());
     let app = match &key {
         Some(key) => Ok(policy.doors.iter().position(|door| door.key == *key)),
@@ -130,6 +140,17 @@ fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
     };
     let door = policy.doors.iter().position(|door| door.id == id);
     door.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
+}
+
+/// Servers ask, not pages: no origin is allowed, and none is told anything.
+fn api_wish(target: api::Target, policy: &Policy) -> Result<Wish, Refusal> {
+    let id = match target {
+        api::Target::Up => return Ok(Wish::Up),
+        api::Target::App(id) => id,
+    };
+    let app = policy.doors.iter().position(|door| door.id == id);
+    app.map(|app| Wish::Api { app })
+        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
 /// `GET /app/{key}`. `app`: None if there is none of this key.
@@ -238,6 +259,15 @@ fn claim(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Claim {
 }
 
 fn check_size<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
+    check_head(request, policy)?;
+    if body_length(request.headers()).is_some_and(|length| length > policy.body_bytes) {
+        let reason = format!("the body is longer than {} bytes", policy.body_bytes);
+        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    Ok(())
+}
+
+fn check_head<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
     // What the head took on the wire, with "GET  HTTP/1.1\r\n", ": " and "\r\n" counted.
     let target = request
         .uri()
@@ -256,10 +286,6 @@ fn check_size<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
             StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             reason,
         ));
-    }
-    if body_length(request.headers()).is_some_and(|length| length > policy.body_bytes) {
-        let reason = format!("the body is longer than {} bytes", policy.body_bytes);
-        return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     Ok(())
 }

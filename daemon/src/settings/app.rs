@@ -50,6 +50,8 @@ pub struct App {
     pub members: usize,
     /// Seconds that a member whose connection was lost is still there.
     pub presence_grace: f64,
+    /// Bytes of the data of an event that comes by the HTTP API.
+    pub api_payload: Size,
     /// Whether subscribers of private and presence channels may send to one another (`client-…`).
     pub client_events: bool,
     /// Client events a second: of one connection, and of all together.
@@ -78,6 +80,7 @@ impl Default for App {
             channel_members: 100,
             members: 100_000,
             presence_grace: 5.0,
+            api_payload: Size(256 << 10),
             client_events: true,
             client_event_rate: 10,
             client_events_total: 10_000,
@@ -160,6 +163,7 @@ impl App {
         range("channel_members", self.channel_members as f64, 1.0, 1e6)?;
         range("members", self.members as f64, 1.0, 1e7)?;
         range("presence_grace", self.presence_grace, 0.0, 3600.0)?;
+        range("api_payload", self.api_payload.0 as f64, 1.0, 16e6)?;
         range(
             "client_event_rate",
             self.client_event_rate.into(),

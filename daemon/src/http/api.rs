@@ -1,0 +1,199 @@
+//! Pusher's HTTP API at work: the request's body is read, its signature checked, and what it asks for is
+//! done: events go through the ring, as PHP's do.
+
+use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::Incoming;
+use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
+use hyper::{Request, Response, StatusCode};
+use shared::event::{EventRef, Origin};
+use shared::publisher::Publisher;
+use shared::segment::{now_ns, now_s};
+
+use super::respond::{Answer, Refusal};
+use crate::app::App;
+use crate::ask;
+use crate::auth::pusher::ApiRequest;
+use crate::command::{Target, Which};
+use crate::last_events;
+use crate::pusher::api::answer::{self, Cached, Told};
+use crate::pusher::api::{self, Call, Info, Limits, Publish};
+
+/// The ring from its publishers' side, and bounds. One of it an application.
+pub struct Api {
+    publisher: Mutex<Publisher>,
+    limits: Limits,
+}
+
+impl Api {
+    /// `payload`: bytes of an event's data.
+    pub fn new(publisher: Publisher, payload: usize) -> Self {
+        Self {
+            publisher: Mutex::new(publisher),
+            limits: Limits {
+                payload,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// Bytes of a request's body: JSON in JSON may double, a batch of small events is allowed.
+    fn body_bytes(&self) -> usize {
+        (64 << 10) + 3 * self.limits.payload
+    }
+
+    fn publish(&self, event: &Publish) -> Result<(), Refusal> {
+        let channels: Vec<&[u8]> = event.channels.iter().map(|c| c.as_bytes()).collect();
+        let event = EventRef {
+            channels: &channels,
+            event: Some(event.name.as_bytes()),
+            id: None,
+            retry: None,
+            except: event.except.as_deref().map(str::as_bytes),
+            origin: Origin::Api,
+            data: event.data.as_bytes(),
+        };
+        event
+            .check()
+            .map_err(|(what, why)| Refusal::new(StatusCode::BAD_REQUEST, format!("{what} {why}")))?;
+        let mut publisher = self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let published = publisher.publish(&event);
+        published.map(drop).map_err(|why| {
+            tracing::warn!("the HTTP API cannot publish: {why}");
+            let reason = format!("the event cannot be published now: {why}");
+            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+        })
+    }
+}
+
+/// Does what the request asks for.
+///
+/// # Errors
+/// Status and a line.
+pub async fn serve(
+    app: &App,
+    request: Request<Incoming>,
+    time: Duration,
+) -> Result<Answer, Refusal> {
+    let (parts, body) = request.into_parts();
+    let body = read(body, app.api.body_bytes(), time).await?;
+    let asked = ApiRequest {
+        method: parts.method.as_str(),
+        path: parts.uri.path(),
+        query: parts.uri.query().unwrap_or(""),
+        body: &body,
+    };
+    let call = api::call(&asked, &app.api_credentials, now_s(), &app.api.limits)
+        .map_err(|why| Refusal::new(why.status, why.reason))?;
+    done(app, call).await.map(json)
+}
+
+/// The whole body, within bounds.
+pub async fn read(body: Incoming, most: usize, time: Duration) -> Result<Bytes, Refusal> {
+    match tokio::time::timeout(time, Limited::new(body, most).collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => {
+            let reason = format!("the body is longer than {most} bytes");
+            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason))
+        }
+        Err(_) => {
+            let reason = "the body did not come in time";
+            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+        }
+    }
+}
+
+pub fn json(body: Vec<u8>) -> Answer {
+    let mut answer = Response::new(Full::new(Bytes::from(body)));
+    let headers = answer.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
+    Ok(match call {
+        Call::Publish(event) => {
+            app.api.publish(&event)?;
+            if event.info.is_none() {
+                return Ok(answer::done());
+            }
+            let told = tell(app, &event.channels, event.info).await;
+            let each = event.channels.iter().map(String::as_str).zip(told);
+            answer::channels(each)
+        }
+        Call::Batch(events) => {
+            for event in &events {
+                app.api.publish(event)?;
+            }
+            let asked = |event: &&Publish| !event.info.is_none();
+            if !events.iter().any(|event| asked(&event)) {
+                return Ok(answer::done());
+            }
+            let mut all = Vec::new();
+            for event in &events {
+                all.extend(tell(app, &event.channels, event.info).await);
+            }
+            answer::batch(&all)
+        }
+        Call::Channels { prefix, info } => {
+            let which = Which::Prefix(prefix.unwrap_or_default());
+            let counts = ask::channels(app, which).await;
+            let each = counts.iter().map(|(name, count)| (name.as_str(), told(app, name, *count, info)));
+            answer::channels(each)
+        }
+        Call::Channel { channel, info } => {
+            let count = count(app, std::slice::from_ref(&channel)).await;
+            let count = count.get(&channel).copied().unwrap_or(0);
+            answer::channel(count > 0, &told(app, &channel, count, info))
+        }
+        Call::Users { channel } => {
+            let members = app.members.list(&channel);
+            answer::users(members.iter().map(|member| &*member.id))
+        }
+        Call::Terminate { user } => {
+            ask::end(app, Target::User(user)).await;
+            answer::done()
+        }
+        Call::Connections => answer::connections(app.quota.used() as u64),
+    })
+}
+
+async fn count(app: &App, names: &[String]) -> BTreeMap<String, usize> {
+    ask::channels(app, Which::Names(names.to_vec())).await
+}
+
+async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
+    let counts = match info.subscription_count {
+        true => count(app, names).await,
+        false => BTreeMap::new(),
+    };
+    let told = |name: &String| told(app, name, counts.get(name).copied().unwrap_or(0), info);
+    names.iter().map(told).collect()
+}
+
+fn told(app: &App, channel: &str, count: usize, info: Info) -> Told {
+    let presence = crate::channel::Kind::of(channel).is_presence();
+    let cached = || {
+        let now = now_ns();
+        let live = app.bus.last_events.get(channel, now)?;
+        let age = now.saturating_sub(live.event.published_ns());
+        Some(Cached {
+            data: live.event.data_str().to_owned(),
+            ttl: last_events::MAX_AGE_NS.saturating_sub(age) / 1_000_000_000,
+        })
+    };
+    Told {
+        user_count: (info.user_count && presence).then(|| app.members.count(channel) as u64),
+        // Presence channels have users instead (Pusher's rule).
+        subscription_count: (info.subscription_count && !presence).then_some(count as u64),
+        cache: info.cache.then(cached).flatten(),
+    }
+}
