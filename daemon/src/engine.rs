@@ -386,7 +386,8 @@ impl Engine {
             return self.close(slot, End::Input);
         }
         let Some(outbox) = &mut stream.outbox else {
-            return;
+            // What did not even find room to wait may have been news of members.
+            return self.refresh(slot);
         };
         match outbox.write_to(stream.fd.as_fd()) {
             Err(error) => return self.close(slot, send::ended(error)),

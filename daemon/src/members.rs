@@ -143,11 +143,15 @@ impl Members {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => self.due.notified().await,
             }
-            let now = self.now();
-            let mut inner = self.lock();
-            for told in inner.presence.tick(now) {
-                inner.announce(bus, Some(told));
-            }
+            self.tick(bus, self.now());
+        }
+    }
+
+    /// What time brings, which is `now` in milliseconds.
+    pub fn tick(&self, bus: &Bus, now: u64) {
+        let mut inner = self.lock();
+        for told in inner.presence.tick(now) {
+            inner.announce(bus, Some(told));
         }
     }
 

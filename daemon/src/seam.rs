@@ -6,6 +6,7 @@
 //! open between any two of them.
 
 mod late;
+mod members;
 mod slow;
 
 use std::collections::BTreeMap;

@@ -49,8 +49,12 @@ impl Who {
         }
     }
 
-    /// Whether announcement `number` of `channel` is news.
+    /// Whether announcement `number` of `channel` is news. To one that missed some it is not: a snapshot
+    /// will say it.
     pub fn lacks(&self, channel: u32, number: u64) -> bool {
+        if self.present.as_ref().is_some_and(|present| present.stale) {
+            return false;
+        }
         let row = self.rows().iter().find(|row| row.channel == channel);
         row.is_some_and(|row| row.told < number)
     }

@@ -93,6 +93,10 @@ impl Engine {
         if admitted.is_err() {
             // As where there is no room: an EventSource is told to come back.
             self.bus.metrics.over_members.add(1);
+            // It has not been on those that had room.
+            for channel in &channels {
+                self.resign(slot, *channel);
+            }
             let retry = self.jitter.around(self.rules.retry);
             bytes.extend(wire::farewell(opening.format, End::Members, retry));
             self.send_one(slot, Of::Notice, bytes.into());

@@ -81,6 +81,7 @@ impl Engine {
                 stream.from = pull.target;
                 stream.pull = None;
                 self.lates.remove(&slot);
+                self.refresh(slot);
             }
             Some((pull, false)) => {
                 stream.pull = Some(Box::new(pull));
@@ -187,7 +188,8 @@ impl Engine {
             outbox.begin();
         }
         let count = frames.len();
-        for (n, (of, frame)) in frames.into_iter().enumerate() {
+        let mut frames = frames.into_iter().enumerate();
+        while let Some((n, (of, frame))) = frames.next() {
             let Err(full) = outbox.push(of, frame, self.rules.outbox) else {
                 continue;
             };
@@ -204,6 +206,12 @@ impl Engine {
                 return self.close(slot, End::Memory);
             };
             self.gather.count -= ((count - n) as u64).min(self.gather.count);
+            // What follows is read again later, but for what cannot be.
+            let missed = frames.filter(|(_, (of, _))| *of == Of::Ephemeral).count();
+            self.bus.metrics.ephemeral_missed.add(missed as u64);
+            if let Some(who) = stream.who.as_mut().filter(|_| missed > 0) {
+                who.miss();
+            }
             return self.overflow(slot, seq, full);
         }
         // All of it was left out.
