@@ -1,8 +1,8 @@
 //! An application: everything that is its own. Nothing here is shared with another.
 
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use crate::auth::authority::Authority;
 use crate::auth::pusher::Credentials;
@@ -10,6 +10,7 @@ use crate::bus::Bus;
 use crate::http::api::Api;
 use crate::members::Members;
 use crate::socket_id::Prover;
+use crate::watchlists::Watchlists;
 use crate::ws::rate::{Bound, Rate};
 
 pub struct App {
@@ -26,6 +27,7 @@ pub struct App {
     /// The same for the HTTP API, whoever may let subscribers in.
     pub api_credentials: Credentials,
     pub api: Api,
+    pub watchlists: Watchlists,
     /// Client events of all its connections.
     pub client_events: Budget,
 }

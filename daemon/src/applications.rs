@@ -30,6 +30,8 @@ use crate::routes::Routes;
 use crate::settings::{self, Auth, Settings};
 use crate::socket_id::Prover;
 use crate::tailer::Tailer;
+use crate::watchlists::Watchlists;
+use crate::webhooks::{self, Webhooks};
 
 /// What the process has once.
 pub struct Common {
@@ -83,9 +85,20 @@ fn open_one(
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
 
-    let bus = Arc::new(bus(settings, common, workers, &keeper, slots));
-    let segments = bus.segments.clone();
     let (authority, plain) = authority(settings, &app, auth)?;
+    let bus = Bus {
+        webhooks: webhooks(&app, &plain)?,
+        ..bus(
+            settings,
+            common,
+            workers,
+            &keeper,
+            slots,
+            app.subscription_counts,
+        )
+    };
+    let bus = Arc::new(bus);
+    let segments = bus.segments.clone();
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions { name, owner: None });
     let limits = presence::Limits {
@@ -113,6 +126,7 @@ fn open_one(
             secrets: plain,
         },
         api: Api::new(publisher, app.api_payload.0 as usize),
+        watchlists: Watchlists::default(),
         client_events: crate::app::Budget::new(app.client_events_total),
         id: app.id,
         ring: app.ring,
@@ -128,7 +142,14 @@ fn open_one(
     Ok((opened, tailer))
 }
 
-fn bus(settings: &Settings, common: &Common, workers: usize, keeper: &Keeper, slots: u64) -> Bus {
+fn bus(
+    settings: &Settings,
+    common: &Common,
+    workers: usize,
+    keeper: &Keeper,
+    slots: u64,
+    counts: bool,
+) -> Bus {
     let broadcast = &settings.broadcast;
     let first = keeper.position();
     let entries = match broadcast.index_entries {
@@ -149,14 +170,33 @@ fn bus(settings: &Settings, common: &Common, workers: usize, keeper: &Keeper, sl
             .collect(),
         archive: Box::new(segments.clone()),
         segments,
-        census: Census::new(settings.server.subscribers_per_channel),
+        census: Census::new(settings.server.subscribers_per_channel, counts),
         last_events: LastEvents::default(),
+        webhooks: None,
         limits: common.limits.clone(),
         metrics: common.metrics.clone(),
         latency: common.latency.clone(),
         turns: common.turns.clone(),
         outboxes: common.outboxes.clone(),
     }
+}
+
+fn webhooks(app: &settings::App, secrets: &[Secret]) -> Result<Option<Webhooks>, String> {
+    if app.webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let credentials = Credentials {
+        key: app.key().to_owned(),
+        secrets: secrets.to_vec(),
+    };
+    let started = Webhooks::start(
+        vec![app.webhook()],
+        &credentials,
+        webhooks::Limits::default(),
+    );
+    started
+        .map(Some)
+        .map_err(|why| format!("application {}: webhook_url: {why}", app.id))
 }
 
 /// Who lets subscribers in; and the application's secrets, the newest first.

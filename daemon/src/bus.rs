@@ -7,15 +7,16 @@ use shared::cursor::Epoch;
 use shared::event::Event;
 
 use crate::archive::Segments;
-use crate::census::Census;
+use crate::census::{self, Census};
 use crate::handoff::{Clock, Handoff, Item};
 use crate::histogram::Histogram;
 use crate::history::History;
 use crate::last_events::LastEvents;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
-use crate::notice::Notice;
+use crate::notice::{self, Notice};
 use crate::routes::Routes;
+use crate::webhooks::{self, Webhooks};
 
 /// Random access to what the ring still holds. Any thread.
 pub trait Archive: Send + Sync {
@@ -40,6 +41,8 @@ pub struct Bus {
     pub segments: Segments,
     pub census: Census,
     pub last_events: LastEvents,
+    /// The application's, if it wants any.
+    pub webhooks: Option<Webhooks>,
     /// What the whole process has once, whatever its applications.
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
@@ -51,6 +54,25 @@ pub struct Bus {
 }
 
 impl Bus {
+    /// Tells the application, if it wants to hear. Never waits.
+    pub fn hook(&self, channel: &str, what: webhooks::event::What) {
+        if let Some(webhooks) = &self.webhooks {
+            let event = webhooks::Event::new(channel, what);
+            if webhooks.wants(event.name()) {
+                webhooks.tell(event);
+            }
+        }
+    }
+
+    /// Tells channels how many subscribers they have, and the application.
+    pub fn tell_counts(&self, counts: census::Told) {
+        for (channel, count) in counts {
+            let what = webhooks::event::What::SubscriptionCount(count.into());
+            self.hook(&channel, what);
+            self.tell(Notice::new(channel.into(), notice::What::Count(count)));
+        }
+    }
+
     /// To every worker with a subscriber of its channel. What a full inbox drops is made good there.
     pub fn tell(&self, notice: Notice) {
         let mut workers = self.routes.workers(std::iter::once(&*notice.channel));

@@ -14,6 +14,7 @@ use std::fmt::Write;
 use std::os::unix::net::UnixListener;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -32,9 +33,12 @@ use tokio::sync::Semaphore;
 use crate::app::App;
 use crate::ask;
 use crate::asker::Asker;
+use crate::auth::http_call;
 use crate::bus::Bus;
 use crate::command::{Target, Which};
 use crate::health::Beats;
+use crate::members::Member;
+use crate::webhooks;
 
 /// Askers at one time. A local operator needs few; more wait.
 const ASKERS: usize = 16;
@@ -149,7 +153,7 @@ impl Control {
             }
             "/members" => {
                 let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;
-                json!({ "members": app.members.list(&channel) })
+                return Ok(members(&app.members.list(&channel)));
             }
             _ => json!({ "ended": ask::end(app, target(body).await?).await }),
         };
@@ -174,6 +178,36 @@ impl Control {
         let (members, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         metrics.members.set(members as u64);
         metrics.members_refused.set(refused);
+        let http = self.apps.iter().filter_map(|app| app.authority.http());
+        let sum = |of: fn(&http_call::Counts) -> &AtomicU64| -> u64 {
+            http.clone()
+                .map(|http| of(&http.counts).load(Relaxed))
+                .sum()
+        };
+        metrics.auth_asked.set(sum(|counts| &counts.asked));
+        metrics.auth_refused.set(sum(|counts| &counts.refused));
+        metrics.auth_away.set(sum(|counts| &counts.away));
+        metrics.auth_full.set(sum(|counts| &counts.full));
+        metrics.auth_cached.set(sum(|counts| &counts.cached));
+        let hooks = all.clone().filter_map(|bus| bus.webhooks.as_ref());
+        let sum = |of: fn(&webhooks::Counts) -> &AtomicU64| -> u64 {
+            hooks
+                .clone()
+                .map(|hooks| of(&hooks.counts).load(Relaxed))
+                .sum()
+        };
+        metrics.hooks_delivered.set(sum(|counts| &counts.delivered));
+        metrics.hooks_dropped.set(sum(|counts| &counts.dropped));
+        metrics.hooks_given_up.set(sum(|counts| &counts.given_up));
+        metrics.hooks_failed.set(sum(|counts| &counts.failed));
+        metrics
+            .hooks_waiting
+            .set(hooks.map(|hooks| hooks.waiting() as u64).sum());
+        let tokens = self.apps.iter().filter_map(|app| app.authority.tokens());
+        let unsaved = tokens
+            .filter_map(|tokens| tokens.file())
+            .map(|file| file.failed());
+        metrics.revocations_unsaved.set(unsaved.sum());
         let ages = all.map(|bus| bus.segments.history_seconds());
         let seconds = ages.fold(f64::INFINITY, f64::min);
         let mut text = metrics.to_text();
@@ -223,4 +257,13 @@ async fn target(body: Incoming) -> Result<Target, Said> {
 
 fn bad(why: &str) -> Said {
     (StatusCode::BAD_REQUEST, why.to_owned())
+}
+
+/// Not by way of a value: a member's info is text that is JSON already.
+fn members(list: &[Member]) -> String {
+    #[derive(serde::Serialize)]
+    struct Members<'a> {
+        members: &'a [Member],
+    }
+    serde_json::to_string(&Members { members: list }).unwrap_or_default()
 }

@@ -43,8 +43,8 @@ use crate::transmit::Transmit;
 use crate::wire;
 use crate::{plain, pusher};
 
-pub use talk::Talk;
 use talk::INPUT;
+pub use talk::Talk;
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;

@@ -302,6 +302,7 @@ impl Stream {
     fn wants(&self, notice: &Notice, channel: u32) -> bool {
         let number = match notice.what {
             What::Joined { number, .. } | What::Left { number, .. } => number,
+            What::Count(_) => return !self.leaving,
             What::Client { from, .. } => return !self.leaving && self.socket != from,
         };
         let lacks = |who: &Who| who.lacks(channel, number);

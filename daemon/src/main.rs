@@ -38,12 +38,10 @@ mod members;
 mod metrics;
 mod notice;
 mod outbox;
-#[allow(dead_code)] // As above.
 mod outgoing;
 mod plain;
 mod presence;
 mod pull;
-#[allow(dead_code)] // As above.
 mod pusher;
 mod routes;
 #[cfg(test)]
@@ -60,7 +58,7 @@ mod testing;
 mod transmit;
 mod uring;
 mod watch;
-#[allow(dead_code)] // As above.
+mod watchlists;
 mod webhooks;
 mod who;
 mod wire;

@@ -15,6 +15,7 @@ use crate::bus::Bus;
 use crate::handoff::Item;
 use crate::notice::{Notice, What};
 use crate::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
+use crate::webhooks;
 
 pub struct Members {
     inner: Mutex<Inner>,
@@ -198,6 +199,17 @@ impl Inner {
                 (channel, What::Left { number, user })
             }
         };
+        match &what {
+            What::Joined { user, .. } => {
+                let user = user.clone();
+                bus.hook(&channel, webhooks::event::What::MemberAdded { user });
+            }
+            What::Left { user, .. } => {
+                let user = user.clone();
+                bus.hook(&channel, webhooks::event::What::MemberRemoved { user });
+            }
+            _ => {}
+        }
         bus.tell(Notice::new(channel, what));
     }
 }

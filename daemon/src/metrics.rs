@@ -142,6 +142,22 @@ metrics! {
     talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
     talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
     talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
+    /// Calls to applications' auth_url; channels they did not open; calls without a usable answer; those not
+    /// made because there were too many; channels opened without a call.
+    auth_asked: counter "askr_auth_calls_total{result=\"asked\"}";
+    auth_refused: counter "askr_auth_calls_total{result=\"refused\"}";
+    auth_away: counter "askr_auth_calls_total{result=\"away\"}";
+    auth_full: counter "askr_auth_calls_total{result=\"full\"}";
+    auth_cached: counter "askr_auth_calls_total{result=\"cached\"}";
+    /// Webhook events, and requests that failed.
+    hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";
+    hooks_dropped: counter "askr_webhooks_total{result=\"dropped\"}";
+    hooks_given_up: counter "askr_webhooks_total{result=\"given_up\"}";
+    hooks_failed: counter "askr_webhooks_total{result=\"failed_request\"}";
+    /// Webhook events waiting.
+    hooks_waiting: gauge "askr_webhooks_waiting";
+    /// Times the file of revoked tokens could not be written.
+    revocations_unsaved: counter "askr_revocations_unsaved_total";
     /// Presence snapshots sent.
     snapshots: counter "askr_presence_snapshots_total";
     /// Hand-offs from the ring's reader to workers.

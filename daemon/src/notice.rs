@@ -28,6 +28,8 @@ pub enum What {
         number: u64,
         user: Arc<str>,
     },
+    /// How many subscribers the channel has.
+    Count(u32),
     /// What a subscriber sent to the others.
     Client {
         event: String,

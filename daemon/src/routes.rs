@@ -33,8 +33,9 @@ impl Routes {
         }
     }
 
-    /// The lock orders it: once this returns, a tailer that looks finds the worker.
-    pub fn add(&self, channel: &str, worker: usize) {
+    /// The lock orders it: once this returns, a tailer that looks finds the worker. `first`: what to do, in
+    /// the same order as `remove`'s, if nobody had a subscriber.
+    pub fn add(&self, channel: &str, worker: usize, first: impl FnOnce()) {
         let mut shard = self
             .shard(channel)
             .write()
@@ -44,11 +45,13 @@ impl Routes {
             None => {
                 shard.insert(channel.into(), 1 << worker);
                 self.channels.fetch_add(1, Relaxed);
+                first();
             }
         }
     }
 
-    pub fn remove(&self, channel: &str, worker: usize) {
+    /// `last`: what to do if nobody has a subscriber any more.
+    pub fn remove(&self, channel: &str, worker: usize, last: impl FnOnce()) {
         let mut shard = self
             .shard(channel)
             .write()
@@ -58,6 +61,7 @@ impl Routes {
             if *set.get() == 0 {
                 set.remove();
                 self.channels.fetch_sub(1, Relaxed);
+                last();
             }
         }
     }
@@ -92,14 +96,14 @@ mod tests {
         let routes = Routes::new();
         let of = |names: &[&str]| routes.workers(names.iter().copied());
         assert_eq!(of(&["a"]), 0);
-        routes.add("a", 0);
-        routes.add("a", 63);
-        routes.add("b", 1);
+        routes.add("a", 0, || {});
+        routes.add("a", 63, || {});
+        routes.add("b", 1, || {});
         assert_eq!(of(&["a", "b", "c"]), 1 | 1 << 63 | 2);
-        routes.remove("a", 0);
-        routes.remove("c", 0);
+        routes.remove("a", 0, || {});
+        routes.remove("c", 0, || {});
         assert_eq!(of(&["a"]), 1 << 63);
-        routes.remove("a", 63);
+        routes.remove("a", 63, || {});
         assert_eq!(of(&["a"]), 0);
         assert_eq!(routes.channels(), 1);
     }

@@ -253,6 +253,7 @@ fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> A
         segments: Segments::default(),
         census: Census::default(),
         last_events: LastEvents::default(),
+        webhooks: None,
         limits: Arc::new(Limits::new(&Server::default(), 1000, 1)),
         metrics: Arc::default(),
         latency: Arc::default(),

@@ -30,6 +30,10 @@ use crate::worker::{self, Setup, Worker};
 use crate::ws::rate::Bound;
 use crate::{plain, pusher};
 
+/// What is waiting for applications' webhooks at the end has so long.
+const WEBHOOKS: Duration = Duration::from_secs(1);
+/// How often crowds are looked for that are to be told their number.
+const COUNTS: Duration = Duration::from_secs(1);
 /// Clients that come back within one millisecond after a shutdown, more or less.
 const RETURNS_PER_MS: usize = 5;
 
@@ -97,6 +101,11 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
     let limit = settings.server.drain() + Duration::from_millis(500);
     runtime.block_on(finish(workers, &mut signals, limit));
     stop.store(true, Relaxed);
+    for app in &apps {
+        if let Some(webhooks) = &app.bus.webhooks {
+            webhooks.finish(WEBHOOKS);
+        }
+    }
     // Drops the keepers, whose heartbeat tells publishers that nobody reads.
     for tail in tails {
         let _ = tail.join();
@@ -218,6 +227,14 @@ impl Doors<'_> {
         for app in self.apps {
             let app = app.clone();
             doors.spawn_local(async move { match app.members.run(&app.bus).await {} });
+        }
+        for app in self.apps.iter().cloned() {
+            doors.spawn_local(async move {
+                loop {
+                    tokio::time::sleep(COUNTS).await;
+                    app.bus.tell_counts(app.bus.census.due());
+                }
+            });
         }
         // No beat yet is no hanging thread; from now on it is.
         self.beats.set_ready(true);

@@ -164,6 +164,11 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
             named("askr:joined", &json_text(&Joined { channel, member }))
         }
         What::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+        What::Count(count) => {
+            let channel = json_text(&channel);
+            let data = format!("{{\"channel\":{channel},\"count\":{count}}}");
+            named("askr:count", &data)
+        }
         What::Client { event, data, .. } => named(event, data),
     }
 }

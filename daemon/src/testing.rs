@@ -64,6 +64,7 @@ pub fn app(bus: Arc<Bus>) -> Arc<App> {
             secrets: Vec::new(),
         },
         api: crate::http::api::Api::new(shared::publisher::Publisher::new(), 1000),
+        watchlists: Default::default(),
         client_events: crate::app::Budget::new(1000),
     })
 }

@@ -152,6 +152,7 @@ struct Entrance {
 #[derive(Debug)]
 struct Told {
     event: Event,
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
     place: Place,
 }
 

@@ -8,6 +8,8 @@ use crate::presence::Connection;
 #[derive(Debug)]
 pub struct Who {
     pub user: Arc<str>,
+    /// Whose coming and going it wants to hear of. Only if it signed in, over Pusher's protocol.
+    pub signed_in: Option<Box<Vec<String>>>,
     /// Only on presence channels.
     pub present: Option<Box<Present>>,
 }

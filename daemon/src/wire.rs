@@ -66,7 +66,11 @@ pub fn denied(format: Format, channels: &[String], status: u16, reason: &str) ->
         Format::Raw | Format::Json => Vec::new(),
         Format::Plain => text(plainly::error(status, reason, None)),
         Format::Pusher | Format::Recovery => {
-            let kind = if status == 401 { "AuthError" } else { "LimitError" };
+            let kind = if status == 401 {
+                "AuthError"
+            } else {
+                "LimitError"
+            };
             let told = |channel| text(pusherly::subscription_error(channel, kind, reason, status));
             channels.iter().flat_map(|channel| told(channel)).collect()
         }
@@ -106,6 +110,7 @@ pub fn notice(format: Format, notice: &Notice) -> Vec<u8> {
         (Format::Plain, What::Joined { user, info, .. }) => {
             text(plainly::joined(channel, user, info.as_deref()))
         }
+        (Format::Plain, What::Count(count)) => text(plainly::count(channel, *count)),
         (Format::Plain, What::Left { user, .. }) => text(plainly::left(channel, user)),
         (Format::Plain, What::Client { event, data, .. }) => {
             text(plainly::client_event(channel, event, data))
@@ -113,6 +118,7 @@ pub fn notice(format: Format, notice: &Notice) -> Vec<u8> {
         (_, What::Joined { user, info, .. }) => {
             text(pusherly::member_added(channel, user, info.as_deref()))
         }
+        (_, What::Count(count)) => text(pusherly::subscription_count(channel, (*count).into())),
         (_, What::Left { user, .. }) => text(pusherly::member_removed(channel, user)),
         (
             _,
@@ -122,14 +128,21 @@ pub fn notice(format: Format, notice: &Notice) -> Vec<u8> {
         ) => {
             // It was checked where it came in.
             let data: &RawValue = serde_json::from_str(data).unwrap_or(RawValue::NULL);
-            text(pusherly::client_event(event, channel, data, user.as_deref()))
+            text(pusherly::client_event(
+                event,
+                channel,
+                data,
+                user.as_deref(),
+            ))
         }
     }
 }
 
 /// Who is on a presence channel. `cursor`: from where a client goes on.
 pub fn snapshot(format: Format, channel: &str, members: &[Member], cursor: Cursor) -> Vec<u8> {
-    let each = members.iter().map(|member| (&*member.id, member.info.as_deref()));
+    let each = members
+        .iter()
+        .map(|member| (&*member.id, member.info.as_deref()));
     match format {
         Format::Raw | Format::Json => sse::members(channel, members),
         Format::Plain => text(plainly::members(channel, each)),
@@ -214,11 +227,11 @@ pub fn farewell(format: Format, end: End, retry: u32) -> Vec<u8> {
 }
 
 /// There is no room now. Any answer but a stream would end an EventSource for good, so it is told when to
-/// come back instead.
-pub fn turned_away(format: Format, retry: u32) -> Vec<u8> {
+/// come back instead. `code`: for a WebSocket.
+pub fn turned_away(format: Format, code: u16, retry: u32) -> Vec<u8> {
     match format.is_websocket() {
         false => sse::retry(retry),
-        true => refusal(format, pusher::code::OVER_CAPACITY, "there is no room now"),
+        true => refusal(format, code, "there are as many connections as are allowed"),
     }
 }
 

@@ -39,11 +39,6 @@ impl Authority {
         self.tokens.as_ref()
     }
 
-    /// Whose keys sign for the application, if Pusher's signatures are taken.
-    pub fn credentials(&self) -> Option<&Credentials> {
-        self.credentials.as_ref()
-    }
-
     /// The call to the application, if there is one: its counts.
     pub fn http(&self) -> Option<&HttpCall> {
         self.http.as_ref()

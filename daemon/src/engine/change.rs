@@ -128,10 +128,10 @@ impl Engine {
             return Err(Denied::Full);
         }
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
-        if !self.bus.census.enter(&names) {
+        let Some(counts) = self.bus.census.enter(&names) else {
             self.bus.metrics.over_subscribers.add(1);
             return Err(Denied::Full);
-        }
+        };
         let expires = self.expiry_with(slot, &channels);
         for (name, access) in new {
             let stream = &self.streams[slot as usize];
@@ -144,7 +144,7 @@ impl Engine {
                 // All or none of them. Those after this one were only counted.
                 let entered = 1 + names.iter().position(|other| other == name).unwrap_or(0);
                 let (entered, rest) = names.split_at(entered);
-                self.bus.census.leave(rest.iter().map(String::as_str));
+                let _ = self.bus.census.leave(rest.iter().map(String::as_str));
                 entered.iter().for_each(|name| self.unsubscribe(slot, name));
                 self.bus.metrics.over_members.add(1);
                 return Err(Denied::Members(why));
@@ -177,6 +177,7 @@ impl Engine {
         if !bytes.is_empty() {
             self.send_one(slot, Of::Notice, bytes.into());
         }
+        self.bus.tell_counts(counts);
         Ok(())
     }
 
@@ -214,8 +215,9 @@ impl Engine {
         if let Some(moved) = stream.subscriptions.get(at) {
             self.subscriptions.renumber(*moved, at as u32);
         }
-        self.bus.census.leave(std::iter::once(name));
+        let counts = self.bus.census.leave(std::iter::once(name));
         self.forget(gone);
+        self.bus.tell_counts(counts);
     }
 
     fn end_all(&mut self, target: &Target) -> usize {

@@ -142,13 +142,15 @@ impl Engine {
         self.blocked.remove(&slot);
         self.lates.remove(&slot);
         self.depart(&stream);
+        self.sign_out(slot, &stream);
         self.app.quota.leave();
         let names = stream.subscriptions.iter();
         let names = names.map(|s| &**self.subscriptions.name(s.channel));
-        self.bus.census.leave(names);
+        let counts = self.bus.census.leave(names);
         for subscription in &stream.subscriptions {
             self.forget(*subscription);
         }
+        self.bus.tell_counts(counts);
         let metrics = &self.bus.metrics;
         metrics.streams.sub(1);
         self.expiring -= usize::from(stream.expires > 0);

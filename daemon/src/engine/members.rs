@@ -28,6 +28,7 @@ impl Engine {
         let who = stream.who.get_or_insert_with(|| {
             Box::new(Who {
                 user: user.clone(),
+                signed_in: None,
                 present: None,
             })
         });
@@ -74,7 +75,12 @@ impl Engine {
                 continue;
             };
             row.told = snapshot.number;
-            out.extend(wire::snapshot(stream.format, name, &snapshot.members, cursor));
+            out.extend(wire::snapshot(
+                stream.format,
+                name,
+                &snapshot.members,
+                cursor,
+            ));
             self.bus.metrics.snapshots.add(1);
         }
         out
@@ -164,8 +170,11 @@ impl Engine {
 
     /// The stream is gone. Its users may be back in a moment; and when the daemon leaves, nobody does.
     pub(super) fn depart(&self, stream: &Stream) {
+        if self.leaving {
+            return;
+        }
         let present = stream.who.as_ref().and_then(|who| who.present.as_ref());
-        let Some(present) = present.filter(|_| !self.leaving) else {
+        let Some(present) = present else {
             return;
         };
         for row in &present.rows {

@@ -12,31 +12,32 @@ use crate::channel::Kind;
 use crate::gap::Gap;
 use crate::outbox::Of;
 use crate::pull::{Pull, Reader};
+use crate::pusher::code;
 use crate::socket_id::Place;
 use crate::stream::{End, NONE, Stream};
 use crate::subscriptions::{Member, Subscription};
-use crate::wire;
+use crate::{webhooks, wire};
 
 impl Engine {
     /// Takes a stream over from its request.
     pub fn open(&mut self, opening: Opening) {
         if self.leaving || !self.has_room(opening.channels.iter().map(String::as_str)) {
-            return self.turn_away(opening);
+            return self.turn_away(opening, code::OVER_CAPACITY);
         }
         if !self.app.quota.enter() {
             self.bus.metrics.over_app.add(1);
-            return self.turn_away(opening);
+            return self.turn_away(opening, code::QUOTA);
         }
         let slot = self.streams.vacant_key() as u32;
         let flags = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLET;
-        if !self.bus.census.enter(&opening.channels) {
+        let Some(counts) = self.bus.census.enter(&opening.channels) else {
             self.bus.metrics.over_subscribers.add(1);
             self.app.quota.leave();
-            return self.turn_away(opening);
-        }
+            return self.turn_away(opening, code::OVER_CAPACITY);
+        };
         if self
             .epoll
             .add(&opening.fd, EpollEvent::new(flags, slot.into()))
@@ -44,7 +45,7 @@ impl Engine {
         {
             self.bus.metrics.over_descriptors.add(1);
             let names = opening.channels.iter().map(String::as_str);
-            self.bus.census.leave(names);
+            self.bus.tell_counts(self.bus.census.leave(names));
             self.app.quota.leave();
             return self.bus.limits.leave(self.worker, opening.client);
         }
@@ -136,6 +137,7 @@ impl Engine {
             skips: false,
         }));
         self.send_piece(slot);
+        self.bus.tell_counts(counts);
     }
 
     /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
@@ -149,7 +151,10 @@ impl Engine {
             Some(live) if live.seq() >= here => Vec::new(),
             Some(live) if live.except == Some(stream.socket) => Vec::new(),
             Some(live) => wire::earlier(stream.format, &live, channel),
-            None => wire::cache_miss(stream.format, channel),
+            None => {
+                self.bus.hook(channel, webhooks::event::What::CacheMiss);
+                wire::cache_miss(stream.format, channel)
+            }
         }
     }
 
@@ -166,10 +171,10 @@ impl Engine {
     }
 
     /// An answer other than 200 would end an EventSource for good: it is told to come back.
-    fn turn_away(&self, opening: Opening) {
+    fn turn_away(&self, opening: Opening, code: u16) {
         let mut answer = opening.head;
         let retry = self.jitter.around(self.rules.retry);
-        answer.extend(wire::turned_away(opening.format, retry));
+        answer.extend(wire::turned_away(opening.format, code, retry));
         let _ = write(&opening.fd, &answer);
         self.bus.limits.leave(self.worker, opening.client);
     }
@@ -179,7 +184,9 @@ impl Engine {
         self.bus.metrics.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
-            self.bus.routes.add(name, self.worker);
+            let bus = &self.bus;
+            let told = || bus.hook(name, webhooks::event::What::ChannelOccupied);
+            bus.routes.add(name, self.worker, told);
         }
         subscription
     }
@@ -194,7 +201,9 @@ impl Engine {
             other.subscriptions[moved.sub as usize].at = subscription.at;
         }
         if let Some(name) = left.last {
-            self.bus.routes.remove(&name, self.worker);
+            let bus = &self.bus;
+            let told = || bus.hook(&name, webhooks::event::What::ChannelVacated);
+            bus.routes.remove(&name, self.worker, told);
         }
     }
 

@@ -15,18 +15,21 @@ use super::Engine;
 use super::send::ended;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::pusher::{Credentials, User};
+use crate::bus::Bus;
 use crate::channel::Kind;
 use crate::command::Command;
 use crate::metrics::Metrics;
 use crate::notice::{Notice, What};
 use crate::outbox::Of;
-use crate::stream::{End, Format};
+use crate::socket_id::Place;
+use crate::stream::{End, Format, Stream};
+use crate::watchlists::Watcher;
 use crate::who::Who;
 use crate::wire;
 use crate::ws::decoder::{Decoder, Message};
 use crate::ws::rate::{Bound, Rate};
 use crate::ws::{code, frame};
-use crate::{plain, pusher};
+use crate::{plain, pusher, webhooks};
 
 /// Bytes read at once, and how often before others have their turn.
 pub const INPUT: usize = 16 << 10;
@@ -76,7 +79,10 @@ impl Talk {
 
     /// It has just come.
     pub(super) fn heard_at(self: Box<Self>, now: u64) -> Box<Self> {
-        Box::new(Self { heard: now, ..*self })
+        Box::new(Self {
+            heard: now,
+            ..*self
+        })
     }
 }
 
@@ -142,7 +148,13 @@ impl Engine {
                 Ok(None) => return true,
                 Ok(Some(message)) => {
                     // The decoder's message borrows the input alone.
-                    if !self.hear(slot, &mut talk.session, &mut talk.pings, &talk.claim, message) {
+                    if !self.hear(
+                        slot,
+                        &mut talk.session,
+                        &mut talk.pings,
+                        &talk.claim,
+                        message,
+                    ) {
                         return false;
                     }
                 }
@@ -270,7 +282,7 @@ impl Engine {
                 data,
                 user,
             } => self.whisper(slot, channel, event, data, user),
-            Action::Signin(user) => self.sign_in(slot, &user),
+            Action::Signin(user) => self.sign_in(slot, user),
             Action::Close { code, reason } => self.part(slot, frame::close(code, &reason)),
             Action::Count(what) => {
                 count_pusher(&self.bus.metrics, what);
@@ -322,7 +334,10 @@ impl Engine {
         claim: &Option<Box<Claim>>,
     ) {
         let socket = self.streams[slot as usize].socket;
-        if !channels.iter().any(|name| Kind::of(name).needs_authorization()) {
+        if !channels
+            .iter()
+            .any(|name| Kind::of(name).needs_authorization())
+        {
             let open = channels.into_iter().map(|name| (name, Access::default()));
             return self.command(Command::Subscribe {
                 slot,
@@ -384,27 +399,87 @@ impl Engine {
             return self.say(slot, wire::text(told));
         }
         self.bus.metrics.client_events.add(1);
+        let from = self.streams[slot as usize].socket;
+        let told = webhooks::event::What::ClientEvent {
+            event: event.as_str().into(),
+            data: data.as_str().into(),
+            socket: from.to_string().into(),
+            user: user.as_deref().map(Into::into),
+        };
+        self.bus.hook(&channel, told);
         let what = What::Client {
             event,
             data,
             user,
-            from: self.streams[slot as usize].socket,
+            from,
         };
         self.bus.tell(Notice::new(channel.into(), what));
         true
     }
 
-    fn sign_in(&mut self, slot: u32, user: &User) -> Goes {
-        let stream = &mut self.streams[slot as usize];
+    /// Who it is; once, and again with another watchlist.
+    fn sign_in(&mut self, slot: u32, user: User) -> Goes {
         let id: Arc<str> = user.id.as_str().into();
-        match &mut stream.who {
-            Some(who) => who.user = id,
-            none => {
-                let present = None;
-                *none = Some(Box::new(Who { user: id, present }));
+        let watcher = self.watcher(slot);
+        let stream = &mut self.streams[slot as usize];
+        let who = stream.who.get_or_insert_with(|| {
+            Box::new(Who {
+                user: id.clone(),
+                signed_in: None,
+                present: None,
+            })
+        });
+        who.user = id.clone();
+        let before = who.signed_in.replace(Box::new(user.watchlist));
+        let lists = &self.app.watchlists;
+        match &before {
+            None => {
+                let told = pusher::encode::watchlist_events(&[&id], &[]);
+                tell_watchers(&self.bus, lists.come(&id), &told);
             }
+            Some(users) => lists.unwatch(users, watcher),
         }
-        true
+        let users = who.signed_in.as_deref().map_or(&[][..], Vec::as_slice);
+        if users.is_empty() {
+            return true;
+        }
+        let (online, offline) = lists.watch(users, watcher);
+        let told = pusher::encode::watchlist_events(&online, &offline);
+        self.say(slot, wire::text(told))
+    }
+
+    /// It ends: nobody is told anything there any more, and others that this user is gone.
+    pub(super) fn sign_out(&self, slot: u32, stream: &Stream) {
+        let Some((who, users)) = stream
+            .who
+            .as_ref()
+            .and_then(|who| Some((who, who.signed_in.as_ref()?)))
+        else {
+            return;
+        };
+        let watcher = Watcher {
+            socket: stream.socket,
+            place: Place {
+                worker: self.worker,
+                slot,
+            },
+        };
+        self.app.watchlists.unwatch(users, watcher);
+        let told = pusher::encode::watchlist_events(&[], &[&who.user]);
+        let watchers = self.app.watchlists.go(&who.user);
+        if !self.leaving {
+            tell_watchers(&self.bus, watchers, &told);
+        }
+    }
+
+    fn watcher(&self, slot: u32) -> Watcher {
+        Watcher {
+            socket: self.streams[slot as usize].socket,
+            place: Place {
+                worker: self.worker,
+                slot,
+            },
+        }
     }
 
     fn say(&mut self, slot: u32, bytes: Vec<u8>) -> Goes {
@@ -500,6 +575,17 @@ fn cursor_or_none(text: &str) -> Cursor {
         epoch: Epoch([0; 6]),
         seq: 0,
     })
+}
+
+/// Through their workers' inboxes, also where that is this one.
+fn tell_watchers(bus: &Bus, watchers: Vec<Watcher>, text: &[u8]) {
+    for Watcher { place, socket } in watchers {
+        bus.inboxes[place.worker].command(Command::Tell {
+            slot: place.slot,
+            socket,
+            bytes: wire::text(text.to_vec()),
+        });
+    }
 }
 
 fn count_pusher(metrics: &Metrics, what: pusher::session::Refusal) {

@@ -57,9 +57,9 @@ impl Api {
             origin: Origin::Api,
             data: event.data.as_bytes(),
         };
-        event
-            .check()
-            .map_err(|(what, why)| Refusal::new(StatusCode::BAD_REQUEST, format!("{what} {why}")))?;
+        event.check().map_err(|(what, why)| {
+            Refusal::new(StatusCode::BAD_REQUEST, format!("{what} {why}"))
+        })?;
         let mut publisher = self
             .publisher
             .lock()
@@ -146,7 +146,9 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         Call::Channels { prefix, info } => {
             let which = Which::Prefix(prefix.unwrap_or_default());
             let counts = ask::channels(app, which).await;
-            let each = counts.iter().map(|(name, count)| (name.as_str(), told(app, name, *count, info)));
+            let each = counts
+                .iter()
+                .map(|(name, count)| (name.as_str(), told(app, name, *count, info)));
             answer::channels(each)
         }
         Call::Channel { channel, info } => {

@@ -27,17 +27,18 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 
-use super::{api, change};
 use super::request::{Ask, Name, Policy, Wish, judge};
 use super::respond::{self, Answer, Refusal};
+use super::{api, change};
 use crate::app::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
+use crate::auth::http_call::forwarded;
 use crate::command::{Command, Denied};
 use crate::engine::{Engine, Opening, Talk};
 use crate::jitter::Jitter;
 use crate::limits::{Admission, Verdict};
 use crate::metrics::Metrics;
-use crate::pusher::api::answer;
+use crate::pusher::{api::answer, code};
 use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::wire;
@@ -249,7 +250,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                 Some(accept) => {
                     let mut bytes = accept.response();
                     let retry = world.jitter.around(world.retry);
-                    bytes.extend(wire::turned_away(ask.format, retry));
+                    bytes.extend(wire::turned_away(ask.format, code::OVER_CAPACITY, retry));
                     client.borrow_mut().last_words = Some(bytes);
                     None
                 }
@@ -277,7 +278,13 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             };
             // Kept only where somebody may be asked with it later.
             let claim = claim.filter(|_| ask.format.is_websocket());
-            let talk = Talk::new(ask.format, claim.filter(|_| app.authority.http().is_some()));
+            let claim = claim
+                .filter(|_| app.authority.http().is_some())
+                .map(|claim| Claim {
+                    headers: forwarded(&claim.headers),
+                    ..claim
+                });
+            let talk = Talk::new(ask.format, claim);
             client.borrow_mut().takeover = Some(Takeover {
                 ask,
                 accesses,

@@ -128,6 +128,15 @@ pub fn joined(channel: &str, user: &str, info: Option<&str>) -> Vec<u8> {
     say("joined", &Joined { channel, id, info }, None)
 }
 
+pub fn count(channel: &str, count: u32) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Count<'a> {
+        channel: &'a str,
+        count: u32,
+    }
+    say("count", &Count { channel, count }, None)
+}
+
 pub fn left(channel: &str, user: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Left<'a> {

@@ -19,6 +19,7 @@
 //! | `{"gap":{"lost","at_most"},"cursor":"…"}` | what could not be sent, up to here |
 //! | `{"members":{"channel","count","members":[{"id","info"}]}}` | who is on a presence channel |
 //! | `{"joined":{"channel","id","info"}}`, `{"left":{"channel","id"}}` | who came, who went |
+//! | `{"count":{"channel","count"}}` | how many subscribers a channel has, where the application wants it told |
 //! | `{"expiring":{"expires"}}` | seconds since 1970: the token ends, and the connection with it |
 //! | `{"error":{"code","reason","channel"}}` | the code is the HTTP status that would say the same; the channel is there when it is about one |
 //!
@@ -45,7 +46,6 @@ const MAX_MALFORMED: u8 = 5;
 /// those of Pusher's protocol mean.
 pub mod code {
     pub const UNAUTHORIZED: u16 = 4009;
-    pub const RECONNECT: u16 = 4200;
     pub const NO_PONG: u16 = 4201;
     pub const OTHER: u16 = 4300;
     pub const RATE: u16 = 4301;

@@ -25,9 +25,7 @@ pub mod session;
 /// to 4199 it comes back later, 4200 to 4299 at once, from 4300 it stays away).
 pub mod code {
     pub const NO_SUCH_APP: u16 = 4001;
-    pub const DISABLED: u16 = 4003;
     pub const QUOTA: u16 = 4004;
-    pub const PATH: u16 = 4005;
     pub const VERSION_MALFORMED: u16 = 4006;
     pub const VERSION_UNSUPPORTED: u16 = 4007;
     pub const VERSION_MISSING: u16 = 4008;

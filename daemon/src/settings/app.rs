@@ -7,6 +7,9 @@ use shared::name::RingName;
 use shared::secret::{NamedSecret, Secret};
 use shared::spec::RingSpec;
 
+use crate::outgoing::Target;
+use crate::webhooks::Endpoint;
+
 use super::{Auth, Settings, Size, check_origin, range};
 
 /// Applications of one daemon.
@@ -50,6 +53,19 @@ pub struct App {
     pub members: usize,
     /// Seconds that a member whose connection was lost is still there.
     pub presence_grace: f64,
+    /// Where the application is told what happens on its channels (Pusher's webhooks):
+    /// `http://host:port/path` or `unix:/socket:/path`. Empty: nowhere.
+    pub webhook_url: String,
+    /// Which events: `channel_occupied`, `channel_vacated`, `member_added`, `member_removed`,
+    /// `client_event`, `cache_miss`, `subscription_count`. Empty: all.
+    pub webhook_events: Vec<String>,
+    /// Only of channels whose name begins so.
+    pub webhook_prefix: String,
+    /// Seconds until it must have answered.
+    pub webhook_timeout: f64,
+    /// Whether subscribers of a channel are told how many they are, as they change; above 100 at most
+    /// every 5 seconds. Not on presence channels.
+    pub subscription_counts: bool,
     /// Bytes of the data of an event that comes by the HTTP API.
     pub api_payload: Size,
     /// Whether subscribers of private and presence channels may send to one another (`client-…`).
@@ -80,6 +96,11 @@ impl Default for App {
             channel_members: 100,
             members: 100_000,
             presence_grace: 5.0,
+            webhook_url: String::new(),
+            webhook_events: Vec::new(),
+            webhook_prefix: String::new(),
+            webhook_timeout: 5.0,
+            subscription_counts: false,
             api_payload: Size(256 << 10),
             client_events: true,
             client_event_rate: 10,
@@ -109,6 +130,15 @@ impl App {
     /// Whether it may let subscribers in.
     pub fn asks(&self, authorizer: &str) -> bool {
         self.authorizers.iter().any(|name| name == authorizer)
+    }
+
+    pub fn webhook(&self) -> Endpoint {
+        Endpoint {
+            url: self.webhook_url.clone(),
+            events: self.webhook_events.clone(),
+            channel_prefix: self.webhook_prefix.clone(),
+            timeout: Duration::from_secs_f64(self.webhook_timeout),
+        }
     }
 
     pub fn grace(&self) -> Duration {
@@ -163,6 +193,17 @@ impl App {
         range("channel_members", self.channel_members as f64, 1.0, 1e6)?;
         range("members", self.members as f64, 1.0, 1e7)?;
         range("presence_grace", self.presence_grace, 0.0, 3600.0)?;
+        range("webhook_timeout", self.webhook_timeout, 0.1, 60.0)?;
+        if !self.auth_url.is_empty() {
+            let parsed = self.auth_url.parse::<Target>();
+            parsed.map_err(|why| ("auth_url", why))?;
+        }
+        if !self.webhook_url.is_empty() {
+            self.webhook().check().map_err(|(key, why)| match key {
+                "events" => ("webhook_events", why),
+                _ => ("webhook_url", why),
+            })?;
+        }
         range("api_payload", self.api_payload.0 as f64, 1.0, 16e6)?;
         range(
             "client_event_rate",

@@ -16,8 +16,6 @@ pub mod silence;
 
 /// What a connection is closed with when the peer breaks the protocol (RFC 6455, 7.4.1).
 pub mod code {
-    pub const NORMAL: u16 = 1000;
-    pub const GOING_AWAY: u16 = 1001;
     pub const PROTOCOL: u16 = 1002;
     /// A binary message where only text is understood.
     pub const UNSUPPORTED: u16 = 1003;
