@@ -272,12 +272,15 @@ impl Settings {
         self.check_server().map_err(named)?;
         self.check_apps()?;
         if serving {
-            for (app, _, auth) in self.applications() {
-                let secrets = app.secrets(&auth);
-                let tokens = secrets.and_then(|secrets| Tokens::new(secrets, &auth));
-                tokens.map_err(|(key, why)| match key {
-                    "secret" => ("app".to_owned(), key, why),
-                    _ => ("auth".to_owned(), key, why),
+            for (n, (app, _, auth)) in self.applications().iter().enumerate() {
+                let secrets = app.secrets(auth);
+                let tokens = secrets.and_then(|secrets| Tokens::new(secrets, auth));
+                let own =
+                    |key| key == "secret" || key == "secret_file" && !app.secret_file.is_empty();
+                tokens.map_err(|(key, why)| match (own(key), self.apps.is_empty()) {
+                    (false, _) => ("auth".to_owned(), key, why),
+                    (true, true) => ("app".to_owned(), key, why),
+                    (true, false) => (format!("app[{}]", n + 1), key, why),
                 })?;
             }
             Transmit::new(self.server.io).map_err(|why| {

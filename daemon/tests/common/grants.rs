@@ -57,11 +57,21 @@ pub fn token_of(user: &str, channels: &[&str], seconds: u64) -> String {
 
 /// As Laravel's /broadcasting/auth answers. `data`: `channel_data`, on presence channels.
 pub fn signature(key: &str, socket: &str, channel: &str, data: Option<&str>) -> Value {
+    signature_by(SECRET, key, socket, channel, data)
+}
+
+pub fn signature_by(
+    secret: &str,
+    key: &str,
+    socket: &str,
+    channel: &str,
+    data: Option<&str>,
+) -> Value {
     let text = match data {
         Some(data) => format!("{socket}:{channel}:{data}"),
         None => format!("{socket}:{channel}"),
     };
-    let code = hmac(SECRET, &text);
+    let code = hmac(secret, &text);
     let digits: String = code.iter().map(|byte| format!("{byte:02x}")).collect();
     let mut answer = json!({"auth": format!("{key}:{digits}")});
     if let Some(data) = data {
