@@ -167,6 +167,20 @@ pub fn body(socket: &Socket, channels: &[&str], more: Value) -> String {
 }
 
 impl Daemon {
+    /// Bytes of memory it has now.
+    pub fn memory(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
+        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let kib: u64 = line
+            .unwrap()
+            .trim()
+            .strip_suffix(" kB")
+            .unwrap()
+            .parse()
+            .unwrap();
+        kib << 10
+    }
+
     pub fn post(&self, path: &str, body: &str) -> Said {
         request(self.address, "POST", path, "", body)
     }
