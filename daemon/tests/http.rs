@@ -285,3 +285,19 @@ fn too_many_channels_in_all_are_told_to_come_back() {
     daemon.publish("b", "x");
     assert_eq!(known.next().data, "x");
 }
+
+#[test]
+fn who_sends_a_body_that_is_far_too_long_reads_why_it_is_refused() {
+    let daemon = Daemon::start("");
+    let body = "x".repeat(8 << 20);
+    let mut socket = TcpStream::connect(daemon.address).unwrap();
+    let head = format!(
+        "POST /apps/askr/events HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    // All of it: nothing is cut while it is sent.
+    socket.write_all((head + &body).as_bytes()).unwrap();
+    let mut status = [0; 12];
+    socket.read_exact(&mut status).unwrap();
+    assert_eq!(&status, b"HTTP/1.1 413");
+}

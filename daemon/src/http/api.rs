@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
@@ -14,6 +14,7 @@ use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
 use shared::segment::{now_ns, now_s};
 
+use super::request::bad;
 use super::respond::{Answer, Refusal};
 use crate::app::App;
 use crate::ask;
@@ -22,6 +23,9 @@ use crate::command::{Target, Which};
 use crate::last_events;
 use crate::pusher::api::answer::{self, Cached, Told};
 use crate::pusher::api::{self, Call, Info, Limits, Publish};
+
+/// Bytes of a body that are read although it is too long.
+const THROWN_AWAY: usize = 16 << 20;
 
 /// The ring from its publishers' side, and bounds. One of it an application.
 pub struct Api {
@@ -96,18 +100,38 @@ pub async fn serve(
 }
 
 /// The whole body, within bounds.
-pub async fn read(body: Incoming, most: usize, time: Duration) -> Result<Bytes, Refusal> {
-    match tokio::time::timeout(time, Limited::new(body, most).collect()).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => {
-            let reason = format!("the body is longer than {most} bytes");
-            Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason))
+///
+/// Of one that is too long the rest is read and thrown away, up to [`THROWN_AWAY`]: who is still sending when
+/// the connection is closed never reads why.
+pub async fn read(mut body: Incoming, most: usize, time: Duration) -> Result<Bytes, Refusal> {
+    let whole = async {
+        let (mut kept, mut length) = (Vec::new(), 0);
+        while let Some(frame) = body.frame().await {
+            let Ok(frame) = frame else {
+                return Err(bad("the body broke off"));
+            };
+            let Ok(data) = frame.into_data() else {
+                continue;
+            };
+            length += data.len();
+            if length <= most {
+                kept.extend_from_slice(&data);
+            } else if length <= most + THROWN_AWAY {
+                kept = Vec::new();
+            } else {
+                break;
+            }
         }
-        Err(_) => {
-            let reason = "the body did not come in time";
-            Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+        if length <= most {
+            return Ok(kept.into());
         }
-    }
+        let reason = format!("the body is longer than {most} bytes");
+        Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason))
+    };
+    tokio::time::timeout(time, whole).await.unwrap_or_else(|_| {
+        let reason = "the body did not come in time";
+        Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+    })
 }
 
 pub fn json(body: Vec<u8>) -> Answer {
