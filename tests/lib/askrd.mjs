@@ -1,7 +1,7 @@
 // One askrd on a ring of its own: settings written, process started, killed and started again, its
 // local socket asked.
 
-import { chmodSync, copyFileSync, existsSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, copyFileSync, existsSync, writeFileSync } from 'node:fs';
 import { ASKRD } from './built.mjs';
 import { ask } from './http.mjs';
 import { run } from './process.mjs';
@@ -34,7 +34,9 @@ export class Askrd {
       ring: { name: this.ring, ...(group ? { group } : {}), ...settings.ring },
       server: { listen: [`unix:${this.socket}`, '127.0.0.1:0'], control: this.control, ...settings.server },
     };
-    writeFileSync(this.config, toml(this.settings), { mode: 0o644 });
+    // A file with a secret in it is closed to others.
+    writeFileSync(this.config, toml(this.settings), { mode: this.settings.app?.secret ? 0o600 : 0o644 });
+    if (daemon.uid !== undefined) chownSync(this.config, daemon.uid, daemon.gid);
   }
 
   /** Starts it and waits until it says that it is ready. */

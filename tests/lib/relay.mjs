@@ -3,7 +3,10 @@
 
 import net from 'node:net';
 
-/** Listens on a free port. `cut(length)` gives the size of the next piece. Resolves to `{ port }`. */
+/**
+ * Listens on a free port. `cut(length)` gives the size of the next piece. Resolves to `{ port, break }`:
+ * `break()` cuts what is connected.
+ */
 export async function relay(scope, target, cut) {
   const sockets = new Set();
   const keep = (socket) => {
@@ -32,9 +35,10 @@ export async function relay(scope, target, cut) {
     client.on('close', () => upstream.destroy());
   });
   await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  const cutAll = () => { for (const socket of sockets) socket.destroy(); };
   scope.defer(() => {
-    for (const socket of sockets) socket.destroy();
+    cutAll();
     return new Promise((resolve) => server.close(resolve));
   });
-  return { port: server.address().port };
+  return { port: server.address().port, break: cutAll };
 }

@@ -1,0 +1,139 @@
+// Pusher's world around an askrd: an application that authorizes its users with Pusher's own server
+// library, and the clients as their makers ship them (pusher-js, Laravel Echo), unchanged.
+
+import http from 'node:http';
+import { randomBytes } from 'node:crypto';
+import Echo from 'laravel-echo';
+import PusherServer from 'pusher';
+import PusherClient from 'pusher-js';
+import WebSocket from 'ws';
+import { Askrd } from './askrd.mjs';
+import { freePort } from './http.mjs';
+import { until } from './scope.mjs';
+
+export const APP = { id: '7', key: 'app-key', secret: randomBytes(24).toString('hex') };
+const MASTER_KEY = randomBytes(32).toString('base64');
+
+/** An askrd with one application, on a port that it has again after a restart. */
+export async function startPusher(scope, { app, server, ...settings } = {}, name = 'askrd') {
+  const port = await freePort();
+  const askrd = new Askrd(scope, {
+    app: { ...APP, presence_grace: 1.0, ...app },
+    server: { listen: [`unix:${scope.path(`${name}.sock`)}`, `127.0.0.1:${port}`], ...server },
+    ...settings,
+  }, name);
+  return askrd.start();
+}
+
+/** Pusher's server library for Node. */
+export function serverLibrary(port, { id, key, secret } = APP) {
+  return new PusherServer({ appId: id, key, secret, host: '127.0.0.1', port, useTLS: false, encryptionMasterKeyBase64: MASTER_KEY });
+}
+
+/**
+ * The application: says who somebody is, by the header X-User. Nobody is let in without it, nor into a
+ * channel with "-closed" in its name; X-Forged has it sign with another secret. Resolves to its address.
+ */
+export async function startApplication(scope, { files = {} } = {}) {
+  const [honest, forger] = [APP, { ...APP, secret: 'another secret, which askrd does not know' }].map((app) => serverLibrary(1, app));
+  const server = http.createServer(async (request, response) => {
+    const answer = (status, body, type = 'application/json') => {
+      response.writeHead(status, { 'Content-Type': type }).end(type === 'application/json' ? JSON.stringify(body) : body);
+    };
+    let body = '';
+    for await (const part of request) body += part;
+    const form = new URLSearchParams(body);
+    const [socket, channel] = [form.get('socket_id'), form.get('channel_name')];
+    const user = request.headers['x-user'];
+    const library = request.headers['x-forged'] ? forger : honest;
+    if (files[request.url]) return answer(200, files[request.url], request.url.endsWith('.js') ? 'text/javascript' : 'text/html');
+    if (!user || channel?.includes('-closed')) return answer(403, { message: 'This action is unauthorized.' });
+    if (request.url === '/broadcasting/user-auth') return answer(200, library.authenticateUser(socket, { id: user, name: user.toUpperCase() }));
+    if (request.url !== '/broadcasting/auth') return answer(404, {});
+    const data = channel.startsWith('presence-') ? { user_id: user, user_info: { name: user.toUpperCase() } } : undefined;
+    return answer(200, library.authorizeChannel(socket, channel, data));
+  });
+  await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
+  scope.defer(() => new Promise((resolve) => { server.closeAllConnections(); server.close(resolve); }));
+  return { port: server.address().port, url: `http://127.0.0.1:${server.address().port}` };
+}
+
+/** What Laravel's own bootstrap.js gives to Echo for Reverb, with the values of these tests. */
+export function echoOptions(port, application, user, headers = {}) {
+  const shown = { 'X-User': user, ...headers };
+  return {
+    broadcaster: 'reverb',
+    key: APP.key,
+    wsHost: '127.0.0.1',
+    wsPort: port,
+    wssPort: port,
+    forceTLS: false,
+    enabledTransports: ['ws', 'wss'],
+    authEndpoint: `${application.url}/broadcasting/auth`,
+    auth: { headers: shown },
+    userAuthentication: { endpoint: `${application.url}/broadcasting/user-auth`, headers: shown },
+  };
+}
+
+/** Laravel Echo over pusher-js, connected. It ends with the scope. */
+export async function startEcho(scope, port, application, user, { headers, ...options } = {}) {
+  const echo = new Echo({ ...echoOptions(port, application, user, headers), Pusher: PusherClient, ...options });
+  scope.defer(() => echo.disconnect());
+  echo.errors = [];
+  echo.states = [];
+  const { connection } = echo.connector.pusher;
+  connection.bind('error', (error) => echo.errors.push(error));
+  connection.bind('state_change', ({ current }) => echo.states.push(current));
+  await until(`${user} is connected`, () => connection.state === 'connected');
+  return echo;
+}
+
+/** Resolves when Echo's channel is subscribed to; rejects with the error that Echo tells. */
+export function subscribed(channel) {
+  return new Promise((resolve, reject) => {
+    channel.subscribed(() => resolve(channel));
+    channel.error(reject);
+  });
+}
+
+/** What arrives, in order: `{ event, data }`, from everything that the channel tells. */
+export function recorded(channel) {
+  const seen = [];
+  channel.listenToAll((event, data) => seen.push({ event, data }));
+  return seen;
+}
+
+/** The first `count` of what a list gets. */
+export async function first(list, count) {
+  await until(`${count} have arrived`, () => list.length >= count);
+  return list.slice(0, count);
+}
+
+/** A bare WebSocket that keeps its frames as they came: what no client shows. */
+export async function rawSocket(scope, port, path) {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
+  scope.defer(() => socket.terminate());
+  const raw = { socket, texts: [], messages: [], closed: null };
+  socket.on('message', (data) => {
+    raw.texts.push(data.toString());
+    raw.messages.push(JSON.parse(data));
+  });
+  socket.on('error', () => {});
+  socket.on('close', (code, reason) => { raw.closed = { code, reason: reason.toString() }; });
+  raw.send = (event, data) => socket.send(JSON.stringify({ event, data }));
+  raw.next = (event, channel) => until(`${event} arrives`, () =>
+    raw.messages.find((message) => message.event === event && (channel === undefined || message.channel === channel)));
+  raw.end = () => until('the socket is closed', () => raw.closed);
+  return raw;
+}
+
+/** The same, past Pusher's hello: `socketId` is set. */
+export async function rawPusher(scope, port, query = 'protocol=7&client=test&version=1') {
+  const raw = await rawSocket(scope, port, `/app/${APP.key}?${query}`);
+  raw.socketId = JSON.parse((await raw.next('pusher:connection_established')).data).socket_id;
+  raw.subscribe = async (channel, data = {}) => {
+    raw.send('pusher:subscribe', { channel, ...data });
+    return raw.next('pusher_internal:subscription_succeeded', channel);
+  };
+  return raw;
+}
