@@ -27,6 +27,12 @@ fn hmac(secret: &str, text: &str) -> Vec<u8> {
     mac.finalize().into_bytes().to_vec()
 }
 
+/// HMAC-SHA256 by [`SECRET`], in hexadecimal digits.
+pub fn code(text: &str) -> String {
+    let code = hmac(SECRET, text);
+    code.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 /// A JWT with these claims.
 pub fn token_by(secret: &str, claims: &Value) -> String {
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);

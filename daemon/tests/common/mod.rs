@@ -6,6 +6,7 @@
 pub mod sse;
 
 pub mod grants;
+pub mod ws;
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
