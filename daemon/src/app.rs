@@ -4,6 +4,8 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use shared::name::RingName;
+
 use crate::auth::authority::Authority;
 use crate::auth::pusher::Credentials;
 use crate::bus::Bus;
@@ -15,8 +17,7 @@ use crate::ws::rate::{Bound, Rate};
 
 pub struct App {
     pub id: String,
-    /// Its ring's name.
-    pub ring: String,
+    pub ring: RingName,
     pub bus: Arc<Bus>,
     pub authority: Authority,
     pub members: Members,

@@ -100,7 +100,10 @@ fn open_one(
     let bus = Arc::new(bus);
     let segments = bus.segments.clone();
     let mut publisher = Publisher::new();
-    publisher.configure(AttachOptions { name, owner: None });
+    publisher.configure(AttachOptions {
+        name: name.clone(),
+        owner: None,
+    });
     let limits = presence::Limits {
         channel_members: app.channel_members,
         members: app.members,
@@ -129,7 +132,7 @@ fn open_one(
         watchlists: Watchlists::default(),
         client_events: crate::app::Budget::new(app.client_events_total),
         id: app.id,
-        ring: app.ring,
+        ring: name,
     });
     let mut tailer = Tailer::new(keeper, bus.clone());
     tailer.read_history();

@@ -21,12 +21,15 @@ pub async fn channels(app: &App, which: Which) -> BTreeMap<String, usize> {
     all
 }
 
-/// Ends one connection, or all of a user, whose tokens issued until now are refused then. Returns how
+/// Ends one connection, all of a user, or all; tokens of the user, or of all, that were issued until now
+/// are refused then. Returns how
 /// many were ended.
 pub async fn end(app: &App, target: Target) -> usize {
-    if let Target::User(user) = &target {
-        // First, so that nobody slips in behind.
-        app.authority.revoke_user(user, now_s());
+    // First, so that nobody slips in behind.
+    match &target {
+        Target::User(user) => app.authority.revoke_user(user, now_s()),
+        Target::All => app.authority.revoke_all(now_s()),
+        Target::Socket(_) => {}
     }
     let ended = everywhere(app, |answer| Command::End {
         target: target.clone(),

@@ -67,6 +67,7 @@ impl Kind {
         self.cached
     }
 
+    #[cfg(test)]
     pub fn is_encrypted(self) -> bool {
         self.access == Access::Encrypted
     }

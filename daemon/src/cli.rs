@@ -105,8 +105,11 @@ pub struct MembersArgs {
 #[derive(Debug, Args)]
 pub struct DisconnectArgs {
     /// A socket id (digits, a dot, digits), else a user's id.
-    #[arg(value_name = "SOCKET|USER")]
-    pub whom: String,
+    #[arg(value_name = "SOCKET|USER", required_unless_present = "all")]
+    pub whom: Option<String>,
+    /// Everybody, and refuse every token issued until now.
+    #[arg(long, conflicts_with = "whom")]
+    pub all: bool,
     #[command(flatten)]
     pub common: Source,
 }

@@ -54,6 +54,7 @@ pub enum Which {
 pub enum Target {
     Socket(SocketId),
     User(String),
+    All,
 }
 
 /// Why a stream is not changed. `Display` is a phrase.

@@ -5,7 +5,7 @@
 //! | `GET /healthz`, `/readyz`, `/metrics` | of the daemon |
 //! | `GET /channels?ring=R&prefix=P` | `{"channels":{"orders":3}}` subscribers of each channel |
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
-//! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}` or `{"user":"7"}` → `{"ended":2}` |
+//! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
 //!
 //! The last three are about the application whose ring is `R`, for those who may publish to it.
 
@@ -136,12 +136,13 @@ impl Control {
 
     async fn about_an_app(&self, asker: Asker, uri: &Uri, body: Incoming) -> Result<String, Said> {
         let ring = parameter(uri, "ring").ok_or_else(|| bad("ring must name the ring"))?;
-        let same = |app: &&Arc<App>| app.ring == ring;
+        let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
+        // "/askr" and "/dev/shm/askr" are the same.
+        let same = |app: &&Arc<App>| app.ring.path() == name.path();
         let app = self.apps.iter().find(same).ok_or_else(|| {
             let why = "no application of this askrd has this ring";
             (StatusCode::NOT_FOUND, why.to_owned())
         })?;
-        let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
         if !asker.may_publish(name.path()) {
             let why = "this user may not ask about this ring";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
@@ -245,13 +246,16 @@ async fn target(body: Incoming) -> Result<Target, Said> {
     enum Body {
         SocketId(String),
         User(String),
+        All(bool),
     }
-    let shape = || bad(r#"the body must be {"socket_id":"1.2"} or {"user":"7"}"#);
+    let shape = || bad(r#"the body must be {"socket_id":"1.2"}, {"user":"7"} or {"all":true}"#);
     let body = Limited::new(body, 4096).collect().await;
     let body = body.map_err(|_| shape())?.to_bytes();
     match serde_json::from_slice(&body).map_err(|_| shape())? {
         Body::SocketId(id) => Ok(Target::Socket(id.parse().map_err(|()| shape())?)),
         Body::User(user) => Ok(Target::User(user)),
+        Body::All(true) => Ok(Target::All),
+        Body::All(false) => Err(shape()),
     }
 }
 

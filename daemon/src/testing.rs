@@ -49,7 +49,7 @@ pub fn event(
 pub fn app(bus: Arc<Bus>) -> Arc<App> {
     Arc::new(App {
         id: "test".into(),
-        ring: "/test".into(),
+        ring: "/test".parse().unwrap(),
         bus,
         authority: Authority::default(),
         members: Members::new(presence::Limits::default(), true),

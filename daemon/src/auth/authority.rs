@@ -44,13 +44,6 @@ impl Authority {
         self.http.as_ref()
     }
 
-    /// Whether one of the channels is not open to everybody.
-    pub fn needs_asking<S: AsRef<str>>(&self, channels: &[S]) -> bool {
-        channels
-            .iter()
-            .any(|name| needs_authorization(name.as_ref()))
-    }
-
     /// The access to each channel, in order; nothing in it for public ones.
     ///
     /// # Errors

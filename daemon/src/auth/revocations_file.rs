@@ -191,6 +191,7 @@ impl RevocationsFile {
     }
 
     /// Waits until all that was revoked before is on the disk.
+    #[cfg(test)]
     pub fn flush(&self) {
         let state = self.shared.lock();
         let made = state.made;

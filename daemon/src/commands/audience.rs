@@ -61,14 +61,18 @@ pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode,
 /// # Errors
 /// See [`channels`].
 pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<ExitCode, String> {
-    let whom = &arguments.whom;
-    grant::user(whom.as_bytes()).map_err(|why| format!("socket or user {why}"))?;
-    let ring = ring(settings, &arguments.common)?;
-    let body = if names_socket(whom) {
-        json!({ "socket_id": whom })
-    } else {
-        json!({ "user": whom })
+    let body = match &arguments.whom {
+        // The command line lets nothing else through.
+        None => json!({ "all": true }),
+        Some(whom) => {
+            grant::user(whom.as_bytes()).map_err(|why| format!("socket or user {why}"))?;
+            match names_socket(whom) {
+                true => json!({ "socket_id": whom }),
+                false => json!({ "user": whom }),
+            }
+        }
     };
+    let ring = ring(settings, &arguments.common)?;
     let target = target("/disconnect", &[("ring", &ring)]);
     let Ended { ended } = decode(&ask(settings, &target, Some(body.to_string()))?)?;
     let connections = if ended == 1 {

@@ -2,11 +2,22 @@
 
 use std::process::ExitCode;
 
-use crate::settings::Settings;
+use crate::settings::{App, Settings};
 
 pub fn check(settings: &Settings) -> ExitCode {
+    #[derive(serde::Serialize)]
+    struct Several<'a> {
+        app: &'a [App],
+    }
     // Plain values only: this cannot fail.
-    let text = toml::to_string(settings).unwrap_or_default();
-    print!("{text}");
+    let mut table = toml::Table::try_from(settings).unwrap_or_default();
+    if !settings.apps.is_empty() {
+        table.remove("app");
+        let apps = Several {
+            app: &settings.apps,
+        };
+        table.extend(toml::Table::try_from(apps).unwrap_or_default());
+    }
+    print!("{table}");
     ExitCode::SUCCESS
 }

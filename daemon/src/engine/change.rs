@@ -224,6 +224,7 @@ impl Engine {
         let is = |who: Option<&crate::who::Who>, socket| match target {
             Target::Socket(wanted) => socket == *wanted,
             Target::User(user) => who.is_some_and(|who| who.is(user)),
+            Target::All => true,
         };
         let streams = self.streams.iter();
         let ended: Vec<u32> = streams

@@ -157,7 +157,7 @@ impl Session {
         }
     }
 
-    /// What time brings. `heard`: when anything last came from the client. Call it at [`Self::due`].
+    /// What time brings. `heard`: when anything last came from the client.
     pub fn on_tick(&mut self, now: u64, heard: u64, limits: &Limits) -> Vec<Action> {
         match self.silence.judge(now, heard, &limits.silence) {
             Verdict::Fine => Vec::new(),
@@ -167,11 +167,6 @@ impl Session {
                 closing(Refusal::NoPong, 408, code::NO_PONG, reason)
             }
         }
-    }
-
-    /// When [`Self::on_tick`] has something to do, if nothing is heard before.
-    pub fn due(&self, heard: u64, limits: &Limits) -> u64 {
-        self.silence.due(heard, &limits.silence)
     }
 
     fn malformed(&mut self, reason: &'static str) -> Vec<Action> {

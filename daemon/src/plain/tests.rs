@@ -194,7 +194,6 @@ fn silence_is_asked_about_and_then_closed() {
     let (mut session, limits) = (Session::default(), Limits::default());
     assert_eq!(session.on_tick(119_999, 0, &limits), []);
     assert_eq!(session.on_tick(120_000, 0, &limits), [Action::Ping]);
-    assert_eq!(session.due(0, &limits), 150_000);
     let said = session.on_tick(150_000, 0, &limits);
     assert_eq!(refusal(&said), (408, Refusal::NoPong, Some(4201)));
 }

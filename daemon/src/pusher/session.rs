@@ -140,11 +140,6 @@ pub struct Session {
 }
 
 impl Session {
-    /// What a connection is told first.
-    pub fn hello(world: &impl World) -> Vec<u8> {
-        encode::connection_established(&world.socket(), world.limits().silence.after / 1000)
-    }
-
     /// Who signed in.
     pub fn user(&self) -> Option<&User> {
         self.user.as_deref()
@@ -181,18 +176,13 @@ impl Session {
         }
     }
 
-    /// What time brings. `heard`: when anything last came from the client. Call it at [`Self::due`].
+    /// What time brings. `heard`: when anything last came from the client.
     pub fn on_tick(&mut self, now: u64, heard: u64, limits: &Limits) -> Vec<Action> {
         match self.silence.judge(now, heard, &limits.silence) {
             Verdict::Fine => Vec::new(),
             Verdict::Ask => vec![Action::Ping],
             Verdict::Gone => closing(Refusal::NoPong, code::NO_PONG, "no pong came in time"),
         }
-    }
-
-    /// When [`Self::on_tick`] has something to do, if nothing is heard before.
-    pub fn due(&self, heard: u64, limits: &Limits) -> u64 {
-        self.silence.due(heard, &limits.silence)
     }
 
     fn malformed(&mut self, why: &message::Malformed) -> Vec<Action> {

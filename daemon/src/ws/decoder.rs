@@ -107,11 +107,13 @@ impl Decoder {
     }
 
     /// Whether a message or a frame has begun and not ended.
+    #[cfg(test)]
     pub fn is_pending(&self) -> bool {
         self.head_len > 0 || self.open.is_some()
     }
 
     /// Bytes held on the heap.
+    #[allow(dead_code, reason = "the fuzz target and the tests hold it to a bound")]
     pub fn held(&self) -> usize {
         let Some(open) = &self.open else { return 0 };
         let message = open.message.as_ref().map_or(0, |m| m.bytes.capacity());

@@ -28,6 +28,10 @@ pub fn text(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Text, payload)
 }
 
+#[allow(
+    dead_code,
+    reason = "no protocol here has any; the echo server for conformance does"
+)]
 pub fn binary(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Binary, payload)
 }

@@ -22,6 +22,7 @@ const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 pub struct Accept(String);
 
 impl Accept {
+    #[cfg(test)]
     pub fn as_str(&self) -> &str {
         &self.0
     }
