@@ -114,7 +114,8 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 	install -m 0644 packaging/askrd.socket $(DESTDIR)$(UNITDIR)/askrd.socket
 	install -m 0644 packaging/askr.sysusers $(DESTDIR)$(SYSUSERSDIR)/askr.conf
 	# An operator's settings are never overwritten.
-	for pair in askr.toml:askr/askr.toml nginx.conf:nginx/snippets/askr.conf nginx-http.conf:nginx/conf.d/askr.conf; do \
+	for pair in askr.toml:askr/askr.toml nginx.conf:nginx/snippets/askr.conf \
+	    nginx-pusher.conf:nginx/snippets/askr-pusher.conf nginx-http.conf:nginx/conf.d/askr.conf; do \
 	  to=$(DESTDIR)$(SYSCONFDIR)/$${pair#*:}; \
 	  if [ -e $$to ]; then echo "kept $$to"; else install -m 0644 packaging/$${pair%%:*} $$to; fi || exit 1; \
 	done
@@ -129,7 +130,7 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 uninstall: ## Remove what install put there; settings (askr.toml, askr.ini, nginx) are kept
 	rm -f $(DESTDIR)$(BINDIR)/askrd $(DESTDIR)$(PHP_DIR)/askr.so $(DESTDIR)$(UNITDIR)/askrd.service \
 	  $(DESTDIR)$(UNITDIR)/askrd@.service $(DESTDIR)$(UNITDIR)/askrd.socket $(DESTDIR)$(SYSUSERSDIR)/askr.conf
-	@echo "Kept: $(SYSCONFDIR)/askr, $(PHPINIDIR)/askr.ini, $(SYSCONFDIR)/nginx/snippets/askr.conf, $(SYSCONFDIR)/nginx/conf.d/askr.conf"
+	@echo "Kept: $(SYSCONFDIR)/askr, $(PHPINIDIR)/askr.ini, $(SYSCONFDIR)/nginx/snippets/askr*.conf, $(SYSCONFDIR)/nginx/conf.d/askr.conf"
 	@echo "Run 'phpdismod askr' before PHP starts again: askr.ini still names askr.so."
 
 clean: ## Remove what was built

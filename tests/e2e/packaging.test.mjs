@@ -29,6 +29,7 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
   assert.deepEqual(tree(dest).sort(), [
     'etc/askr/askr.toml',
     'etc/nginx/conf.d/askr.conf',
+    'etc/nginx/snippets/askr-pusher.conf',
     'etc/nginx/snippets/askr.conf',
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
     'opt/askr/bin/askrd',
@@ -50,7 +51,8 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
 
   await make('uninstall');
   assert.deepEqual(tree(dest).sort(), [
-    'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr.conf', `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
+    'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr-pusher.conf', 'etc/nginx/snippets/askr.conf',
+    `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
   ]);
 }));
 
@@ -65,6 +67,7 @@ ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-http.conf', 'n')}
 server {
 listen unix:${scope.path('nginx.sock')};
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx.conf', 'n')}
+${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-pusher.conf', 'n')}
 }
 }`);
   const { code, err } = await run(server('nginx'), ['-t', '-c', scope.path('nginx.conf'), '-e', scope.path('error.log')]);
@@ -76,8 +79,12 @@ test('no query argument reaches the access log of the snippets', () => {
   const http = readFileSync(packaging('nginx-http.conf'), 'utf8').replace(/^\s*#.*$/gm, '');
   const format = /log_format askr ([^;]+);/.exec(http)[1];
   assert.doesNotMatch(format, /\$(request|request_uri|args|query_string|http_referer)\b/);
-  const snippet = readFileSync(packaging('nginx.conf'), 'utf8');
-  for (const [, used] of snippet.matchAll(/access_log \S+ (\S+);/g)) assert.equal(used, 'askr');
+  for (const file of ['nginx.conf', 'nginx-pusher.conf']) {
+    const snippet = readFileSync(packaging(file), 'utf8');
+    for (const [, used] of snippet.matchAll(/access_log \S+ (\S+);/g)) assert.equal(used, 'askr');
+    // Each location that is passed on has the log of its own.
+    assert.equal(snippet.match(/access_log /g).length, snippet.match(/^location /gm).length, file);
+  }
 });
 
 test('systemd accepts the units and finds them well confined', scoped(async (scope) => {

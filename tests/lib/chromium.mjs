@@ -3,8 +3,7 @@
 import { chromium } from 'playwright-core';
 import { CHROMIUM } from './built.mjs';
 
-/** A page at `url`; errors of the page fail the test through `page.problems`. */
-export async function openPage(scope, url) {
+async function launch(scope) {
   const browser = await chromium.launch({
     executablePath: CHROMIUM,
     // The tests' pages are our own, and CI runs as root, where Chromium's sandbox refuses to start.
@@ -12,7 +11,28 @@ export async function openPage(scope, url) {
     env: { ...process.env, HOME: scope.dir },
   });
   scope.defer(() => browser.close());
-  const page = await browser.newPage();
+  return browser;
+}
+
+/** A page at `url`; errors of the page fail the test through `page.problems`. */
+export async function openPage(scope, url) {
+  const browser = await launch(scope);
+  return open(await browser.newContext(), url);
+}
+
+/** Tabs of one browser at `url`: as many as each of the users has, who share nothing. */
+export async function openTabs(scope, url, users) {
+  const browser = await launch(scope);
+  const tabs = [];
+  for (const count of users) {
+    const context = await browser.newContext();
+    for (let n = 0; n < count; n += 1) tabs.push(await open(context, url));
+  }
+  return tabs;
+}
+
+async function open(context, url) {
+  const page = await context.newPage();
   page.problems = [];
   page.on('pageerror', (error) => page.problems.push(error));
   await page.goto(url);

@@ -98,12 +98,13 @@ events { worker_connections 4096; }
 http {
 ${temp}
 access_log off;
-types { text/html html; }
+types { text/html html; text/javascript js; }
 ${packagedNginx(scope, askrd.socket, 'nginx-http.conf', name)}
 server {
   listen 127.0.0.1:${port};
   root ${htdocs};
 ${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
+${packagedNginx(scope, askrd.socket, 'nginx-pusher.conf', name)}
   location / {
     try_files $uri @php;
   }

@@ -34,19 +34,19 @@ export function serverLibrary(port, { id, key, secret } = APP) {
  * The application: says who somebody is, by the header X-User. Nobody is let in without it, nor into a
  * channel with "-closed" in its name; X-Forged has it sign with another secret. Resolves to its address.
  */
-export async function startApplication(scope, { files = {} } = {}) {
+export async function startApplication(scope) {
   const [honest, forger] = [APP, { ...APP, secret: 'another secret, which askrd does not know' }].map((app) => serverLibrary(1, app));
   const server = http.createServer(async (request, response) => {
-    const answer = (status, body, type = 'application/json') => {
-      response.writeHead(status, { 'Content-Type': type }).end(type === 'application/json' ? JSON.stringify(body) : body);
-    };
+    // Pages of another origin ask, too.
+    const headers = { 'Content-Type': 'application/json', 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' };
+    const answer = (status, body) => response.writeHead(status, headers).end(JSON.stringify(body));
+    if (request.method === 'OPTIONS') return answer(200, {});
     let body = '';
     for await (const part of request) body += part;
     const form = new URLSearchParams(body);
     const [socket, channel] = [form.get('socket_id'), form.get('channel_name')];
     const user = request.headers['x-user'];
     const library = request.headers['x-forged'] ? forger : honest;
-    if (files[request.url]) return answer(200, files[request.url], request.url.endsWith('.js') ? 'text/javascript' : 'text/html');
     if (!user || channel?.includes('-closed')) return answer(403, { message: 'This action is unauthorized.' });
     if (request.url === '/broadcasting/user-auth') return answer(200, library.authenticateUser(socket, { id: user, name: user.toUpperCase() }));
     if (request.url !== '/broadcasting/auth') return answer(404, {});
