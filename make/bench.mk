@@ -1,7 +1,15 @@
 # The fan-out engine's benchmark. The other benchmarks are in the Makefile itself.
 
-.PHONY: bench-fanout
+# Where servers of others are installed that no Debian package has: bin/sockudo.
+RIVALS ?= $(TARGET)/bench-rivals
+SOCKUDO = 5.2.0
 
-bench-fanout: setup build ## askrd beside the least a server can do and nginx with nchan; SHORT=1, WRITE=1
+.PHONY: bench-fanout bench-rivals
+
+bench-fanout: setup build ## askrd beside the least a server can do, nchan, sockudo; SHORT=1, ONLY=kinds, WRITE=1
 	@.ci/setup bench
-	@$(NODE) tests/bench/fanout.mjs
+	@ASKR_RIVALS=$(RIVALS) $(NODE) tests/bench/fanout.mjs
+
+bench-rivals: ## Build sockudo, which bench-fanout then runs too (15 min of CPU); RIVALS=directory
+	@.ci/setup build rivals
+	$(CARGO) install --locked --root $(RIVALS) --version $(SOCKUDO) --no-default-features --features local sockudo

@@ -1,6 +1,8 @@
-/* The least a push server can do: fanout-floor DATAGRAM_SOCKET. One thread, one epoll loop, no memory
- * of anything: each datagram that comes in becomes one SSE event and one write() per subscriber, also
- * when many come at once. Prints its TCP port. Subscribers' sockets block: a full one holds up all. */
+/* The least a push server can do: fanout-floor DATAGRAM_SOCKET [CHANNEL]. One thread, one epoll loop, no
+ * memory of anything: each datagram that comes in becomes one SSE event and one write() per subscriber,
+ * also when many come at once. With a CHANNEL it is a text frame of Pusher's protocol over WebSocket, and
+ * only the handshake that fanout-load sends is known. Prints its TCP port. Subscribers' sockets block: a
+ * full one holds up all. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -14,13 +16,25 @@
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
+#include "fanout-websocket.h"
 
-enum { MOST = 65536, BATCH = 256 };
+enum { MOST = 65536, BATCH = 256, NEW = -1, SHAKEN = -2 };
 static const char HEAD[] =
     "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nCache-Control: no-store\r\n\r\n: welcome\n\n";
+static const char UPGRADED[] =
+    "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    "Sec-WebSocket-Accept: " WEBSOCKET_ACCEPT "\r\n\r\n";
+static const char ESTABLISHED[] = "{\"event\":\"pusher:connection_established\",\"data\":"
+    "\"{\\\"socket_id\\\":\\\"1.1\\\",\\\"activity_timeout\\\":120}\"}";
 
 static int subscribers[MOST], place[MOST], count;
 static char buffer[1 << 17];
+static const char *channel;
+
+/* What every event begins and ends with, and how many bytes are left free before for a frame's header. */
+static char before[512] = "data: ";
+static const char *after = "\n\n";
+static size_t room;
 
 static void watch(int queue, int fd)
 {
@@ -49,8 +63,35 @@ static void accept_one(int queue, int listener)
         exit(1);
     }
     setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-    place[fd] = -1;
+    place[fd] = NEW;
     watch(queue, fd);
+}
+
+/* A text frame around what is at `payload`: its header ends there. Where the frame begins. */
+static char *framed(char *payload, size_t length)
+{
+    int bytes = length < 126 ? 0 : length < 65536 ? 2 : 8;
+    unsigned char *header = (unsigned char *)payload - 2 - bytes;
+    header[0] = 0x80 | TEXT;
+    header[1] = bytes == 8 ? 127 : bytes == 2 ? 126 : length;
+    for (int i = 0; i < bytes; i++)
+        header[2 + i] = length >> 8 * (bytes - 1 - i);
+    return (char *)header;
+}
+
+static int say(int fd, const char *text)
+{
+    size_t length = strlen(text);
+    memcpy(buffer + HEADER, text, length);
+    char *frame = framed(buffer + HEADER, length);
+    length += buffer + HEADER - frame;
+    return write(fd, frame, length) == (ssize_t)length;
+}
+
+static void enter(int fd)
+{
+    place[fd] = count;
+    subscribers[count++] = fd;
 }
 
 /* Requests are small and come in one piece; whatever one asks for, it gets the stream. */
@@ -61,19 +102,44 @@ static void read_request(int fd)
         return leave(fd);
     if (write(fd, HEAD, sizeof HEAD - 1) != sizeof HEAD - 1)
         return leave(fd);
-    place[fd] = count;
-    subscribers[count++] = fd;
+    enter(fd);
+}
+
+/* The same over a WebSocket: first comes the handshake, then the frame that subscribes. */
+static void read_frames(int fd)
+{
+    static char succeeded[512];
+    ssize_t got = recv(fd, buffer, sizeof buffer, MSG_DONTWAIT);
+    if (got <= 0 || place[fd] >= 0)
+        return leave(fd);
+    if (place[fd] == NEW) {
+        place[fd] = SHAKEN;
+        if (!memmem(buffer, got, WEBSOCKET_KEY, sizeof WEBSOCKET_KEY - 1) ||
+            write(fd, UPGRADED, sizeof UPGRADED - 1) != sizeof UPGRADED - 1 || !say(fd, ESTABLISHED))
+            leave(fd);
+        return;
+    }
+    snprintf(succeeded, sizeof succeeded,
+        "{\"event\":\"pusher_internal:subscription_succeeded\",\"channel\":\"%s\",\"data\":\"{}\"}", channel);
+    if (!say(fd, succeeded))
+        return leave(fd);
+    enter(fd);
 }
 
 static void fan_out(int events)
 {
-    ssize_t got = recv(events, buffer + 6, sizeof buffer - 8, MSG_DONTWAIT);
+    size_t begins = strlen(before), ends = strlen(after);
+    char *event = buffer + room, *data = event + begins;
+    ssize_t got = recv(events, data, sizeof buffer - room - begins - ends, MSG_DONTWAIT);
     if (got < 0)
         return;
-    memcpy(buffer, "data: ", 6);
-    memcpy(buffer + 6 + got, "\n\n", 2);
+    memcpy(event, before, begins);
+    memcpy(data + got, after, ends);
+    size_t length = begins + got + ends;
+    char *out = channel ? framed(event, length) : event;
+    length += event - out;
     for (int i = 0; i < count; i++)
-        if (write(subscribers[i], buffer, got + 8) < 0 && errno != EPIPE && errno != ECONNRESET) {
+        if (write(subscribers[i], out, length) < 0 && errno != EPIPE && errno != ECONNRESET) {
             perror("write");
             exit(1);
         }
@@ -82,9 +148,15 @@ static void fan_out(int events)
 int main(int argc, char **argv)
 {
     struct sockaddr_un at = { .sun_family = AF_UNIX };
-    if (argc != 2 || strlen(argv[1]) >= sizeof at.sun_path) {
-        fprintf(stderr, "usage: fanout-floor DATAGRAM_SOCKET\n");
+    if (argc < 2 || argc > 3 || strlen(argv[1]) >= sizeof at.sun_path || (argc == 3 && strlen(argv[2]) > 200)) {
+        fprintf(stderr, "usage: fanout-floor DATAGRAM_SOCKET [CHANNEL]\n");
         return 2;
+    }
+    if (argc == 3) {
+        channel = argv[2];
+        room = HEADER;
+        snprintf(before, sizeof before, "{\"event\":\"message\",\"channel\":\"%s\",\"data\":\"", channel);
+        after = "\"}";
     }
     strcpy(at.sun_path, argv[1]);
     signal(SIGPIPE, SIG_IGN);
@@ -112,6 +184,8 @@ int main(int argc, char **argv)
                 fan_out(fd);
             else if (fd == listener)
                 accept_one(queue, fd);
+            else if (channel)
+                read_frames(fd);
             else
                 read_request(fd);
         }

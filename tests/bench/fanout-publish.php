@@ -1,25 +1,28 @@
 <?php
 
-// fanout-publish.php askr | floor SOCKET | nchan SOCKET: publishes what standard input asks for.
+// fanout-publish.php KIND CHANNEL BYTES…: publishes what standard input asks for.
+//   KIND: askr | floor SOCKET | nchan SOCKET | sockudo PORT ID KEY SECRET, its arguments after BYTES
+//   BYTES of an event's data, 20 or more; several, with commas, are taken in turns
 //   burst COUNT FIRST MODULO   COUNT events at once; FIRST >= 0: one each for c<FIRST>, c<FIRST+1>, …
 //   rate COUNT PER_SECOND      COUNT events, each at its time
-// Says "." when a command is done. An event's data is "@", a clock in 19 digits, and filling: 200 bytes.
+// Says "." when a command is done. An event's data is "@", a clock in 19 digits, and filling.
 // At a rate the clock is when the event was due, so that a publisher that is held up tells it.
 
-[, $kind] = $argv;
-$socket = $argv[2] ?? null;
-$filling = str_repeat('x', 180);
+[, $kind, $channel, $bytes] = $argv;
+$target = array_slice($argv, 4);
+$fillings = array_map(fn ($size) => str_repeat('x', (int) $size - 20), explode(',', $bytes));
 
 function data(int $clock): string
 {
-    global $filling;
-    return sprintf('@%019d', $clock) . $filling;
+    global $fillings;
+    static $n = 0;
+    return sprintf('@%019d', $clock) . $fillings[$n++ % count($fillings)];
 }
 
 /** @param list<array{string, string}> $events channel and data, sent back to back */
 function send(array $events): void
 {
-    global $kind, $socket;
+    global $kind, $target;
     static $peer = null;
     if ($kind === 'askr') {
         foreach ($events as [$channel, $data]) {
@@ -28,13 +31,16 @@ function send(array $events): void
             }
         }
     } elseif ($kind === 'floor') {
-        $peer ??= stream_socket_client("udg://$socket");
+        $peer ??= stream_socket_client("udg://$target[0]");
         foreach ($events as [, $data]) {
             fwrite($peer, $data);
         }
-    } else {
-        $peer ??= stream_socket_client("unix://$socket");
+    } elseif ($kind === 'nchan') {
+        $peer ??= stream_socket_client("unix://$target[0]");
         send_nchan($peer, $events);
+    } else {
+        $peer ??= stream_socket_client("tcp://127.0.0.1:$target[0]");
+        send_pusher($peer, $events);
     }
 }
 
@@ -48,19 +54,44 @@ function send_nchan($peer, array $events): void
     }
     fwrite($peer, $requests);
     foreach ($events as $_) {
-        $status = fgets($peer);
-        $length = 0;
-        while (($line = rtrim(fgets($peer))) !== '') {
-            if (stripos($line, 'content-length:') === 0) {
-                $length = (int) substr($line, 15);
-            }
+        accepted($peer);
+    }
+}
+
+/** Pusher's HTTP API over a kept connection, in batches of 100. */
+function send_pusher($peer, array $events): void
+{
+    global $target;
+    [, $id, $key, $secret] = $target;
+    foreach (array_chunk($events, 100) as $chunk) {
+        $batch = array_map(fn ($event) => ['name' => 'message', 'channel' => $event[0], 'data' => $event[1]], $chunk);
+        [$path, $body] = count($batch) === 1
+            ? ["/apps/$id/events", json_encode($batch[0])]
+            : ["/apps/$id/batch_events", json_encode(['batch' => $batch])];
+        $query = "auth_key=$key&auth_timestamp=" . time() . '&auth_version=1.0&body_md5=' . md5($body);
+        $query .= '&auth_signature=' . hash_hmac('sha256', "POST\n$path\n$query", $secret);
+        $length = strlen($body);
+        fwrite($peer, "POST $path?$query HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: $length\r\n\r\n$body");
+        accepted($peer);
+    }
+}
+
+/** Reads one answer, which must be good. */
+function accepted($peer): void
+{
+    $status = fgets($peer);
+    $length = 0;
+    while (($line = rtrim(fgets($peer))) !== '') {
+        if (stripos($line, 'content-length:') === 0) {
+            $length = (int) substr($line, 15);
         }
-        for (; $length > 0; $length -= strlen($got)) {
-            $got = fread($peer, $length);
-        }
-        if (!str_contains($status, ' 20')) {
-            throw new RuntimeException("nchan said $status");
-        }
+    }
+    $body = '';
+    while (strlen($body) < $length) {
+        $body .= fread($peer, $length - strlen($body));
+    }
+    if (!str_contains($status, ' 20')) {
+        throw new RuntimeException("refused: $status$body");
     }
 }
 
@@ -69,7 +100,7 @@ while (($line = fgets(STDIN)) !== false) {
     if ($verb === 'burst') {
         $events = [];
         for ($n = 0; $n < $count; $n++) {
-            $events[] = [$first < 0 ? 'bench' : 'c' . ($first + $n) % $modulo, ''];
+            $events[] = [$first < 0 ? $channel : 'c' . ($first + $n) % $modulo, ''];
         }
         // The clock last, so that a burst of one is told from its publish on.
         foreach ($events as $n => &$event) {
@@ -84,7 +115,7 @@ while (($line = fgets(STDIN)) !== false) {
                 usleep(intdiv($early, 1000) + 1);
             }
             // Held up by less than a sleep's precision, it is the sleep, not the server.
-            send([['bench', data($early > -200_000 ? hrtime(true) : $due)]]);
+            send([[$channel, data($early > -200_000 ? hrtime(true) : $due)]]);
         }
     }
     fwrite(STDOUT, '.');

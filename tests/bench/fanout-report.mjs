@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { ROOT } from '../lib/built.mjs';
 import { chart } from './fanout-chart.mjs';
+import { kindsReport } from './fanout-kinds-report.mjs';
 import { median, table } from './figures.mjs';
 
 const NAMES = ['floor', 'nchan', 'askrd'];
@@ -67,22 +68,28 @@ function machine() {
   return `${cpu.length} × ${cpu[0].model.replace(/\s+/g, ' ').trim()}, ${Math.round(os.totalmem() / 2 ** 30)} GiB, Linux ${os.release()}, ${debian}`;
 }
 
-export function report(figures, sizes, { short: isShort, write, seconds }) {
+/** The tables of servers beside one another over SSE: `{ head, rows }`. */
+function overSse(figures, sizes) {
   const all = lines(figures, sizes);
   const asked = (line) => [line.must === undefined ? '' : `≤ ${line.must}`, line.aim === undefined ? '' : `≤ ${line.aim}`];
-  const head = ['', 'unit', ...NAMES, 'judged', 'must', 'aim', ''];
   const rows = all.map((line) => [line.what, line.unit, ...NAMES.map((name) => line.shown?.[name] ?? cell(line.cells[name])),
     `${short(line.judged)} ${line.word}`, ...asked(line), verdict(line)]);
-  const noiseHead = ['smallest .. largest of the rounds', ...NAMES];
   const noises = all.filter((line) => NAMES.some((name) => noise(line.cells[name])))
     .map((line) => [line.what, ...NAMES.map((name) => noise(line.cells[name]))]);
+  return [{ head: ['', 'unit', ...NAMES, 'judged', 'must', 'aim', ''], rows }, { head: ['smallest .. largest of the rounds', ...NAMES], rows: noises }];
+}
+
+/** `figures`: null where only the kinds of subscriber were measured. */
+export function report(figures, kinds, sizes, { short: isShort, write, seconds }) {
+  const ofKinds = kindsReport(kinds, sizes, ns);
+  const tables = [...(figures ? overSse(figures, sizes) : []), ...ofKinds.tables];
   const about = `${new Date().toISOString().slice(0, 10)}, ${machine()}; ${sizes.rounds} round${sizes.rounds > 1 ? 's' : ''}, `
-    + `${Math.round(seconds)} s, load average at the end ${os.loadavg()[0].toFixed(1)}.`;
-  console.log(`\n${table(head, rows)}\n\n${table(noiseHead, noises)}\n\n${about}`);
+    + `${Math.round(seconds)} s, load average at the end ${os.loadavg()[0].toFixed(1)}. ${ofKinds.about}`;
+  console.log(`\n${tables.map(({ head, rows }) => table(head, rows)).join('\n\n')}\n\n${about}`);
   if (!write) return;
-  if (isShort) throw new Error('WRITE=1 needs the full form: the short one is for trying');
-  const markdown = (top, body) => [top, top.map((_, i) => (i === 0 ? '---' : '---:')), ...body].map((row) => `| ${row.join(' | ')} |`).join('\n');
-  const text = `${BEGIN}\n${about}\n\n${markdown(head, rows)}\n\n${markdown(noiseHead, noises)}\n${END}`;
+  if (isShort) throw new Error('WRITE=1 needs the full form: the short one and a part are for trying');
+  const markdown = ({ head, rows }) => [head, head.map((_, i) => (i === 0 ? '---' : '---:')), ...rows].map((row) => `| ${row.join(' | ')} |`).join('\n');
+  const text = `${BEGIN}\n${about}\n\n${tables.map(markdown).join('\n\n')}\n${END}`;
   const doc = readFileSync(DOC, 'utf8');
   const [from, to] = [doc.indexOf(BEGIN), doc.indexOf(END)];
   if (from < 0 || to < from) throw new Error(`${DOC}: the marks of the figures are missing`);

@@ -1,5 +1,5 @@
-// The three that the fan-out benchmark runs side by side, each with one process or thread that delivers,
-// and the load that drives them. Servers are pinned to core 0, the load and its publisher to core 1.
+// What the fan-out benchmark runs side by side, each with one process or thread that delivers, and the load
+// that drives them (sockudo: fanout-sockudo.mjs). Servers are pinned to core 0, the load and its publisher to core 1.
 
 import { execFileSync, spawn } from 'node:child_process';
 import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
@@ -12,6 +12,11 @@ import { nginxTemp, phpEnvironment } from '../lib/php.mjs';
 import { services } from '../lib/people.mjs';
 import { until, within } from '../lib/scope.mjs';
 
+/** The application that Pusher's protocol names, here and at sockudo. */
+export const APP = { id: 'bench', key: 'bench-key', secret: 'the secret of the benchmark, of nobody else' };
+/** `/app/KEY` as Pusher's clients ask for it. */
+export const PUSHER = { protocol: 'pusher', path: `/app/${APP.key}?protocol=7&client=bench&version=1` };
+
 const PUBLISHER = path.join(TESTS, 'bench/fanout-publish.php');
 /** As askrd's default, so that heartbeats cost both the same number of writes. */
 const PING_SECONDS = 15;
@@ -22,7 +27,7 @@ export function compile(scope, name) {
   return scope.path(name);
 }
 
-class Server {
+export class Server {
   constructor(scope, name, pids, port, target, environment = {}) {
     Object.assign(this, { scope, name, port, target, environment });
     this.pids = pids;
@@ -45,9 +50,15 @@ class Server {
     return sum;
   }
 
-  /** A load on it, ready for commands. */
-  load(program, requestPath = '/askr/events?channel=bench') {
-    return new Load(this, program, requestPath.replace('/askr/events', this.name === 'nchan' ? '/sub' : '/askr/events'));
+  /**
+   * A load on it, ready for commands. `protocol` and what goes with it (`path`, `tokens`) are those of
+   * fanout-load.c; `channel` is published to; `bytes` are the sizes of events; `port` is another way in.
+   */
+  load(program, options = {}) {
+    const events = this.name === 'nchan' ? '/sub' : '/askr/events';
+    const { protocol = 'sse', channel = 'bench', path: asked = `${events}?channel=${channel}`, tokens, bytes = '200', port = this.port } = options;
+    const more = protocol === 'pusher' ? [channel] : tokens ? [tokens] : [];
+    return new Load(this, program, [protocol, String(port), asked, ...more], [channel, bytes]);
   }
 
   async end() {
@@ -72,9 +83,10 @@ function cpuOf(pid) {
 
 const pinned = (cores, pid) => execFileSync('taskset', ['-acp', cores, String(pid)], { stdio: 'ignore' });
 
-export async function startFloor(scope, { name = 'floor' } = {}) {
+/** `pusher`: a channel. Then it speaks WebSocket, and everybody is on that channel. */
+export async function startFloor(scope, { name = 'floor', pusher } = {}) {
   const socket = scope.path(`${name}.sock`);
-  const started = scope.start(name, 'taskset', ['-c', '0', scope.path('fanout-floor'), socket]);
+  const started = scope.start(name, 'taskset', ['-c', '0', scope.path('fanout-floor'), socket, ...(pusher ? [pusher] : [])]);
   const port = Number(await until('the floor listens', () => started.output().trim()));
   const made = new Server(scope, 'floor', () => [started.pid], port, ['floor', socket]);
   made.process = started;
@@ -156,9 +168,10 @@ export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '
 export class Load {
   #answers = [];
 
-  constructor(on, program, requestPath) {
+  constructor(on, program, asked, published) {
     const ring = on.environment.ASKR_BENCH_RING ? ['-d', `askr.ring=${on.environment.ASKR_BENCH_RING}`] : [];
-    this.child = spawn('taskset', ['-c', '1', program, String(on.port), requestPath, '--', PHP, ...ring, PUBLISHER, ...on.target],
+    const [kind, ...target] = on.target;
+    this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, ...ring, PUBLISHER, kind, ...published, ...target],
       { env: { ...process.env, ...on.environment }, stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     this.child.stderr.on('data', (bytes) => { said += bytes; });

@@ -1,15 +1,19 @@
 // The fan-out engine beside the least a server can do (fanout-floor.c) and Debian's nginx with nchan:
-// in one run, in turns, each on core 0 with the load on core 1. SHORT=1: small numbers, to try it.
-// WRITE=1: the table and the chart go to docs/ too.
+// in one run, in turns, each on core 0 with the load on core 1; then WebSockets and private channels
+// (fanout-kinds.mjs). SHORT=1: small numbers, to try it. ONLY=kinds: the second part alone. WRITE=1: the
+// tables and the chart go to docs/ too.
 
 import { Scope } from '../lib/scope.mjs';
+import { measureKinds } from './fanout-kinds.mjs';
 import { report } from './fanout-report.mjs';
 import { compile, startAskrd, startFloor, startNchan } from './fanout-servers.mjs';
 
 const SHORT = process.env.SHORT === '1';
+const ONLY = process.env.ONLY ?? 'all';
+if (!['all', 'kinds'].includes(ONLY)) throw new Error(`ONLY=${ONLY}: only "kinds" is a part by itself`);
 const SIZES = SHORT
-  ? { rounds: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
-  : { rounds: Number(process.env.ROUNDS ?? 3), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
+  ? { rounds: 1, turns: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
+  : { rounds: Number(process.env.ROUNDS ?? 3), turns: Number(process.env.TURNS ?? 6), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
     growth: 10_000_000, processes: 6, channels: 17_000, spread: 1500 };
 const BURST = 100;
 const START = { floor: startFloor, nchan: startNchan, askrd: startAskrd };
@@ -17,7 +21,6 @@ const START = { floor: startFloor, nchan: startNchan, askrd: startAskrd };
 /** Every value measured: figures.askrd.one_1000 is a list, one value a round. */
 const figures = { floor: {}, nchan: {}, askrd: {} };
 const note = (name, key, value) => (figures[name][key] ??= []).push(value);
-const say = (text) => process.stderr.write(`${text}\n`);
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -171,7 +174,7 @@ async function channels(scope, program) {
   for (let n = 0; n < SIZES.processes; n += 1) {
     const server = await startAskrd(scope, { name: `askrd-channels-${n}` });
     const before = server.memory();
-    const load = server.load(program, '/askr/events?channel=c%d');
+    const load = server.load(program, { path: '/askr/events?channel=c%d' });
     await load.command(`open ${SIZES.channels}`);
     await settle(server);
     all.push({ server, load });
@@ -193,27 +196,35 @@ async function channels(scope, program) {
   }
 }
 
-const scope = new Scope();
-try {
-  const began = Date.now();
-  const program = compile(scope, 'fanout-load');
-  compile(scope, 'fanout-floor');
+/** What askrd, the floor and nchan do for subscribers over SSE. */
+async function overSse(scope, program, say) {
   const kinds = Object.keys(START);
   for (let number = 0; number < SIZES.rounds; number += 1) {
     for (let n = 0; n < kinds.length; n += 1) {
       // Another first in each round.
       const kind = kinds[(number + n) % kinds.length];
-      say(`round ${number + 1} of ${SIZES.rounds}: ${kind} (${Math.round((Date.now() - began) / 1000)} s)`);
+      say(`round ${number + 1} of ${SIZES.rounds}: ${kind}`);
       await round(scope, kind, number, program);
     }
   }
-  say(`idle streams and a long run (${Math.round((Date.now() - began) / 1000)} s)`);
+  say('idle streams and a long run');
   await idleAndGrowth(scope, program);
-  say(`two workers (${Math.round((Date.now() - began) / 1000)} s)`);
+  say('two workers');
   await workers(scope, program);
-  say(`many channels (${Math.round((Date.now() - began) / 1000)} s)`);
+  say('many channels');
   await channels(scope, program);
-  report(figures, SIZES, { short: SHORT, write: process.env.WRITE === '1', seconds: (Date.now() - began) / 1000 });
+}
+
+const scope = new Scope();
+try {
+  const began = Date.now();
+  const say = (text) => process.stderr.write(`${text} (${Math.round((Date.now() - began) / 1000)} s)\n`);
+  const program = compile(scope, 'fanout-load');
+  compile(scope, 'fanout-floor');
+  if (ONLY === 'all') await overSse(scope, program, say);
+  const kinds = await measureKinds(scope, program, SIZES, { settle, cost, perDelivery, say });
+  report(ONLY === 'all' ? figures : null, kinds, SIZES,
+    { short: SHORT || ONLY !== 'all', write: process.env.WRITE === '1', seconds: (Date.now() - began) / 1000 });
 } finally {
   await scope.close();
 }
