@@ -12,7 +12,8 @@ import { freePort } from './http.mjs';
 import { until } from './scope.mjs';
 
 export const APP = { id: '7', key: 'app-key', secret: randomBytes(24).toString('hex') };
-const MASTER_KEY = randomBytes(32).toString('base64');
+/** What encrypted channels are encrypted with, by every server library. */
+export const MASTER_KEY = randomBytes(32).toString('base64');
 
 /** An askrd with one application, on a port that it has again after a restart. */
 export async function startPusher(scope, { app, server, ...settings } = {}, name = 'askrd') {
