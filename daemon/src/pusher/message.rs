@@ -22,6 +22,8 @@ pub enum Message {
     Signin {
         auth: String,
         user_data: String,
+        /// Of the user's own channel: as in [`Subscribe`].
+        cursor: Option<String>,
     },
     /// `client-…`
     Client(ClientEvent),
@@ -86,6 +88,7 @@ struct UnsubscribeData {
 struct SigninData {
     auth: String,
     user_data: String,
+    askr: Option<Recovery>,
 }
 
 /// # Errors
@@ -98,16 +101,13 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
             let shape = "the data of pusher:subscribe is an object with a string \"channel\", and \"auth\" \
                          and \"channel_data\" are strings";
             let data: SubscribeData = inner(message.data).ok_or(Malformed(shape))?;
-            let cursor = data.askr.and_then(|askr| askr.cursor);
-            if cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
-                return Err(Malformed("a cursor is at most 200 bytes long"));
-            }
+            let cursor = cursor(data.askr)?;
             let some = |text: Option<String>| text.filter(|text| !text.is_empty());
             Ok(Message::Subscribe(Subscribe {
                 channel: data.channel,
                 auth: some(data.auth),
                 channel_data: some(data.channel_data),
-                cursor: some(cursor),
+                cursor,
             }))
         }
         "pusher:unsubscribe" => {
@@ -120,8 +120,12 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
         "pusher:pong" => Ok(Message::Pong),
         "pusher:signin" => {
             let shape = "the data of pusher:signin is an object with the strings \"auth\" and \"user_data\"";
-            let SigninData { auth, user_data } = inner(message.data).ok_or(Malformed(shape))?;
-            Ok(Message::Signin { auth, user_data })
+            let data: SigninData = inner(message.data).ok_or(Malformed(shape))?;
+            Ok(Message::Signin {
+                auth: data.auth,
+                user_data: data.user_data,
+                cursor: cursor(data.askr)?,
+            })
         }
         event if event.starts_with("client-") => Ok(Message::Client(ClientEvent {
             channel: message
@@ -131,6 +135,14 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
             event: message.event,
         })),
         _ => Ok(Message::Unknown),
+    }
+}
+
+fn cursor(askr: Option<Recovery>) -> Result<Option<String>, Malformed> {
+    let cursor = askr.and_then(|askr| askr.cursor);
+    match cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
+        true => Err(Malformed("a cursor is at most 200 bytes long")),
+        false => Ok(cursor.filter(|cursor| !cursor.is_empty())),
     }
 }
 

@@ -9,7 +9,8 @@
 //! Beside the protocol, and invisible to who does not ask: recovery. A client that connects with `askr=1`
 //! finds a top-level `id` with each event of a channel, with `subscription_succeeded` and with `pusher:ping`:
 //! a cursor, "I have everything up to here". It gives the last one it saw back when it subscribes again
-//! (`"askr":{"cursor":"…"}` in the data), and gets what it missed, or `askr:gap` for what is no longer
+//! (`"askr":{"cursor":"…"}` in the data; in that of `pusher:signin`, for the user's own channel), and gets
+//! what it missed, or `askr:gap` for what is no longer
 //! there. There are thus two texts of an event at the most, however many receive it. An event of two
 //! channels comes twice with the same `id`, so a client keeps a cursor for each channel, and moves all of
 //! them at `pusher:ping`.

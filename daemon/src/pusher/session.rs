@@ -166,7 +166,11 @@ impl Session {
             Message::Ping => vec![Action::Send(encode::pong())],
             // That something came is what counts.
             Message::Pong => Vec::new(),
-            Message::Signin { auth, user_data } => self.signin(&auth, &user_data, world),
+            Message::Signin {
+                auth,
+                user_data,
+                cursor,
+            } => self.signin(&auth, &user_data, cursor, world),
             Message::Client(event) => self.client_event(event, now, world),
             Message::Unknown => {
                 let reason = "this event is not known: pusher:subscribe, pusher:unsubscribe, \
@@ -253,7 +257,13 @@ impl Session {
         }
     }
 
-    fn signin(&mut self, auth: &str, user_data: &str, world: &impl World) -> Vec<Action> {
+    fn signin(
+        &mut self,
+        auth: &str,
+        user_data: &str,
+        cursor: Option<String>,
+        world: &impl World,
+    ) -> Vec<Action> {
         let mut user = match world.credentials().user(&world.socket(), user_data, auth) {
             Ok(user) => user,
             Err(why) => return closing(Refusal::Signin, code::UNAUTHORIZED, why.to_string()),
@@ -275,7 +285,7 @@ impl Session {
         actions.push(Action::Subscribe {
             channel,
             user: None,
-            cursor: None,
+            cursor,
         });
         actions
     }
