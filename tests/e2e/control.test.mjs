@@ -93,8 +93,8 @@ test('one connection is ended, and its user may come back', scoped(async (scope)
   const { askrd, one, listen } = await start(scope);
   const token = await one('askr_token', ['private-all'], 600, 'ada');
   const [ended, other] = [await listen(token, ['private-all']), await listen(token, ['private-all'])];
-  await ended.until('it was told who it is', () => ended.events.some(({ event }) => event === 'askr:connected'));
-  const { socket_id: id } = JSON.parse(ended.events.find(({ event }) => event === 'askr:connected').data);
+  await ended.until('it was told who it is', () => ended.connected.length > 0);
+  const { socket_id: id } = ended.connected[0];
   assert.match(id, /^\d+\.\d+$/);
   assert.equal(await one('askr_disconnect', id), 1);
   await gone(ended);

@@ -5,7 +5,8 @@
 import http from 'node:http';
 import { PATIENCE } from './scope.mjs';
 
-/** Bytes in; `{type:'event', event, data, id}`, `{type:'comment', text}`, `{type:'retry', ms}` out. */
+/** Bytes in; `{type:'event', event, data, id}`, `{type:'comment', text}`, `{type:'retry', ms}` out, and
+ * `{type:'connected', data}` for askr:connected, with which each stream begins. */
 export class Parser {
   #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   #rest = '';
@@ -46,7 +47,9 @@ export class Parser {
   #dispatch() {
     // Only now: a block that is cut in its middle leaves the cursor where it was.
     this.lastEventId = this.#id;
-    if (this.#data.length > 0) {
+    if (this.#event === 'askr:connected') {
+      this.emit({ type: 'connected', data: JSON.parse(this.#data.join('\n')) });
+    } else if (this.#data.length > 0) {
       this.emit({ type: 'event', event: this.#event || 'message', data: this.#data.join('\n'), id: this.lastEventId });
     } else {
       this.emit({ type: 'id', id: this.lastEventId });
@@ -68,6 +71,7 @@ export class Subscriber {
   events = [];     // what a page would see
   comments = 0;
   retries = [];
+  connected = [];  // what askr:connected told, one per connection
   heads = [];      // one answer head per connection
   connections = 0;
   ended = 0;
@@ -123,6 +127,7 @@ export class Subscriber {
       this.events.push(item);
       this.onEvent?.(item);
     } else if (item.type === 'comment') this.comments += 1;
+    else if (item.type === 'connected') this.connected.push(item.data);
     else if (item.type === 'retry') this.retries.push(item.ms);
     else if (item.type === 'unknown') this.#fail(new Error(`unknown field ${item.field}: ${item.value}`));
   }
