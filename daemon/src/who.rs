@@ -8,6 +8,8 @@ use crate::presence::Connection;
 #[derive(Debug)]
 pub struct Who {
     pub user: Arc<str>,
+    /// Others that it has shown a grant of: as a rule none.
+    pub others: Box<[Arc<str>]>,
     /// Whose coming and going it wants to hear of. Only if it signed in, over Pusher's protocol.
     pub signed_in: Option<Box<Vec<String>>>,
     /// Only on presence channels.
@@ -40,8 +42,17 @@ impl Who {
         self.present.as_ref().map_or(&[], |present| &present.rows)
     }
 
+    /// It has shown a grant of this user.
+    pub fn add(&mut self, user: &Arc<str>) {
+        if !self.is(user) {
+            let others = std::mem::take(&mut self.others).into_iter();
+            self.others = others.chain([user.clone()]).collect();
+        }
+    }
+
     pub fn is(&self, user: &str) -> bool {
-        &*self.user == user || self.rows().iter().any(|row| &*row.user == user)
+        let others = self.others.iter().any(|other| &**other == user);
+        &*self.user == user || others || self.rows().iter().any(|row| &*row.user == user)
     }
 
     /// What it was to be told of members could not be.

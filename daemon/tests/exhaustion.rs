@@ -325,6 +325,12 @@ fn tokens_that_were_called_back_are_refused_also_after_a_restart() {
         daemon.metric("askr_streams_ended_total{reason=\"command\"}"),
         3
     );
+    // So does one that began as another's.
+    let mut fourth = open(&daemon, &yours);
+    let more = json!({"token": token_of("9", &["private-*"], 600)});
+    daemon.subscribe(&fourth.me(), &["private-x"], more);
+    assert_eq!(daemon.disconnect(&json!({"user": "9"})), 1);
+    assert!(fourth.end().is_empty());
     daemon.publish("private-a", "goes on");
     assert_eq!(other.next().data, "goes on");
     assert!(refused(&daemon, &mine) && !refused(&daemon, &yours));

@@ -153,6 +153,10 @@ impl HttpCall {
             self.counts.refused.fetch_add(refused as u64, Relaxed);
             let mut told = told.into_iter();
             let mut remembered = self.remembered();
+            // Somebody was put out meanwhile, and the application may not have known it yet.
+            if remembered.generation() != generation {
+                return Err(self.away("was asked while somebody was put out", now));
+            }
             for (answer, key) in answers.iter_mut().zip(keys) {
                 if answer.is_none() {
                     *answer = told.next();

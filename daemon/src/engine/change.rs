@@ -127,6 +127,13 @@ impl Engine {
         if !self.has_room(new.iter().map(|(name, _)| name.as_str())) {
             return Err(Denied::Full);
         }
+        let mut users = channels
+            .iter()
+            .filter_map(|(_, access)| access.user.as_ref());
+        let full = stream.who.as_ref().filter(|who| who.others.len() >= most);
+        if full.is_some_and(|who| users.any(|user| !who.is(user))) {
+            return Err(Denied::Full);
+        }
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
         let Some(counts) = self.bus.census.enter(&names) else {
             self.bus.metrics.over_subscribers.add(1);
@@ -151,6 +158,12 @@ impl Engine {
             }
         }
         self.set_expiry(slot, expires);
+        // Also of those that are only renewed: whoever is put out, the stream ends.
+        for (_, access) in &channels {
+            if let Some(user) = &access.user {
+                self.know(slot, user).add(user);
+            }
+        }
         // See `open`: entered first, read second.
         let here = self.bus.clock.started();
         let cursor = since.unwrap_or(Cursor {

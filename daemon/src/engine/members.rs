@@ -1,6 +1,8 @@
 //! Streams on presence channels: they join and leave with their subscriptions, get a snapshot, and then
 //! what is news to them.
 
+use std::sync::Arc;
+
 use shared::cursor::Cursor;
 
 use super::Engine;
@@ -14,6 +16,19 @@ use crate::who::{Present, Row, UNTOLD, Who};
 use crate::wire;
 
 impl Engine {
+    /// Who it is, which is this user unless another was known before.
+    pub(super) fn know(&mut self, slot: u32, user: &Arc<str>) -> &mut Who {
+        let stream = &mut self.streams[slot as usize];
+        stream.who.get_or_insert_with(|| {
+            Box::new(Who {
+                user: user.clone(),
+                others: Box::default(),
+                signed_in: None,
+                present: None,
+            })
+        })
+    }
+
     /// The stream subscribed a channel, already in the routes, under this access.
     pub(super) fn admit(
         &mut self,
@@ -24,19 +39,15 @@ impl Engine {
         let Some(user) = &access.user else {
             return Ok(());
         };
-        let stream = &mut self.streams[slot as usize];
-        let who = stream.who.get_or_insert_with(|| {
-            Box::new(Who {
-                user: user.clone(),
-                signed_in: None,
-                present: None,
-            })
-        });
+        self.know(slot, user).add(user);
         let name = self.subscriptions.name(channel);
         if !Kind::of(name).is_presence() {
             return Ok(());
         }
         let members = &self.app.members;
+        let Some(who) = &mut self.streams[slot as usize].who else {
+            return Ok(());
+        };
         let present = who.present.get_or_insert_with(|| {
             Box::new(Present {
                 connection: members.connection(),

@@ -425,6 +425,7 @@ impl Engine {
         let who = stream.who.get_or_insert_with(|| {
             Box::new(Who {
                 user: id.clone(),
+                others: Box::default(),
                 signed_in: None,
                 present: None,
             })

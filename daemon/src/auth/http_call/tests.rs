@@ -277,6 +277,25 @@ async fn a_revocation_makes_it_ask_again() {
 }
 
 #[tokio::test]
+async fn what_was_opened_while_somebody_was_put_out_does_not_count() {
+    let call: Arc<std::sync::OnceLock<HttpCall>> = Arc::default();
+    let other = call.clone();
+    let app = app(move |number, _| {
+        if number == 0 {
+            other.get().unwrap().revoke(Some("7"), NOW);
+        }
+        ok(OPEN)
+    })
+    .await;
+    let call = call.get_or_init(|| super::HttpCall::new(&app.url, Limits::default()).unwrap());
+    let viewer = cookie("a=1");
+    assert_eq!(call.authorize(&viewer, &[A, B], NOW).await, away());
+    let again = call.authorize(&viewer, &[A, B], NOW).await.unwrap();
+    assert!(again.iter().all(Answer::is_ok));
+    assert_eq!(call.counts.asked.load(Relaxed), 2);
+}
+
+#[tokio::test]
 async fn calls_at_one_time_are_bounded_and_one_that_is_given_up_makes_room() {
     let mut app = app(|number, _| match number {
         0 | 1 => Reply::Hang,
