@@ -400,9 +400,11 @@ impl Engine {
         }
         self.bus.metrics.client_events.add(1);
         let from = self.streams[slot as usize].socket;
+        // A text is told as it is, anything else as JSON.
+        let text = serde_json::from_str::<String>(&data);
         let told = webhooks::event::What::ClientEvent {
             event: event.as_str().into(),
-            data: data.as_str().into(),
+            data: text.as_deref().unwrap_or(&data).into(),
             socket: from.to_string().into(),
             user: user.as_deref().map(Into::into),
         };
