@@ -18,7 +18,8 @@ switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
         break;
     case 'POST /login':
         $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
-        $token = askr_token(["private-user.$e[user]"], $e['ttl'], $e['user']);
+        $token = askr_token(["private-user.$e[user]", 'presence-team'], $e['ttl'], $e['user'],
+            ['name' => ucfirst($e['user'])]);
         // Over TLS it would be Secure, too.
         setcookie('askr_token', $token, ['path' => '/askr', 'httponly' => true, 'samesite' => 'Lax']);
         echo json_encode(['expires' => time() + $e['ttl']]);
