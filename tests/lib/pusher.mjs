@@ -35,8 +35,8 @@ export function serverLibrary(port, { id, key, secret } = APP) {
  * The application: says who somebody is, by the header X-User. Nobody is let in without it, nor into a
  * channel with "-closed" in its name; X-Forged has it sign with another secret. Resolves to its address.
  */
-export async function startApplication(scope) {
-  const [honest, forger] = [APP, { ...APP, secret: 'another secret, which askrd does not know' }].map((app) => serverLibrary(1, app));
+export async function startApplication(scope, app = APP) {
+  const [honest, forger] = [app, { ...app, secret: 'another secret, which askrd does not know' }].map((one) => serverLibrary(1, one));
   const server = http.createServer(async (request, response) => {
     // Pages of another origin ask, too.
     const headers = { 'Content-Type': 'application/json', 'Access-Control-Allow-Origin': '*', 'Access-Control-Allow-Headers': '*' };
