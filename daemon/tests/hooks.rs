@@ -197,7 +197,7 @@ fn what_happens_on_the_channels_is_told_in_order() {
     daemon.until("askr_webhooks_waiting", |n| n == 0);
     assert_eq!(
         daemon.metric("askr_webhooks_total{result=\"delivered\"}"),
-        16
+        15
     );
     assert_eq!(
         daemon.metric("askr_webhooks_total{result=\"failed_request\"}"),
