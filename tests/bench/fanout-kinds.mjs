@@ -35,7 +35,10 @@ export function tokenFile(scope, secret, count) {
   return file;
 }
 
-/** The kinds: how each one's server is started, and how its subscribers come. */
+/**
+ * The kinds: how each one's server is started, how its subscribers come, and how many times as many bursts as
+ * the others it is given: where a delivery costs a fiftieth, it takes more of them to tell 5 % from noise.
+ */
 export function kinds(scope, count) {
   const { file, secret } = secretFile(scope);
   const tokens = tokenFile(scope, secret, count);
@@ -44,9 +47,9 @@ export function kinds(scope, count) {
   return {
     floor: { start: (name) => startFloor(scope, { name, pusher: 'bench' }), load: PUSHER },
     ...(sockudoVersion() && { sockudo: { start: (name) => startSockudo(scope, { name }), load: PUSHER } }),
-    sse: { start: askrd, load: {} },
-    websocket: { start: askrd, load: PUSHER },
-    private: { start: askrd, load: { channel: PRIVATE, tokens } },
+    sse: { start: askrd, load: {}, times: 5 },
+    websocket: { start: askrd, load: PUSHER, times: 5 },
+    private: { start: askrd, load: { channel: PRIVATE, tokens }, times: 5 },
   };
 }
 
@@ -63,13 +66,13 @@ export async function measureKinds(scope, program, sizes, measure) {
       const name = names[(number + n) % names.length];
       measure.say(`kinds of subscriber, turn ${number + 1} of ${sizes.turns}: ${name}`);
       const note = (key, value) => (figures[name][key] ??= []).push(value);
-      await turn(await all[name].start(`kinds-${name}-${number}`), program, all[name].load, sizes, measure, note);
+      await turn(await all[name].start(`kinds-${name}-${number}`), program, all[name], sizes, measure, note);
     }
   }
   return figures;
 }
 
-async function turn(server, program, options, { many, few, each, bursts }, { settle, cost, perDelivery }, note) {
+async function turn(server, program, { load: options, times = 1 }, { many, few, each, bursts }, { settle, cost, perDelivery }, note) {
   const load = server.load(program, options);
   const before = server.memory();
   const opened = await cost(server, () => load.command(`open ${many}`));
@@ -77,14 +80,14 @@ async function turn(server, program, options, { many, few, each, bursts }, { set
   note('memory', (server.memory().pss - before.pss) / many);
   await load.command('events 2 1');
   note('one_many', await perDelivery(server, load, `events ${Math.ceil(each / many)} 1`));
-  note('burst_many', await perDelivery(server, load, `events ${BURST} ${BURST}`));
+  note('burst_many', await perDelivery(server, load, `events ${times * BURST} ${BURST}`));
   await load.command('close');
   await settle(server);
 
   await load.command(`open ${few}`);
   await load.command('events 5 1');
   note('one_few', await perDelivery(server, load, `events ${Math.ceil(each / few)} 1`));
-  note('burst_few', await perDelivery(server, load, `events ${bursts * BURST} ${BURST}`));
+  note('burst_few', await perDelivery(server, load, `events ${times * bursts * BURST} ${BURST}`));
   await load.end();
   await server.end();
 }

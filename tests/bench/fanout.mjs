@@ -13,7 +13,7 @@ const ONLY = process.env.ONLY ?? 'all';
 if (!['all', 'kinds'].includes(ONLY)) throw new Error(`ONLY=${ONLY}: only "kinds" is a part by itself`);
 const SIZES = SHORT
   ? { rounds: 1, turns: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
-  : { rounds: Number(process.env.ROUNDS ?? 3), turns: Number(process.env.TURNS ?? 6), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
+  : { rounds: Number(process.env.ROUNDS ?? 3), turns: Number(process.env.TURNS ?? 5), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
     growth: 10_000_000, processes: 6, channels: 17_000, spread: 1500 };
 const BURST = 100;
 const START = { floor: startFloor, nchan: startNchan, askrd: startAskrd };
