@@ -28,11 +28,11 @@ struct Endpoint {
 
 impl Endpoint {
     /// `statuses`: of the first answers; 200 after them. A status of 0: no answer at all, ever.
-    fn start(statuses: &[u16]) -> Self {
+    fn start(statuses: &'static [u16]) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let url = format!("http://{}/hooks?from=askr", listener.local_addr().unwrap());
         let (tell, asked) = channel();
-        let mut statuses = statuses.to_vec().into_iter();
+        let mut statuses = statuses.iter().copied();
         thread::spawn(move || {
             let mut kept = Vec::new();
             for socket in listener.incoming() {

@@ -112,14 +112,12 @@ impl Socket {
                 Err(close) => break close,
             }
         };
-        loop {
-            match self.web.read() {
-                Ok(other) => panic!("after the close: {other:?}"),
-                // A reset is an end as well, once the close was read.
-                Err(Error::ConnectionClosed | Error::AlreadyClosed | Error::Io(_)) => break,
-                Err(Error::Protocol(_)) => break,
-                Err(why) => panic!("{why:?}"),
-            }
+        match self.web.read() {
+            Ok(other) => panic!("after the close: {other:?}"),
+            // A reset is an end as well, once the close was read.
+            Err(Error::ConnectionClosed | Error::AlreadyClosed) => {}
+            Err(Error::Io(_) | Error::Protocol(_)) => {}
+            Err(why) => panic!("{why:?}"),
         }
         (before, code, reason)
     }
