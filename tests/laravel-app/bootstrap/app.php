@@ -1,6 +1,7 @@
 <?php
 
-// A Laravel application as small as it gets: one controller, one queued job. Everything it writes
+// A Laravel application as small as it gets: one controller, one queued job, and
+// with BROADCAST_DRIVER=pusher Laravel's own broadcasting. Everything it writes
 // goes to APP_STORAGE, so that the checkout stays clean.
 
 require_once '/usr/share/php/Illuminate/autoload.php';
@@ -11,6 +12,10 @@ spl_autoload_register(function (string $class): void {
         require $file;
     }
 });
+
+if (getenv('BROADCAST_DRIVER') === 'pusher') {
+    require getenv('PUSHER_PHP') ?: dirname(__DIR__) . '/pusher/autoload.php';
+}
 
 $storage = getenv('APP_STORAGE') ?: throw new RuntimeException('APP_STORAGE is not set');
 foreach (['framework/cache', 'framework/views', 'logs', 'bootstrap/cache'] as $directory) {

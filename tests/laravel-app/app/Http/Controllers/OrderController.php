@@ -2,9 +2,11 @@
 
 namespace App\Http\Controllers;
 
+use App\Events\OrderPaid;
 use App\Jobs\ShipOrder;
 use Illuminate\Http\JsonResponse;
 use Illuminate\Routing\Controller;
+use Illuminate\Support\Facades\Broadcast;
 
 class OrderController extends Controller
 {
@@ -19,5 +21,13 @@ class OrderController extends Controller
         ShipOrder::dispatch($order);
 
         return response()->json(['published' => $published]);
+    }
+
+    /** Through Laravel's driver, to everybody but the page that asked. */
+    public function paid(int $order): JsonResponse
+    {
+        broadcast(new OrderPaid($order))->toOthers();
+
+        return response()->json(['socket' => Broadcast::socket()]);
     }
 }
