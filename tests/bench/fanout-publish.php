@@ -1,7 +1,7 @@
 <?php
 
 // fanout-publish.php KIND CHANNEL BYTES…: publishes what standard input asks for.
-//   KIND: askr | floor SOCKET | nchan SOCKET | sockudo PORT ID KEY SECRET, its arguments after BYTES
+//   KIND: askr | floor SOCKET | nchan SOCKET | pusher PORT ID KEY SECRET BATCH, its arguments after BYTES
 //   BYTES of an event's data, 20 or more; several, with commas, are taken in turns
 //   burst COUNT FIRST MODULO   COUNT events at once; FIRST >= 0: one each for c<FIRST>, c<FIRST+1>, …
 //   rate COUNT PER_SECOND      COUNT events, each at its time
@@ -58,12 +58,12 @@ function send_nchan($peer, array $events): void
     }
 }
 
-/** Pusher's HTTP API over a kept connection, in batches of 100. */
+/** Pusher's HTTP API over a kept connection, in batches of up to BATCH events. */
 function send_pusher($peer, array $events): void
 {
     global $target;
-    [, $id, $key, $secret] = $target;
-    foreach (array_chunk($events, 100) as $chunk) {
+    [, $id, $key, $secret, $most] = $target;
+    foreach (array_chunk($events, (int) $most) as $chunk) {
         $batch = array_map(fn ($event) => ['name' => 'message', 'channel' => $event[0], 'data' => $event[1]], $chunk);
         [$path, $body] = count($batch) === 1
             ? ["/apps/$id/events", json_encode($batch[0])]

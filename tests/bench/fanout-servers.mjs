@@ -13,9 +13,12 @@ import { services } from '../lib/people.mjs';
 import { until, within } from '../lib/scope.mjs';
 
 /** The application that Pusher's protocol names, here and at sockudo. */
-export const APP = { id: 'bench', key: 'bench-key', secret: 'the secret of the benchmark, of nobody else' };
+export const APP = { id: 'bench', key: 'bench-key', secret: 'the-secret-of-the-benchmark' };
 /** `/app/KEY` as Pusher's clients ask for it. */
 export const PUSHER = { protocol: 'pusher', path: `/app/${APP.key}?protocol=7&client=bench&version=1` };
+
+/** How events come in by Pusher's HTTP API, `batch` at a time. */
+export const byApi = (port, batch) => ['pusher', String(port), APP.id, APP.key, APP.secret, String(batch)];
 
 const PUBLISHER = path.join(TESTS, 'bench/fanout-publish.php');
 /** As askrd's default, so that heartbeats cost both the same number of writes. */

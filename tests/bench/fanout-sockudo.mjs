@@ -7,7 +7,7 @@ import path from 'node:path';
 import { ROOT } from '../lib/built.mjs';
 import { ask, freePort } from '../lib/http.mjs';
 import { until } from '../lib/scope.mjs';
-import { APP, Server } from './fanout-servers.mjs';
+import { APP, Server, byApi } from './fanout-servers.mjs';
 
 const BINARY = path.join(process.env.ASKR_RIVALS ?? path.join(ROOT, 'target/bench-rivals'), 'bin/sockudo');
 
@@ -35,7 +35,7 @@ export async function startSockudo(scope, { name = 'sockudo' } = {}) {
     if (started.ended) throw new Error(`sockudo ${started.state()}: ${started.output()}`);
     return (await ask({ port }, `/up/${APP.id}`).catch(() => null))?.status === 200;
   });
-  const made = new Server(scope, 'sockudo', () => [started.pid], port, ['sockudo', String(port), APP.id, APP.key, APP.secret]);
+  const made = new Server(scope, 'sockudo', () => [started.pid], port, byApi(port, 100));
   made.process = started;
   return made;
 }

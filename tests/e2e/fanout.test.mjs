@@ -8,7 +8,7 @@ import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import net from 'node:net';
 import { PRIVATE, secretFile, tokenFile } from '../bench/fanout-kinds.mjs';
-import { APP, Load, PUSHER, compile, startAskrd, startFloor } from '../bench/fanout-servers.mjs';
+import { APP, Load, PUSHER, byApi, compile, startAskrd, startFloor } from '../bench/fanout-servers.mjs';
 import { untilMetric } from '../lib/faults.mjs';
 import { relay } from '../lib/relay.mjs';
 import { scoped } from '../lib/scope.mjs';
@@ -61,6 +61,16 @@ for (const io of ['uring', 'write']) {
     }
   }));
 }
+
+// The way in that the benchmark's rival with WebSockets has.
+test("what comes by Pusher's HTTP API, one by one and in batches, arrives once", scoped(async (scope) => {
+  const server = await startAskrd(scope, { settings: { app: APP } });
+  server.target = byApi(server.port, 10);
+  const load = server.load(compile(scope, 'fanout-load'), PUSHER);
+  await load.command('open 50');
+  await deliver(load, 'events 5 1', 'events 60 30');
+  assert.equal((await load.command('cursor')).deliveries, 50 * 65);
+}));
 
 test('without a token of its secret nobody is on the private channel', scoped(async (scope) => {
   const server = await startAskrd(scope, { settings: { auth: { secret_file: secretFile(scope).file } } });
