@@ -11,6 +11,7 @@ pub struct Who {
     /// Others that it has shown a grant of: as a rule none.
     pub others: Box<[Arc<str>]>,
     /// Whose coming and going it wants to hear of. Only if it signed in, over Pusher's protocol.
+    #[expect(clippy::box_collection, reason = "most have none: 8 bytes, not 24")]
     pub signed_in: Option<Box<Vec<String>>>,
     /// Only on presence channels.
     pub present: Option<Box<Present>>,

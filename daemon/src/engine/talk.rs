@@ -78,11 +78,9 @@ impl Talk {
     }
 
     /// It has just come.
-    pub(super) fn heard_at(self: Box<Self>, now: u64) -> Box<Self> {
-        Box::new(Self {
-            heard: now,
-            ..*self
-        })
+    pub(super) fn heard_at(mut self: Box<Self>, now: u64) -> Box<Self> {
+        self.heard = now;
+        self
     }
 }
 
