@@ -30,7 +30,7 @@ export async function startSockudo(scope, { name = 'sockudo' } = {}) {
   }));
   // One thread of its runtime, as the others have one: it is pinned to one core like them.
   const started = scope.start(name, 'taskset', ['-c', '0', BINARY, '--config', config],
-    { cwd: scope.dir, env: { TOKIO_WORKER_THREADS: '1', SOCKUDO_DEFAULT_APP_ENABLED: 'false', RUST_LOG: 'error' } });
+    { cwd: scope.dir, env: { TOKIO_WORKER_THREADS: '1', RUST_LOG: 'error' } });
   await until('sockudo answers', async () => {
     if (started.ended) throw new Error(`sockudo ${started.state()}: ${started.output()}`);
     return (await ask({ port }, `/up/${APP.id}`).catch(() => null))?.status === 200;
