@@ -1,36 +1,13 @@
 // pusher-js 8 and Laravel Echo 2 as npm has them, against askrd: every kind of channel, whispers, signing
-// in, refusals, and what they do when askrd goes away. Events are published with Pusher's server library.
+// in, and refusals. Events are published with Pusher's server library.
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import path from 'node:path';
 import PusherClient from 'pusher-js';
-import { Askrd } from '../lib/askrd.mjs';
-import { TESTS } from '../lib/built.mjs';
-import { freePort } from '../lib/http.mjs';
+import WebSocket from 'ws';
 import { publish } from '../lib/php.mjs';
-import { APP, echoOptions, first, rawPusher, rawSocket, recorded, serverLibrary, startApplication, startEcho, startPusher, subscribed } from '../lib/pusher.mjs';
+import { APP, echoOptions, first, join, rawPusher, rawSocket, recorded, start, subscribed } from '../lib/pusher.mjs';
 import { scoped, until } from '../lib/scope.mjs';
-import { relay } from '../lib/relay.mjs';
-
-async function start(scope, settings) {
-  const askrd = await startPusher(scope, settings);
-  const application = await startApplication(scope);
-  const { port } = askrd;
-  return { askrd, application, port, server: serverLibrary(port), echo: (user, options) => startEcho(scope, port, application, user, options) };
-}
-
-/** Presence as a page shows it: who is here, and everybody who came and went since. */
-async function join(echo, name) {
-  const room = { here: [], joined: [], left: [], snapshots: 0 };
-  room.channel = echo.join(name)
-    .here((members) => { room.here = members.map(({ name }) => name).sort(); room.snapshots += 1; })
-    .joining(({ name }) => room.joined.push(name))
-    .leaving(({ name }) => room.left.push(name));
-  await subscribed(room.channel);
-  await until('members are told', () => room.snapshots > 0);
-  return room;
-}
 
 test('a public channel: events of the HTTP API and of PHP arrive as they were published', scoped(async (scope) => {
   const { askrd, server, echo } = await start(scope);
@@ -198,6 +175,34 @@ test('signing in: events to a user reach all connections of that user, and only 
   assert.deepEqual(seen.map((list) => list.length), [1, 1, 1]);
 }));
 
+test('a watchlist tells who of it comes online and goes offline, once for a user', scoped(async (scope) => {
+  const { echo } = await start(scope);
+  const signedIn = async (user, headers) => {
+    const { connector: { pusher } } = await echo(user, { headers });
+    pusher.signin();
+    await pusher.user.signinDonePromise;
+    return pusher;
+  };
+  const early = await signedIn('bob');
+  const { connector: { pusher: ada } } = await echo('ada', { headers: { 'X-Watch': 'bob,carol' } });
+  const told = [];
+  for (const what of ['online', 'offline']) ada.user.watchlist.bind(what, ({ user_ids: ids }) => told.push(...ids.map((id) => `${id} ${what}`)));
+  ada.signin();
+  await until('what is so now', () => told.length >= 2);
+  assert.deepEqual(told.sort(), ['bob online', 'carol offline']);
+  told.length = 0;
+  const late = await signedIn('bob');
+  await signedIn('dave');
+  const carol = await signedIn('carol');
+  await until('carol is there', () => told.length > 0);
+  late.disconnect();
+  carol.disconnect();
+  await until('carol is away', () => told.length > 1);
+  early.disconnect();
+  await until('bob is away', () => told.length > 2);
+  assert.deepEqual(told, ['carol online', 'carol offline', 'bob offline']);
+}));
+
 test('a wrong signature, and a refusal by the application, reach .error() and the channel stays closed', scoped(async (scope) => {
   const { server, echo } = await start(scope);
   const forger = await echo('eve', { headers: { 'X-Forged': '1' } });
@@ -249,7 +254,6 @@ test('an unknown key is told 4001 and the client stays away; a forged sign-in is
 
 test('a foreign origin is told 4009, a listed one is served', scoped(async (scope) => {
   const { port } = await start(scope, { app: { allowed_origins: ['https://shop.example'] } });
-  const { default: WebSocket } = await import('ws');
   const opened = (origin) => new Promise((resolve) => {
     const socket = new WebSocket(`ws://127.0.0.1:${port}/app/${APP.key}?protocol=7`, { origin });
     socket.on('message', (text) => { resolve(JSON.parse(text)); socket.terminate(); });
@@ -257,127 +261,4 @@ test('a foreign origin is told 4009, a listed one is served', scoped(async (scop
   });
   assert.equal((await opened('https://shop.example')).event, 'pusher:connection_established');
   assert.equal((await opened('https://evil.example')).data.code, 4009);
-}));
-
-// pusher-js waits 15 s when its first try finds nobody: two such tests run side by side.
-test('askrd goes away', { concurrency: 2 }, (t) => Promise.all([
-  t.test('after a SIGKILL all come back with their subscriptions, and nobody is told to have left', scoped(killed)),
-  t.test('on SIGTERM every socket is closed with 4200, and pusher-js comes back', scoped(stopped)),
-]));
-
-async function killed(scope) {
-  const { askrd, server, echo } = await start(scope);
-  const [ada, bob] = [await echo('ada'), await echo('bob')];
-  const rooms = [await join(ada, 'team'), await join(bob, 'team')];
-  const [open, closed] = [ada.channel('orders'), ada.private('room.1')];
-  const seen = [recorded(open), recorded(closed)];
-  await Promise.all([open, closed].map(subscribed));
-  await Promise.all([ada, bob].map(({ connector: { pusher } }) => { pusher.signin(); return pusher.user.signinDonePromise; }));
-  const notes = [];
-  ada.connector.pusher.user.bind('note', (data) => notes.push(data));
-
-  await askrd.kill();
-  await until('the clients notice', () => [ada, bob].every(({ states }) => states.includes('connecting') || states.includes('unavailable')));
-  await askrd.start();
-  await until('both are members again', () => rooms.every(({ snapshots }) => snapshots > 1));
-  await until('both see both', () => rooms.every(({ here, joined }) => new Set([...here, ...joined]).size === 2));
-  await until('all channels are back', async () => {
-    const { channels } = await (await server.get({ path: '/channels' })).json();
-    return ['orders', 'private-room.1', 'presence-team', '#server-to-user-ada'].every((name) => name in channels);
-  });
-  await server.trigger(['orders', 'private-room.1'], 'after', { n: 1 });
-  await server.sendToUser('ada', 'note', { n: 2 });
-  for (const list of seen) assert.deepEqual(await first(list, 1), [{ event: '.after', data: { n: 1 } }]);
-  assert.deepEqual(await first(notes, 1), [{ n: 2 }]);
-  assert.deepEqual(rooms.map(({ left }) => left), [[], []]);
-}
-
-test('a member whose connection breaks and who comes back was never away for the others', scoped(async (scope) => {
-  const { askrd, application, echo } = await start(scope, { app: { presence_grace: 20.0 } });
-  const ada = await echo('ada');
-  const room = await join(ada, 'team');
-  const cut = await relay(scope, askrd.tcp, (length) => length);
-  const bob = await startEcho(scope, cut.port, application, 'bob');
-  const atBob = await join(bob, 'team');
-  await until('ada sees bob', () => room.joined.length === 1);
-  cut.break();
-  await until('bob is back', () => atBob.snapshots > 1);
-  // Carol's coming is behind whatever bob's return has told.
-  await join(await echo('carol'), 'team');
-  await until('ada sees carol', () => room.joined.includes('CAROL'));
-  assert.deepEqual([room.joined, room.left], [['BOB', 'CAROL'], []]);
-  assert.deepEqual(atBob.here.slice(0, 2), ['ADA', 'BOB']);
-}));
-
-async function stopped(scope) {
-  const { askrd, server, echo, port } = await start(scope);
-  const ada = await echo('ada');
-  const channel = ada.channel('orders');
-  const seen = recorded(channel);
-  await subscribed(channel);
-  const raw = await rawPusher(scope, port);
-  const plain = await rawSocket(scope, port, '/askr/ws?channel=orders');
-  await until('the plain socket is open', () => plain.messages.length > 0);
-  assert.deepEqual(await askrd.stop(), { code: 0, signal: null });
-  assert.equal((await raw.end()).code, 4200);
-  assert.ok([1001, 1012, 4200].includes((await plain.end()).code), `the plain socket: ${plain.closed.code}`);
-  await askrd.start();
-  await until('ada is subscribed again', async () => (await (await server.get({ path: '/channels/orders' })).json()).occupied);
-  await server.trigger('orders', 'after', { n: 1 });
-  assert.deepEqual(await first(seen, 1), [{ event: '.after', data: { n: 1 } }]);
-}
-
-test('with its socket held, askrd restarts and pusher-js is back at once', scoped(async (scope) => {
-  const port = await freePort();
-  const askrd = new Askrd(scope, { app: APP, server: { listen: [`127.0.0.1:${port}`] } });
-  const { uid, gid } = askrd.user;
-  const holder = scope.start('holder', '/usr/bin/python3', [path.join(TESTS, 'python/activate.py'), String(port), askrd.binary, askrd.config], { uid, gid });
-  const pids = (count) => until(`askrd number ${count} runs`, () => {
-    const all = [...holder.output().matchAll(/^askrd (\d+)$/gm)].map(([, pid]) => Number(pid));
-    return all.length >= count && all;
-  });
-  await pids(1);
-  await until('it is ready', async () => (await askrd.readiness().catch(() => null))?.status === 200);
-  const ada = await startEcho(scope, port, await startApplication(scope), 'ada');
-  const channel = ada.channel('orders');
-  const seen = recorded(channel);
-  await subscribed(channel);
-  const before = ada.socketId();
-  ada.states.length = 0;
-
-  process.kill((await pids(1))[0], 'SIGTERM');
-  await until('ada is connected again', () => ada.connector.pusher.connection.state === 'connected' && ada.socketId() !== before);
-  // The first try waited for the new askrd: a second one would be told as "unavailable" or begin again.
-  assert.deepEqual(ada.states, ['connecting', 'connected']);
-  assert.equal((await pids(2)).length, 2);
-  const server = serverLibrary(port);
-  await until('ada is subscribed again', async () => (await (await server.get({ path: '/channels/orders' })).json()).occupied);
-  await server.trigger('orders', 'after', { n: 1 });
-  assert.deepEqual(await first(seen, 1), [{ event: '.after', data: { n: 1 } }]);
-}));
-
-test('the server library for Node: trigger, batch, channels, users, and what it is refused', scoped(async (scope) => {
-  const { server, echo, port } = await start(scope);
-  const json = async (path, params) => (await server.get({ path, params })).json();
-  assert.deepEqual(await json('/channels'), { channels: {} });
-  const [ada, bob] = [await echo('ada'), await echo('bob')];
-  const orders = recorded(await subscribed(ada.channel('orders')));
-  for (const one of [ada, bob]) await join(one, 'team');
-  await server.triggerBatch([
-    { channel: 'orders', name: 'one', data: { n: 1 } },
-    { channel: 'orders', name: 'two', data: { n: 2 } },
-  ]);
-  assert.deepEqual((await first(orders, 2)).map(({ event }) => event), ['.one', '.two']);
-  assert.deepEqual(await json('/channels', { filter_by_prefix: 'presence-', info: 'user_count' }), { channels: { 'presence-team': { user_count: 2 } } });
-  assert.deepEqual(await json('/channels/presence-team', { info: 'user_count' }), { occupied: true, user_count: 2 });
-  assert.deepEqual(await json('/channels/nobody'), { occupied: false });
-  const info = await (await server.trigger('orders', 'three', {}, { info: 'subscription_count' })).json();
-  assert.deepEqual(info, { channels: { orders: { subscription_count: 1 } } });
-
-  await assert.rejects(serverLibrary(port, { ...APP, secret: 'x'.repeat(32) }).trigger('orders', 'no', {}), ({ status }) => status === 401);
-  await assert.rejects(serverLibrary(port, { ...APP, id: '8' }).trigger('orders', 'no', {}), ({ status }) => status === 404);
-  await assert.rejects(server.get({ path: '/channels/orders/users' }), ({ status }) => status === 400);
-  await assert.rejects(server.trigger('orders', 'large', 'x'.repeat(3 << 20)), ({ status }) => status === 413);
-  await server.trigger('orders', 'four', {});
-  assert.deepEqual((await first(orders, 4)).map(({ event }) => event), ['.one', '.two', '.three', '.four']);
 }));

@@ -33,7 +33,8 @@ export function serverLibrary(port, { id, key, secret } = APP) {
 
 /**
  * The application: says who somebody is, by the header X-User. Nobody is let in without it, nor into a
- * channel with "-closed" in its name; X-Forged has it sign with another secret. Resolves to its address.
+ * channel with "-closed" in its name; X-Forged has it sign with another secret, and
+ * X-Watch names the users on somebody's watchlist. Resolves to its address.
  */
 export async function startApplication(scope, app = APP) {
   const [honest, forger] = [app, { ...app, secret: 'another secret, which askrd does not know' }].map((one) => serverLibrary(1, one));
@@ -49,7 +50,7 @@ export async function startApplication(scope, app = APP) {
     const user = request.headers['x-user'];
     const library = request.headers['x-forged'] ? forger : honest;
     if (!user || channel?.includes('-closed')) return answer(403, { message: 'This action is unauthorized.' });
-    if (request.url === '/broadcasting/user-auth') return answer(200, library.authenticateUser(socket, { id: user, name: user.toUpperCase() }));
+    if (request.url === '/broadcasting/user-auth') return answer(200, library.authenticateUser(socket, { id: user, name: user.toUpperCase(), watchlist: request.headers['x-watch']?.split(',') }));
     if (request.url !== '/broadcasting/auth') return answer(404, {});
     const data = channel.startsWith('presence-') ? { user_id: user, user_info: { name: user.toUpperCase() } } : undefined;
     return answer(200, library.authorizeChannel(socket, channel, data));
@@ -108,6 +109,26 @@ export function recorded(channel) {
 export async function first(list, count) {
   await until(`${count} have arrived`, () => list.length >= count);
   return list.slice(0, count);
+}
+
+/** askrd, the application, and its server's library; `echo(user)` connects as somebody. */
+export async function start(scope, settings) {
+  const askrd = await startPusher(scope, settings);
+  const application = await startApplication(scope);
+  const { port } = askrd;
+  return { askrd, application, port, server: serverLibrary(port), echo: (user, options) => startEcho(scope, port, application, user, options) };
+}
+
+/** A presence channel as a page shows it: who is here, and everybody who came and went since. */
+export async function join(echo, name) {
+  const room = { here: [], joined: [], left: [], snapshots: 0 };
+  room.channel = echo.join(name)
+    .here((members) => { room.here = members.map(({ name }) => name).sort(); room.snapshots += 1; })
+    .joining(({ name }) => room.joined.push(name))
+    .leaving(({ name }) => room.left.push(name));
+  await subscribed(room.channel);
+  await until('members are told', () => room.snapshots > 0);
+  return room;
 }
 
 /** A bare WebSocket that keeps its frames as they came: what no client shows. */
