@@ -14,8 +14,8 @@ use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
 use shared::segment::{now_ns, now_s};
 
-use super::request::bad;
-use super::respond::{Answer, Refusal};
+use super::refusal::{Refusal, bad};
+use super::respond::Answer;
 use crate::app::App;
 use crate::ask;
 use crate::auth::pusher::ApiRequest;

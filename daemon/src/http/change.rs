@@ -14,8 +14,8 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use shared::cursor::Cursor;
 
-use super::request::{add_channel, bad};
-use super::respond::Refusal;
+use super::query::add_channel;
+use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
 use crate::socket_id::{Place, Prover, SocketId};
 

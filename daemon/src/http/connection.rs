@@ -27,8 +27,10 @@ use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 
-use super::request::{Ask, Name, Policy, Wish, judge};
-use super::respond::{self, Answer, Refusal};
+use super::query::Name;
+use super::refusal::Refusal;
+use super::request::{Ask, Policy, Wish, judge};
+use super::respond::{self, Answer};
 use super::{api, change};
 use crate::app::App;
 use crate::auth::authorizer::{Access, Claim, Refused};

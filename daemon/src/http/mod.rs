@@ -5,6 +5,8 @@ mod bearer;
 mod change;
 pub mod connection;
 mod cors;
+mod query;
+mod refusal;
 mod request;
 mod respond;
 

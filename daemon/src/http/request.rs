@@ -4,19 +4,18 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
-use percent_encoding::percent_decode;
 use shared::cursor::Cursor;
 use shared::rules;
 
 use super::bearer;
 use super::cors::{Origin, origin};
-use super::respond::Refusal;
+use super::query::{self, Name};
+use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Claim;
 use crate::channel::Kind;
 use crate::engine::Resume;
-use crate::pusher::{self, api, code, connect};
+use crate::pusher::{api, code, connect};
 use crate::settings::{self, Server};
-use crate::socket_id::{SESSION, SocketId};
 use crate::stream::Format;
 use crate::ws::handshake::{self, Accept};
 
@@ -99,16 +98,6 @@ pub struct Ask {
     /// What it shows for the channels that need it, and, over a WebSocket, for later ones.
     pub claim: Option<Claim>,
     pub name: Name,
-}
-
-/// What its socket id is to be.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Name {
-    New,
-    /// That of a session.
-    Session(String),
-    /// One it had, and the secret told with it.
-    Earlier(SocketId, String),
 }
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
@@ -333,73 +322,30 @@ fn ask<B>(
     app: usize,
     origin: &Origin,
 ) -> Result<Ask, Refusal> {
-    let mut ask = Ask {
-        app,
-        channels: Vec::new(),
-        format: Format::Raw,
-        accept: None,
-        resume: None,
-        claim: None,
-        name: Name::New,
-    };
-    let (mut parameter, mut token) = (None, None);
-    let (mut socket, mut secret) = (None, None);
-    for pair in request
-        .uri()
-        .query()
-        .unwrap_or("")
-        .split('&')
-        .filter(|pair| !pair.is_empty())
-    {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match decode(key)?.as_slice() {
-            b"channel" => add_channel(&mut ask.channels, decode(value)?, policy.channels)?,
-            b"format" => {
-                ask.format = match decode(value)?.as_slice() {
-                    b"raw" => Format::Raw,
-                    b"json" => Format::Json,
-                    _ => return Err(bad("format must be raw or json")),
-                }
-            }
-            b"last_event_id" => parameter = Some(decode(value)?),
-            b"token" => token = String::from_utf8(decode(value)?).ok(),
-            b"session" => ask.name = Name::Session(session(decode(value)?)?),
-            b"socket_id" => socket = Some(decode(value)?),
-            b"secret" => secret = String::from_utf8(decode(value)?).ok(),
-            // Others may be a page's own, against caches.
-            _ => {}
-        }
-    }
-    if let Some(socket) = socket {
-        let socket = String::from_utf8(socket)
-            .ok()
-            .and_then(|id| id.parse().ok());
-        let socket = socket.ok_or_else(|| bad("socket_id must be one that askr:connected told"))?;
-        ask.name = Name::Earlier(socket, secret.unwrap_or_default());
-    }
+    let query = query::parse(request.uri().query().unwrap_or(""), policy.channels)?;
     // The header is the newer one: a browser sends it on its own when it reconnects, while the URL
     // stays as it was.
     let header = request
         .headers()
         .get("last-event-id")
         .map(|id| id.as_bytes().to_vec());
-    ask.resume = header
+    let resume = header
         .filter(|id| !id.is_empty())
-        .or(parameter)
+        .or(query.last_event_id)
         .and_then(|id| resume(&id));
     let closed = |name: &String| Kind::of(name).needs_authorization();
-    if request.uri().path() == SOCKET || ask.channels.iter().any(closed) {
-        ask.claim = Some(claim(request.headers(), token, origin));
-    }
-    Ok(ask)
-}
-
-fn session(text: Vec<u8>) -> Result<String, Refusal> {
-    let text = String::from_utf8(text).ok();
-    let sound =
-        |text: &String| SESSION.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    text.filter(sound).ok_or_else(|| {
-        bad("session must be 16 to 64 printable characters of the page's own making")
+    let shows = request.uri().path() == SOCKET || query.channels.iter().any(closed);
+    Ok(Ask {
+        app,
+        channels: query.channels,
+        format: match query.json {
+            true => Format::Json,
+            false => Format::Raw,
+        },
+        accept: None,
+        resume,
+        claim: shows.then(|| claim(request.headers(), query.token, origin)),
+        name: query.name,
     })
 }
 
@@ -412,44 +358,6 @@ fn resume(id: &[u8]) -> Option<Resume> {
     let text =
         || Resume::Id(String::from_utf8_lossy(&id[..id.len().min(4 * rules::MAX_ID)]).into_owned());
     Some(Cursor::parse(id).map_or_else(text, Resume::Cursor))
-}
-
-/// One more of at most `most` different channels.
-pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Result<(), Refusal> {
-    let number = channels.len() + 1;
-    rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
-    let name = String::from_utf8(name)
-        .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
-    // Who signs in over Pusher's protocol has such a channel; nobody else.
-    if pusher::name::is_of_user(&name) {
-        let reason = format!("channel {number} is a user's own");
-        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
-    }
-    if !channels.contains(&name) {
-        if channels.len() == most {
-            return Err(bad(format!("at most {most} channels a stream")));
-        }
-        channels.push(name);
-    }
-    Ok(())
-}
-
-/// As forms are encoded: `%xx`, and `+` for a space.
-fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
-    let bytes = text.as_bytes();
-    let broken = |at: usize| {
-        let digits = bytes.get(at + 1..at + 3);
-        !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
-    };
-    if memchr::memchr_iter(b'%', bytes).any(broken) {
-        return Err(bad("the query has a % without two hexadecimal digits"));
-    }
-    let spaced = text.replace('+', " ");
-    Ok(percent_decode(spaced.as_bytes()).collect())
-}
-
-pub fn bad(reason: impl Into<String>) -> Refusal {
-    Refusal::new(StatusCode::BAD_REQUEST, reason)
 }
 
 #[cfg(test)]

@@ -5,50 +5,15 @@ use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE,
+    CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 
 use super::cors::Origin;
+use super::refusal::Refusal;
 use crate::sse;
-use crate::ws::handshake;
 
 pub type Answer = Response<Full<Bytes>>;
-
-/// A request that is not served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub status: StatusCode,
-    pub reason: String,
-    /// What the answer must tell beside its status.
-    header: Option<(HeaderName, &'static str)>,
-}
-
-impl Refusal {
-    pub fn new(status: StatusCode, reason: impl Into<String>) -> Self {
-        Self {
-            status,
-            reason: reason.into(),
-            header: None,
-        }
-    }
-
-    /// `allow`: as the header wants it.
-    pub fn method(reason: &str, allow: &'static str) -> Self {
-        Self {
-            header: Some((ALLOW, allow)),
-            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, reason)
-        }
-    }
-
-    /// A request that does not become a WebSocket.
-    pub fn handshake(why: handshake::Refused) -> Self {
-        Self {
-            header: why.header(),
-            ..Self::new(why.status(), why.to_string())
-        }
-    }
-}
 
 pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
     let mut answer = text(refusal.status, &refusal.reason);
