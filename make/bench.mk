@@ -10,6 +10,6 @@ bench-fanout: setup build ## askrd beside the least a server can do, nchan, sock
 	@.ci/setup bench
 	@ASKR_RIVALS=$(RIVALS) $(NODE) tests/bench/fanout.mjs
 
-bench-rivals: ## Build sockudo, which bench-fanout then runs too (15 min of CPU); RIVALS=directory
+bench-rivals: ## Build sockudo, which bench-fanout then runs too (20 min of CPU); RIVALS=directory
 	@.ci/setup build rivals
 	$(CARGO) install --locked --root $(RIVALS) --version $(SOCKUDO) --no-default-features --features local sockudo
