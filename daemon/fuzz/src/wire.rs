@@ -18,7 +18,7 @@ use askrd_fuzz::{info, mac};
 
 mod auth {
     pub use crate::signatures as pusher;
-    pub use askrd_fuzz::info;
+    pub use askrd_fuzz::{authorizer, info, mac};
 }
 
 const KEY: &str = "278d425bdf160c739803";

@@ -1,0 +1,60 @@
+//! Any text as the query of a request for a stream (the first line), and as the body of a change of one
+//! (what follows): names obey the rules and the bound, and no body is taken without the right secret.
+#![no_main]
+#![allow(dead_code)]
+
+include!("../src/wire.rs");
+
+#[path = "../../src/socket_id.rs"]
+mod socket_id;
+
+#[path = "../../src/http/change.rs"]
+mod change;
+#[path = "../../src/http/query.rs"]
+mod query;
+#[path = "../../src/http/refusal.rs"]
+mod refusal;
+
+use libfuzzer_sys::fuzz_target;
+use socket_id::{Place, Prover};
+
+const MOST: usize = 3;
+
+fn check(channels: &[String]) {
+    assert!(channels.len() <= MOST);
+    for (n, channel) in channels.iter().enumerate() {
+        assert!(shared::rules::channel(channel.as_bytes()).is_ok());
+        assert!(!channel.starts_with("#server-to-user-"), "a user's own");
+        assert!(!channels[..n].contains(channel), "distinct");
+    }
+}
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (line, body) = text.split_once('\n').unwrap_or((text, ""));
+    match query::parse(line, MOST) {
+        Ok(query) => {
+            check(&query.channels);
+            if let query::Name::Session(session) = query.name {
+                assert!(socket_id::SESSION.contains(&session.len()));
+            }
+        }
+        Err(why) => assert!(matches!(why.status.as_u16(), 400 | 403) && !why.reason.contains('\n')),
+    }
+    let prover = Prover::new("shop", &credentials().secrets).expect("randomness");
+    if let Err(why) = change::read(body.as_bytes(), &prover, MOST) {
+        assert!(matches!(why.status.as_u16(), 400 | 403) && !why.reason.contains('\n'));
+    } else {
+        panic!("a secret was found by chance");
+    }
+    // The same with the right secret in its place.
+    let socket = "1.2".parse().expect("an id");
+    let place = Place { worker: 1, slot: 2 };
+    let body = body.replace("SECRET", &prover.prove(socket, place, 1000));
+    if let Ok(change) = change::read(body.as_bytes(), &prover, MOST) {
+        assert_eq!((change.socket, change.place), (socket, place));
+        check(&change.channels);
+    }
+});
