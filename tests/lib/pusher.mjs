@@ -80,10 +80,16 @@ export function echoOptions(port, application, user, headers = {}) {
 /** Laravel Echo over pusher-js, connected. It ends with the scope. */
 export async function startEcho(scope, port, application, user, { headers, ...options } = {}) {
   const echo = new Echo({ ...echoOptions(port, application, user, headers), Pusher: PusherClient, ...options });
-  scope.defer(() => echo.disconnect());
   echo.errors = [];
   echo.states = [];
   const { connection } = echo.connector.pusher;
+  const sockets = new Set();
+  connection.bind('connected', () => sockets.add(connection.connection.transport.socket));
+  scope.defer(() => {
+    echo.disconnect();
+    // Its WebSocket forgets a timer of 30 s where the server has closed it, and Node would wait for that.
+    for (const socket of sockets) clearTimeout(socket._closeTimer);
+  });
   connection.bind('error', (error) => echo.errors.push(error));
   connection.bind('state_change', ({ current }) => echo.states.push(current));
   await until(`${user} is connected`, () => connection.state === 'connected');
