@@ -183,6 +183,12 @@ impl Engine {
         self.streams.len()
     }
 
+    /// Channels that were added with a cursor and whose replay is not done.
+    #[cfg(test)]
+    pub fn late_channels(&self) -> usize {
+        self.lates.values().map(|late| late.since.len()).sum()
+    }
+
     /// Whether pieces of replay are due, or of what clients send.
     pub fn is_pulling(&self) -> bool {
         !self.pulling.is_empty() || !self.listening.is_empty()

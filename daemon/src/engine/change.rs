@@ -230,6 +230,10 @@ impl Engine {
         }
         let counts = self.bus.census.leave(std::iter::once(name));
         self.forget(gone);
+        // Who adds and drops channels while it is slow leaves nothing behind.
+        if let Some(late) = self.lates.get_mut(&slot) {
+            late.since.remove(name);
+        }
         self.bus.tell_counts(counts);
     }
 

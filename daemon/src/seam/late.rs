@@ -378,6 +378,43 @@ fn events() -> impl Strategy<Value = Vec<Found>> {
     prop::collection::vec(found, 1..40)
 }
 
+#[test]
+fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
+    let ring = Ring::default();
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+    };
+    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let event = |channels| Found::Event { channels, size: 0 };
+    let mut scene = Scene {
+        ring,
+        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
+        bus,
+        tailer: Tailer {
+            script: [1, 2, 4, 1, 2].map(event).to_vec().into_iter(),
+            next: FIRST,
+            doing: Vec::new(),
+        },
+        truth: Vec::new(),
+        pages: Vec::new(),
+    };
+    let page = scene.connect(vec!["a"], None, false, false);
+    scene.pages.push(page);
+    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+        scene.tail();
+    }
+    scene.engine.on_handoff();
+    scene.pages[0].read(100_000);
+    scene.add(0, 6, Some(3));
+    assert_eq!(scene.engine.late_channels(), 2);
+    scene.take(0, 1);
+    scene.take(0, 2);
+    assert_eq!(scene.engine.late_channels(), 0);
+    scene.rest();
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
