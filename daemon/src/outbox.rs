@@ -16,6 +16,11 @@ use crate::bus::Budget;
 /// Frames handed to one `writev`.
 const BATCH: usize = 64;
 
+/// Bytes of notices that may wait behind something else past a stream's bounds, and what each counts
+/// beside its own: an honest client has few. One may ask for them again and again and not take them.
+const NOTICES: usize = 1 << 20;
+const NOTICE: usize = 64;
+
 /// What is written whole, and what it is of.
 pub type Frame = (Of, Bytes);
 
@@ -92,7 +97,7 @@ impl Outbox {
     }
 
     /// One event always fits, however large: it may delay a client, but not lock it out for good. Nor is
-    /// an event torn apart, and a notice is never left out: those are small and rare.
+    /// an event torn apart. A notice cannot be left out: past [`NOTICES`] the stream cannot go on.
     pub fn push(&mut self, of: Of, frame: Bytes, bounds: Bounds) -> Result<(), Full> {
         let len = frame.len();
         let over = self.frames.len() >= bounds.frames || self.bytes + len > bounds.bytes;
@@ -101,12 +106,22 @@ impl Outbox {
         if over && !goes_on && of != Of::Notice {
             return Err(Full::Stream);
         }
+        if over && of == Of::Notice && self.notices() > NOTICES {
+            return Err(Full::Stream);
+        }
         if !self.budget.take(len) {
             return Err(Full::Process);
         }
         self.bytes += len;
         self.frames.push_back((of, frame));
         Ok(())
+    }
+
+    /// Bytes of the notices behind the first frame.
+    fn notices(&self) -> usize {
+        let behind = self.frames.iter().skip(1);
+        let notices = behind.filter(|(of, _)| *of == Of::Notice);
+        notices.map(|(_, frame)| NOTICE + frame.len()).sum()
     }
 
     /// Forgets the events of which nothing has been written; returns the position of the first.
@@ -228,6 +243,23 @@ mod tests {
             Err(Full::Stream),
             "frames"
         );
+    }
+
+    #[test]
+    fn notices_go_past_the_bounds_but_not_without_end() {
+        let mut outbox = Outbox::new(Arc::new(Budget::new(1 << 30)));
+        let large = NOTICES + 1;
+        assert_eq!(outbox.push(Of::Notice, frame(large), BOUNDS), Ok(()));
+        assert_eq!(outbox.push(Of::Notice, frame(large), BOUNDS), Ok(()));
+        assert_eq!(
+            outbox.push(Of::Notice, frame(1), BOUNDS),
+            Err(Full::Stream),
+            "bytes"
+        );
+        let mut outbox = Outbox::new(Arc::new(Budget::new(1 << 30)));
+        let small = |_: &usize| outbox.push(Of::Notice, frame(1), BOUNDS).is_ok();
+        let fit = (0..NOTICES).take_while(small).count();
+        assert!((1000..NOTICES / NOTICE + 2).contains(&fit), "{fit} frames");
     }
 
     #[test]

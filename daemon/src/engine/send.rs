@@ -203,7 +203,11 @@ impl Engine {
             // Not to be read again from anywhere: a notice, or what was begun already.
             let again = |seq: &u64| !outbox.is_empty() && !outbox.ends_with(*seq);
             let Some(seq) = of.seq().filter(again) else {
-                return self.close(slot, End::Memory);
+                let end = match full {
+                    Full::Stream => End::Slow,
+                    Full::Process => End::Memory,
+                };
+                return self.close(slot, end);
             };
             self.gather.count -= ((count - n) as u64).min(self.gather.count);
             // What follows is read again later, but for what cannot be.
