@@ -72,7 +72,7 @@ impl FromStr for SocketId {
 }
 
 /// Where a stream is held: its worker, and its place there.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     pub worker: usize,
     pub slot: u32,

@@ -1,13 +1,13 @@
 //! Who signed in, and who wants to hear of it (Pusher's watchlists). One of it an application: a user is
 //! online while one of its connections is, whichever worker has it.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use crate::socket_id::{Place, SocketId};
 
 /// Where a watcher is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Watcher {
     pub place: Place,
     pub socket: SocketId,
@@ -21,7 +21,7 @@ struct Inner {
     /// Connections of each user who signed in.
     online: HashMap<Arc<str>, usize>,
     /// Who watches each user, there or not.
-    watched: HashMap<Arc<str>, Vec<Watcher>>,
+    watched: HashMap<Arc<str>, HashSet<Watcher>>,
 }
 
 impl Watchlists {
@@ -31,7 +31,7 @@ impl Watchlists {
         let count = inner.online.entry(user.clone()).or_default();
         *count += 1;
         match *count {
-            1 => inner.watched.get(user).cloned().unwrap_or_default(),
+            1 => inner.watchers(user),
             _ => Vec::new(),
         }
     }
@@ -47,7 +47,7 @@ impl Watchlists {
             return Vec::new();
         }
         inner.online.remove(user);
-        inner.watched.get(user).cloned().unwrap_or_default()
+        inner.watchers(user)
     }
 
     /// Watches these users from now on. Returns which of them are there and which are not.
@@ -55,9 +55,7 @@ impl Watchlists {
         let mut inner = self.lock();
         for user in users {
             let all = inner.watched.entry(user.as_str().into()).or_default();
-            if !all.contains(&watcher) {
-                all.push(watcher);
-            }
+            all.insert(watcher);
         }
         let users = users.iter().map(String::as_str);
         users.partition(|user| inner.online.contains_key(*user))
@@ -67,7 +65,7 @@ impl Watchlists {
         let mut inner = self.lock();
         for user in users {
             if let Some(all) = inner.watched.get_mut(user.as_str()) {
-                all.retain(|one| *one != watcher);
+                all.remove(&watcher);
                 if all.is_empty() {
                     inner.watched.remove(user.as_str());
                 }
@@ -77,6 +75,13 @@ impl Watchlists {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn watchers(&self, user: &str) -> Vec<Watcher> {
+        let all = self.watched.get(user).into_iter().flatten();
+        all.copied().collect()
     }
 }
 
@@ -99,7 +104,9 @@ mod tests {
         assert_eq!(lists.come(&a), []);
         assert_eq!(lists.watch(&users, watcher(1)), (vec!["a"], vec!["b"]));
         assert_eq!(lists.watch(&users[1..], watcher(2)), (vec![], vec!["b"]));
-        assert_eq!(lists.come(&b), [watcher(1), watcher(2)]);
+        let mut told = lists.come(&b);
+        told.sort_unstable_by_key(|watcher| watcher.place.slot);
+        assert_eq!(told, [watcher(1), watcher(2)]);
         assert_eq!(lists.come(&b), []);
         assert_eq!(lists.go("b"), []);
         lists.unwatch(&users, watcher(2));
