@@ -2,6 +2,9 @@
 
 mod common;
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
+
 use common::Daemon;
 use common::grants::{Said, code, now, request};
 use common::ws::{KEY, Pusher, app};
@@ -486,4 +489,40 @@ fn what_is_not_signed_or_not_right_is_refused_with_its_status_and_a_line() {
         405,
         "use GET",
     );
+}
+
+#[test]
+fn bodies_of_who_cannot_sign_are_not_kept() {
+    const SENDERS: usize = 200;
+    let daemon = Daemon::start(&app("server.workers = 1"));
+    let before = daemon.memory();
+    let body = "x".repeat(800_000);
+    let head = format!(
+        "POST /apps/7/events?auth_key={KEY}&auth_version=1.0&auth_timestamp={}&auth_signature={} \
+         HTTP/1.1\r\nHost: a.example\r\nContent-Length: {}\r\n\r\n",
+        now(),
+        "0".repeat(64),
+        body.len() + 1
+    );
+    // All but the last byte.
+    let send = |_| {
+        let mut socket = TcpStream::connect(daemon.address).unwrap();
+        socket.write_all((head.clone() + &body).as_bytes()).unwrap();
+        socket
+    };
+    let senders: Vec<TcpStream> = (0..SENDERS).map(send).collect();
+    // The worker reads from each in turn while it answers others.
+    for _ in 0..100 {
+        get(&daemon, "/apps/7/channels", &[]);
+    }
+    let grown = daemon.memory().saturating_sub(before);
+    // What hyper reads ahead is there.
+    let bodies = (SENDERS * body.len()) as u64;
+    assert!(grown < bodies, "{grown} for {bodies} of bodies");
+    for mut socket in senders {
+        socket.write_all(b"x").unwrap();
+        let mut status = [0; 12];
+        socket.read_exact(&mut status).unwrap();
+        assert_eq!(&status, b"HTTP/1.1 401");
+    }
 }

@@ -18,7 +18,7 @@ use super::refusal::{Refusal, bad};
 use super::respond::Answer;
 use crate::app::App;
 use crate::ask;
-use crate::auth::pusher::ApiRequest;
+use crate::auth::pusher::{ApiRequest, Refused};
 use crate::command::{Target, Which};
 use crate::last_events;
 use crate::pusher::api::answer::{self, Cached, Told};
@@ -87,23 +87,42 @@ pub async fn serve(
     time: Duration,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
-    let body = read(body, app.api.body_bytes(), time).await?;
-    let asked = ApiRequest {
+    let mut asked = ApiRequest {
         method: parts.method.as_str(),
         path: parts.uri.path(),
         query: parts.uri.query().unwrap_or(""),
-        body: &body,
+        body: &[],
     };
+    // What is signed is the sum of the body: nothing is kept in memory for who cannot sign.
+    let keep = match app.api_credentials.request(&asked, now_s()) {
+        Ok(()) | Err(Refused::Body) => Keep::All,
+        Err(_) => Keep::Nothing,
+    };
+    let body = read(body, app.api.body_bytes(), keep, time).await?;
+    asked.body = &body;
     let call = api::call(&asked, &app.api_credentials, now_s(), &app.api.limits)
         .map_err(|why| Refusal::new(why.status, why.reason))?;
     done(app, call).await.map(json)
+}
+
+/// What is kept of a body while it is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Keep {
+    All,
+    /// It is read because its sender reads no answer before it has sent all.
+    Nothing,
 }
 
 /// The whole body, within bounds.
 ///
 /// Of one that is too long the rest is read and thrown away, up to [`THROWN_AWAY`]: who is still sending when
 /// the connection is closed never reads why.
-pub async fn read(mut body: Incoming, most: usize, time: Duration) -> Result<Bytes, Refusal> {
+pub async fn read(
+    mut body: Incoming,
+    most: usize,
+    keep: Keep,
+    time: Duration,
+) -> Result<Bytes, Refusal> {
     let whole = async {
         let (mut kept, mut length) = (Vec::new(), 0);
         while let Some(frame) = body.frame().await {
@@ -115,7 +134,9 @@ pub async fn read(mut body: Incoming, most: usize, time: Duration) -> Result<Byt
             };
             length += data.len();
             if length <= most {
-                kept.extend_from_slice(&data);
+                if keep == Keep::All {
+                    kept.extend_from_slice(&data);
+                }
             } else if length <= most + THROWN_AWAY {
                 kept = Vec::new();
             } else {

@@ -343,7 +343,7 @@ async fn change(
 ) -> Result<Vec<String>, Refusal> {
     let app = &world.apps[app].0;
     let most = world.policy.body_bytes as usize;
-    let body = api::read(body, most, world.header_timeout).await?;
+    let body = api::read(body, most, api::Keep::All, world.header_timeout).await?;
     let change = change::read(&body, &app.prover, world.policy.channels)?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
     let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;
