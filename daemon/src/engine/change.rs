@@ -170,17 +170,32 @@ impl Engine {
             epoch: self.epoch,
             seq: here - 1,
         });
+        // What it had before may not have been sent as far: where a cursor speaks for that too, it does not
+        // jump.
+        let held = self.cursor_of(slot);
+        let of_all = match held.epoch == cursor.epoch && held.seq < cursor.seq {
+            true => held,
+            false => cursor,
+        };
+        let of = |name: &String| match names.contains(name) {
+            true => cursor,
+            false => of_all,
+        };
         let format = self.streams[slot as usize].format;
         let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
-        let mut bytes = wire::all_subscribed(format, &all, cursor);
+        let mut bytes = wire::all_subscribed(format, &all, of_all);
         for name in &all {
             if Kind::of(name).is_presence() {
                 self.untell(slot, name);
             } else {
-                bytes.extend(wire::subscribed(format, name, cursor));
+                bytes.extend(wire::subscribed(format, name, of(name)));
             }
         }
-        bytes.extend(self.snapshots(slot, false, cursor));
+        let least = match names.len() == all.len() {
+            true => cursor,
+            false => of_all,
+        };
+        bytes.extend(self.snapshots(slot, false, least));
         if since.is_none() {
             for name in &names {
                 bytes.extend(self.last_event(slot, name, here));

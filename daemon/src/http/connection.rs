@@ -301,6 +301,11 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             subscribe,
             mut claim,
         }) => {
+            if !client.borrow_mut().may_stay(&request) {
+                let reason =
+                    "there are as many connections as are allowed, here or of this address";
+                return refused(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
+            }
             client.borrow().vouch(&mut claim);
             match change(&world, app, subscribe, claim, request.into_body()).await {
                 Ok(channels) => Some(respond::changed(&channels, &origin)),

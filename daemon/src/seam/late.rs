@@ -415,6 +415,75 @@ fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
     scene.rest();
 }
 
+#[test]
+fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
+    const EVENTS: usize = 10;
+    let ring = Ring::default();
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+    };
+    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    // More than one turn of a replay.
+    let event = Found::Event {
+        channels: 1,
+        size: 20_000,
+    };
+    let mut scene = Scene {
+        ring,
+        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
+        bus,
+        tailer: Tailer {
+            script: vec![event; EVENTS].into_iter(),
+            next: FIRST,
+            doing: Vec::new(),
+        },
+        truth: Vec::new(),
+        pages: Vec::new(),
+    };
+    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+        scene.tail();
+    }
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let admission =
+        crate::limits::Admission::new(&scene.bus.limits, &scene.bus.metrics, 0, None).unwrap();
+    let socket = SocketId::random().unwrap();
+    scene.engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: Vec::new(),
+        channels: vec!["a".into()],
+        format: Format::Plain,
+        resume: Some(Resume::Cursor(cursor(FIRST - 1))),
+        accesses: vec![],
+        socket,
+        talk: crate::engine::Talk::new(Format::Plain, None),
+    });
+    let (answer, _answered) = oneshot::channel();
+    scene.engine.command(Command::Subscribe {
+        slot: 0,
+        socket,
+        channels: vec![("b".into(), Access::default())],
+        since: None,
+        answer: Some(answer),
+    });
+    theirs.set_nonblocking(true).unwrap();
+    let (mut bytes, mut part) = (Vec::new(), [0; 1 << 16]);
+    while let Ok(count) = theirs.read(&mut part) {
+        bytes.extend_from_slice(&part[..count]);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let (before, told) = text
+        .split_once(r#"{"subscribed":["b"],"cursor":""#)
+        .unwrap();
+    let told: Cursor = told.split('"').next().unwrap().parse().unwrap();
+    let got = before.matches(r#"{"channel":"a""#).count() as u64;
+    assert!((1..EVENTS as u64).contains(&got), "{got} events");
+    assert_eq!(told, cursor(FIRST + got - 1));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
 
