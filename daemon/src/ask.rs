@@ -1,12 +1,16 @@
 //! Questions and orders to an application's engines, whichever worker has the answer.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use shared::segment::now_s;
 use tokio::sync::oneshot;
 
 use crate::app::App;
 use crate::command::{Command, Target, Which};
+
+/// For one worker. None takes as long, unless it has ended.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Subscribers of each of these channels that has any.
 pub async fn channels(app: &App, which: Which) -> BTreeMap<String, usize> {
@@ -48,7 +52,8 @@ async fn everywhere<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) 
     let waiting: Vec<_> = app.bus.inboxes.iter().map(ask).collect();
     let mut answers = Vec::new();
     for answered in waiting {
-        answers.extend(answered.await.ok());
+        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        answers.extend(answered.ok().and_then(Result::ok));
     }
     answers
 }

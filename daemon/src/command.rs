@@ -15,6 +15,8 @@ pub enum Command {
         socket: SocketId,
         /// Distinct, each with what its authorizer granted.
         channels: Vec<(String, Access)>,
+        /// `Authority::revocations` as it was before they were granted.
+        revocations: u64,
         /// What the page has of them: later events are replayed. None: from now on.
         since: Option<Cursor>,
         /// None: the stream itself is told what comes of it.
@@ -63,6 +65,8 @@ pub enum Denied {
     /// It ended, or came back and has a newer secret.
     Gone,
     TooManyChannels(usize),
+    /// Something was revoked while it was decided: worth another try.
+    Revoked,
     /// Different channels, or a channel's subscribers, are at the limit.
     Full,
     Members(presence::Refused),
@@ -75,6 +79,7 @@ impl std::fmt::Display for Denied {
                 f.write_str("there is no such stream now; use what askr:connected told last")
             }
             Self::TooManyChannels(most) => write!(f, "at most {most} channels a stream"),
+            Self::Revoked => f.write_str("grants were revoked at this moment; try again"),
             Self::Full => f.write_str("there are as many channels or subscribers as are allowed"),
             Self::Members(why) => why.fmt(f),
         }

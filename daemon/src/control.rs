@@ -143,7 +143,10 @@ impl Control {
             let why = "no application of this askrd has this ring";
             (StatusCode::NOT_FOUND, why.to_owned())
         })?;
-        if !asker.may_publish(name.path()) {
+        let path = name.path().to_owned();
+        // It may have to ask for a user's groups over the network.
+        let may = tokio::task::spawn_blocking(move || asker.may_publish(&path)).await;
+        if !may.unwrap_or(false) {
             let why = "this user may not ask about this ring";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         }

@@ -299,7 +299,7 @@ impl Engine {
     pub fn on_pull(&mut self) {
         for _ in 0..self.listening.len().min(16) {
             if let Some(slot) = self.listening.pop_front() {
-                self.listen(slot);
+                self.listen_on(slot);
             }
         }
         // Few at a time: live events go first.

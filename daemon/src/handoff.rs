@@ -120,7 +120,8 @@ impl Handoff {
         room
     }
 
-    /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited.
+    /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited. (A
+    /// user's coming and going, told to watchers, is one for each of these.)
     pub fn command(&self, command: Command) {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         queue.commands.push(command);

@@ -4,6 +4,8 @@
 //! Something forged or expired ends it there, even if another authorizer could open the channel: who
 //! shows it shall hear of it.
 
+use std::sync::atomic::{AtomicU64, Ordering::SeqCst};
+
 use shared::segment::now_ns;
 
 use super::authorizer::{Access, Authorizer, Claim, Closed, Refused, Wanted};
@@ -18,6 +20,8 @@ pub struct Authority {
     tokens: Option<Tokens>,
     credentials: Option<Credentials>,
     http: Option<HttpCall>,
+    /// Times that something was revoked.
+    revocations: AtomicU64,
 }
 
 impl Authority {
@@ -31,7 +35,13 @@ impl Authority {
             tokens,
             credentials,
             http,
+            revocations: AtomicU64::new(0),
         }
+    }
+
+    /// Changes when something is revoked: an access that was granted before may be worth nothing then.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(SeqCst)
     }
 
     /// What tokens are checked by, if they are taken.
@@ -104,16 +114,20 @@ impl Authority {
 
     /// Refuses what was given to this user until `now` (seconds since 1970).
     pub fn revoke_user(&self, user: &str, now: u64) {
-        for authorizer in self.authorizers() {
-            authorizer.revoke(Some(user), now);
-        }
+        self.revoke(Some(user), now);
     }
 
     /// Refuses what was given to anybody until `now`.
     pub fn revoke_all(&self, now: u64) {
+        self.revoke(None, now);
+    }
+
+    fn revoke(&self, user: Option<&str>, now: u64) {
         for authorizer in self.authorizers() {
-            authorizer.revoke(None, now);
+            authorizer.revoke(user, now);
         }
+        // After it is refused, before streams are ended.
+        self.revocations.fetch_add(1, SeqCst);
     }
 }
 

@@ -91,13 +91,15 @@ impl Remembered {
         self.order.push_back(key);
     }
 
-    /// Forgets what was opened for this user, or for everybody.
+    /// Forgets what was opened for this user, or for everybody. Where the application named no user, it may
+    /// have been this one.
     pub fn forget(&mut self, user: Option<&str>) {
         self.generation += 1;
         match user {
-            Some(user) => self
-                .entries
-                .retain(|_, entry| entry.access.user.as_deref() != Some(user)),
+            Some(user) => self.entries.retain(|_, entry| {
+                let of = entry.access.user.as_deref();
+                of.is_some_and(|other| other != user)
+            }),
             None => self.entries.clear(),
         }
         self.order.retain(|key| self.entries.contains_key(key));
@@ -164,8 +166,8 @@ mod tests {
         kept.forget(Some("7"));
         kept.put([4; 32], of(Some("7"), None), 100, before);
         let there = |kept: &Remembered| [1, 2, 3, 4].map(|n| kept.get(&[n; 32], 100).is_some());
-        assert_eq!(there(&kept), [false, true, true, false]);
-        assert_eq!(kept.order.len(), 2);
+        assert_eq!(there(&kept), [false, true, false, false]);
+        assert_eq!(kept.order.len(), 1);
         kept.forget(None);
         assert_eq!(there(&kept), [false; 4]);
         assert!(kept.order.is_empty());

@@ -22,11 +22,21 @@ impl Engine {
                 slot,
                 socket,
                 channels,
+                revocations,
                 since,
                 answer,
             } => {
                 let names: Vec<String> = channels.iter().map(|(name, _)| name.clone()).collect();
-                let subscribe = |engine: &mut Self| engine.subscribe(slot, channels, since);
+                // Who was ended meanwhile must not come in behind.
+                let stale = revocations != self.app.authority.revocations();
+                let closed = stale
+                    && names
+                        .iter()
+                        .any(|name| Kind::of(name).needs_authorization());
+                let subscribe = |engine: &mut Self| match closed {
+                    true => Err(Denied::Revoked),
+                    false => engine.subscribe(slot, channels, since),
+                };
                 let changed = self.change(slot, socket, subscribe);
                 match (answer, changed) {
                     (Some(answer), changed) => drop(answer.send(changed)),

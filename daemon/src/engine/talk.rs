@@ -34,7 +34,7 @@ use crate::{plain, pusher, webhooks};
 /// Bytes read at once, and how often before others have their turn.
 pub const INPUT: usize = 16 << 10;
 const READS: usize = 4;
-/// Ping frames, which no session sees.
+/// Ping and pong frames, which no session sees.
 const PINGS: Bound = Bound {
     per_second: 100,
     burst: 1000,
@@ -48,6 +48,8 @@ pub struct Talk {
     /// When anything last came, in the engine's milliseconds.
     heard: u64,
     pings: Rate,
+    /// It waits among those with more to read.
+    queued: bool,
     /// What it showed when it came, where the application is asked with it later.
     claim: Option<Box<Claim>>,
 }
@@ -73,6 +75,7 @@ impl Talk {
             session,
             heard: 0,
             pings: Rate::default(),
+            queued: false,
             claim: claim.map(Box::new),
         }))
     }
@@ -93,6 +96,16 @@ impl Engine {
         1000 + self.started.elapsed().as_millis() as u64
     }
 
+    /// Its turn has come among those with more to read.
+    pub(super) fn listen_on(&mut self, slot: u32) {
+        if let Some(stream) = self.streams.get_mut(slot as usize)
+            && let Some(talk) = &mut stream.talk
+        {
+            talk.queued = false;
+            self.listen(slot);
+        }
+    }
+
     /// Reads what a WebSocket's client has sent, a bounded piece at a time.
     pub(super) fn listen(&mut self, slot: u32) {
         let talk = self
@@ -104,8 +117,10 @@ impl Engine {
         let more = self.read_on(slot, &mut talk, &mut input);
         self.input = input;
         if let Some(stream) = self.streams.get_mut(slot as usize) {
+            let queues = more && !talk.queued;
+            talk.queued |= more;
             stream.talk = Some(talk);
-            if more {
+            if queues {
                 self.listening.push_back(slot);
             }
         }
@@ -178,14 +193,12 @@ impl Engine {
                 slot,
                 frame::close(code::UNSUPPORTED, "only text is understood"),
             ),
-            Message::Ping(payload) => {
-                if !pings.take(PINGS, self.now_ms()) {
-                    self.bus.metrics.talk_rate.add(1);
-                    let reason = "there are more pings a second than are allowed";
-                    return self.part(slot, frame::close(pusher::code::RATE, reason));
-                }
-                self.say(slot, frame::pong(&payload))
+            Message::Ping(_) | Message::Pong(_) if !pings.take(PINGS, self.now_ms()) => {
+                self.bus.metrics.talk_rate.add(1);
+                let reason = "there are more pings a second than are allowed";
+                self.part(slot, frame::close(pusher::code::RATE, reason))
             }
+            Message::Ping(payload) => self.say(slot, frame::pong(&payload)),
             Message::Pong(_) => true,
             Message::Close { code, .. } => {
                 let answer = match code {
@@ -340,6 +353,7 @@ impl Engine {
             return self.command(Command::Subscribe {
                 slot,
                 socket,
+                revocations: self.app.authority.revocations(),
                 channels: open.collect(),
                 since,
                 answer: None,
@@ -354,10 +368,12 @@ impl Engine {
         };
         let (app, worker) = (self.app.clone(), self.worker);
         tokio::task::spawn_local(async move {
+            let revocations = app.authority.revocations();
             let command = match app.authority.authorize(&claim, &channels).await {
                 Ok(accesses) => Command::Subscribe {
                     slot,
                     socket,
+                    revocations,
                     channels: std::iter::zip(channels, accesses).collect(),
                     since,
                     answer: None,

@@ -47,7 +47,7 @@ use crate::wire;
 
 /// hyper's own bound on a head, past which it answers without a reason. Well above the setting, so
 /// that clients as a rule get one.
-const HARD_HEADER_BYTES: usize = 256 << 10;
+const HARD_HEADER_BYTES: usize = 64 << 10;
 const HARD_HEADERS: usize = 256;
 
 /// What every connection of a worker needs.
@@ -358,8 +358,10 @@ async fn change(
         claim.socket = Some(socket.to_string());
         claim.token = change.token.or(claim.token);
         claim.signatures = change.signatures;
+        let revocations = app.authority.revocations();
         let granted = app.authority.authorize(&claim, &change.channels).await;
         Command::Subscribe {
+            revocations,
             slot,
             socket,
             channels: std::iter::zip(change.channels, granted.map_err(refusal)?).collect(),

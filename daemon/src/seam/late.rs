@@ -229,6 +229,7 @@ impl Scene {
         let access = |name: &&str| ((*name).to_owned(), Access::default());
         self.engine.command(Command::Subscribe {
             slot: page.slot(),
+            revocations: 0,
             socket: page.id,
             channels: new.iter().map(access).collect(),
             since: since.map(cursor),
@@ -464,6 +465,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     let (answer, _answered) = oneshot::channel();
     scene.engine.command(Command::Subscribe {
         slot: 0,
+        revocations: 0,
         socket,
         channels: vec![("b".into(), Access::default())],
         since: None,
@@ -513,4 +515,51 @@ proptest! {
         }
         scene.rest();
     }
+}
+
+#[test]
+fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+    };
+    let bus = bus(Box::new(Ring::default()), 1000, index, 1 << 30);
+    let app = app(bus.clone());
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let admission = crate::limits::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+    let socket = SocketId::random().unwrap();
+    engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: Vec::new(),
+        channels: vec!["a".into()],
+        format: Format::Raw,
+        resume: None,
+        accesses: vec![],
+        socket,
+        talk: None,
+    });
+    let granted_at = app.authority.revocations();
+    let mut subscribe = |channel: &str| {
+        let (answer, mut answered) = oneshot::channel();
+        engine.command(Command::Subscribe {
+            slot: 0,
+            socket,
+            revocations: granted_at,
+            channels: vec![(channel.into(), Access::default())],
+            since: None,
+            answer: Some(answer),
+        });
+        answered.try_recv().unwrap()
+    };
+    assert!(subscribe("private-before").is_ok());
+    app.authority.revoke_user("7", 1000);
+    assert_eq!(
+        subscribe("private-after"),
+        Err(crate::command::Denied::Revoked)
+    );
+    assert!(subscribe("open").is_ok(), "a public channel needs no grant");
 }

@@ -202,6 +202,7 @@ impl Scene {
         let (answer, mut answered) = oneshot::channel();
         self.engines[page.worker].command(Command::Subscribe {
             slot: page.slot(),
+            revocations: 0,
             socket: page.id,
             channels: vec![(ROOMS[room].to_owned(), as_user(&page.user))],
             since: None,
