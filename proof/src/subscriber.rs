@@ -115,6 +115,8 @@ impl Subscriber {
                     self.gap(cursor, resumed.as_deref(), &String::from_utf8_lossy(&data));
                 }
             }
+            // Who it is: every stream begins with that.
+            (Some("askr:connected"), _) => {}
             (_, Some(data)) => self.message(block.id.as_deref(), &data, cursor),
             (_, None) => {
                 if let Some(cursor) = cursor {
