@@ -39,8 +39,7 @@ function send(array $events): void
         $peer ??= stream_socket_client("unix://$target[0]");
         send_nchan($peer, $events);
     } else {
-        $peer ??= stream_socket_client("tcp://127.0.0.1:$target[0]");
-        send_pusher($peer, $events);
+        send_pusher($events);
     }
 }
 
@@ -58,11 +57,12 @@ function send_nchan($peer, array $events): void
     }
 }
 
-/** Pusher's HTTP API over a kept connection, in batches of up to BATCH events. */
-function send_pusher($peer, array $events): void
+/** Pusher's HTTP API in batches of up to BATCH events, over a connection that is kept if the server keeps it. */
+function send_pusher(array $events): void
 {
     global $target;
-    [, $id, $key, $secret, $most] = $target;
+    static $peer = null;
+    [$port, $id, $key, $secret, $most] = $target;
     foreach (array_chunk($events, (int) $most) as $chunk) {
         $batch = array_map(fn ($event) => ['name' => 'message', 'channel' => $event[0], 'data' => $event[1]], $chunk);
         [$path, $body] = count($batch) === 1
@@ -71,19 +71,27 @@ function send_pusher($peer, array $events): void
         $query = "auth_key=$key&auth_timestamp=" . time() . '&auth_version=1.0&body_md5=' . md5($body);
         $query .= '&auth_signature=' . hash_hmac('sha256', "POST\n$path\n$query", $secret);
         $length = strlen($body);
+        $peer ??= stream_socket_client("tcp://127.0.0.1:$port");
         fwrite($peer, "POST $path?$query HTTP/1.1\r\nHost: bench\r\nContent-Type: application/json\r\nContent-Length: $length\r\n\r\n$body");
-        accepted($peer);
+        if (!accepted($peer)) {
+            fclose($peer);
+            $peer = null;
+        }
     }
 }
 
-/** Reads one answer, which must be good. */
-function accepted($peer): void
+/** Reads one answer, which must be good. Whether the connection is kept. */
+function accepted($peer): bool
 {
     $status = fgets($peer);
     $length = 0;
+    $kept = true;
     while (($line = rtrim(fgets($peer))) !== '') {
         if (stripos($line, 'content-length:') === 0) {
             $length = (int) substr($line, 15);
+        }
+        if (strcasecmp($line, 'connection: close') === 0) {
+            $kept = false;
         }
     }
     $body = '';
@@ -93,6 +101,7 @@ function accepted($peer): void
     if (!str_contains($status, ' 20')) {
         throw new RuntimeException("refused: $status$body");
     }
+    return $kept;
 }
 
 while (($line = fgets(STDIN)) !== false) {
