@@ -264,7 +264,14 @@ fn a_ring_of_an_untrusted_owner_or_version_is_refused() {
     let error = home.publisher().publish(&event(b"x")).unwrap_err();
     assert_eq!(error.failure, Failure::WrongVersion);
     file.write_at(b"ASKRRNG2", 0).unwrap();
-    file.write_at(&[1], 0x48).unwrap();
+    // Another byte than it has, whatever that is.
+    let mut byte = [0];
+    OpenOptions::new()
+        .read(true)
+        .open(home.path())
+        .and_then(|file| file.read_exact_at(&mut byte, 0x48))
+        .unwrap();
+    file.write_at(&[byte[0] ^ 1], 0x48).unwrap();
     let error = home.publisher().publish(&event(b"x")).unwrap_err();
     assert_eq!(error.failure, Failure::Invalid);
     std::fs::set_permissions(home.path(), std::fs::Permissions::from_mode(0o666)).unwrap();
