@@ -1,4 +1,4 @@
-//! askrd: tails the Askr ring and serves Server-Sent Events.
+//! askrd: tails the Askr rings and serves Server-Sent Events and WebSockets.
 //!
 //! ```text
 //! tailer ─► history, routes ─► worker inboxes ─► engine (streams, subscriptions) ─► sockets
