@@ -210,10 +210,7 @@ impl Engine {
                     self.processed = live.seq() + 1;
                 }
                 Item::Lost { to, gap } => {
-                    let cursor = Cursor {
-                        epoch: self.epoch,
-                        seq: to - 1,
-                    };
+                    let cursor = self.cursor(to - 1);
                     // A replay from there finds the loss in the history.
                     let from = gap.bound().map(|lost| to - lost);
                     self.tell_everybody(from, gap, cursor);
@@ -272,9 +269,13 @@ impl Engine {
             Some(pull) => pull.next,
             None => self.safe.max(stream.from),
         };
+        self.cursor(next - 1)
+    }
+
+    fn cursor(&self, seq: u64) -> Cursor {
         Cursor {
             epoch: self.epoch,
-            seq: next - 1,
+            seq,
         }
     }
 

@@ -173,23 +173,10 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
     }
 }
 
-/// What a subscriber sent to the others, as the events of `json` are.
-pub fn client_json(notice: &Notice, event: &str, data: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Message<'a> {
-        channel: &'a str,
-        event: &'a str,
-        id: (),
-        data: &'a str,
-    }
-    let message = Message {
-        channel: &notice.channel,
-        event,
-        id: (),
-        data,
-    };
-    let mut out = Vec::new();
-    data_lines(&mut out, json_text(&message).as_bytes());
+/// A message without a name, as the events of `json` are.
+pub fn message(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + 16);
+    data_lines(&mut out, data);
     out.push(b'\n');
     out
 }

@@ -39,6 +39,11 @@ pub struct Row {
 pub const UNTOLD: u64 = u64::MAX;
 
 impl Who {
+    /// What a stream has of presence. Not a method of the stream, whose other fields are wanted beside it.
+    pub fn present_of(who: &mut Option<Box<Self>>) -> Option<&mut Present> {
+        who.as_mut()?.present.as_deref_mut()
+    }
+
     pub fn rows(&self) -> &[Row] {
         self.present.as_ref().map_or(&[], |present| &present.rows)
     }

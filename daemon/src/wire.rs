@@ -105,7 +105,9 @@ pub fn earlier(format: Format, live: &Live, channel: &str) -> Vec<u8> {
 pub fn notice(format: Format, notice: &Notice) -> Vec<u8> {
     let channel = &*notice.channel;
     match (format, &notice.what) {
-        (Format::Json, What::Client { event, data, .. }) => sse::client_json(notice, event, data),
+        (Format::Json, What::Client { event, data, .. }) => {
+            sse::message(&plainly::client_event(channel, event, data))
+        }
         (Format::Raw | Format::Json, _) => sse::notice(notice),
         (Format::Plain, What::Joined { user, info, .. }) => {
             text(plainly::joined(channel, user, info.as_deref()))

@@ -176,10 +176,7 @@ impl Engine {
         }
         // See `open`: entered first, read second.
         let here = self.bus.clock.started();
-        let cursor = since.unwrap_or(Cursor {
-            epoch: self.epoch,
-            seq: here - 1,
-        });
+        let cursor = since.unwrap_or_else(|| self.cursor(here - 1));
         // What it had before may not have been sent as far: where a cursor speaks for that too, it does not
         // jump.
         let held = self.cursor_of(slot);

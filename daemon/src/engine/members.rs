@@ -75,7 +75,7 @@ impl Engine {
     pub(super) fn snapshots(&mut self, slot: u32, all: bool, cursor: Cursor) -> Vec<u8> {
         let mut out = Vec::new();
         let stream = &mut self.streams[slot as usize];
-        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let present = Who::present_of(&mut stream.who);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if !all && row.told != UNTOLD {
                 continue;
@@ -102,7 +102,7 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
-        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let present = Who::present_of(&mut stream.who);
         let Some(present) = present.filter(|present| present.stale) else {
             return;
         };
@@ -121,7 +121,7 @@ impl Engine {
     /// It subscribed again: it is to get a snapshot again.
     pub(super) fn untell(&mut self, slot: u32, name: &str) {
         let stream = &mut self.streams[slot as usize];
-        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let present = Who::present_of(&mut stream.who);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if &**self.subscriptions.name(row.channel) == name {
                 row.told = UNTOLD;
@@ -166,7 +166,7 @@ impl Engine {
     /// It is no longer on one of its channels, by its own wish.
     pub(super) fn resign(&mut self, slot: u32, channel: u32) {
         let stream = &mut self.streams[slot as usize];
-        let present = stream.who.as_mut().and_then(|who| who.present.as_mut());
+        let present = Who::present_of(&mut stream.who);
         let Some(present) = present else { return };
         let Some(at) = present.rows.iter().position(|row| row.channel == channel) else {
             return;

@@ -108,10 +108,7 @@ impl Engine {
             slot,
         };
         let secret = self.app.prover.prove(opening.socket, place, now_s());
-        let next = Cursor {
-            epoch: self.epoch,
-            seq: pull.map_or(here, |pull| pull.next) - 1,
-        };
+        let next = self.cursor(pull.map_or(here, |pull| pull.next) - 1);
         let first = wire::Opening {
             retry: self.jitter.around(self.rules.retry),
             told,
@@ -219,12 +216,8 @@ impl Engine {
     /// Where a stream that opens when the tailer is at `here` begins: the cursor it may be told at
     /// once, and what it has to pull. It is told no cursor past a gap that it has not been told.
     fn place(&mut self, opening: &Opening, here: u64) -> (Option<Cursor>, Option<Pull>) {
-        let cursor = |seq| {
-            Some(Cursor {
-                epoch: self.epoch,
-                seq,
-            })
-        };
+        let epoch = self.epoch;
+        let cursor = |seq| Some(Cursor { epoch, seq });
         let seq = match &opening.resume {
             None => return (cursor(here - 1), None),
             Some(Resume::Cursor(held)) => (held.epoch == self.epoch).then_some(held.seq),
