@@ -9,48 +9,13 @@ use std::time::{Duration, Instant};
 use shared::publisher::{Failure, PublishError};
 
 use crate::line::line;
+use crate::outage::{OnFailure, Outage};
 use crate::state::state;
 use crate::zend::{self, Thrown};
 
 /// Failures of a ring that works but was too busy come and go with each call; at most one line in
 /// this time for them, with the number that it stands for.
 const BUSY_LINE_EVERY: Duration = Duration::from_secs(60);
-
-/// `askr.on_failure`
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum OnFailure {
-    Silent,
-    Log,
-    Warning,
-    Exception,
-}
-
-impl OnFailure {
-    pub fn from_ini(value: &[u8]) -> Option<Self> {
-        Some(match value {
-            b"silent" => Self::Silent,
-            b"log" => Self::Log,
-            b"warning" => Self::Warning,
-            b"exception" => Self::Exception,
-            _ => return None,
-        })
-    }
-}
-
-/// What was last logged, until a publish succeeds.
-#[derive(Clone, Copy)]
-pub struct Outage {
-    logged: Option<Failure>,
-    /// When the last line about a busy ring was written, and the failures unmentioned since.
-    busy: Option<(Instant, u64)>,
-}
-
-impl Outage {
-    pub const NONE: Self = Self {
-        logged: None,
-        busy: None,
-    };
-}
 
 /// An event was published: the next failure is a new outage.
 #[inline]

@@ -3,15 +3,14 @@
 use ext_php_rs::zend::ModuleEntry;
 
 use crate::line::line;
-use crate::zend;
-use crate::{VERSION, state, status};
+use crate::{state, status, zend};
 
 pub extern "C" fn print(module: *mut ModuleEntry) {
     zend::guard_hook(|| {
         let enabled = state::state().enabled.get();
         let status = status::current();
         let support = line!("{}", if enabled { "enabled" } else { "disabled" });
-        let version = line!("{VERSION}");
+        let version = line!("{}", env!("CARGO_PKG_VERSION"));
         let ring = match (&status.reason, status.attached) {
             (None, true) => line!("attached to {}", status.ring),
             (Some(why), true) => line!(

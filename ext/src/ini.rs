@@ -20,7 +20,7 @@ use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
 use shared::name::RingName;
 use shared::publisher::AttachOptions;
 
-use crate::failure::OnFailure;
+use crate::outage::OnFailure;
 use crate::state::state;
 use crate::zend::ini_entry;
 

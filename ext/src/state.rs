@@ -11,8 +11,8 @@ use std::path::PathBuf;
 use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
 use shared::publisher::{AttachOptions, Publisher};
 
-use crate::failure::{OnFailure, Outage};
-use crate::token::Signer;
+use crate::outage::{OnFailure, Outage};
+use crate::signer::Signer;
 
 pub static STATE: ModuleGlobals<State> = ModuleGlobals::new();
 

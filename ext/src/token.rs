@@ -1,7 +1,7 @@
 //! `askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null): string`
 //!
 //! A JWT (HS256) that askrd takes as the right to subscribe. Signed with the first secret of
-//! `askr.secret_file`, which a process reads when it first signs, and again when the file changed.
+//! `askr.secret_file` (`signer`).
 //!
 //! As in `broadcast`, all that may run PHP code comes first: the claims are made and encoded by PHP
 //! itself, then checked for length and signed.
@@ -15,9 +15,9 @@ use ext_php_rs::zend::ExecuteData;
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
 use shared::grant::{self, MAX_INFO, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
-use shared::secret::{NamedSecret, Stamp, read_stamped};
 
 use crate::line::{Line, line};
+use crate::signer::{self, Signer};
 use crate::state::state;
 use crate::zend::{self, Params, Thrown};
 
@@ -27,12 +27,6 @@ mod argument {
     pub const TTL: u32 = 2;
     pub const USER: u32 = 3;
     pub const INFO: u32 = 4;
-}
-
-/// The secret that signs, as last read.
-pub struct Signer {
-    stamp: Stamp,
-    newest: NamedSecret,
 }
 
 pub extern "C" fn handler(frame: &mut ExecuteData, result: &mut Zval) {
@@ -142,9 +136,10 @@ fn check_info(info: &Zval) -> Result<(), Thrown> {
     reason = "a line is not on the heap, see `zend`; and it is rare"
 )]
 fn sign(claims: &[u8]) -> Result<Option<Zval>, Line> {
-    refresh()?;
     let state = state();
-    let signer = state.signer.borrow();
+    let mut signer = state.signer.borrow_mut();
+    signer::refresh(&mut signer, state.secret_file.borrow().as_deref())
+        .map_err(|why| line!("askr.secret_file: {why}"))?;
     let Some(Signer { newest, .. }) = signer.as_ref() else {
         return Err(line!("askr.secret_file is not set"));
     };
@@ -172,30 +167,4 @@ fn sign(claims: &[u8]) -> Result<Option<Zval>, Line> {
     let mut token = Zval::new();
     let _ = token.set_string(std::str::from_utf8(bytes).unwrap_or_default(), false);
     Ok(Some(token))
-}
-
-/// Reads the file unless it is the one that was read before.
-#[expect(
-    clippy::result_large_err,
-    reason = "a line is not on the heap, see `zend`; and it is rare"
-)]
-fn refresh() -> Result<(), Line> {
-    let state = state();
-    let path = state.secret_file.borrow();
-    let mut signer = state.signer.borrow_mut();
-    let Some(path) = path.as_deref() else {
-        *signer = None;
-        return Ok(());
-    };
-    let stamp = Stamp::at(path).ok();
-    if stamp.is_some() && signer.as_ref().map(|signer| signer.stamp) == stamp {
-        return Ok(());
-    }
-    *signer = None;
-    let (secrets, stamp) = read_stamped(path).map_err(|why| line!("askr.secret_file: {why}"))?;
-    *signer = secrets
-        .into_iter()
-        .next()
-        .map(|newest| Signer { stamp, newest });
-    Ok(())
 }

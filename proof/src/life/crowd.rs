@@ -5,7 +5,7 @@ use std::sync::atomic::Ordering::{AcqRel, Acquire, Release};
 use shared::layout::Geometry;
 use shared::publisher::Failure;
 
-use super::{Verdict, await_that, child, done};
+use super::children::{Verdict, await_that, child, done};
 use crate::common::Words;
 use crate::payload::{Sender, verify};
 use crate::stage::{Stage, publisher};

@@ -6,7 +6,7 @@ use shared::keeper::{Keeper, KeeperError};
 use shared::segment::{Segment, Unusable};
 use shared::spec::RingSpec;
 
-use super::{Verdict, await_that, child, done};
+use super::children::{Verdict, await_that, child, done};
 use crate::common::Words;
 
 const RACERS: u64 = 8;

@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use shared::keeper::{Keeper, KeeperError};
 use shared::spec::RingSpec;
 
-use super::{Verdict, child, done};
+use super::children::{Verdict, child, done};
 use crate::stage;
 
 pub fn run() -> Verdict {

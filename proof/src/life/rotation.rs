@@ -8,7 +8,7 @@ use shared::keeper::{Keeper, Next};
 use shared::publisher::Publisher;
 use shared::spec::RingSpec;
 
-use super::{Verdict, await_that, child, done};
+use super::children::{Verdict, await_that, child, done};
 use crate::common::Words;
 use crate::payload::{Sender, verify};
 use crate::stage;

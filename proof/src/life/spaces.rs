@@ -7,7 +7,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::unistd::{Gid, Uid, setgroups, setresgid, setresuid};
 use shared::publisher::Failure;
 
-use super::{Verdict, await_that, child, done};
+use super::children::{Verdict, await_that, child, done};
 use crate::common::Words;
 use crate::payload::Sender;
 use crate::scene::GEOMETRY;
