@@ -7,7 +7,6 @@ use shared::keeper::Keeper;
 use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
 use shared::segment::now_ns;
-use shared::spec::RingSpec;
 
 use crate::app::{App, Quota};
 use crate::archive::Segments;
@@ -25,9 +24,10 @@ use crate::last_events::LastEvents;
 use crate::limits::Limits;
 use crate::members::Members;
 use crate::metrics::Metrics;
+use crate::preflight::Prepared;
 use crate::presence;
 use crate::routes::Routes;
-use crate::settings::{self, Auth, Settings};
+use crate::settings::{self, Settings};
 use crate::socket_id::Prover;
 use crate::tailer::Tailer;
 use crate::watchlists::Watchlists;
@@ -61,22 +61,26 @@ impl Common {
 /// A sentence that names the application or the key.
 pub fn open(
     settings: &Settings,
+    prepared: Vec<Prepared>,
     common: &Common,
     workers: usize,
 ) -> Result<Vec<(Arc<App>, Tailer)>, String> {
-    let all = settings.applications();
-    let one = |(app, spec, auth)| open_one(settings, common, workers, app, spec, &auth);
-    all.into_iter().map(one).collect()
+    let one = |prepared| open_one(settings, common, workers, prepared);
+    prepared.into_iter().map(one).collect()
 }
 
 fn open_one(
     settings: &Settings,
     common: &Common,
     workers: usize,
-    app: settings::App,
-    spec: RingSpec,
-    auth: &Auth,
+    prepared: Prepared,
 ) -> Result<(Arc<App>, Tailer), String> {
+    let Prepared {
+        app,
+        spec,
+        secrets,
+        tokens,
+    } = prepared;
     let before = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
     let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
@@ -85,9 +89,9 @@ fn open_one(
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
 
-    let (authority, plain) = authority(settings, &app, auth)?;
+    let authority = authority(settings, &app, &secrets, tokens)?;
     let bus = Bus {
-        webhooks: webhooks(&app, &plain)?,
+        webhooks: webhooks(&app, &secrets)?,
         ..bus(
             settings,
             common,
@@ -110,7 +114,7 @@ fn open_one(
         grace: app.grace().as_millis() as u64,
         ..presence::Limits::default()
     };
-    let prover = Prover::new(&app.id, &plain).map_err(|why| format!("no randomness: {why}"))?;
+    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
     let opened = Arc::new(App {
         quota: Quota::new(app.max_connections),
         bus: bus.clone(),
@@ -120,13 +124,13 @@ fn open_one(
         credentials: Credentials {
             key: app.key().to_owned(),
             secrets: match app.asks("pusher") {
-                true => plain.clone(),
+                true => secrets.clone(),
                 false => Vec::new(),
             },
         },
         api_credentials: Credentials {
             key: app.key().to_owned(),
-            secrets: plain,
+            secrets,
         },
         api: Api::new(publisher, app.api_payload.0 as usize),
         watchlists: Watchlists::default(),
@@ -202,26 +206,21 @@ fn webhooks(app: &settings::App, secrets: &[Secret]) -> Result<Option<Webhooks>,
         .map_err(|why| format!("application {}: webhook_url: {why}", app.id))
 }
 
-/// Who lets subscribers in; and the application's secrets, the newest first.
+/// Who lets subscribers in.
 fn authority(
     settings: &Settings,
     app: &settings::App,
-    auth: &Auth,
-) -> Result<(Authority, Vec<Secret>), String> {
+    secrets: &[Secret],
+    mut tokens: Option<Tokens>,
+) -> Result<Authority, String> {
     let named = |(key, why): (&str, String)| format!("application {}: {key}: {why}", app.id);
-    let secrets = app.secrets(auth).map_err(named)?;
-    let plain: Vec<Secret> = secrets.iter().map(|named| named.secret.clone()).collect();
-    let mut tokens = match app.asks("token") {
-        true => Tokens::new(secrets, auth).map_err(named)?,
-        false => None,
-    };
     if let (Some(tokens), Some(directory)) = (&mut tokens, settings.server.state_directory()) {
         let file = directory.join(format!("revoked-{}", app.id));
         tokens.keep_in(&file).map_err(named)?;
     }
-    let credentials = (app.asks("pusher") && !plain.is_empty()).then(|| Credentials {
+    let credentials = (app.asks("pusher") && !secrets.is_empty()).then(|| Credentials {
         key: app.key().to_owned(),
-        secrets: plain.clone(),
+        secrets: secrets.to_vec(),
     });
     let limits = http_call::Limits {
         time: Duration::from_secs_f64(app.auth_timeout),
@@ -233,5 +232,5 @@ fn authority(
         .then(|| HttpCall::new(&app.auth_url, limits))
         .transpose()
         .map_err(|why| named(("auth_url", why)))?;
-    Ok((Authority::new(tokens, credentials, http), plain))
+    Ok(Authority::new(tokens, credentials, http))
 }

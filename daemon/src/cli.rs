@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 
+use crate::settings::Flags;
+
 /// Tails the Askr ring and serves Server-Sent Events.
 ///
 /// Flags win over the environment (ASKR_SECTION_KEY), the environment over the file.
@@ -13,17 +15,17 @@ pub struct Cli {
     #[command(subcommand)]
     command: Option<Command>,
     #[command(flatten)]
-    serve: Common,
+    serve: Flags,
 }
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Serve events (also without a verb).
-    Serve(Common),
+    Serve(Flags),
     /// Read the settings, say what is wrong with them (exit code 2) or what they amount to.
-    Check(Common),
+    Check(Flags),
     /// Print what the running daemon counts.
-    Stats(Common),
+    Stats(Flags),
     /// Print the events of a live ring as they come, one JSON object a line.
     Tail(TailArgs),
     /// Publish one event.
@@ -34,22 +36,6 @@ pub enum Command {
     Members(MembersArgs),
     /// End one connection, or all of a user, whose tokens issued until now are refused then.
     Disconnect(DisconnectArgs),
-}
-
-#[derive(Debug, Clone, Default, Args)]
-pub struct Common {
-    /// Settings file. Default: /etc/askr/askr.toml if there is one.
-    #[arg(long, value_name = "FILE")]
-    pub config: Option<PathBuf>,
-    /// Where to listen, `host:port` or `unix:/path`; may be given several times.
-    #[arg(long, value_name = "ADDR")]
-    pub listen: Vec<String>,
-    /// The ring: a shared-memory name such as `/askr`, or a path on tmpfs.
-    #[arg(long, value_name = "NAME")]
-    pub ring: Option<String>,
-    /// Whether it is about serving: then keys and kernel have to be there, too.
-    #[arg(skip)]
-    pub serving: bool,
 }
 
 #[derive(Debug, Args)]
@@ -125,24 +111,19 @@ pub struct Source {
     pub ring: Option<String>,
 }
 
-impl From<Source> for Common {
+impl From<Source> for Flags {
     fn from(source: Source) -> Self {
         Self {
             config: source.config,
             ring: source.ring,
             listen: Vec::new(),
-            serving: false,
         }
     }
 }
 
 impl Cli {
     pub fn into_command(self) -> Command {
-        let mut command = self.command.unwrap_or(Command::Serve(self.serve));
-        if let Command::Serve(flags) | Command::Check(flags) = &mut command {
-            flags.serving = true;
-        }
-        command
+        self.command.unwrap_or(Command::Serve(self.serve))
     }
 }
 

@@ -40,6 +40,7 @@ mod notice;
 mod outbox;
 mod outgoing;
 mod plain;
+mod preflight;
 mod presence;
 mod pull;
 mod pusher;
@@ -69,67 +70,70 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use cli::{Cli, Command, Common};
-use settings::Settings;
+use cli::{Cli, Command};
+use preflight::Prepared;
+use settings::{Flags, Problem, Settings, Sources};
 
 /// Exit code for settings that cannot be used; systemd is told not to try again.
 const BAD_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
     match Cli::parse().into_command() {
-        Command::Serve(flags) => with_settings(&flags, |settings| {
+        Command::Serve(flags) => prepared(&flags, |settings, prepared| {
             log::start();
-            serve::serve(settings).inspect_err(|why| tracing::error!("{why}"))
+            serve::serve(settings, prepared).inspect_err(|why| tracing::error!("{why}"))
         }),
-        Command::Stats(flags) => with_settings(&flags, |settings| told(commands::stats(settings))),
-        Command::Check(flags) => with_settings(&flags, |settings| Ok(commands::check(settings))),
-        Command::Tail(arguments) => {
-            let flags = arguments.common.clone().into();
-            with_settings(&flags, |settings| {
-                told(commands::tail(settings, &arguments))
-            })
-        }
-        Command::Publish(arguments) => {
-            let flags = arguments.common.clone().into();
-            with_settings(&flags, |settings| {
-                told(commands::publish(settings, &arguments))
-            })
-        }
-        Command::Channels(arguments) => {
-            let flags = arguments.common.clone().into();
-            with_settings(&flags, |settings| {
-                told(commands::channels(settings, &arguments))
-            })
-        }
-        Command::Members(arguments) => {
-            let flags = arguments.common.clone().into();
-            with_settings(&flags, |settings| {
-                told(commands::members(settings, &arguments))
-            })
-        }
-        Command::Disconnect(arguments) => {
-            let flags = arguments.common.clone().into();
-            with_settings(&flags, |settings| {
-                told(commands::disconnect(settings, &arguments))
-            })
-        }
+        Command::Check(flags) => prepared(&flags, |settings, _| Ok(commands::check(settings))),
+        Command::Stats(flags) => command(&flags, commands::stats),
+        Command::Tail(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::tail(settings, &arguments)
+        }),
+        Command::Publish(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::publish(settings, &arguments)
+        }),
+        Command::Channels(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::channels(settings, &arguments)
+        }),
+        Command::Members(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::members(settings, &arguments)
+        }),
+        Command::Disconnect(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::disconnect(settings, &arguments)
+        }),
     }
 }
 
-fn with_settings(
-    flags: &Common,
-    work: impl FnOnce(&Settings) -> Result<ExitCode, String>,
+/// For what serves, or says whether it could.
+fn prepared(
+    flags: &Flags,
+    work: impl FnOnce(&Settings, Vec<Prepared>) -> Result<ExitCode, String>,
 ) -> ExitCode {
-    match settings::load(flags, |name| std::env::var(name).ok()) {
-        Ok(settings) => work(&settings).unwrap_or(ExitCode::FAILURE),
-        Err(problem) => {
-            eprintln!("askrd: {problem}");
-            ExitCode::from(BAD_SETTINGS)
+    with_settings(flags, |settings, sources| {
+        match preflight::prepare(settings) {
+            Ok(prepared) => work(settings, prepared).unwrap_or(ExitCode::FAILURE),
+            Err((section, key, why)) => unusable(&sources.problem(&section, key, &why)),
         }
-    }
+    })
 }
 
 /// What a command could not do is said as a program says it.
-fn told(result: Result<ExitCode, String>) -> Result<ExitCode, String> {
-    result.inspect_err(|why| eprintln!("askrd: {why}"))
+fn command(flags: &Flags, work: impl FnOnce(&Settings) -> Result<ExitCode, String>) -> ExitCode {
+    with_settings(flags, |settings, _| {
+        work(settings).unwrap_or_else(|why| {
+            eprintln!("askrd: {why}");
+            ExitCode::FAILURE
+        })
+    })
+}
+
+fn with_settings(flags: &Flags, work: impl FnOnce(&Settings, &Sources) -> ExitCode) -> ExitCode {
+    match settings::load(flags, |name| std::env::var(name).ok()) {
+        Ok((settings, sources)) => work(&settings, &sources),
+        Err(problem) => unusable(&problem),
+    }
+}
+
+fn unusable(problem: &Problem) -> ExitCode {
+    eprintln!("askrd: {problem}");
+    ExitCode::from(BAD_SETTINGS)
 }

@@ -22,6 +22,7 @@ use crate::http::Policy;
 use crate::limits;
 use crate::listen::{self, Access, Listener};
 use crate::outbox;
+use crate::preflight::Prepared;
 use crate::routes::MAX_WORKERS;
 use crate::settings::{Mode, Settings};
 use crate::tailer::Tailer;
@@ -41,7 +42,7 @@ const RETURNS_PER_MS: usize = 5;
 ///
 /// # Errors
 /// A sentence, if it cannot start.
-pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
+pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, String> {
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
         // Or the service manager would take the end for a failure.
@@ -59,7 +60,7 @@ pub fn serve(settings: &Settings) -> Result<ExitCode, String> {
     drop(transmit);
 
     let common = Common::new(settings, connections, workers);
-    let opened = applications::open(settings, &common, workers)?;
+    let opened = applications::open(settings, prepared, &common, workers)?;
     let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
     let beats = Arc::new(Beats::new(apps.len(), workers));
     let (leave, leaving) = watch::channel(None);

@@ -4,6 +4,7 @@
 //! defaults below. `settings/source.rs` does the merging.
 
 mod app;
+mod flags;
 mod source;
 mod units;
 
@@ -15,12 +16,11 @@ use shared::name::RingName;
 use shared::spec::{BadSpec, RingSpec};
 
 pub use app::App;
-pub use source::load;
+pub use flags::Flags;
+pub use source::{Problem, Sources, load};
 pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
-use crate::auth::tokens::Tokens;
 use crate::routes::MAX_WORKERS;
-use crate::transmit::Transmit;
 use crate::ws::silence;
 
 /// The control socket used when none is set, if its directory exists.
@@ -264,31 +264,13 @@ impl Auth {
 }
 
 impl Settings {
-    /// The first thing wrong with values that have the right types: section, key, reason. `serving`:
-    /// whether what a daemon needs has to be there, the file of secrets for one.
-    pub fn check(&self, serving: bool) -> Result<(), (String, &'static str, String)> {
+    /// The first thing wrong with values that have the right types: section, key, reason. What a daemon
+    /// needs beside them (secrets, the kernel) is tried in `preflight`.
+    pub fn check(&self) -> Result<(), (String, &'static str, String)> {
         let named = |(section, key, why): Wrong| (section.to_owned(), key, why);
         self.check_ring().map_err(named)?;
         self.check_server().map_err(named)?;
         self.check_apps()?;
-        if serving {
-            for (n, (app, _, auth)) in self.applications().iter().enumerate() {
-                let secrets = app.secrets(auth);
-                let tokens = secrets.and_then(|secrets| Tokens::new(secrets, auth));
-                let own =
-                    |key| key == "secret" || key == "secret_file" && !app.secret_file.is_empty();
-                tokens.map_err(|(key, why)| match (own(key), self.apps.is_empty()) {
-                    (false, _) => ("auth".to_owned(), key, why),
-                    (true, true) => ("app".to_owned(), key, why),
-                    (true, false) => (format!("app[{}]", n + 1), key, why),
-                })?;
-            }
-            Transmit::new(self.server.io).map_err(|why| {
-                let hint = "\"auto\" does without where it must";
-                let why = format!("io_uring cannot be had here: {why}; {hint}");
-                ("server".to_owned(), "io", why)
-            })?;
-        }
         let broadcast = &self.broadcast;
         range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400).map_err(named)?;
         range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;

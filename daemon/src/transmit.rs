@@ -3,22 +3,15 @@
 
 use std::fmt;
 use std::io;
-use std::os::fd::BorrowedFd;
 
 use nix::errno::Errno;
 use nix::unistd::write;
 
 use crate::settings::Io;
-use crate::uring::{BATCH, Uring};
+use crate::uring::{BATCH, Job, Uring};
 
 /// Fewer sends than this are as cheap one by one.
 const WORTHWHILE: usize = 2;
-
-/// Bytes for one socket.
-pub struct Job<'a> {
-    pub fd: BorrowedFd<'a>,
-    pub bytes: &'a [u8],
-}
 
 pub enum Transmit {
     Writes,

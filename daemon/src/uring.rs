@@ -8,15 +8,19 @@
 #![allow(unsafe_code)]
 
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, BorrowedFd};
 
 use io_uring::{IoUring, Probe, opcode, squeue, types};
 use nix::errno::Errno;
 
-use crate::transmit::Job;
-
 /// Sends per system call, at the most.
 pub const BATCH: usize = 256;
+
+/// Bytes for one socket.
+pub struct Job<'a> {
+    pub fd: BorrowedFd<'a>,
+    pub bytes: &'a [u8],
+}
 
 /// None: it failed once. What it had not taken by then must never be taken.
 pub struct Uring(Option<IoUring>);

@@ -16,15 +16,17 @@
 //! there is no room an event is dropped and counted.
 
 mod deliver;
+mod endpoint;
 pub mod event;
 mod queue;
+mod room;
 #[cfg(test)]
 mod tests;
 
 use std::future::Future;
 use std::io;
 use std::pin::pin;
-use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -33,103 +35,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::pusher::Credentials;
-use crate::outgoing::Target;
-pub use event::{Event, NAMES};
-
-/// One receiver, as it is set up.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Endpoint {
-    /// `http://host:port/path` or `unix:/socket:/path`.
-    pub url: String,
-    /// Names of the events it wants ([`NAMES`]). Empty: all.
-    pub events: Vec<String>,
-    /// Only of channels whose name begins so.
-    pub channel_prefix: String,
-    /// Until it must have answered.
-    pub timeout: Duration,
-}
-
-impl Default for Endpoint {
-    fn default() -> Self {
-        Self {
-            url: String::new(),
-            events: Vec::new(),
-            channel_prefix: String::new(),
-            timeout: Duration::from_secs(5),
-        }
-    }
-}
-
-impl Endpoint {
-    /// # Errors
-    /// The first field that cannot be used, and why.
-    pub fn check(&self) -> Result<(), (&'static str, String)> {
-        self.url.parse::<Target>().map_err(|why| ("url", why))?;
-        match self
-            .events
-            .iter()
-            .find(|name| !NAMES.contains(&name.as_str()))
-        {
-            Some(name) => Err((
-                "events",
-                format!("\"{name}\" must be one of {}", NAMES.join(", ")),
-            )),
-            None => Ok(()),
-        }
-    }
-}
-
-/// Bounds and times, of each endpoint.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Events waiting, and their bytes.
-    pub events: usize,
-    pub bytes: usize,
-    /// Events of one request, and their bytes; one event always fits.
-    pub batch: usize,
-    pub batch_bytes: usize,
-    /// How long an event may wait for others.
-    pub gather: Duration,
-    /// How long `channel_vacated`, `member_removed` and `subscription_count` are held back.
-    pub hold: Duration,
-    /// Pauses between attempts: the first, doubled each time, and the longest; a quarter more or less.
-    pub pause: Duration,
-    pub longest_pause: Duration,
-    /// How long a batch is tried.
-    pub patience: Duration,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            events: 10_000,
-            bytes: 16 << 20,
-            batch: 100,
-            batch_bytes: 1 << 20,
-            gather: Duration::from_millis(50),
-            hold: Duration::from_secs(3),
-            pause: Duration::from_secs(1),
-            longest_pause: Duration::from_secs(30),
-            patience: Duration::from_secs(300),
-        }
-    }
-}
-
-/// What happened since the start, to events unless it says otherwise. An event is counted for each
-/// endpoint.
-#[derive(Debug, Default)]
-pub struct Counts {
-    pub delivered: AtomicU64,
-    /// For want of room.
-    pub dropped: AtomicU64,
-    /// Not taken by the endpoint for five minutes, or not before the daemon's end.
-    pub given_up: AtomicU64,
-    /// Not told, because the opposite happened or a newer count came.
-    pub cancelled: AtomicU64,
-    /// Requests made, and those that were not answered with success.
-    pub requests: AtomicU64,
-    pub failed: AtomicU64,
-}
+pub use endpoint::{Counts, Endpoint, Limits};
+pub use event::Event;
+use room::{Room, Told};
 
 /// The webhooks of one application.
 #[derive(Debug)]
@@ -146,29 +54,6 @@ struct Entrance {
     wants: queue::Wants,
     room: Arc<Room>,
     events: mpsc::UnboundedSender<Told>,
-}
-
-/// An event on its way, with the place that it takes up.
-#[derive(Debug)]
-struct Told {
-    event: Event,
-    #[expect(dead_code, reason = "it is given back when this is dropped")]
-    place: Place,
-}
-
-/// How much waits, and how much may.
-#[derive(Debug)]
-struct Room {
-    most: Limits,
-    events: AtomicUsize,
-    bytes: AtomicUsize,
-}
-
-/// Given back when it is dropped.
-#[derive(Debug)]
-struct Place {
-    room: Arc<Room>,
-    bytes: usize,
 }
 
 impl Webhooks {
@@ -285,34 +170,4 @@ fn start_thread(
             counts.given_up.fetch_add(left as u64, Relaxed);
         });
     })
-}
-
-impl Room {
-    fn new(most: Limits) -> Self {
-        Self {
-            most,
-            events: AtomicUsize::new(0),
-            bytes: AtomicUsize::new(0),
-        }
-    }
-
-    /// None: there is no room.
-    fn enter(room: &Arc<Self>, bytes: usize) -> Option<Place> {
-        let events = room.events.fetch_add(1, Relaxed);
-        let before = room.bytes.fetch_add(bytes, Relaxed);
-        // Counted before it is looked at; dropped without being used, it is given back.
-        let place = Place {
-            room: room.clone(),
-            bytes,
-        };
-        let fits = events < room.most.events && before + bytes <= room.most.bytes;
-        fits.then_some(place)
-    }
-}
-
-impl Drop for Place {
-    fn drop(&mut self) {
-        self.room.events.fetch_sub(1, Relaxed);
-        self.room.bytes.fetch_sub(self.bytes, Relaxed);
-    }
 }

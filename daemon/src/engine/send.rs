@@ -11,8 +11,8 @@ use crate::outbox::{Frame, Full, Of, Outbox};
 use crate::pull::{self, Ask, Pull};
 use crate::settings::SlowClients;
 use crate::stream::End;
-use crate::transmit::{Job, write_some};
-use crate::uring::BATCH;
+use crate::transmit::write_some;
+use crate::uring::{BATCH, Job};
 
 impl Engine {
     /// Writes `self.piece`, filled up with what the stream has to pull.

@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{App, Settings};
-use crate::cli::Common;
+use super::{App, Flags, Settings};
 
 /// Used when no file is named and it exists.
 const DEFAULT_FILE: &str = "/etc/askr/askr.toml";
@@ -24,9 +23,9 @@ impl fmt::Display for Problem {
 
 /// The settings in force for this command line and environment.
 pub fn load(
-    flags: &Common,
+    flags: &Flags,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Settings, Problem> {
+) -> Result<(Settings, Sources), Problem> {
     let named = flags.config.clone();
     let file = named.or_else(|| {
         Path::new(DEFAULT_FILE)
@@ -45,14 +44,15 @@ fn read(path: &Path) -> Result<String, Problem> {
         .map_err(|why| Problem(format!("{}: cannot be read: {why}", path.display())))
 }
 
-/// Whence each value came: what a reason is told with.
-struct Sources {
+/// Where each value came from: what a reason is given with.
+pub struct Sources {
     file: Option<PathBuf>,
     overrides: Vec<(String, String)>,
 }
 
 impl Sources {
-    fn problem(&self, section: &str, key: &str, reason: &str) -> Problem {
+    /// `reason` with the place and the name of its key.
+    pub fn problem(&self, section: &str, key: &str, reason: &str) -> Problem {
         let key = format!("{section}.{key}");
         let place = match self.overrides.iter().rev().find(|(name, _)| *name == key) {
             Some((_, place)) => place.clone(),
@@ -68,9 +68,9 @@ impl Sources {
 fn merge(
     file: Option<PathBuf>,
     text: &str,
-    flags: &Common,
+    flags: &Flags,
     environment: impl Fn(&str) -> Option<String>,
-) -> Result<Settings, Problem> {
+) -> Result<(Settings, Sources), Problem> {
     let mut sources = Sources {
         file,
         overrides: Vec::new(),
@@ -107,8 +107,8 @@ fn merge(
     }
     let mut settings = typed(table, &known, &sources)?;
     settings.apps = apps;
-    match settings.check(flags.serving) {
-        Ok(()) => Ok(settings),
+    match settings.check() {
+        Ok(()) => Ok((settings, sources)),
         Err((section, key, reason)) => Err(sources.problem(&section, key, &reason)),
     }
 }
@@ -274,7 +274,7 @@ mod tests {
 
     fn try_merge(
         text: &str,
-        flags: &Common,
+        flags: &Flags,
         environment: &[(&str, &str)],
     ) -> Result<Settings, String> {
         let lookup = |name: &str| {
@@ -283,13 +283,17 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| value.to_string())
         };
-        merge(Some("/etc/askr/askr.toml".into()), text, flags, lookup).map_err(|p| p.to_string())
+        let file = Some("/etc/askr/askr.toml".into());
+        let merged = merge(file, text, flags, lookup);
+        merged
+            .map(|(settings, _)| settings)
+            .map_err(|problem| problem.to_string())
     }
 
     #[test]
     fn an_empty_file_means_the_defaults() {
         assert_eq!(
-            try_merge("", &Common::default(), &[]),
+            try_merge("", &Flags::default(), &[]),
             Ok(Settings::default())
         );
     }
@@ -297,9 +301,9 @@ mod tests {
     #[test]
     fn flags_win_over_the_environment_and_that_over_the_file() {
         let text = "[server]\nlisten = ['1.1.1.1:1']\nping = 1\nretry = 1\n[ring]\narena = '1MiB'";
-        let flags = Common {
+        let flags = Flags {
             listen: vec!["3.3.3.3:3".into()],
-            ..Common::default()
+            ..Flags::default()
         };
         let environment = [
             ("ASKR_SERVER_LISTEN", "2.2.2.2:2, unix:/x"),
@@ -309,13 +313,13 @@ mod tests {
         assert_eq!(settings.server.listen, ["3.3.3.3:3"]);
         assert_eq!((settings.server.retry, settings.server.ping), (2, 1.0));
         assert_eq!(settings.ring.arena, Size(1 << 20));
-        let settings = try_merge(text, &Common::default(), &environment).unwrap();
+        let settings = try_merge(text, &Flags::default(), &environment).unwrap();
         assert_eq!(settings.server.listen, ["2.2.2.2:2", "unix:/x"]);
     }
 
     #[test]
     fn every_problem_names_its_place_its_key_and_a_reason() {
-        let none = Common::default();
+        let none = Flags::default();
         let file = |text: &str| try_merge(text, &none, &[]).unwrap_err();
         let begins = |problem: String, with: &str| assert!(problem.starts_with(with), "{problem}");
         begins(
@@ -384,9 +388,9 @@ mod tests {
             variable("ASKR_BROADCAST_ENABLED", "x"),
             "ASKR_BROADCAST_ENABLED: broadcast.enabled: ",
         );
-        let flags = Common {
+        let flags = Flags {
             ring: Some("x".into()),
-            ..Common::default()
+            ..Flags::default()
         };
         begins(
             try_merge("", &flags, &[]).unwrap_err(),
@@ -396,7 +400,7 @@ mod tests {
 
     #[test]
     fn several_applications_have_each_their_own() {
-        let none = Common::default();
+        let none = Flags::default();
         let two = "[[app]]\nid = 'a'\nring = '/a'\n[[app]]\nid = 'b'\n";
         let settings = try_merge(two, &none, &[]).unwrap();
         let apps = settings.applications();
@@ -459,7 +463,7 @@ mod tests {
                     other => other.to_string(),
                 };
                 let name = format!("ASKR_{section}_{key}").to_uppercase();
-                let set = try_merge("", &Common::default(), &[(&name, &text)]);
+                let set = try_merge("", &Flags::default(), &[(&name, &text)]);
                 assert_eq!(set, Ok(Settings::default()), "{name}={text}");
             }
         }

@@ -13,9 +13,10 @@ use shared::segment::now_ns;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
 
+use super::endpoint::{Counts, Limits};
 use super::event::{self, Event};
 use super::queue::{Queue, Wants};
-use super::{Counts, Limits, Told};
+use super::room::Told;
 use crate::auth::pusher::Credentials;
 use crate::jitter::Jitter;
 use crate::outgoing::{self, Bounds, Target};

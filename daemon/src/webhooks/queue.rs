@@ -7,8 +7,9 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
+use super::endpoint::{Endpoint, Limits};
 use super::event::{Event, What};
-use super::{Endpoint, Limits, Told};
+use super::room::Told;
 
 /// Which events an endpoint wants.
 #[derive(Debug, Clone)]
@@ -189,7 +190,7 @@ impl Queue {
 
 #[cfg(test)]
 mod tests {
-    use super::super::Room;
+    use super::super::room::Room;
     use super::*;
     use std::time::Duration;
 

@@ -1,5 +1,7 @@
 //! Against an application on a real socket.
 
+use std::sync::atomic::AtomicU64;
+
 use super::event::What;
 use super::*;
 use crate::auth::mac;

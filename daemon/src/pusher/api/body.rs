@@ -7,7 +7,8 @@ use hyper::StatusCode;
 use serde::Deserialize;
 use shared::rules;
 
-use super::{Limits, Publish, Refusal, bad, info, refusal};
+use super::refusal::{Refusal, bad, refusal};
+use super::request::{Limits, Publish, info};
 use crate::pusher::name;
 
 #[derive(Deserialize)]

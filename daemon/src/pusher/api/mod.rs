@@ -16,110 +16,21 @@
 
 pub mod answer;
 mod body;
-
-use std::fmt;
+mod refusal;
+mod request;
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode_str;
 use shared::grant;
 
+pub use refusal::Refusal;
+use refusal::{bad, refusal};
+use request::info;
+pub use request::{Call, Info, Limits, Publish, Target};
+
 use super::name;
 use crate::auth::pusher::{ApiRequest, Credentials, Refused};
 use crate::channel::Kind;
-
-/// Bounds of one request.
-#[derive(Debug, Clone, Copy)]
-pub struct Limits {
-    /// Bytes of an event's data. Pusher allows 10 KB.
-    pub payload: usize,
-    /// Channels of an event. Pusher allows 100, and so does the ring.
-    pub channels: usize,
-    /// Events in a batch. Pusher allows 10.
-    pub batch: usize,
-}
-
-impl Default for Limits {
-    fn default() -> Self {
-        Self {
-            payload: 10 << 10,
-            channels: 100,
-            batch: 10,
-        }
-    }
-}
-
-/// Where a request goes, before anything of it is believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
-    /// `GET /up`
-    Up,
-    /// To the application with this id.
-    App(String),
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Call {
-    Publish(Publish),
-    Batch(Vec<Publish>),
-    Channels {
-        prefix: Option<String>,
-        info: Info,
-    },
-    Channel {
-        channel: String,
-        info: Info,
-    },
-    /// Of a presence channel.
-    Users {
-        channel: String,
-    },
-    Terminate {
-        user: String,
-    },
-    Connections,
-}
-
-/// An event, checked by the ring's rules and Pusher's.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Publish {
-    pub name: String,
-    pub data: String,
-    /// Distinct, at least one; exactly one in a batch.
-    pub channels: Vec<String>,
-    /// Who is not to get it.
-    pub except: Option<String>,
-    /// What the answer is to tell of each channel.
-    pub info: Info,
-}
-
-/// What is to be told of a channel beside that it is occupied.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Info {
-    /// Of presence channels only.
-    pub user_count: bool,
-    pub subscription_count: bool,
-    /// The last event of a cache channel.
-    pub cache: bool,
-}
-
-impl Info {
-    pub fn is_none(self) -> bool {
-        self == Self::default()
-    }
-}
-
-/// Why a request is not done. `Display` is one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refusal {
-    pub status: StatusCode,
-    pub reason: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
-}
 
 /// None: not a path of this API.
 pub fn target(path: &str) -> Option<Target> {
@@ -218,24 +129,6 @@ fn terminate(user: &str) -> Result<Call, Refusal> {
     Ok(Call::Terminate { user })
 }
 
-/// Names separated by commas.
-fn info(text: Option<&str>) -> Result<Info, Refusal> {
-    let mut info = Info::default();
-    let names = text.into_iter().flat_map(|text| text.split(','));
-    for name in names.map(str::trim).filter(|name| !name.is_empty()) {
-        *match name {
-            "user_count" => &mut info.user_count,
-            "subscription_count" => &mut info.subscription_count,
-            "cache" => &mut info.cache,
-            _ => {
-                let reason = "info may have user_count, subscription_count and cache";
-                return Err(bad(reason));
-            }
-        } = true;
-    }
-    Ok(info)
-}
-
 fn channel_name(escaped: &str) -> Result<String, Refusal> {
     let channel = decode(escaped).ok_or_else(|| bad(name::Invalid.to_string()))?;
     name::published(&channel).map_err(|why| bad(why.to_string()))?;
@@ -263,15 +156,6 @@ fn unsigned(why: Refused) -> Refusal {
         _ => StatusCode::UNAUTHORIZED,
     };
     refusal(status, why.to_string())
-}
-
-fn bad(reason: impl Into<String>) -> Refusal {
-    refusal(StatusCode::BAD_REQUEST, reason)
-}
-
-fn refusal(status: StatusCode, reason: impl Into<String>) -> Refusal {
-    let reason = reason.into();
-    Refusal { status, reason }
 }
 
 #[cfg(test)]

@@ -1,0 +1,27 @@
+//! Why a request to the HTTP API is not done.
+
+use std::fmt;
+
+use hyper::StatusCode;
+
+/// Why a request is not done. `Display` is one line.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    pub status: StatusCode,
+    pub reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.reason)
+    }
+}
+
+pub fn bad(reason: impl Into<String>) -> Refusal {
+    refusal(StatusCode::BAD_REQUEST, reason)
+}
+
+pub fn refusal(status: StatusCode, reason: impl Into<String>) -> Refusal {
+    let reason = reason.into();
+    Refusal { status, reason }
+}
