@@ -19,6 +19,7 @@ use crate::census::Census;
 use crate::handoff::{Clock, Handoff};
 use crate::histogram::Histogram;
 use crate::history::{self, History};
+use crate::holdings::Holdings;
 use crate::http::api::Api;
 use crate::last_events::LastEvents;
 use crate::limits::Limits;
@@ -92,14 +93,7 @@ fn open_one(
     let authority = authority(settings, &app, &secrets, tokens)?;
     let bus = Bus {
         webhooks: webhooks(&app, &secrets)?,
-        ..bus(
-            settings,
-            common,
-            workers,
-            &keeper,
-            slots,
-            app.subscription_counts,
-        )
+        ..bus(settings, common, workers, &keeper, slots, &app)
     };
     let bus = Arc::new(bus);
     let segments = bus.segments.clone();
@@ -116,7 +110,10 @@ fn open_one(
     };
     let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
     let opened = Arc::new(App {
-        quota: Quota::new(app.max_connections),
+        quota: Quota::new(
+            app.max_connections,
+            settings.server.connections_share(app.max_connections),
+        ),
         bus: bus.clone(),
         authority,
         members: Members::new(limits, fresh),
@@ -155,7 +152,7 @@ fn bus(
     workers: usize,
     keeper: &Keeper,
     slots: u64,
-    counts: bool,
+    app: &settings::App,
 ) -> Bus {
     let broadcast = &settings.broadcast;
     let first = keeper.position();
@@ -177,7 +174,11 @@ fn bus(
             .collect(),
         archive: Box::new(segments.clone()),
         segments,
-        census: Census::new(settings.server.subscribers_per_channel, counts),
+        census: Census::new(
+            settings.server.subscribers_per_channel,
+            app.subscription_counts,
+        ),
+        holdings: Holdings::new(settings.server.holdings(app.max_channels)),
         last_events: LastEvents::default(),
         webhooks: None,
         limits: common.limits.clone(),

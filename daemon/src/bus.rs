@@ -11,6 +11,7 @@ use crate::census::{self, Census};
 use crate::handoff::{Clock, Handoff, Item};
 use crate::histogram::Histogram;
 use crate::history::History;
+use crate::holdings::Holdings;
 use crate::last_events::LastEvents;
 use crate::limits::Limits;
 use crate::metrics::Metrics;
@@ -40,6 +41,7 @@ pub struct Bus {
     /// The same, for who counts.
     pub segments: Segments,
     pub census: Census,
+    pub holdings: Holdings,
     pub last_events: LastEvents,
     /// The application's, if it wants any.
     pub webhooks: Option<Webhooks>,

@@ -69,6 +69,8 @@ pub enum Denied {
     Revoked,
     /// Different channels, or a channel's subscribers, are at the limit.
     Full,
+    /// The stream's client has its share of them.
+    Share,
     Members(presence::Refused),
 }
 
@@ -81,6 +83,9 @@ impl std::fmt::Display for Denied {
             Self::TooManyChannels(most) => write!(f, "at most {most} channels a stream"),
             Self::Revoked => f.write_str("grants were revoked at this moment; try again"),
             Self::Full => f.write_str("there are as many channels or subscribers as are allowed"),
+            Self::Share => {
+                f.write_str("this address has as many channels or subscriptions as it may have")
+            }
             Self::Members(why) => why.fmt(f),
         }
     }

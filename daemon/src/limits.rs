@@ -1,17 +1,19 @@
 //! How many connections there may be: in all, of one client address; and which worker has the fewest.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::metrics::Metrics;
-use crate::settings::{DEFAULT_PER_ADDRESS, Server};
+use crate::settings::Server;
+use crate::shares::Shares;
 
-/// Connections past the limit that are still told when to come back; more are closed unheard.
+/// Connections past a limit that are still told when to come back; more are closed unheard.
 pub const OVERFLOW: usize = 64;
+/// Of one client.
+const OVERFLOW_PER_ADDRESS: u32 = 8;
 /// Descriptors that are not connections: ring, sockets, event queues, the log, and room to accept.
 const RESERVE: u64 = 64;
 
@@ -32,15 +34,26 @@ impl ClientKey {
     }
 }
 
+impl Default for ClientKey {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
 #[derive(Debug)]
 pub struct Limits {
     max: usize,
-    per_address: u32,
     loopback_counts: bool,
+    /// Connections that were admitted.
     total: AtomicUsize,
-    /// Connections each worker has.
+    /// Those of each client.
+    clients: Shares,
+    /// Connections that are only told when to come back. They are not in `total`: who is over its own
+    /// limit must not take places of others with them.
+    over: AtomicUsize,
+    over_clients: Shares,
+    /// Connections each worker has, of both kinds.
     loads: Vec<AtomicUsize>,
-    clients: Mutex<HashMap<ClientKey, u32>>,
 }
 
 /// What the limits say to a connection.
@@ -53,18 +66,14 @@ pub enum Verdict {
 
 impl Limits {
     pub fn new(server: &Server, max: usize, workers: usize) -> Self {
-        let unset = server.connections_per_address < 0;
         Self {
             max,
-            per_address: match u32::try_from(server.connections_per_address) {
-                Ok(0) => u32::MAX,
-                Ok(limit) => limit,
-                Err(_) => DEFAULT_PER_ADDRESS,
-            },
-            loopback_counts: !unset,
+            loopback_counts: server.connections_per_address >= 0,
             total: AtomicUsize::new(0),
+            clients: Shares::new(server.connections_share(max)),
+            over: AtomicUsize::new(0),
+            over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-            clients: Mutex::default(),
         }
     }
 
@@ -77,7 +86,7 @@ impl Limits {
     }
 
     pub fn connections(&self) -> usize {
-        self.total.load(Relaxed)
+        self.total.load(Relaxed) + self.over.load(Relaxed)
     }
 
     /// Who `address` is for counting.
@@ -90,38 +99,37 @@ impl Limits {
         }
     }
 
-    /// Counts one more connection of `client`. False, and not counted, at the limit.
-    pub fn enter_client(&self, client: ClientKey) -> bool {
-        if client == ClientKey::NONE || self.per_address == u32::MAX {
-            return true;
-        }
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        let count = clients.entry(client).or_default();
-        if *count >= self.per_address {
-            return false;
-        }
-        *count += 1;
-        true
-    }
-
-    fn leave_client(&self, client: ClientKey) {
-        if client == ClientKey::NONE || self.per_address == u32::MAX {
-            return;
-        }
-        let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = clients.get_mut(&client) {
-            *count -= 1;
-            if *count == 0 {
-                clients.remove(&client);
-            }
-        }
-    }
-
     /// A connection that was admitted is gone.
     pub fn leave(&self, worker: usize, client: ClientKey) {
         self.total.fetch_sub(1, Relaxed);
         self.loads[worker].fetch_sub(1, Relaxed);
-        self.leave_client(client);
+        self.clients.leave(client);
+    }
+
+    fn enter(&self, client: ClientKey, metrics: &Metrics) -> bool {
+        if self.total.fetch_add(1, Relaxed) >= self.max {
+            metrics.over_total.add(1);
+        } else if !self.clients.enter(client) {
+            metrics.over_address.add(1);
+        } else {
+            return true;
+        }
+        self.total.fetch_sub(1, Relaxed);
+        false
+    }
+
+    fn enter_over(&self, client: ClientKey) -> bool {
+        let room = self.over.fetch_add(1, Relaxed) < OVERFLOW && self.over_clients.enter(client);
+        if !room {
+            self.over.fetch_sub(1, Relaxed);
+        }
+        room
+    }
+
+    fn leave_over(&self, worker: usize, client: ClientKey) {
+        self.over.fetch_sub(1, Relaxed);
+        self.loads[worker].fetch_sub(1, Relaxed);
+        self.over_clients.leave(client);
     }
 }
 
@@ -142,32 +150,25 @@ impl Admission {
         worker: usize,
         address: Option<IpAddr>,
     ) -> Option<Self> {
-        let others = limits.total.fetch_add(1, Relaxed);
-        if others >= limits.max + OVERFLOW {
-            limits.total.fetch_sub(1, Relaxed);
-            metrics.over_total.add(1);
-            return None;
-        }
-        limits.loads[worker].fetch_add(1, Relaxed);
         let client = limits.client(address);
-        let place = |client, verdict| {
-            Some(Self {
-                limits: limits.clone(),
-                metrics: metrics.clone(),
-                worker,
-                client,
-                verdict,
-            })
+        let verdict = match limits.enter(client, metrics) {
+            true => Verdict::Welcome,
+            false if limits.enter_over(client) => Verdict::Over,
+            false => return None,
         };
-        if others >= limits.max {
-            metrics.over_total.add(1);
-            return place(ClientKey::NONE, Verdict::Over);
-        }
-        if !limits.enter_client(client) {
-            metrics.over_address.add(1);
-            return place(ClientKey::NONE, Verdict::Over);
-        }
-        place(client, Verdict::Welcome)
+        limits.loads[worker].fetch_add(1, Relaxed);
+        Some(Self {
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            worker,
+            client,
+            verdict,
+        })
+    }
+
+    /// Whose connection it is, as far as anybody said.
+    pub fn client(&self) -> ClientKey {
+        self.client
     }
 
     /// A proxy said who its client is. False: that client has too many already.
@@ -176,12 +177,12 @@ impl Admission {
         if client == self.client {
             return true;
         }
-        if !self.limits.enter_client(client) {
+        if !self.limits.clients.enter(client) {
             self.metrics.over_address.add(1);
             return false;
         }
-        self.limits
-            .leave_client(std::mem::replace(&mut self.client, client));
+        let before = std::mem::replace(&mut self.client, client);
+        self.limits.clients.leave(before);
         true
     }
 
@@ -196,8 +197,10 @@ impl Admission {
 
 impl Drop for Admission {
     fn drop(&mut self) {
-        if self.worker != usize::MAX {
-            self.limits.leave(self.worker, self.client);
+        match self.verdict {
+            _ if self.worker == usize::MAX => {}
+            Verdict::Welcome => self.limits.leave(self.worker, self.client),
+            Verdict::Over => self.limits.leave_over(self.worker, self.client),
         }
     }
 }
@@ -227,6 +230,16 @@ pub fn descriptors(wanted: usize, workers: usize) -> Result<usize, String> {
     }
 }
 
+/// Clients for tests of what counts by client.
+#[cfg(test)]
+pub mod testing {
+    use super::ClientKey;
+
+    pub fn client(n: u8) -> ClientKey {
+        ClientKey::new([192, 0, 2, n].into())
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -245,16 +258,28 @@ mod tests {
 
     #[test]
     fn a_client_has_its_limit_and_gets_its_place_back() {
-        let limits = limits(2);
-        let client = key(&limits, "192.0.2.1");
-        assert!(limits.enter_client(client) && limits.enter_client(client));
-        assert!(!limits.enter_client(client));
-        assert!(
-            limits.enter_client(key(&limits, "192.0.2.2")),
-            "others are not affected"
-        );
-        limits.leave_client(client);
-        assert!(limits.enter_client(client));
+        let limits = Arc::new(limits(2));
+        let metrics = Arc::default();
+        let admit = |n| {
+            let address = IpAddr::from([192, 0, 2, n]);
+            Admission::new(&limits, &metrics, 0, Some(address))
+        };
+        let welcome = |one: &Option<Admission>| {
+            let verdict = one.as_ref().map(|one| one.verdict);
+            verdict == Some(Verdict::Welcome)
+        };
+        let (one, two) = (admit(1), admit(1));
+        assert!(welcome(&one) && welcome(&two));
+        let beyond: Vec<_> = (0..20).map_while(|_| admit(1)).collect();
+        assert_eq!(beyond.len(), OVERFLOW_PER_ADDRESS as usize);
+        assert!(beyond.iter().all(|one| one.verdict == Verdict::Over));
+        assert_eq!(limits.total.load(Relaxed), 2, "they take no places");
+        assert!(welcome(&admit(2)), "others are not affected");
+        drop(one);
+        assert!(welcome(&admit(1)));
+        drop((two, beyond));
+        assert_eq!(limits.connections(), 0);
+        assert_eq!(limits.loads[0].load(Relaxed), 0);
     }
 
     #[test]

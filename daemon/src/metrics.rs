@@ -70,8 +70,11 @@ metrics! {
     over_total: counter "askr_refused_total{limit=\"connections\"}";
     over_address: counter "askr_refused_total{limit=\"address\"}";
     over_channels: counter "askr_refused_total{limit=\"channels\"}";
+    over_address_channels: counter "askr_refused_total{limit=\"channels_per_address\"}";
+    over_address_subscribers: counter "askr_refused_total{limit=\"subscribers_per_address\"}";
     over_descriptors: counter "askr_refused_total{limit=\"descriptors\"}";
     over_app: counter "askr_refused_total{limit=\"app_connections\"}";
+    over_app_address: counter "askr_refused_total{limit=\"app_address\"}";
     over_members: counter "askr_refused_total{limit=\"members\"}";
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
     /// Requests refused with a status of 400 to 499.
@@ -143,11 +146,14 @@ metrics! {
     talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
     talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
     /// Calls to applications' auth_url; channels they did not open; calls without a usable answer; those not
-    /// made because there were too many; channels opened without a call.
+    /// made because there were too many, in all or of one address, or because the viewer shows nothing;
+    /// channels opened without a call.
     auth_asked: counter "askr_auth_calls_total{result=\"asked\"}";
     auth_refused: counter "askr_auth_calls_total{result=\"refused\"}";
     auth_away: counter "askr_auth_calls_total{result=\"away\"}";
     auth_full: counter "askr_auth_calls_total{result=\"full\"}";
+    auth_share: counter "askr_auth_calls_total{result=\"address\"}";
+    auth_anonymous: counter "askr_auth_calls_total{result=\"anonymous\"}";
     auth_cached: counter "askr_auth_calls_total{result=\"cached\"}";
     /// Webhook events, and requests that failed.
     hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";

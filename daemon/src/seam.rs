@@ -26,6 +26,7 @@ use crate::engine::{Engine, Opening, Resume, Rules};
 use crate::gap::Gap;
 use crate::handoff::{Clock, Handoff, Item};
 use crate::history::{Bounds, History};
+use crate::holdings::{self, Holdings};
 use crate::last_events::LastEvents;
 use crate::limits::{ClientKey, Limits};
 use crate::live::Live;
@@ -252,6 +253,7 @@ fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> A
         archive,
         segments: Segments::default(),
         census: Census::default(),
+        holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
         limits: Arc::new(Limits::new(&Server::default(), 1000, 1)),

@@ -20,13 +20,17 @@ pub use flags::Flags;
 pub use source::{Problem, Sources, load};
 pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 
+use crate::holdings;
 use crate::routes::MAX_WORKERS;
+use crate::shares;
 use crate::ws::silence;
 
 /// The control socket used when none is set, if its directory exists.
 pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
 /// Connections of one client address when nothing is set; loopback does not count then.
-pub const DEFAULT_PER_ADDRESS: u32 = 1024;
+const DEFAULT_PER_ADDRESS: u32 = 1024;
+/// Different channels of one client address when nothing is set.
+const DEFAULT_CHANNELS_PER_ADDRESS: u32 = 10_000;
 
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -116,7 +120,8 @@ pub struct Server {
 
     /// Connections in all. 0: as many as the descriptor limit allows.
     pub max_connections: usize,
-    /// Connections of one client address (IPv6: of one /64). -1: 1024, loopback not counted. 0: any number.
+    /// Connections of one client address (IPv6: of one /64). -1: 1024, or an eighth of `max_connections` if
+    /// that is less, loopback not counted. 0: any number.
     pub connections_per_address: i64,
     /// Channels a stream may ask for, 100 at most.
     pub channels_per_stream: usize,
@@ -128,7 +133,10 @@ pub struct Server {
     pub pong_timeout: f64,
     /// Different channels with a subscriber.
     pub max_channels: usize,
-    /// Subscribers of one channel. 0: any number.
+    /// Different channels of one client address, counted as `connections_per_address` counts. -1: 10,000,
+    /// or an eighth of `max_channels` if that is less. 0: any number.
+    pub channels_per_address: i64,
+    /// Subscribers of one channel, an eighth of them from one client address. 0: any number.
     pub subscribers_per_channel: u32,
     /// Bytes of a request's line and headers.
     pub header_bytes: Size,
@@ -184,6 +192,7 @@ impl Default for Server {
             activity_timeout: 120.0,
             pong_timeout: 30.0,
             max_channels: 1_000_000,
+            channels_per_address: -1,
             subscribers_per_channel: 0,
             header_bytes: Size(16 << 10),
             header_timeout: 10.0,
@@ -347,6 +356,8 @@ impl Settings {
             range("server", key, seconds, 1.0, 3600.0)?;
         }
         range("server", "max_channels", server.max_channels, 1, 1 << 31)?;
+        let per_address = server.channels_per_address;
+        range("server", "channels_per_address", per_address, -1, 1 << 31)?;
         range(
             "server",
             "header_bytes",
@@ -408,6 +419,24 @@ impl Ring {
 }
 
 impl Server {
+    /// Connections of one client, of `pool` of them.
+    pub fn connections_share(&self, pool: usize) -> u32 {
+        let default = shares::by_default(pool, DEFAULT_PER_ADDRESS);
+        shares::of_setting(self.connections_per_address, default)
+    }
+
+    /// What one client may hold, of an application with so many channels.
+    pub fn holdings(&self, max_channels: usize) -> holdings::Limits {
+        let default = shares::by_default(max_channels, DEFAULT_CHANNELS_PER_ADDRESS);
+        holdings::Limits {
+            channels: shares::of_setting(self.channels_per_address, default),
+            subscriptions: match self.subscribers_per_channel {
+                0 => shares::ANY,
+                most => shares::by_default(most as usize, shares::ANY),
+            },
+        }
+    }
+
     /// None: no control socket wanted.
     pub fn control_path(&self) -> Option<PathBuf> {
         match self.control.as_str() {

@@ -54,7 +54,7 @@ pub fn app(bus: Arc<Bus>) -> Arc<App> {
         authority: Authority::default(),
         members: Members::new(presence::Limits::default(), true),
         prover: Prover::new("test", &[]).unwrap(),
-        quota: Quota::default(),
+        quota: Quota::new(0, 0),
         credentials: Credentials {
             key: "test".into(),
             secrets: Vec::new(),

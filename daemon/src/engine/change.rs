@@ -145,10 +145,8 @@ impl Engine {
             return Err(Denied::Full);
         }
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
-        let Some(counts) = self.bus.census.enter(&names) else {
-            self.bus.metrics.over_subscribers.add(1);
-            return Err(Denied::Full);
-        };
+        let client = stream.client;
+        let counts = self.count(client, &names)?;
         let expires = self.expiry_with(slot, &channels);
         for (name, access) in new {
             let stream = &self.streams[slot as usize];
@@ -161,7 +159,7 @@ impl Engine {
                 // All or none of them. Those after this one were only counted.
                 let entered = 1 + names.iter().position(|other| other == name).unwrap_or(0);
                 let (entered, rest) = names.split_at(entered);
-                let _ = self.bus.census.leave(rest.iter().map(String::as_str));
+                let _ = self.discount(client, rest.iter().map(String::as_str));
                 entered.iter().for_each(|name| self.unsubscribe(slot, name));
                 self.bus.metrics.over_members.add(1);
                 return Err(Denied::Members(why));
@@ -250,7 +248,8 @@ impl Engine {
         if let Some(moved) = stream.subscriptions.get(at) {
             self.subscriptions.renumber(*moved, at as u32);
         }
-        let counts = self.bus.census.leave(std::iter::once(name));
+        let client = self.streams[slot as usize].client;
+        let counts = self.discount(client, std::iter::once(name));
         self.forget(gone);
         // Who adds and drops channels while it is slow leaves nothing behind.
         if let Some(late) = self.lates.get_mut(&slot) {

@@ -143,10 +143,10 @@ impl Engine {
         self.lates.remove(&slot);
         self.depart(&stream);
         self.sign_out(slot, &stream);
-        self.app.quota.leave();
+        self.app.quota.leave(stream.client);
         let names = stream.subscriptions.iter();
         let names = names.map(|s| &**self.subscriptions.name(s.channel));
-        let counts = self.bus.census.leave(names);
+        let counts = self.discount(stream.client, names);
         for subscription in &stream.subscriptions {
             self.forget(*subscription);
         }

@@ -7,9 +7,14 @@ use shared::cursor::{Cursor, Epoch};
 use shared::segment::{now_ns, now_s};
 
 use super::{Engine, Opening, Resume};
+use crate::app::Full;
 use crate::bus::Bus;
+use crate::census::Told;
 use crate::channel::Kind;
+use crate::command::Denied;
 use crate::gap::Gap;
+use crate::holdings;
+use crate::limits::ClientKey;
 use crate::outbox::Of;
 use crate::pull::{Pull, Reader};
 use crate::pusher::code;
@@ -24,18 +29,24 @@ impl Engine {
         if self.leaving || !self.has_room(opening.channels.iter().map(String::as_str)) {
             return self.turn_away(opening, code::OVER_CAPACITY);
         }
-        if !self.app.quota.enter() {
-            self.bus.metrics.over_app.add(1);
-            return self.turn_away(opening, code::QUOTA);
+        match self.app.quota.enter(opening.client) {
+            Ok(()) => {}
+            Err(Full::Application) => {
+                self.bus.metrics.over_app.add(1);
+                return self.turn_away(opening, code::QUOTA);
+            }
+            Err(Full::Client) => {
+                self.bus.metrics.over_app_address.add(1);
+                return self.turn_away(opening, code::OVER_CAPACITY);
+            }
         }
         let slot = self.streams.vacant_key() as u32;
         let flags = EpollFlags::EPOLLIN
             | EpollFlags::EPOLLRDHUP
             | EpollFlags::EPOLLOUT
             | EpollFlags::EPOLLET;
-        let Some(counts) = self.bus.census.enter(&opening.channels) else {
-            self.bus.metrics.over_subscribers.add(1);
-            self.app.quota.leave();
+        let Ok(counts) = self.count(opening.client, &opening.channels) else {
+            self.app.quota.leave(opening.client);
             return self.turn_away(opening, code::OVER_CAPACITY);
         };
         if self
@@ -45,8 +56,8 @@ impl Engine {
         {
             self.bus.metrics.over_descriptors.add(1);
             let names = opening.channels.iter().map(String::as_str);
-            self.bus.tell_counts(self.bus.census.leave(names));
-            self.app.quota.leave();
+            self.bus.tell_counts(self.discount(opening.client, names));
+            self.app.quota.leave(opening.client);
             return self.bus.limits.leave(self.worker, opening.client);
         }
         let subscriptions: Box<[Subscription]> = opening
@@ -165,6 +176,37 @@ impl Engine {
             self.bus.metrics.over_channels.add(1);
         }
         room
+    }
+
+    /// Counts a subscription of `client` to each of `channels`, which are distinct.
+    ///
+    /// # Errors
+    /// If the client or a channel has as many as it may have; nothing is counted then.
+    pub(super) fn count(&self, client: ClientKey, channels: &[String]) -> Result<Told, Denied> {
+        let (bus, metrics) = (&self.bus, &self.bus.metrics);
+        if let Err(full) = bus.holdings.enter(client, channels) {
+            match full {
+                holdings::Full::Channels => metrics.over_address_channels.add(1),
+                holdings::Full::Subscriptions => metrics.over_address_subscribers.add(1),
+            }
+            return Err(Denied::Share);
+        }
+        bus.census.enter(channels).ok_or_else(|| {
+            metrics.over_subscribers.add(1);
+            bus.holdings
+                .leave(client, channels.iter().map(String::as_str));
+            Denied::Full
+        })
+    }
+
+    /// Takes back what `count` counted.
+    pub(super) fn discount<'a>(
+        &self,
+        client: ClientKey,
+        channels: impl Iterator<Item = &'a str> + Clone,
+    ) -> Told {
+        self.bus.holdings.leave(client, channels.clone());
+        self.bus.census.leave(channels)
     }
 
     /// An answer other than 200 would end an EventSource for good: it is told to come back.

@@ -241,7 +241,20 @@ pub struct Client {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        let socket = TcpStream::connect(address).unwrap();
+        Self::on(TcpStream::connect(address).unwrap())
+    }
+
+    /// From this address of the loopback network.
+    pub fn connect_from(address: SocketAddr, from: &str) -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        let from: SocketAddr = format!("{from}:0").parse().unwrap();
+        socket.bind(&from.into()).unwrap();
+        socket.connect(&address.into()).unwrap();
+        Self::on(socket.into())
+    }
+
+    fn on(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self {
             socket,
@@ -265,6 +278,21 @@ impl Client {
         self.socket
             .write_all((request + "\r\n").as_bytes())
             .unwrap();
+    }
+
+    /// Asks where the connection may have been closed already.
+    pub fn try_ask(&mut self, target: &str) -> std::io::Result<()> {
+        let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
+        self.socket.write_all(request.as_bytes())
+    }
+
+    /// The same with the head of an answer; None where none comes.
+    pub fn try_read_head(mut self) -> Option<Self> {
+        let answers = matches!(self.socket.peek(&mut [0]), Ok(1..));
+        answers.then(|| {
+            self.read_head();
+            self
+        })
     }
 
     pub fn read_head(&mut self) {
