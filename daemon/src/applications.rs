@@ -29,6 +29,7 @@ use crate::preflight::Prepared;
 use crate::presence;
 use crate::routes::Routes;
 use crate::settings::{self, Settings};
+use crate::shares;
 use crate::socket_id::Prover;
 use crate::tailer::Tailer;
 use crate::watchlists::Watchlists;
@@ -226,6 +227,11 @@ fn authority(
     let limits = http_call::Limits {
         time: Duration::from_secs_f64(app.auth_timeout),
         calls: app.auth_calls,
+        calls_per_client: shares::of_setting(
+            app.auth_calls_per_address,
+            shares::by_default(app.auth_calls, shares::ANY),
+        ),
+        anonymous: app.auth_anonymous,
         remember: app.auth_cache.into(),
         ..http_call::Limits::default()
     };

@@ -192,6 +192,8 @@ impl Control {
         metrics.auth_refused.set(sum(|counts| &counts.refused));
         metrics.auth_away.set(sum(|counts| &counts.away));
         metrics.auth_full.set(sum(|counts| &counts.full));
+        metrics.auth_share.set(sum(|counts| &counts.share));
+        metrics.auth_anonymous.set(sum(|counts| &counts.anonymous));
         metrics.auth_cached.set(sum(|counts| &counts.cached));
         let hooks = all.clone().filter_map(|bus| bus.webhooks.as_ref());
         let sum = |of: fn(&webhooks::Counts) -> &AtomicU64| -> u64 {

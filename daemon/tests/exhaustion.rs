@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::grants::{SECRET, token, token_of};
+use common::grants::{self, SECRET, token, token_of};
 use common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -233,7 +233,9 @@ fn an_application_that_hangs_keeps_its_own_waiting_and_nobody_else() {
         (open.next().data, private.next().data),
         ("public".into(), "by token".into())
     );
-    let said = daemon.try_subscribe(&open.me(), &["private-a"], Value::Null);
+    let body = grants::body(&open.me(), &["private-a"], Value::Null);
+    let cookie = "Cookie: laravel_session=1\r\n";
+    let said = grants::request(daemon.address, "POST", "/askr/subscribe", cookie, &body);
     assert_eq!(said.status, 503, "{said:?}");
     // All of that while it hung: not one call has ended.
     assert_eq!((count("asked"), count("away")), (4, 0));

@@ -8,6 +8,8 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 
+use crate::limits::ClientKey;
+
 /// What somebody may do on a channel, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
@@ -24,6 +26,8 @@ pub struct Access {
 /// What a viewer shows.
 #[derive(Default)]
 pub struct Claim {
+    /// Whose share of the calls it takes.
+    pub client: ClientKey,
     pub socket: Option<String>,
     pub token: Option<String>,
     pub signatures: Vec<Signed>,

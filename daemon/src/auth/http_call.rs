@@ -12,7 +12,8 @@
 //! keeps what was opened for a while.
 //!
 //! Everything is bounded: time, calls at one time, channels of a call, bytes of an answer, what is
-//! remembered. What happens at a bound is counted.
+//! remembered. Of the calls and of what is remembered each client has a share. What happens at a bound is
+//! counted. About a viewer who shows nothing that the application could know anybody by, it is not asked.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -27,9 +28,10 @@ use serde::Serialize;
 use tokio::sync::Semaphore;
 
 use super::answer;
-use super::authorizer::{Answer, Answers, Authorizer, Claim, Refused, Wanted};
+use super::authorizer::{Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::remembered::{self, Key, Remembered};
 use crate::outgoing::{self, Bounds, Target};
+use crate::shares::{self, Shares};
 
 /// What is forwarded of a viewer's request. Nothing else is.
 const FORWARDED: [HeaderName; 5] = [
@@ -41,6 +43,8 @@ const FORWARDED: [HeaderName; 5] = [
 ];
 /// Bytes of an answer: 100 channels with the largest info have room.
 const MAX_ANSWER: usize = 256 << 10;
+/// What a viewer is told, who learns no more.
+const AWAY: &str = "the application cannot be asked now";
 /// Seconds between two lines in the log about an application that is away.
 const QUIET: u64 = 10;
 
@@ -51,6 +55,10 @@ pub struct Limits {
     pub time: Duration,
     /// Calls at one time, of all workers.
     pub calls: usize,
+    /// Of those, for one client.
+    pub calls_per_client: u32,
+    /// Whether it is also asked about viewers who show neither a cookie nor `Authorization`.
+    pub anonymous: bool,
     /// Channels of one call.
     pub channels: usize,
     /// Seconds for which what was opened is remembered. 0: not at all.
@@ -64,6 +72,8 @@ impl Default for Limits {
         Self {
             time: Duration::from_secs(5),
             calls: 64,
+            calls_per_client: shares::by_default(64, shares::ANY),
+            anonymous: false,
             channels: 100,
             remember: 30,
             remembered: 10_000,
@@ -80,8 +90,11 @@ pub struct Counts {
     pub refused: AtomicU64,
     /// Calls without a usable answer.
     pub away: AtomicU64,
-    /// Calls not made, because there were as many as are allowed.
+    /// Calls not made, because there were as many as are allowed: of all, of one client.
     pub full: AtomicU64,
+    pub share: AtomicU64,
+    /// Calls not made, because the viewer shows nothing.
+    pub anonymous: AtomicU64,
     /// Channels opened without a call.
     pub cached: AtomicU64,
 }
@@ -92,6 +105,7 @@ pub struct HttpCall {
     target: Target,
     limits: Limits,
     calls: Semaphore,
+    shares: Shares,
     remembered: Mutex<Remembered>,
     pub counts: Counts,
     /// When it was last said in the log that the application is away.
@@ -114,6 +128,7 @@ impl HttpCall {
             target: url.parse()?,
             limits,
             calls: Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS)),
+            shares: Shares::new(limits.calls_per_client),
             remembered: Mutex::new(Remembered::new(limits.remember, limits.remembered)),
             counts: Counts::default(),
             told: AtomicU64::new(0),
@@ -126,6 +141,11 @@ impl HttpCall {
         channels: &[Wanted<'_>],
         now: u64,
     ) -> Result<Vec<Answer>, Refused> {
+        if !self.limits.anonymous && !shows_anything(&claim.headers) {
+            self.counts.anonymous.fetch_add(1, Relaxed);
+            let what = "a cookie or an Authorization header that the application knows";
+            return Ok(vec![Err(Closed::NotShown(what)); channels.len()]);
+        }
         let shown = forwarded(&claim.headers);
         let viewer = remembered::viewer(&shown);
         let keys: Vec<Key> = channels
@@ -161,7 +181,7 @@ impl HttpCall {
                 if answer.is_none() {
                     *answer = told.next();
                     if let Some(Ok(access)) = answer {
-                        remembered.put(key, access.clone(), now, generation);
+                        remembered.put(key, access.clone(), claim.client, now, generation);
                     }
                 }
             }
@@ -182,6 +202,10 @@ impl HttpCall {
             let reason = format!("the application is asked about at most {max} channels at once");
             return Err(Refused::Forbidden(reason));
         }
+        let Some(_share) = self.shares.take(claim.client) else {
+            self.counts.share.fetch_add(1, Relaxed);
+            return Err(Refused::Away(AWAY.into()));
+        };
         let Ok(_call) = self.calls.try_acquire() else {
             self.counts.full.fetch_add(1, Relaxed);
             return Err(self.away("is asked as often as is allowed at one time", now));
@@ -233,7 +257,7 @@ impl HttpCall {
         {
             tracing::warn!("{} {why}", self.target);
         }
-        Refused::Away("the application cannot be asked now".into())
+        Refused::Away(AWAY.into())
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
@@ -257,6 +281,12 @@ impl Authorizer for HttpCall {
     fn revoke(&self, user: Option<&str>, _now: u64) {
         self.remembered().forget(user);
     }
+}
+
+/// Whether there is something by which the application may know who it is. What it is not shown (a token in
+/// the query, a signature) does not count.
+fn shows_anything(headers: &HeaderMap) -> bool {
+    headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION)
 }
 
 /// What is forwarded of these headers: a claim that is kept needs no more. Always in the same order, so that

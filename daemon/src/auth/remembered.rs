@@ -1,7 +1,8 @@
 //! What the application opened a moment ago, so that a page that reconnects does not make it ask again.
 //!
 //! Only what was opened is kept, never a refusal; for a set time, and never past its own expiry. Bounded:
-//! the oldest goes first. A key is the hash of all that the application was shown, so that no two
+//! the oldest goes first; and of one client no more than its share is kept, so that nobody makes the
+//! application be asked again about everybody else. A key is the hash of all that the application was shown, so that no two
 //! viewers can meet in one entry, and no cookie lies in memory.
 
 use std::collections::{HashMap, VecDeque};
@@ -10,6 +11,8 @@ use hyper::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::authorizer::Access;
+use crate::limits::ClientKey;
+use crate::shares::{self, Shares};
 
 pub type Key = [u8; 32];
 
@@ -18,6 +21,7 @@ pub struct Remembered {
     /// Seconds.
     time: u64,
     bound: usize,
+    shares: Shares,
     entries: HashMap<Key, Entry>,
     /// Each key once, oldest first.
     order: VecDeque<Key>,
@@ -29,6 +33,7 @@ pub struct Remembered {
 struct Entry {
     access: Access,
     since: u64,
+    client: ClientKey,
 }
 
 /// The key of what is shown with a request: each channel's begins with it.
@@ -55,6 +60,7 @@ impl Remembered {
         Self {
             time,
             bound,
+            shares: Shares::new(shares::by_default(bound, shares::ANY)),
             entries: HashMap::new(),
             order: VecDeque::new(),
             generation: 0,
@@ -67,48 +73,80 @@ impl Remembered {
 
     pub fn get(&self, key: &Key, now: u64) -> Option<Access> {
         let entry = self.entries.get(key)?;
-        // A clock that was set back does not make it live longer.
-        let young = entry.since <= now && now - entry.since < self.time;
+        let young = entry.is_young(now, self.time);
         let alive = entry.access.expires.is_none_or(|at| now < at);
         (young && alive).then(|| entry.access.clone())
     }
 
     /// Keeps what was asked for at `now`, unless something was revoked since `generation`.
-    pub fn put(&mut self, key: Key, access: Access, now: u64, generation: u64) {
+    pub fn put(&mut self, key: Key, access: Access, client: ClientKey, now: u64, generation: u64) {
         if generation != self.generation || self.time == 0 || self.bound == 0 {
             return;
         }
-        let entry = Entry { access, since: now };
-        if self.entries.insert(key, entry).is_some() {
+        if let Some(entry) = self.entries.get_mut(&key) {
             // Its place stays that of its first time: at the bound it goes early, never late.
+            (entry.access, entry.since) = (access, now);
             return;
         }
-        if self.order.len() >= self.bound
-            && let Some(oldest) = self.order.pop_front()
+        while let Some(oldest) = self.order.front()
+            && self
+                .entries
+                .get(oldest)
+                .is_none_or(|entry| !entry.is_young(now, self.time))
         {
-            self.entries.remove(&oldest);
+            self.drop_oldest();
         }
+        if !self.shares.enter(client) {
+            return;
+        }
+        if self.order.len() >= self.bound {
+            self.drop_oldest();
+        }
+        let entry = Entry {
+            access,
+            since: now,
+            client,
+        };
+        self.entries.insert(key, entry);
         self.order.push_back(key);
+    }
+
+    fn drop_oldest(&mut self) {
+        let oldest = self.order.pop_front();
+        if let Some(entry) = oldest.and_then(|key| self.entries.remove(&key)) {
+            self.shares.leave(entry.client);
+        }
     }
 
     /// Forgets what was opened for this user, or for everybody. Where the application named no user, it may
     /// have been this one.
     pub fn forget(&mut self, user: Option<&str>) {
         self.generation += 1;
-        match user {
-            Some(user) => self.entries.retain(|_, entry| {
-                let of = entry.access.user.as_deref();
-                of.is_some_and(|other| other != user)
-            }),
-            None => self.entries.clear(),
-        }
+        self.entries.retain(|_, entry| {
+            let of = entry.access.user.as_deref();
+            let stays = user.is_some_and(|user| of.is_some_and(|other| other != user));
+            if !stays {
+                self.shares.leave(entry.client);
+            }
+            stays
+        });
         self.order.retain(|key| self.entries.contains_key(key));
+    }
+}
+
+impl Entry {
+    /// A clock that was set back does not make it live longer.
+    fn is_young(&self, now: u64, time: u64) -> bool {
+        self.since <= now && now - self.since < time
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::limits::testing::client;
+
+    const NOBODY: ClientKey = ClientKey::NONE;
 
     fn of(user: Option<&str>, expires: Option<u64>) -> Access {
         Access {
@@ -129,8 +167,8 @@ mod tests {
     #[test]
     fn it_is_kept_for_its_time_and_never_past_its_expiry() {
         let mut kept = Remembered::new(30, 10);
-        kept.put([1; 32], of(None, None), 100, 0);
-        kept.put([2; 32], of(None, Some(110)), 100, 0);
+        kept.put([1; 32], of(None, None), NOBODY, 100, 0);
+        kept.put([2; 32], of(None, Some(110)), NOBODY, 100, 0);
         let there = |now| {
             let one = kept.get(&[1; 32], now).is_some();
             (one, kept.get(&[2; 32], now).is_some())
@@ -141,7 +179,7 @@ mod tests {
         assert_eq!((there(129), there(130)), ((true, false), (false, false)));
         assert_eq!(there(99), (false, false), "a clock that was set back");
         let mut off = Remembered::new(0, 10);
-        off.put([1; 32], of(None, None), 100, 0);
+        off.put([1; 32], of(None, None), NOBODY, 100, 0);
         assert!(off.get(&[1; 32], 100).is_none() && off.entries.is_empty());
     }
 
@@ -149,7 +187,7 @@ mod tests {
     fn at_the_bound_the_oldest_goes() {
         let mut kept = Remembered::new(30, 2);
         for n in [1, 2, 1, 3] {
-            kept.put([n; 32], of(None, None), 100, 0);
+            kept.put([n; 32], of(None, None), NOBODY, 100, 0);
         }
         assert!(kept.get(&[1; 32], 100).is_none());
         assert!(kept.get(&[2; 32], 100).is_some() && kept.get(&[3; 32], 100).is_some());
@@ -157,14 +195,36 @@ mod tests {
     }
 
     #[test]
+    fn a_client_has_its_share_and_pushes_out_nobody_else() {
+        let mut kept = Remembered::new(30, 16);
+        let (one, two) = (client(1), client(2));
+        kept.put([0; 32], of(Some("7"), None), two, 100, 0);
+        for n in 1..100 {
+            kept.put([n; 32], of(None, None), one, 100, 0);
+        }
+        assert_eq!(kept.entries.len(), 3);
+        assert!(kept.get(&[0; 32], 100).is_some());
+        // What is too old gives its place back, and what is revoked.
+        kept.put([50; 32], of(None, None), one, 130, 0);
+        assert_eq!((kept.entries.len(), kept.order.len()), (1, 1));
+        kept.put([51; 32], of(None, None), one, 130, 0);
+        kept.put([52; 32], of(None, None), one, 130, 0);
+        assert_eq!(kept.entries.len(), 2);
+        kept.forget(None);
+        kept.put([53; 32], of(None, None), one, 130, 1);
+        kept.put([54; 32], of(None, None), one, 130, 1);
+        assert_eq!(kept.entries.len(), 2);
+    }
+
+    #[test]
     fn what_is_revoked_is_forgotten_also_when_it_was_on_its_way() {
         let mut kept = Remembered::new(30, 10);
         for (n, user) in [(1, Some("7")), (2, Some("8")), (3, None)] {
-            kept.put([n; 32], of(user, None), 100, kept.generation());
+            kept.put([n; 32], of(user, None), NOBODY, 100, kept.generation());
         }
         let before = kept.generation();
         kept.forget(Some("7"));
-        kept.put([4; 32], of(Some("7"), None), 100, before);
+        kept.put([4; 32], of(Some("7"), None), NOBODY, 100, before);
         let there = |kept: &Remembered| [1, 2, 3, 4].map(|n| kept.get(&[n; 32], 100).is_some());
         assert_eq!(there(&kept), [false, true, false, false]);
         assert_eq!(kept.order.len(), 1);

@@ -344,7 +344,7 @@ impl Engine {
         token: Option<String>,
         claim: &Option<Box<Claim>>,
     ) {
-        let socket = self.streams[slot as usize].socket;
+        let Stream { socket, client, .. } = self.streams[slot as usize];
         if !channels
             .iter()
             .any(|name| Kind::of(name).needs_authorization())
@@ -361,6 +361,7 @@ impl Engine {
         }
         let shown = claim.as_deref();
         let claim = Claim {
+            client,
             socket: Some(socket.to_string()),
             token: token.or_else(|| shown.and_then(|claim| claim.token.clone())),
             headers: shown.map(|claim| claim.headers.clone()).unwrap_or_default(),

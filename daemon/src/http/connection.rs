@@ -403,8 +403,9 @@ impl Client {
         self.admission.verdict != Verdict::Over && self.identify(request)
     }
 
-    /// A header that only a proxy may set is taken from nobody else.
+    /// Adds what the connection knows. A header that only a proxy may set is taken from nobody else.
     fn vouch(&self, claim: &mut Claim) {
+        claim.client = self.admission.client();
         if !self.proxy {
             claim.headers.remove("x-forwarded-for");
         }

@@ -44,6 +44,12 @@ pub struct App {
     pub auth_cache: u32,
     /// Questions to it at one time; more are answered "later".
     pub auth_calls: usize,
+    /// Of those, for one client address, counted as `server.connections_per_address` counts. -1: an eighth.
+    /// 0: any number.
+    pub auth_calls_per_address: i64,
+    /// Whether it is also asked about viewers who show neither a cookie nor `Authorization`: for an
+    /// application that lets them in by address.
+    pub auth_anonymous: bool,
     /// Connections. 0: as many as the daemon has.
     pub max_connections: usize,
     /// Different channels with a subscriber. 0: `server.max_channels`.
@@ -91,6 +97,8 @@ impl Default for App {
             auth_timeout: 5.0,
             auth_cache: 30,
             auth_calls: 64,
+            auth_calls_per_address: -1,
+            auth_anonymous: false,
             max_connections: 0,
             max_channels: 0,
             channel_members: 100,
@@ -190,6 +198,8 @@ impl App {
         range("auth_timeout", self.auth_timeout, 0.1, 60.0)?;
         range("auth_cache", self.auth_cache.into(), 0.0, 3600.0)?;
         range("auth_calls", self.auth_calls as f64, 1.0, 10_000.0)?;
+        let per_address = self.auth_calls_per_address as f64;
+        range("auth_calls_per_address", per_address, -1.0, 10_000.0)?;
         range("channel_members", self.channel_members as f64, 1.0, 1e6)?;
         range("members", self.members as f64, 1.0, 1e7)?;
         range("presence_grace", self.presence_grace, 0.0, 3600.0)?;

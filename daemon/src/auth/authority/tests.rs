@@ -4,6 +4,7 @@ use crate::auth::http_call::Limits;
 use crate::auth::token::Verifier;
 use crate::auth::token::tests::{SECRET, keys, token};
 use crate::outgoing::testing::{App, Reply, app, nobody, ok};
+use hyper::header::{COOKIE, HeaderValue};
 use shared::secret::Secret;
 
 const NOW: u64 = 1_800_000_000;
@@ -34,6 +35,13 @@ fn bearing(claims: &str) -> Claim {
         token: Some(token(&claims)),
         ..Claim::default()
     }
+}
+
+/// What the application knows somebody by, too.
+fn with_cookie(mut claim: Claim) -> Claim {
+    let cookie = HeaderValue::from_static("a=1");
+    claim.headers.insert(COOKIE, cookie);
+    claim
 }
 
 fn sign(claim: &mut Claim, channel: &str, data: Option<&str>) {
@@ -113,7 +121,7 @@ async fn a_token_opens_what_it_grants() {
 
 #[tokio::test]
 async fn a_presence_channel_needs_a_user() {
-    let nameless = bearing(r#""channels":["*"]"#);
+    let nameless = with_cookie(bearing(r#""channels":["*"]"#));
     let reason = "channel 2 is presence-, and no user is named for it";
     let authority = Authority::new(tokens(), None, None);
     let accesses = ask(&authority, &nameless, &["private-a", "presence-cache-b"]).await;
@@ -164,7 +172,9 @@ async fn a_signature_opens_its_channel_for_its_socket() {
 async fn each_is_asked_only_for_what_is_still_closed() {
     let mut app = always(OPEN).await;
     let authority = Authority::new(tokens(), credentials(), http(&app.url));
-    let mut claim = bearing(r#""sub":"t","channels":["private-t","presence-t"]"#);
+    let mut claim = with_cookie(bearing(
+        r#""sub":"t","channels":["private-t","presence-t"]"#,
+    ));
     sign(&mut claim, "private-t", None);
     // Wrong, but the token opens it.
     claim.signatures[0].auth = "key:00".into();
@@ -235,17 +245,29 @@ async fn the_reason_is_that_of_who_refused_else_all_that_could_be_shown() {
     let app = always(OPEN).await;
     let all = Authority::new(tokens(), credentials(), http(&app.url));
     assert_eq!(
-        ask(&all, &Claim::default(), &["private-h", "private-b"]).await,
+        ask(
+            &all,
+            &with_cookie(Claim::default()),
+            &["private-h", "private-b"]
+        )
+        .await,
         forbidden("channel 2 stays closed: the application's answer")
     );
     let app = self::app(|_, _| Reply::Answer("401 Unauthorized", String::new())).await;
     let all = Authority::new(tokens(), credentials(), http(&app.url));
     assert_eq!(
-        ask(&all, &Claim::default(), &["private-h"]).await,
+        ask(&all, &with_cookie(Claim::default()), &["private-h"]).await,
         unauthorized("the application refuses this viewer")
     );
     let alone = Authority::new(tokens(), None, http(&nobody()));
-    let refused = ask(&alone, &granted, &["private-a", "private-h"]).await;
+    let both = ["private-a", "private-h"];
+    // It shows the application nothing, which is not asked then.
+    assert_eq!(
+        ask(&alone, &granted, &both).await,
+        forbidden("the token does not grant channel 2")
+    );
+    let granted = with_cookie(granted);
+    let refused = ask(&alone, &granted, &both).await;
     assert!(matches!(refused, Err(Refused::Away(_))), "{refused:?}");
     assert!(ask(&alone, &granted, &["private-a"]).await.is_ok());
 }
@@ -256,7 +278,7 @@ async fn revocation_reaches_every_authorizer() {
     let authority = Authority::new(tokens(), None, http(&app.url));
     let mine = bearing(r#""sub":"h","channels":["private-t"]"#);
     let other = bearing(r#""sub":"o","channels":["private-t"]"#);
-    let viewer = Claim::default();
+    let viewer = with_cookie(Claim::default());
     for _ in 0..2 {
         ask(&authority, &viewer, &["presence-h"]).await.unwrap();
     }

@@ -2,6 +2,7 @@ use std::sync::Arc;
 
 use super::*;
 use crate::auth::authorizer::{Access, Closed};
+use crate::limits::testing::client;
 use crate::outgoing::testing::{App, Reply, app, nobody, ok};
 
 const A: Wanted = Wanted {
@@ -62,7 +63,7 @@ async fn one_call_asks_about_all_channels() {
     let call = call(&app.url);
     let claim = Claim {
         socket: Some("1.2".into()),
-        ..Claim::default()
+        ..cookie("a=2")
     };
     let answers = call.authorize(&claim, &[A, B], NOW).await.unwrap();
     assert_eq!(answers, [open(None, None), open(Some("7"), Some("[1]"))]);
@@ -231,7 +232,6 @@ async fn what_was_opened_is_remembered_for_this_viewer_and_for_a_while() {
     assert_eq!(asked(&viewer, &[B, A], NOW + 9).await, 0, "in any order");
     assert_eq!(asked(&viewer, &[A], NOW + 29).await, 0);
     assert_eq!(asked(&cookie("a=2"), &[A], NOW).await, 1, "somebody else");
-    assert_eq!(asked(&Claim::default(), &[A], NOW).await, 1, "nobody");
     assert_eq!(asked(&viewer, &[A], NOW + 30).await, 1, "too old");
     assert_eq!(counts(&call)[4], 5);
 }
@@ -348,4 +348,67 @@ async fn channels_of_a_call_are_bounded() {
         "the application is asked about at most 1 channels at once"
     );
     assert_eq!(counts(&call), [0; 5]);
+}
+
+#[tokio::test]
+async fn about_a_viewer_who_shows_nothing_it_is_asked_only_where_that_is_wanted() {
+    let mut app = always(OPEN).await;
+    let mut stranger = Claim {
+        token: Some("x".into()),
+        ..Claim::default()
+    };
+    let agent = HeaderValue::from_static("Browser");
+    stranger.headers.insert(USER_AGENT, agent);
+    let call = call(&app.url);
+    let what = "a cookie or an Authorization header that the application knows";
+    assert_eq!(
+        call.authorize(&stranger, &[A, B], NOW).await,
+        Ok(vec![Err(Closed::NotShown(what)); 2])
+    );
+    assert_eq!((app.waiting(), counts(&call)), (0, [0; 5]));
+    assert_eq!(call.counts.anonymous.load(Relaxed), 1);
+    let limits = Limits {
+        anonymous: true,
+        ..Limits::default()
+    };
+    let call = HttpCall::new(&app.url, limits).unwrap();
+    for _ in 0..2 {
+        let answers = call.authorize(&stranger, &[A], NOW).await;
+        assert_eq!(answers, Ok(vec![open(None, None)]));
+    }
+    assert_eq!((app.waiting(), counts(&call)), (1, [1, 0, 0, 0, 1]));
+}
+
+#[tokio::test]
+async fn a_client_has_its_share_of_the_calls() {
+    let mut app = app(|_, _| Reply::Hang).await;
+    let limits = Limits {
+        calls: 2,
+        calls_per_client: 1,
+        time: Duration::from_secs(600),
+        ..Limits::default()
+    };
+    let call = Arc::new(HttpCall::new(&app.url, limits).unwrap());
+    let of = |n| Claim {
+        client: client(n),
+        ..cookie("a=1")
+    };
+    let ask = |n| {
+        let call = call.clone();
+        tokio::spawn(async move { call.authorize(&of(n), &[A], NOW).await })
+    };
+    let one = ask(1);
+    app.request().await;
+    assert_eq!(call.authorize(&of(1), &[A], NOW).await, away());
+    assert_eq!(call.counts.share.load(Relaxed), 1);
+    let two = ask(2);
+    app.request().await;
+    assert_eq!(call.authorize(&of(3), &[A], NOW).await, away());
+    assert_eq!((call.counts.share.load(Relaxed), counts(&call)[3]), (1, 1));
+    // Whoever gives up gives it back.
+    one.abort();
+    two.abort();
+    assert!(one.await.is_err() && two.await.is_err());
+    drop(ask(1));
+    app.request().await;
 }
