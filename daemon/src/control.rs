@@ -7,6 +7,8 @@
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
 //! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
 //!
+//! Nobody waits for a user who does not finish: `askers` has places for each.
+//!
 //! The last three are about the application whose ring is `R`, for those who may publish to it.
 
 use std::convert::Infallible;
@@ -28,11 +30,12 @@ use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::json;
 use shared::name::RingName;
-use tokio::sync::Semaphore;
+use tokio::net::UnixStream;
 
 use crate::app::App;
 use crate::ask;
 use crate::asker::Asker;
+use crate::askers::{Askers, Place, Turn};
 use crate::auth::http_call;
 use crate::bus::Bus;
 use crate::command::{Target, Which};
@@ -40,9 +43,13 @@ use crate::health::Beats;
 use crate::members::Member;
 use crate::webhooks;
 
-/// Askers at one time. A local operator needs few; more wait.
-const ASKERS: usize = 16;
+/// Bytes of a request's body.
+const MAX_BODY: usize = 4096;
+/// For a whole request to come, and then for the answer to be found and taken.
 const TIMEOUT: Duration = Duration::from_secs(5);
+/// What somebody is told who finds no place.
+const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
+    Content-Length: 53\r\nConnection: close\r\n\r\nthis user, or all together, ask too much at one time\n";
 
 pub struct Control {
     pub apps: Vec<Arc<App>>,
@@ -53,36 +60,60 @@ pub struct Control {
 pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()> {
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let control = Rc::new(control);
-    let askers = Arc::new(Semaphore::new(ASKERS));
+    let askers = Askers::new();
     loop {
-        let Ok(permit) = askers.clone().acquire_owned().await else {
-            return Ok(());
-        };
         let Ok((socket, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let control = control.clone();
-        tokio::task::spawn_local(async move {
-            let Ok(peer) = socket.peer_cred() else {
-                return;
-            };
-            let asker = Asker {
-                uid: peer.uid(),
-                gid: peer.gid(),
-            };
-            let service = service_fn(|request: Request<Incoming>| {
-                let control = control.clone();
-                async move { Ok::<_, Infallible>(control.answer(asker, request).await) }
-            });
-            let connection = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .header_read_timeout(TIMEOUT)
-                .keep_alive(false)
-                .serve_connection(TokioIo::new(socket), service);
-            let _ = tokio::time::timeout(2 * TIMEOUT, connection).await;
-            drop(permit);
-        });
+        let Ok(peer) = socket.peer_cred() else {
+            continue;
+        };
+        let asker = Asker {
+            uid: peer.uid(),
+            gid: peer.gid(),
+        };
+        match askers.enter(asker.uid) {
+            Some(place) => drop(tokio::task::spawn_local(serve(
+                control.clone(),
+                socket,
+                asker,
+                place,
+            ))),
+            None => {
+                control.apps[0].bus.metrics.control_refused.add(1);
+                // It fits, or whoever has filled the socket need not know.
+                let _ = socket.try_write(BUSY);
+            }
+        }
+        // However many come at once, those who were accepted are answered between them.
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn serve(control: Rc<Control>, socket: UnixStream, asker: Asker, place: Arc<Place>) {
+    let service = service_fn(|request: Request<Incoming>| {
+        let (control, place) = (control.clone(), place.clone());
+        async move { Ok::<_, Infallible>(control.answer(asker, place, request).await) }
+    });
+    let connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(TIMEOUT)
+        .keep_alive(false)
+        .serve_connection(TokioIo::new(socket), service);
+    let _ = tokio::time::timeout(2 * TIMEOUT, connection).await;
+}
+
+/// An answer that somebody had a turn for, which lasts until it is taken.
+struct Taken {
+    text: String,
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    turn: Turn,
+}
+
+impl AsRef<[u8]> for Taken {
+    fn as_ref(&self) -> &[u8] {
+        self.text.as_bytes()
     }
 }
 
@@ -90,10 +121,14 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
 type Said = (StatusCode, String);
 
 impl Control {
-    async fn answer(&self, asker: Asker, request: Request<Incoming>) -> Response<Full<Bytes>> {
+    async fn answer(
+        &self,
+        asker: Asker,
+        place: Arc<Place>,
+        request: Request<Incoming>,
+    ) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let (method, path) = (&parts.method, parts.uri.path());
-        let mut kind = "text/plain; version=0.0.4; charset=utf-8";
         let (status, text) = match (method, path) {
             (&Method::GET, "/healthz") => match self.beats.hanging() {
                 None => (StatusCode::OK, "ok\n".to_owned()),
@@ -107,11 +142,8 @@ impl Control {
             }
             (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics()),
             (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
-                match self.about_an_app(asker, &parts.uri, body).await {
-                    Ok(json) => {
-                        kind = "application/json";
-                        (StatusCode::OK, json)
-                    }
+                match self.about_an_app(asker, place, &parts.uri, body).await {
+                    Ok(json) => return answer(StatusCode::OK, "application/json", json),
                     Err((status, why)) => (status, format!("{why}\n")),
                 }
             }
@@ -125,16 +157,17 @@ impl Control {
                     .to_owned(),
             ),
         };
-        let mut answer = Response::new(Full::new(Bytes::from(text)));
-        *answer.status_mut() = status;
-        let kind = hyper::header::HeaderValue::from_static(kind);
-        answer
-            .headers_mut()
-            .insert(hyper::header::CONTENT_TYPE, kind);
-        answer
+        let kind = "text/plain; version=0.0.4; charset=utf-8";
+        answer(status, kind, Bytes::from(text))
     }
 
-    async fn about_an_app(&self, asker: Asker, uri: &Uri, body: Incoming) -> Result<String, Said> {
+    async fn about_an_app(
+        &self,
+        asker: Asker,
+        place: Arc<Place>,
+        uri: &Uri,
+        body: Incoming,
+    ) -> Result<Bytes, Said> {
         let ring = parameter(uri, "ring").ok_or_else(|| bad("ring must name the ring"))?;
         let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
         // "/askr" and "/dev/shm/askr" are the same.
@@ -143,25 +176,29 @@ impl Control {
             let why = "no application of this askrd has this ring";
             (StatusCode::NOT_FOUND, why.to_owned())
         })?;
+        // All of it first: a turn is for who has asked.
+        let body = read(body).await?;
+        let turn = place.turn().await;
         let path = name.path().to_owned();
-        // It may have to ask for a user's groups over the network.
-        let may = tokio::task::spawn_blocking(move || asker.may_publish(&path)).await;
-        if !may.unwrap_or(false) {
+        // It may have to ask for a user's groups over the network. The turn goes along: it lasts as long as
+        // that does, also if the connection does not.
+        let asked = tokio::task::spawn_blocking(move || (asker.may_publish(&path), turn)).await;
+        let Ok((true, turn)) = asked else {
             let why = "this user may not ask about this ring";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
-        }
-        let json = match uri.path() {
+        };
+        let text = match uri.path() {
             "/channels" => {
                 let prefix = parameter(uri, "prefix").unwrap_or_default();
-                json!({ "channels": ask::channels(app, Which::Prefix(prefix)).await })
+                json!({ "channels": ask::channels(app, Which::Prefix(prefix)).await }).to_string()
             }
             "/members" => {
                 let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;
-                return Ok(members(&app.members.list(&channel)));
+                members(&app.members.list(&channel))
             }
-            _ => json!({ "ended": ask::end(app, target(body).await?).await }),
+            _ => json!({ "ended": ask::end(app, target(&body)?).await }).to_string(),
         };
-        Ok(json.to_string())
+        Ok(Bytes::from_owner(Taken { text, turn }))
     }
 
     fn metrics(&self) -> String {
@@ -245,7 +282,30 @@ fn parameter(uri: &Uri, name: &str) -> Option<String> {
     Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
 }
 
-async fn target(body: Incoming) -> Result<Target, Said> {
+fn answer(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full<Bytes>> {
+    let mut answer = Response::new(Full::new(text));
+    *answer.status_mut() = status;
+    let kind = hyper::header::HeaderValue::from_static(kind);
+    answer
+        .headers_mut()
+        .insert(hyper::header::CONTENT_TYPE, kind);
+    answer
+}
+
+/// The body of a request, which comes in time.
+async fn read(body: Incoming) -> Result<Bytes, Said> {
+    let body = Limited::new(body, MAX_BODY).collect();
+    match tokio::time::timeout(TIMEOUT, body).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(_)) => Err(bad(&format!("the body must be at most {MAX_BODY} bytes"))),
+        Err(_) => {
+            let why = "the request did not come in time";
+            Err((StatusCode::REQUEST_TIMEOUT, why.to_owned()))
+        }
+    }
+}
+
+fn target(body: &[u8]) -> Result<Target, Said> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, rename_all = "snake_case")]
     enum Body {
@@ -254,9 +314,7 @@ async fn target(body: Incoming) -> Result<Target, Said> {
         All(bool),
     }
     let shape = || bad(r#"the body must be {"socket_id":"1.2"}, {"user":"7"} or {"all":true}"#);
-    let body = Limited::new(body, 4096).collect().await;
-    let body = body.map_err(|_| shape())?.to_bytes();
-    match serde_json::from_slice(&body).map_err(|_| shape())? {
+    match serde_json::from_slice(body).map_err(|_| shape())? {
         Body::SocketId(id) => Ok(Target::Socket(id.parse().map_err(|()| shape())?)),
         Body::User(user) => Ok(Target::User(user)),
         Body::All(true) => Ok(Target::All),

@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
+use crate::askers;
 use crate::metrics::Metrics;
 use crate::settings::Server;
 use crate::shares::Shares;
@@ -14,8 +15,9 @@ use crate::shares::Shares;
 pub const OVERFLOW: usize = 64;
 /// Of one client.
 const OVERFLOW_PER_ADDRESS: u32 = 8;
-/// Descriptors that are not connections: ring, sockets, event queues, the log, and room to accept.
-const RESERVE: u64 = 64;
+/// Descriptors that are not connections: ring, sockets, event queues, the log, room to accept, and the
+/// control socket's connections.
+const RESERVE: u64 = 64 + askers::MOST as u64;
 
 /// A client for counting: an IPv4 address, or an IPv6 /64, which is what one subscriber gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

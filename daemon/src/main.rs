@@ -12,6 +12,7 @@ mod applications;
 mod archive;
 mod ask;
 mod asker;
+mod askers;
 mod auth;
 mod bus;
 mod census;

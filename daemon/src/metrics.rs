@@ -77,6 +77,9 @@ metrics! {
     over_app_address: counter "askr_refused_total{limit=\"app_address\"}";
     over_members: counter "askr_refused_total{limit=\"members\"}";
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
+    /// Connections to the control socket of users who have as many as they may have, or of whom there are
+    /// too many.
+    control_refused: counter "askr_control_refused_total";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
     /// Requests without a token that was needed, or with one that was refused.

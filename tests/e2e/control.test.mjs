@@ -5,6 +5,7 @@ import assert from 'node:assert/strict';
 import { chmodSync, chownSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { startAskrd } from '../lib/askrd.mjs';
+import { metric } from '../lib/faults.mjs';
 import { services } from '../lib/people.mjs';
 import { php, phpEnvironment, phpJson, publish } from '../lib/php.mjs';
 import { scoped, until } from '../lib/scope.mjs';
@@ -156,4 +157,23 @@ test('a user who may not publish to the ring may not ask about it', { skip: !roo
   assert.equal(code, 1);
   assert.match(err, /refuses: this user may not ask about this ring \(403/);
   assert.deepEqual(await one('askr_channels'), [], 'who may publish may ask');
+}));
+
+test('a user who does not finish its requests keeps nobody else waiting', { skip: !root && 'needs root: it asks as another user' }, scoped(async (scope) => {
+  const { askrd, one } = await start(scope);
+  chmodSync(scope.dir, 0o775);
+  chmodSync(askrd.control, 0o666);
+  // 300 connections that say half of what they want. A line for each that is closed.
+  const flood = scope.start('flood', process.execPath, ['-e', `
+    for (let i = 0; i < 300; i += 1) {
+      const socket = require('node:net').connect(${JSON.stringify(askrd.control)}, () => socket.write('GET /healthz HT'));
+      socket.on('error', () => {}).on('data', () => {}).on('close', () => process.stdout.write('closed\\n'));
+    }
+  `], { uid: 54321, gid: 54321 });
+  await until('it has its share, and no more', () => flood.output().split('closed').length - 1 >= 236);
+  // PHP's user, which waits two seconds; an operator; whoever watches over it: all are heard.
+  assert.deepEqual(await one('askr_channels'), []);
+  assert.equal((await askrd.cli(['stats', '--config', askrd.config])).code, 0);
+  assert.equal((await askrd.health()).status, 200);
+  assert.equal(await metric(askrd, 'askr_control_refused_total'), 236);
 }));

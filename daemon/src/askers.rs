@@ -1,0 +1,179 @@
+//! How many ask over the control socket at one time, and how much is done for each of them.
+//!
+//! A user has a share of the places, and one of the work. Root and the daemon's own user have places that
+//! are counted with nobody else's, so that whoever watches over askrd is always heard. Nobody waits for a
+//! place, since whoever is next in line could be anybody: who finds none is told so.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use nix::unistd::geteuid;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Connections of one user: a pool of PHP workers that all ask at once has room.
+const OF_A_USER: usize = 64;
+/// Of all users but root and the daemon's own.
+const OF_OTHERS: usize = 192;
+/// Questions about an application that are worked on for one user; more of them wait.
+const WORK: usize = 4;
+/// Connections there can be at most.
+pub const MOST: usize = OF_OTHERS + 2 * OF_A_USER;
+
+#[derive(Debug)]
+pub struct Askers {
+    /// The daemon's own user.
+    own: u32,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    users: HashMap<u32, User>,
+    /// Connections of users who have no places of their own.
+    others: usize,
+}
+
+#[derive(Debug)]
+struct User {
+    connections: usize,
+    work: Arc<Semaphore>,
+}
+
+/// The place of one connection, given back when dropped.
+#[derive(Debug)]
+pub struct Place {
+    askers: Arc<Askers>,
+    uid: u32,
+    work: Arc<Semaphore>,
+}
+
+/// A turn to have something done. Whoever does it keeps this until it is done and the answer is taken,
+/// whatever became of the connection: its place stays taken so long.
+#[derive(Debug)]
+pub struct Turn {
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    permit: Option<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    place: Arc<Place>,
+}
+
+impl Askers {
+    pub fn new() -> Arc<Self> {
+        Arc::new(Self {
+            own: geteuid().as_raw(),
+            inner: Mutex::default(),
+        })
+    }
+
+    /// None if there is no room for this user.
+    pub fn enter(self: &Arc<Self>, uid: u32) -> Option<Arc<Place>> {
+        let mut inner = self.lock();
+        let other = self.is_other(uid);
+        if other && inner.others >= OF_OTHERS {
+            return None;
+        }
+        let user = inner.users.entry(uid).or_insert_with(|| User {
+            connections: 0,
+            work: Arc::new(Semaphore::new(WORK)),
+        });
+        if user.connections >= OF_A_USER {
+            return None;
+        }
+        user.connections += 1;
+        let work = user.work.clone();
+        inner.others += usize::from(other);
+        Some(Arc::new(Place {
+            askers: self.clone(),
+            uid,
+            work,
+        }))
+    }
+
+    fn is_other(&self, uid: u32) -> bool {
+        uid != 0 && uid != self.own
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Place {
+    /// Waits until others of this user are done.
+    pub async fn turn(self: Arc<Self>) -> Turn {
+        Turn {
+            // None if it were closed, which it never is.
+            permit: self.work.clone().acquire_owned().await.ok(),
+            place: self,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        let mut inner = self.askers.lock();
+        inner.others -= usize::from(self.askers.is_other(self.uid));
+        if let Some(user) = inner.users.get_mut(&self.uid) {
+            user.connections -= 1;
+            if user.connections == 0 {
+                inner.users.remove(&self.uid);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const OWN: u32 = 33;
+
+    fn askers() -> Arc<Askers> {
+        Arc::new(Askers {
+            own: OWN,
+            inner: Mutex::default(),
+        })
+    }
+
+    fn fill(askers: &Arc<Askers>, uid: u32) -> Vec<Arc<Place>> {
+        std::iter::from_fn(|| askers.enter(uid)).collect()
+    }
+
+    #[test]
+    fn no_user_takes_the_places_of_others_and_all_of_them_not_those_that_are_kept() {
+        let askers = askers();
+        let mut all = fill(&askers, 1000);
+        assert_eq!(all.len(), OF_A_USER);
+        for uid in 1001..1010 {
+            all.extend(fill(&askers, uid));
+        }
+        assert_eq!(all.len(), OF_OTHERS);
+        let kept = [fill(&askers, 0), fill(&askers, OWN)];
+        assert!(kept.iter().all(|places| places.len() == OF_A_USER));
+        all.pop();
+        assert!(askers.enter(1010).is_some(), "given back");
+        drop((all, kept));
+        assert!(askers.lock().users.is_empty());
+        assert_eq!(askers.lock().others, 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_done_for_one_user_keeps_its_place_until_it_is_done() {
+        let askers = askers();
+        let place = || askers.enter(1000).unwrap();
+        let mut turns = Vec::new();
+        for _ in 0..WORK {
+            turns.push(place().turn().await);
+        }
+        let mut next = Box::pin(place().turn());
+        let soon = std::time::Duration::ZERO;
+        assert!(tokio::time::timeout(soon, &mut next).await.is_err());
+        let another = askers.enter(1001).unwrap().turn();
+        assert!(tokio::time::timeout(soon, another).await.is_ok());
+        drop(turns.pop());
+        next.await;
+        assert_eq!(askers.lock().users[&1000].connections, WORK - 1);
+        drop(turns);
+        assert!(askers.lock().users.is_empty());
+    }
+}

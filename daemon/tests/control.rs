@@ -1,0 +1,105 @@
+//! The control socket under askers who do not finish, and at its limits.
+
+mod common;
+
+use std::io::{ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::time::Duration;
+
+use common::Daemon;
+
+/// As `askers.rs` has it.
+const OF_A_USER: usize = 64;
+
+/// A connection that has said this, and has yet to say more.
+fn begin(daemon: &Daemon, said: &str) -> UnixStream {
+    let path = daemon.directory.path().join("control.sock");
+    let mut socket = UnixStream::connect(path).unwrap();
+    // It may have been refused at once.
+    let _ = socket.write_all(said.as_bytes());
+    socket
+}
+
+fn is_open(mut socket: &UnixStream) -> bool {
+    socket.set_nonblocking(true).unwrap();
+    let read = socket.read(&mut [0]);
+    socket.set_nonblocking(false).unwrap();
+    read.is_err_and(|why| why.kind() == ErrorKind::WouldBlock)
+}
+
+fn answer(mut socket: UnixStream) -> String {
+    let patience = Duration::from_secs(60);
+    socket.set_read_timeout(Some(patience)).unwrap();
+    let (mut answer, mut buffer) = (Vec::new(), [0; 4096]);
+    while let Ok(n @ 1..) = socket.read(&mut buffer) {
+        answer.extend_from_slice(&buffer[..n]);
+    }
+    String::from_utf8(answer).unwrap()
+}
+
+#[test]
+fn requests_that_are_not_finished_keep_nobody_waiting() {
+    let daemon = Daemon::start("");
+    let at = daemon.ring();
+    let body = format!(
+        "POST /disconnect?ring={} HTTP/1.1\r\nHost: x\r\nContent-Length: 99\r\n\r\n",
+        at.display()
+    );
+    let unfinished = ["", "GET /healthz HT", &body].map(|said| {
+        let all = (0..OF_A_USER / 4).map(|_| begin(&daemon, said));
+        all.collect::<Vec<UnixStream>>()
+    });
+    // Its answer, while not one of the others has ended by its time.
+    assert!(daemon.control("/healthz").ends_with("\r\n\r\nok\n"));
+    let channels = daemon.control(&format!("/channels?ring={}", at.display()));
+    assert!(channels.ends_with("{\"channels\":{}}"), "{channels}");
+    assert!(unfinished.iter().flatten().all(is_open));
+    // Their time ends. A body's is told.
+    let [_, _, mut bodies] = unfinished;
+    let said = answer(bodies.remove(0));
+    assert!(said.starts_with("HTTP/1.1 408 "), "{said}");
+}
+
+#[test]
+fn who_has_too_many_connections_is_told_so_and_has_room_again() {
+    let daemon = Daemon::start("");
+    let mut held: Vec<UnixStream> = (0..OF_A_USER).map(|_| begin(&daemon, "GET")).collect();
+    for _ in 0..100 {
+        let said = answer(begin(&daemon, ""));
+        assert!(said.starts_with("HTTP/1.1 503 "), "{said:?}");
+        assert!(said.ends_with("ask too much at one time\n"), "{said:?}");
+    }
+    assert!(held.iter().all(is_open));
+    held.pop();
+    // Until it has been seen that it is gone.
+    while answer(begin(&daemon, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n")).contains(" 503 ") {}
+    drop(held);
+    daemon.until("askr_control_refused_total", |n| n >= 100);
+}
+
+#[test]
+fn who_takes_no_answers_makes_its_own_wait_only_for_their_turn() {
+    let daemon = Daemon::start("");
+    // Answers that fill a socket, which is a few hundred kilobytes.
+    let names = |n: usize| {
+        let all: Vec<String> = (0..100)
+            .map(|m| format!("channel={}{n}.{m}", "x".repeat(100)))
+            .collect();
+        all.join("&")
+    };
+    let _streams: Vec<_> = (0..100).map(|n| daemon.open_with(&names(n), &[])).collect();
+    let ring = daemon.ring();
+    let question = format!(
+        "GET /channels?ring={} HTTP/1.1\r\nHost: x\r\n\r\n",
+        ring.display()
+    );
+    let asked: Vec<UnixStream> = (0..20).map(|_| begin(&daemon, &question)).collect();
+    // What needs no turn is answered meanwhile.
+    assert!(daemon.control("/healthz").ends_with("\r\n\r\nok\n"));
+    assert_eq!(daemon.metric("askr_channels"), 10_000);
+    // Each is answered wholly once those before it have taken theirs.
+    for socket in asked {
+        let said = answer(socket);
+        assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("}}"));
+    }
+}
