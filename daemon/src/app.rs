@@ -1,5 +1,6 @@
 //! An application: everything that is its own. Nothing here is shared with another.
 
+use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
@@ -35,27 +36,56 @@ pub struct App {
     pub client_events: Budget,
 }
 
-/// So many a second, of all workers together.
+/// So many a second, of all workers together, and an eighth of them of one client.
 #[derive(Debug)]
 pub struct Budget {
     bound: Bound,
+    share: Bound,
     started: Instant,
-    rate: Mutex<Rate>,
+    rates: Mutex<Rates>,
+}
+
+#[derive(Debug, Default)]
+struct Rates {
+    all: Rate,
+    /// Of clients that took some in the last second or two.
+    clients: HashMap<ClientKey, Rate>,
+    swept: u64,
 }
 
 impl Budget {
     pub fn new(per_second: u32) -> Self {
+        let share = shares::by_default(per_second as usize, shares::ANY);
         Self {
             bound: Bound::per_second(per_second),
+            share: Bound::per_second(share),
             started: Instant::now(),
-            rate: Mutex::default(),
+            rates: Mutex::default(),
         }
     }
 
-    pub fn take(&self) -> bool {
-        let now = self.started.elapsed().as_millis() as u64;
-        let mut rate = self.rate.lock().unwrap_or_else(PoisonError::into_inner);
-        rate.take(self.bound, now)
+    /// # Errors
+    /// If there is none left, of all or of this client.
+    pub fn take(&self, client: ClientKey) -> Result<(), Full> {
+        self.take_at(client, self.started.elapsed().as_millis() as u64)
+    }
+
+    fn take_at(&self, client: ClientKey, now: u64) -> Result<(), Full> {
+        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        if now >= rates.swept + 1000 {
+            rates.swept = now;
+            rates.clients.retain(|_, rate| !rate.is_fresh(now));
+        }
+        if client != ClientKey::NONE {
+            let rate = rates.clients.entry(client).or_default();
+            if !rate.take(self.share, now) {
+                return Err(Full::Client);
+            }
+        }
+        match rates.all.take(self.bound, now) {
+            true => Ok(()),
+            false => Err(Full::Application),
+        }
     }
 }
 
@@ -129,6 +159,24 @@ mod tests {
         assert_eq!(quota.enter(one), Ok(()));
         let open = Quota::new(0, 1);
         assert!((0..100).all(|_| open.enter(one).is_ok()));
+    }
+
+    #[test]
+    fn one_client_has_its_share_of_a_budget_and_leaves_nothing_behind() {
+        let budget = Budget::new(16);
+        let take = |n, now| budget.take_at(client(n), now);
+        assert_eq!((take(1, 0), take(1, 0)), (Ok(()), Ok(())));
+        for _ in 0..100 {
+            assert_eq!(take(1, 0), Err(Full::Client));
+        }
+        let others = (2..100).filter(|n| take(*n, 0).is_ok()).count();
+        assert_eq!(others, 14, "all that is left");
+        assert_eq!(take(100, 0), Err(Full::Application));
+        assert_eq!(take(1, 2000), Ok(()));
+        assert_eq!(budget.rates.lock().unwrap().clients.len(), 1);
+        for _ in 0..15 {
+            assert_eq!(budget.take_at(ClientKey::NONE, 2000), Ok(()));
+        }
     }
 
     #[test]

@@ -106,6 +106,7 @@ fn open_one(
     let limits = presence::Limits {
         channel_members: app.channel_members,
         members: app.members,
+        user_channels: presence::channels_of_a_user(app.members),
         grace: app.grace().as_millis() as u64,
         ..presence::Limits::default()
     };

@@ -14,16 +14,32 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 const OF_A_USER: usize = 64;
 /// Of all users but root and the daemon's own.
 const OF_OTHERS: usize = 192;
-/// Questions about an application that are worked on for one user; more of them wait.
+/// Questions about an application that are worked on for one user; more of them wait. And for all users but
+/// root and the daemon's own.
 const WORK: usize = 4;
+const WORK_OF_OTHERS: usize = 16;
 /// Connections there can be at most.
 pub const MOST: usize = OF_OTHERS + 2 * OF_A_USER;
+/// Answers that are made or taken at one time, at most.
+const ANSWERS: usize = WORK_OF_OTHERS + 2 * WORK;
+/// Bytes of a request's line and headers; and what a connection costs with them, its body and its task.
+pub const HEAD: usize = 16 << 10;
+const CONNECTION: u64 = 64 << 10;
+
+/// Bytes that all askers can hold at the most. `answer`: of the longest answer while it is made, which is that
+/// of all channels: their names, twice, and each as JSON.
+#[allow(dead_code, reason = "for the sum of all ceilings")]
+pub const fn ceiling(answer: u64) -> u64 {
+    MOST as u64 * CONNECTION + ANSWERS as u64 * answer
+}
 
 #[derive(Debug)]
 pub struct Askers {
     /// The daemon's own user.
     own: u32,
     inner: Mutex<Inner>,
+    /// Work for users who have no places of their own.
+    work: Arc<Semaphore>,
 }
 
 #[derive(Debug, Default)]
@@ -51,18 +67,23 @@ pub struct Place {
 /// whatever became of the connection: its place stays taken so long.
 #[derive(Debug)]
 pub struct Turn {
-    #[expect(dead_code, reason = "it is given back when this is dropped")]
-    permit: Option<OwnedSemaphorePermit>,
+    #[expect(dead_code, reason = "they are given back when this is dropped")]
+    permits: [Option<OwnedSemaphorePermit>; 2],
     #[expect(dead_code, reason = "it is given back when this is dropped")]
     place: Arc<Place>,
 }
 
 impl Askers {
     pub fn new() -> Arc<Self> {
-        Arc::new(Self {
-            own: geteuid().as_raw(),
+        Arc::new(Self::of(geteuid().as_raw()))
+    }
+
+    fn of(own: u32) -> Self {
+        Self {
+            own,
             inner: Mutex::default(),
-        })
+            work: Arc::new(Semaphore::new(WORK_OF_OTHERS)),
+        }
     }
 
     /// None if there is no room for this user.
@@ -101,9 +122,14 @@ impl Askers {
 impl Place {
     /// Waits until others of this user are done.
     pub async fn turn(self: Arc<Self>) -> Turn {
+        // None if it were closed, which it never is.
+        let of_user = self.work.clone().acquire_owned().await.ok();
+        let of_all = match self.askers.is_other(self.uid) {
+            true => self.askers.work.clone().acquire_owned().await.ok(),
+            false => None,
+        };
         Turn {
-            // None if it were closed, which it never is.
-            permit: self.work.clone().acquire_owned().await.ok(),
+            permits: [of_user, of_all],
             place: self,
         }
     }
@@ -129,10 +155,7 @@ mod tests {
     const OWN: u32 = 33;
 
     fn askers() -> Arc<Askers> {
-        Arc::new(Askers {
-            own: OWN,
-            inner: Mutex::default(),
-        })
+        Arc::new(Askers::of(OWN))
     }
 
     fn fill(askers: &Arc<Askers>, uid: u32) -> Vec<Arc<Place>> {
@@ -172,6 +195,21 @@ mod tests {
         assert!(tokio::time::timeout(soon, another).await.is_ok());
         drop(turns.pop());
         next.await;
+        // All users together have so much done, and who has places of its own is none of them.
+        let mut all = Vec::new();
+        for uid in 1001..1100 {
+            let turn = askers.enter(uid).unwrap().turn();
+            let Ok(turn) = tokio::time::timeout(soon, turn).await else {
+                break;
+            };
+            all.push(turn);
+        }
+        assert_eq!(all.len() + WORK - 1, WORK_OF_OTHERS);
+        for uid in [0, OWN] {
+            let turn = askers.enter(uid).unwrap().turn();
+            assert!(tokio::time::timeout(soon, turn).await.is_ok());
+        }
+        drop(all);
         assert_eq!(askers.lock().users[&1000].connections, WORK - 1);
         drop(turns);
         assert!(askers.lock().users.is_empty());

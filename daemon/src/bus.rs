@@ -13,7 +13,7 @@ use crate::histogram::Histogram;
 use crate::history::History;
 use crate::holdings::Holdings;
 use crate::last_events::LastEvents;
-use crate::limits::Limits;
+use crate::limits::{ClientKey, Limits};
 use crate::metrics::Metrics;
 use crate::notice::{self, Notice};
 use crate::routes::Routes;
@@ -56,21 +56,21 @@ pub struct Bus {
 }
 
 impl Bus {
-    /// Tells the application, if it wants to hear. Never waits.
-    pub fn hook(&self, channel: &str, what: webhooks::event::What) {
+    /// Tells the application, if it wants to hear. Never waits. `client`: whose doing it is.
+    pub fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
         if let Some(webhooks) = &self.webhooks {
             let event = webhooks::Event::new(channel, what);
             if webhooks.wants(event.name()) {
-                webhooks.tell(event);
+                webhooks.tell(client, event);
             }
         }
     }
 
     /// Tells channels how many subscribers they have, and the application.
-    pub fn tell_counts(&self, counts: census::Told) {
+    pub fn tell_counts(&self, client: ClientKey, counts: census::Told) {
         for (channel, count) in counts {
             let what = webhooks::event::What::SubscriptionCount(count.into());
-            self.hook(&channel, what);
+            self.hook(client, &channel, what);
             self.tell(Notice::new(channel.into(), notice::What::Count(count)));
         }
     }

@@ -35,7 +35,7 @@ use tokio::net::UnixStream;
 use crate::app::App;
 use crate::ask;
 use crate::asker::Asker;
-use crate::askers::{Askers, Place, Turn};
+use crate::askers::{self, Askers, Place, Turn};
 use crate::auth::http_call;
 use crate::bus::Bus;
 use crate::command::{Target, Which};
@@ -99,6 +99,7 @@ async fn serve(control: Rc<Control>, socket: UnixStream, asker: Asker, place: Ar
     let connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
+        .max_buf_size(askers::HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service);
     let _ = tokio::time::timeout(2 * TIMEOUT, connection).await;
@@ -241,6 +242,7 @@ impl Control {
         };
         metrics.hooks_delivered.set(sum(|counts| &counts.delivered));
         metrics.hooks_dropped.set(sum(|counts| &counts.dropped));
+        metrics.hooks_share.set(sum(|counts| &counts.share));
         metrics.hooks_given_up.set(sum(|counts| &counts.given_up));
         metrics.hooks_failed.set(sum(|counts| &counts.failed));
         metrics

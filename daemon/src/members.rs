@@ -13,6 +13,7 @@ use tokio::sync::Notify;
 
 use crate::bus::Bus;
 use crate::handoff::Item;
+use crate::limits::ClientKey;
 use crate::notice::{Notice, What};
 use crate::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
 use crate::webhooks;
@@ -83,12 +84,12 @@ impl Members {
         channel: &str,
         user: &str,
         info: Option<&str>,
-        connection: Connection,
+        (client, connection): (ClientKey, Connection),
     ) -> Result<(), Refused> {
         let now = self.now();
         let mut inner = self.lock();
         let told = inner.presence.join(channel, user, info, connection, now)?;
-        inner.announce(bus, told);
+        inner.announce(bus, client, told);
         Ok(())
     }
 
@@ -97,13 +98,13 @@ impl Members {
         bus: &Bus,
         channel: &str,
         user: &str,
-        connection: Connection,
+        (client, connection): (ClientKey, Connection),
         how: Departure,
     ) {
         let now = self.now();
         let mut inner = self.lock();
         let told = inner.presence.leave(channel, user, connection, how, now);
-        inner.announce(bus, told);
+        inner.announce(bus, client, told);
         drop(inner);
         self.due.notify_one();
     }
@@ -152,7 +153,8 @@ impl Members {
     pub fn tick(&self, bus: &Bus, now: u64) {
         let mut inner = self.lock();
         for told in inner.presence.tick(now) {
-            inner.announce(bus, Some(told));
+            // Whose it was is not known any more.
+            inner.announce(bus, ClientKey::NONE, Some(told));
         }
     }
 
@@ -176,7 +178,7 @@ fn list(presence: &Presence, channel: &str) -> Vec<Member> {
 }
 
 impl Inner {
-    fn announce(&mut self, bus: &Bus, told: Option<Announcement>) {
+    fn announce(&mut self, bus: &Bus, client: ClientKey, told: Option<Announcement>) {
         let (channel, what) = match told {
             None => return,
             Some(Announcement::Settled) => {
@@ -202,11 +204,19 @@ impl Inner {
         match &what {
             What::Joined { user, .. } => {
                 let user = user.clone();
-                bus.hook(&channel, webhooks::event::What::MemberAdded { user });
+                bus.hook(
+                    client,
+                    &channel,
+                    webhooks::event::What::MemberAdded { user },
+                );
             }
             What::Left { user, .. } => {
                 let user = user.clone();
-                bus.hook(&channel, webhooks::event::What::MemberRemoved { user });
+                bus.hook(
+                    client,
+                    &channel,
+                    webhooks::event::What::MemberRemoved { user },
+                );
             }
             _ => {}
         }

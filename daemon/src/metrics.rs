@@ -144,6 +144,7 @@ metrics! {
     talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
     talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
     talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
+    talk_client_event_share: counter "askr_websocket_refused_total{what=\"client_event_address\"}";
     talk_rate: counter "askr_websocket_refused_total{what=\"rate\"}";
     talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
     talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
@@ -161,6 +162,7 @@ metrics! {
     /// Webhook events, and requests that failed.
     hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";
     hooks_dropped: counter "askr_webhooks_total{result=\"dropped\"}";
+    hooks_share: counter "askr_webhooks_total{result=\"dropped_address\"}";
     hooks_given_up: counter "askr_webhooks_total{result=\"given_up\"}";
     hooks_failed: counter "askr_webhooks_total{result=\"failed_request\"}";
     /// Webhook events waiting.

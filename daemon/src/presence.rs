@@ -24,8 +24,9 @@ pub type Connection = u64;
 pub struct Limits {
     /// Members of a channel, those in grace included. Pusher: 100.
     pub channel_members: usize,
-    /// Members of all channels.
+    /// Members of all channels, and of those, one user on so many channels.
     pub members: usize,
+    pub user_channels: usize,
     /// Connections of one member to one channel.
     pub connections: usize,
     /// After the last connection of a member was lost, in milliseconds.
@@ -37,10 +38,16 @@ impl Default for Limits {
         Self {
             channel_members: 100,
             members: 1_000_000,
+            user_channels: 10_000,
             connections: 100,
             grace: 5_000,
         }
     }
+}
+
+/// Of so many members, those that one user may be: an eighth, and at least on the channels of one stream.
+pub fn channels_of_a_user(members: usize) -> usize {
+    (members / 8).max(100)
 }
 
 /// To be told to the channel's subscribers.
@@ -64,6 +71,7 @@ pub enum Announcement {
 pub enum Refused {
     ChannelFull,
     Full,
+    TooManyChannels,
     TooManyConnections,
     Info,
 }
@@ -73,6 +81,7 @@ impl std::fmt::Display for Refused {
         f.write_str(match self {
             Self::ChannelFull => "the channel has as many members as are allowed",
             Self::Full => "there are as many members as are allowed",
+            Self::TooManyChannels => "the user is on as many presence channels as are allowed",
             Self::TooManyConnections => "the user has as many connections here as are allowed",
             Self::Info => "the user's info is longer than 1024 bytes",
         })
@@ -105,6 +114,8 @@ pub struct Presence {
     limits: Limits,
     members: Slab<Member>,
     channels: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+    /// Channels of each user.
+    users: HashMap<Arc<str>, usize>,
     /// Those in grace, who leaves first being first.
     first: Option<usize>,
     last: Option<usize>,
@@ -123,6 +134,7 @@ impl Presence {
             limits,
             members: Slab::new(),
             channels: HashMap::new(),
+            users: HashMap::new(),
             first: None,
             last: None,
             now,
@@ -184,6 +196,10 @@ impl Presence {
         if self.count(channel) >= self.limits.channel_members {
             return Err(Refused::ChannelFull);
         }
+        let others = self.users.get(user).copied().unwrap_or(0);
+        if others >= self.limits.user_channels {
+            return Err(Refused::TooManyChannels);
+        }
         let channel = match self.channels.get_key_value(channel) {
             Some((name, _)) => name.clone(),
             None => channel.into(),
@@ -200,6 +216,7 @@ impl Presence {
         });
         let users = self.channels.entry(channel.clone()).or_default();
         users.insert(user.clone(), at);
+        self.users.insert(user.clone(), others + 1);
         Ok(Some(Announcement::Joined {
             channel,
             user,
@@ -293,6 +310,12 @@ impl Presence {
             users.remove(&user);
             if users.is_empty() {
                 self.channels.remove(&channel);
+            }
+        }
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
             }
         }
         Announcement::Left { channel, user }
@@ -401,6 +424,7 @@ mod tests {
         let limits = Limits {
             channel_members: 2,
             members: 3,
+            user_channels: 3,
             connections: 2,
             grace: 0,
         };
@@ -422,6 +446,36 @@ mod tests {
             (2, 1),
             "nothing is left of the refused"
         );
+    }
+
+    #[test]
+    fn a_user_takes_its_share_of_the_members_and_no_more() {
+        let limits = Limits {
+            user_channels: 2,
+            grace: 50,
+            ..Limits::default()
+        };
+        let mut p = settled(limits);
+        let join = |p: &mut Presence, channel, user| p.join(channel, user, None, 1, 100).map(drop);
+        assert_eq!(
+            (join(&mut p, "a", "1"), join(&mut p, "b", "1")),
+            (Ok(()), Ok(()))
+        );
+        assert_eq!(join(&mut p, "c", "1"), Err(Refused::TooManyChannels));
+        assert_eq!(join(&mut p, "b", "1"), Ok(()), "there already");
+        assert_eq!(join(&mut p, "c", "2"), Ok(()), "another");
+        p.leave("a", "1", 1, Departure::Lost, 100);
+        assert_eq!(
+            join(&mut p, "c", "1"),
+            Err(Refused::TooManyChannels),
+            "in grace"
+        );
+        p.tick(150);
+        assert_eq!(join(&mut p, "c", "1"), Ok(()));
+        for (channel, user) in [("b", "1"), ("c", "1"), ("c", "2")] {
+            p.leave(channel, user, 1, Departure::Unsubscribed, 150);
+        }
+        assert!(p.users.is_empty() && p.total() == 0);
     }
 
     /// Connection `n` is of user `n % 3` and of channel `n % 2`.

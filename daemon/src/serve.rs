@@ -19,7 +19,7 @@ use crate::control::{self, Control};
 use crate::engine::Rules;
 use crate::health::Beats;
 use crate::http::Policy;
-use crate::limits;
+use crate::limits::{self, ClientKey};
 use crate::listen::{self, Access, Listener};
 use crate::outbox;
 use crate::preflight::Prepared;
@@ -233,7 +233,7 @@ impl Doors<'_> {
             doors.spawn_local(async move {
                 loop {
                     tokio::time::sleep(COUNTS).await;
-                    app.bus.tell_counts(app.bus.census.due());
+                    app.bus.tell_counts(ClientKey::NONE, app.bus.census.due());
                 }
             });
         }

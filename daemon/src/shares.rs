@@ -24,6 +24,13 @@ pub fn of_setting(setting: i64, default: u32) -> u32 {
     }
 }
 
+/// Bytes at the most where so many clients have something of a pool: an entry each, in a table that has just
+/// doubled.
+#[allow(dead_code, reason = "for the sum of all ceilings")]
+pub const fn ceiling(clients: u64) -> u64 {
+    64 * clients
+}
+
 /// What each client has of one pool. Who has no address (`ClientKey::NONE`) is bounded by the pool alone.
 #[derive(Debug)]
 pub struct Shares {
@@ -48,24 +55,35 @@ impl Shares {
 
     /// Counts one more place of `client`. False, and not counted, if it has its share.
     pub fn enter(&self, client: ClientKey) -> bool {
-        if !self.counts(client) {
-            return true;
-        }
-        let mut held = self.lock();
-        let count = held.entry(client).or_default();
-        let room = *count < self.most;
-        *count += u32::from(room);
-        room
+        self.add(client, 1)
     }
 
     /// Gives back what `enter` counted.
     pub fn leave(&self, client: ClientKey) {
+        self.give_back(client, 1);
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, client: ClientKey, amount: u32) -> bool {
+        if !self.counts(client) {
+            return true;
+        }
+        let mut held = self.lock();
+        let count = held.get(&client).copied().unwrap_or(0);
+        let room = amount <= self.most.saturating_sub(count);
+        if room {
+            held.insert(client, count + amount);
+        }
+        room
+    }
+
+    pub fn give_back(&self, client: ClientKey, amount: u32) {
         if !self.counts(client) {
             return;
         }
         let mut held = self.lock();
         if let Some(count) = held.get_mut(&client) {
-            *count -= 1;
+            *count -= amount;
             if *count == 0 {
                 held.remove(&client);
             }

@@ -12,8 +12,8 @@
 //! takes the batch; anything else, or none, and it is posted again with growing pauses for five minutes.
 //! Whoever receives them may get one twice, but never in another order.
 //!
-//! Nothing waits for them: `tell` takes no lock and makes no system call beyond a wake-up, and where
-//! there is no room an event is dropped and counted.
+//! Nothing waits for them: `tell` makes no system call beyond a wake-up, and where there is no room, for all or
+//! for the client whose doing it is, an event is dropped and counted.
 
 mod deliver;
 mod endpoint;
@@ -35,9 +35,10 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::pusher::Credentials;
+use crate::limits::ClientKey;
 pub use endpoint::{Counts, Endpoint, Limits};
 pub use event::Event;
-use room::{Room, Told};
+use room::{Full, Room, Told};
 
 /// The webhooks of one application.
 #[derive(Debug)]
@@ -104,17 +105,22 @@ impl Webhooks {
         })
     }
 
-    /// From any thread. Never waits.
-    pub fn tell(&self, event: Event) {
+    /// From any thread. Never waits. `client`: whose doing it is.
+    pub fn tell(&self, client: ClientKey, event: Event) {
         let concerned = |entrance: &&Entrance| entrance.wants.concern(&event);
         for entrance in self.endpoints.iter().filter(concerned) {
             let event = event.clone();
-            // A thread that has ended takes nothing more.
-            let sent = Room::enter(&entrance.room, event.bytes())
-                .is_some_and(|place| entrance.events.send(Told { event, place }).is_ok());
-            if !sent {
-                self.counts.dropped.fetch_add(1, Relaxed);
-            }
+            let told = Room::enter(&entrance.room, client, event.bytes()).and_then(|place| {
+                let sent = entrance.events.send(Told { event, place });
+                // A thread that has ended takes nothing more.
+                sent.map_err(|_| Full::All)
+            });
+            let dropped = match told {
+                Ok(()) => continue,
+                Err(Full::All) => &self.counts.dropped,
+                Err(Full::Client) => &self.counts.share,
+            };
+            dropped.fetch_add(1, Relaxed);
         }
     }
 

@@ -337,3 +337,86 @@ fn one_address_has_its_share_of_the_calls_and_others_have_theirs() {
     let _again = ask(0, ANN);
     daemon.until("askr_auth_calls_total{result=\"asked\"}", |n| n == 17);
 }
+
+/// A client of Pusher's protocol that comes from this address.
+fn pusher(daemon: &Daemon, address: &str) -> Pusher {
+    let path = format!("/app/{KEY}?protocol=7");
+    let mut ws = Socket::open(daemon.address, &path, &of(address));
+    let id = data(&ws.next())["socket_id"].as_str().unwrap().to_owned();
+    Pusher { ws, id }
+}
+
+#[test]
+fn one_address_has_its_share_of_the_client_events_and_others_have_theirs() {
+    let rates = "app.client_events_total = 8\napp.client_event_rate = 10000";
+    let daemon = Daemon::start(&app(&format!("{PROXY}{rates}")));
+    let mut ann = pusher(&daemon, ANN);
+    let mut ben = pusher(&daemon, BEN);
+    ann.subscribe("private-a");
+    ben.subscribe("private-a");
+    let event = |n: u32| json!({"event": "client-x", "channel": "private-a", "data": n});
+    for n in 0..200 {
+        ann.ws.say(&event(n));
+    }
+    // It is told of each that was refused, and knows with the answer to this that they were looked at.
+    ann.send("pusher:ping", json!({}));
+    let mut refused: u64 = 0;
+    loop {
+        let message = ann.ws.next();
+        match message["event"].as_str() {
+            Some("pusher:error") => refused += 1,
+            Some("pusher:pong") => break,
+            _ => panic!("{message}"),
+        }
+    }
+    let counted = "askr_websocket_refused_total{what=\"client_event_address\"}";
+    assert_eq!(daemon.metric(counted), refused);
+    assert_eq!(daemon.metric("askr_client_events_total"), 200 - refused);
+    // Seven of eight a second are not its own.
+    ben.ws.say(&event(1000));
+    let came = ann.ws.next();
+    assert_eq!(
+        (&came["event"], &came["data"]),
+        (&json!("client-x"), &json!(1000))
+    );
+}
+
+#[test]
+fn one_address_has_its_share_of_the_webhooks_that_wait_and_others_have_theirs() {
+    let application = Hanging::start();
+    let daemon = Daemon::start(&app(&format!(
+        "{PROXY}app.webhook_url = '{}'\napp.webhook_timeout = 60.0",
+        application.url
+    )));
+    let dropped =
+        |result: &str| daemon.metric(&format!("askr_webhooks_total{{result=\"{result}\"}}"));
+    // Each stream is 200 events: channels that come to be, of which nobody knows the last event.
+    let held: Vec<Client> = (0..60)
+        .map(|n| try_open(&daemon, &query(&format!("cache-{n}."), 100), ANN).unwrap())
+        .collect();
+    let waits = daemon.metric("askr_webhooks_waiting");
+    assert_eq!((dropped("dropped_address"), waits), (12_000 - 1250, 1250));
+    let _ben = try_open(&daemon, &query("cache-ben.", 100), BEN).unwrap();
+    assert_eq!(daemon.metric("askr_webhooks_waiting"), 1450);
+    assert_eq!(dropped("dropped"), 0);
+    drop(held);
+}
+
+#[test]
+fn a_user_is_on_so_many_presence_channels_and_others_have_places() {
+    let daemon = Daemon::start(&app("app.members = 1600"));
+    let enter = |user: &str, prefix: &str, count| {
+        let token = grants::token_of(user, &["presence-*"], 600);
+        let query = format!("{}&token={token}", query(prefix, count));
+        try_open(&daemon, &query, ANN)
+    };
+    let ann = [
+        enter("ann", "presence-a", 100),
+        enter("ann", "presence-b", 100),
+    ];
+    assert!(ann.iter().all(Option::is_some));
+    assert!(enter("ann", "presence-c", 1).is_none());
+    assert!(enter("ann", "presence-a", 100).is_some(), "another tab");
+    assert!(enter("ben", "presence-c", 100).is_some());
+    assert_eq!(refused(&daemon, "members"), 1);
+}

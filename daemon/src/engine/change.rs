@@ -151,7 +151,7 @@ impl Engine {
         for (name, access) in new {
             let stream = &self.streams[slot as usize];
             let sub = stream.subscriptions.len() as u32;
-            let subscription = self.enter(name, Member { slot, sub });
+            let subscription = self.enter(client, name, Member { slot, sub });
             let stream = &mut self.streams[slot as usize];
             let all = std::mem::take(&mut stream.subscriptions);
             stream.subscriptions = all.into_iter().chain([subscription]).collect();
@@ -210,7 +210,7 @@ impl Engine {
         if !bytes.is_empty() {
             self.send_one(slot, Of::Notice, bytes.into());
         }
-        self.bus.tell_counts(counts);
+        self.bus.tell_counts(client, counts);
         Ok(())
     }
 
@@ -250,12 +250,12 @@ impl Engine {
         }
         let client = self.streams[slot as usize].client;
         let counts = self.discount(client, std::iter::once(name));
-        self.forget(gone);
+        self.forget(client, gone);
         // Who adds and drops channels while it is slow leaves nothing behind.
         if let Some(late) = self.lates.get_mut(&slot) {
             late.since.remove(name);
         }
-        self.bus.tell_counts(counts);
+        self.bus.tell_counts(client, counts);
     }
 
     fn end_all(&mut self, target: &Target) -> usize {

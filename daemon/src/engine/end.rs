@@ -148,9 +148,9 @@ impl Engine {
         let names = names.map(|s| &**self.subscriptions.name(s.channel));
         let counts = self.discount(stream.client, names);
         for subscription in &stream.subscriptions {
-            self.forget(*subscription);
+            self.forget(stream.client, *subscription);
         }
-        self.bus.tell_counts(counts);
+        self.bus.tell_counts(stream.client, counts);
         let metrics = &self.bus.metrics;
         metrics.streams.sub(1);
         self.expiring -= usize::from(stream.expires > 0);

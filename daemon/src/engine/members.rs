@@ -45,7 +45,9 @@ impl Engine {
             return Ok(());
         }
         let members = &self.app.members;
-        let Some(who) = &mut self.streams[slot as usize].who else {
+        let stream = &mut self.streams[slot as usize];
+        let client = stream.client;
+        let Some(who) = &mut stream.who else {
             return Ok(());
         };
         let present = who.present.get_or_insert_with(|| {
@@ -60,7 +62,7 @@ impl Engine {
             name,
             user,
             access.info.as_deref(),
-            present.connection,
+            (client, present.connection),
         )?;
         present.rows.push(Row {
             channel,
@@ -166,6 +168,7 @@ impl Engine {
     /// It is no longer on one of its channels, by its own wish.
     pub(super) fn resign(&mut self, slot: u32, channel: u32) {
         let stream = &mut self.streams[slot as usize];
+        let client = stream.client;
         let present = Who::present_of(&mut stream.who);
         let Some(present) = present else { return };
         let Some(at) = present.rows.iter().position(|row| row.channel == channel) else {
@@ -174,9 +177,13 @@ impl Engine {
         let row = present.rows.swap_remove(at);
         let name = self.subscriptions.name(channel);
         let how = Departure::Unsubscribed;
-        self.app
-            .members
-            .leave(&self.bus, name, &row.user, present.connection, how);
+        self.app.members.leave(
+            &self.bus,
+            name,
+            &row.user,
+            (client, present.connection),
+            how,
+        );
     }
 
     /// The stream is gone. Its users may be back in a moment; and when the daemon leaves, nobody does.
@@ -194,7 +201,7 @@ impl Engine {
                 &self.bus,
                 name,
                 &row.user,
-                present.connection,
+                (stream.client, present.connection),
                 Departure::Lost,
             );
         }

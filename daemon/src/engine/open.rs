@@ -56,7 +56,8 @@ impl Engine {
         {
             self.bus.metrics.over_descriptors.add(1);
             let names = opening.channels.iter().map(String::as_str);
-            self.bus.tell_counts(self.discount(opening.client, names));
+            let counts = self.discount(opening.client, names);
+            self.bus.tell_counts(opening.client, counts);
             self.app.quota.leave(opening.client);
             return self.bus.limits.leave(self.worker, opening.client);
         }
@@ -64,7 +65,7 @@ impl Engine {
             .channels
             .iter()
             .zip(0..)
-            .map(|(name, sub)| self.enter(name, Member { slot, sub }))
+            .map(|(name, sub)| self.enter(opening.client, name, Member { slot, sub }))
             .collect();
         // Entered into the routes first, read second: what comes at or past this is handed over, what
         // came before is in the history. See ARCHITECTURE.md, "The seam".
@@ -97,6 +98,7 @@ impl Engine {
         });
         self.set_expiry(slot, expires);
         self.bus.metrics.streams.add(1);
+        let client = opening.client;
         let mut bytes = opening.head;
         let admitted = channels
             .iter()
@@ -145,7 +147,7 @@ impl Engine {
             skips: false,
         }));
         self.send_piece(slot);
-        self.bus.tell_counts(counts);
+        self.bus.tell_counts(client, counts);
     }
 
     /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
@@ -160,7 +162,8 @@ impl Engine {
             Some(live) if live.except == Some(stream.socket) => Vec::new(),
             Some(live) => wire::earlier(stream.format, &live, channel),
             None => {
-                self.bus.hook(channel, webhooks::event::What::CacheMiss);
+                let miss = webhooks::event::What::CacheMiss;
+                self.bus.hook(stream.client, channel, miss);
                 wire::cache_miss(stream.format, channel)
             }
         }
@@ -218,20 +221,20 @@ impl Engine {
         self.bus.limits.leave(self.worker, opening.client);
     }
 
-    /// One more subscriber of a channel.
-    pub(super) fn enter(&mut self, name: &str, member: Member) -> Subscription {
+    /// One more subscriber of a channel, a stream of `client`.
+    pub(super) fn enter(&mut self, client: ClientKey, name: &str, member: Member) -> Subscription {
         self.bus.metrics.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
             let bus = &self.bus;
-            let told = || bus.hook(name, webhooks::event::What::ChannelOccupied);
+            let told = || bus.hook(client, name, webhooks::event::What::ChannelOccupied);
             bus.routes.add(name, self.worker, told);
         }
         subscription
     }
 
     /// One fewer.
-    pub(super) fn forget(&mut self, subscription: Subscription) {
+    pub(super) fn forget(&mut self, client: ClientKey, subscription: Subscription) {
         self.bus.metrics.subscriptions.sub(1);
         let left = self.subscriptions.leave(subscription);
         if let Some(moved) = left.moved
@@ -241,7 +244,7 @@ impl Engine {
         }
         if let Some(name) = left.last {
             let bus = &self.bus;
-            let told = || bus.hook(&name, webhooks::event::What::ChannelVacated);
+            let told = || bus.hook(client, &name, webhooks::event::What::ChannelVacated);
             bus.routes.remove(&name, self.worker, told);
         }
     }

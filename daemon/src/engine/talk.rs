@@ -13,6 +13,7 @@ use shared::cursor::{Cursor, Epoch};
 
 use super::Engine;
 use super::send::ended;
+use crate::app::Full;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::pusher::{Credentials, User};
 use crate::bus::Bus;
@@ -407,14 +408,27 @@ impl Engine {
         data: String,
         user: Option<String>,
     ) -> Goes {
-        if !self.app.client_events.take() {
-            self.bus.metrics.talk_client_event.add(1);
-            let reason = "the application has as many client events a second as are allowed";
+        let Stream {
+            socket: from,
+            client,
+            ..
+        } = self.streams[slot as usize];
+        if let Err(full) = self.app.client_events.take(client) {
+            let (counter, reason) = match full {
+                Full::Application => (
+                    &self.bus.metrics.talk_client_event,
+                    "the application has as many client events a second as are allowed",
+                ),
+                Full::Client => (
+                    &self.bus.metrics.talk_client_event_share,
+                    "this address sends as many client events a second as are allowed",
+                ),
+            };
+            counter.add(1);
             let told = pusher::encode::error(Some(pusher::code::RATE), reason);
             return self.say(slot, wire::text(told));
         }
         self.bus.metrics.client_events.add(1);
-        let from = self.streams[slot as usize].socket;
         // A text is told as it is, anything else as JSON.
         let text = serde_json::from_str::<String>(&data);
         let told = webhooks::event::What::ClientEvent {
@@ -423,7 +437,7 @@ impl Engine {
             socket: from.to_string().into(),
             user: user.as_deref().map(Into::into),
         };
-        self.bus.hook(&channel, told);
+        self.bus.hook(client, &channel, told);
         let what = What::Client {
             event,
             data,

@@ -54,7 +54,7 @@ pub struct App {
     pub max_connections: usize,
     /// Different channels with a subscriber. 0: `server.max_channels`.
     pub max_channels: usize,
-    /// Members of one presence channel, and of all.
+    /// Members of one presence channel, and of all, of which one user may be an eighth, or 100.
     pub channel_members: usize,
     pub members: usize,
     /// Seconds that a member whose connection was lost is still there.
@@ -76,7 +76,7 @@ pub struct App {
     pub api_payload: Size,
     /// Whether subscribers of private and presence channels may send to one another (`client-…`).
     pub client_events: bool,
-    /// Client events a second: of one connection, and of all together.
+    /// Client events a second: of one connection, and of all together (an eighth from one client address).
     pub client_event_rate: u32,
     pub client_events_total: u32,
     /// Bytes of a client event's data.

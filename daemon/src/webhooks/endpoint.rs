@@ -90,8 +90,9 @@ impl Default for Limits {
 #[derive(Debug, Default)]
 pub struct Counts {
     pub delivered: AtomicU64,
-    /// For want of room.
+    /// For want of room: of all, of the client whose doing they were.
     pub dropped: AtomicU64,
+    pub share: AtomicU64,
     /// Not taken by the endpoint for five minutes, or not before the daemon's end.
     pub given_up: AtomicU64,
     /// Not told, because the opposite happened or a newer count came.

@@ -192,6 +192,7 @@ impl Queue {
 mod tests {
     use super::super::room::Room;
     use super::*;
+    use crate::limits::ClientKey;
     use std::time::Duration;
 
     const LIMITS: Limits = Limits {
@@ -230,7 +231,7 @@ mod tests {
         fn put_on(&mut self, channel: &str, what: What, now: u64) {
             let event = Event::new(channel, what);
             if self.queue.wants.concern(&event) {
-                let place = Room::enter(&self.room, event.bytes()).unwrap();
+                let place = Room::enter(&self.room, ClientKey::NONE, event.bytes()).unwrap();
                 self.queue.put(Told { event, place }, now);
             }
         }
@@ -348,7 +349,7 @@ mod tests {
             t.put(What::ChannelOccupied, now);
         }
         t.put(What::ChannelVacated, most);
-        assert!(Room::enter(&t.room, 1).is_none());
+        assert!(Room::enter(&t.room, ClientKey::NONE, 1).is_err());
         assert_eq!(t.queue.holding.len(), LIMITS.events);
         assert_eq!(t.at(3001), []);
         assert_eq!(t.waiting(), LIMITS.events - 1);

@@ -103,11 +103,11 @@ async fn events_arrive_signed_in_order_and_in_batches() {
     };
     let webhooks = Arc::new(start(&app.url, limits));
     for n in 0..250 {
-        webhooks.tell(miss(n));
+        webhooks.tell(ClientKey::NONE, miss(n));
     }
     let sizes = [events(&mut app).await, events(&mut app).await];
     assert!(sizes.iter().all(|batch| batch.len() == 100));
-    webhooks.tell(Event::new("c", What::ChannelVacated));
+    webhooks.tell(ClientKey::NONE, Event::new("c", What::ChannelVacated));
     finish(&webhooks, LONG).await;
     let rest = events(&mut app).await;
     assert_eq!(rest.len(), 51);
@@ -123,7 +123,7 @@ async fn events_arrive_signed_in_order_and_in_batches() {
         (251, 3)
     );
     assert_eq!((count(&counts.failed), webhooks.waiting()), (0, 0));
-    webhooks.tell(miss(1));
+    webhooks.tell(ClientKey::NONE, miss(1));
     assert_eq!(count(&counts.dropped), 1, "after the end");
 }
 
@@ -139,9 +139,9 @@ async fn what_is_not_taken_is_posted_again_in_the_same_order() {
     })
     .await;
     let webhooks = Arc::new(start(&app.url, limits()));
-    webhooks.tell(occupied("a"));
+    webhooks.tell(ClientKey::NONE, occupied("a"));
     let first = events(&mut app).await;
-    webhooks.tell(miss(1));
+    webhooks.tell(ClientKey::NONE, miss(1));
     for _ in 1..5 {
         assert_eq!(events(&mut app).await, first);
     }
@@ -162,7 +162,7 @@ async fn an_endpoint_that_is_away_gets_its_events_when_it_is_back() {
         &format!("unix:{}:/askr?x=1", socket.display()),
         limits(),
     ));
-    webhooks.tell(occupied("a"));
+    webhooks.tell(ClientKey::NONE, occupied("a"));
     while count(&webhooks.counts.failed) < 3 {
         tokio::task::yield_now().await;
     }
@@ -195,8 +195,8 @@ async fn after_its_time_a_batch_is_given_up_and_the_next_one_tried() {
         ..limits()
     };
     let webhooks = Arc::new(start(&app.url, limits));
-    webhooks.tell(occupied("a"));
-    webhooks.tell(occupied("b"));
+    webhooks.tell(ClientKey::NONE, occupied("a"));
+    webhooks.tell(ClientKey::NONE, occupied("b"));
     let mut tries = 0;
     while events(&mut app).await[0]["channel"] == "a" {
         tries += 1;
@@ -222,7 +222,7 @@ async fn room_is_bounded_by_events_and_by_bytes() {
     for limits in [few, small] {
         let webhooks = Arc::new(start(&app.url, limits));
         for _ in 0..25 {
-            webhooks.tell(miss(0));
+            webhooks.tell(ClientKey::NONE, miss(0));
         }
         assert_eq!(webhooks.waiting(), 10);
         assert_eq!(count(&webhooks.counts.dropped), 15);
@@ -244,7 +244,7 @@ async fn many_threads_tell_and_nothing_is_lost() {
             let webhooks = webhooks.clone();
             std::thread::spawn(move || {
                 for n in 0..500 {
-                    webhooks.tell(miss(1000 * thread + n));
+                    webhooks.tell(ClientKey::NONE, miss(1000 * thread + n));
                 }
             })
         })
@@ -273,11 +273,11 @@ async fn many_threads_tell_and_nothing_is_lost() {
 async fn a_page_that_is_loaded_anew_makes_no_noise() {
     let mut app = app(|_, _| ok("")).await;
     let webhooks = Arc::new(start(&app.url, limits()));
-    webhooks.tell(occupied("a"));
+    webhooks.tell(ClientKey::NONE, occupied("a"));
     assert_eq!(events(&mut app).await.len(), 1);
-    webhooks.tell(Event::new("a", What::ChannelVacated));
-    webhooks.tell(occupied("a"));
-    webhooks.tell(miss(1));
+    webhooks.tell(ClientKey::NONE, Event::new("a", What::ChannelVacated));
+    webhooks.tell(ClientKey::NONE, occupied("a"));
+    webhooks.tell(ClientKey::NONE, miss(1));
     let told = events(&mut app).await;
     assert_eq!(
         Value::from(told),
@@ -304,11 +304,17 @@ async fn each_endpoint_gets_what_it_wants_and_none_waits_for_another() {
     let webhooks = Arc::new(Webhooks::start(endpoints, &credentials(), limits()).unwrap());
     assert!(webhooks.wants("cache_miss") && !webhooks.wants("client_event"));
     let added = || What::MemberAdded { user: "7".into() };
-    webhooks.tell(Event::new("presence-cache-a", What::CacheMiss));
-    webhooks.tell(Event::new("private-a", What::CacheMiss));
-    webhooks.tell(Event::new("presence-a", What::ChannelOccupied));
-    webhooks.tell(Event::new("presence-a", added()));
-    webhooks.tell(Event::new("other", added()));
+    webhooks.tell(
+        ClientKey::NONE,
+        Event::new("presence-cache-a", What::CacheMiss),
+    );
+    webhooks.tell(ClientKey::NONE, Event::new("private-a", What::CacheMiss));
+    webhooks.tell(
+        ClientKey::NONE,
+        Event::new("presence-a", What::ChannelOccupied),
+    );
+    webhooks.tell(ClientKey::NONE, Event::new("presence-a", added()));
+    webhooks.tell(ClientKey::NONE, Event::new("other", added()));
     let names: Vec<_> = collect(&mut members, 2).await;
     let names: Vec<_> = names
         .iter()

@@ -26,6 +26,11 @@ pub struct Rate {
 }
 
 impl Rate {
+    /// Whether it is as if nothing had ever been let through.
+    pub fn is_fresh(&self, now: u64) -> bool {
+        self.due <= now.saturating_mul(1000)
+    }
+
     /// Whether one more is let through at `now`, in milliseconds of a clock that does not go back.
     pub fn take(&mut self, bound: Bound, now: u64) -> bool {
         if bound.per_second == 0 {
