@@ -4,48 +4,52 @@
 //! ```text
 //! NAME            the ring publishers attach to
 //! NAME.lock       held by the daemon that serves it (0600: publishers cannot lock it)
-//! NAME.new-PID    a segment in the making
+//! NAME.new-HEX    a segment in the making
 //! NAME.old-HEX    a retired segment, kept while its history counts
 //! ```
 //!
 //! Replacing: make the new one completely, `link` the old one to NAME.old-…, `rename` the new one over
 //! NAME, set CLOSED in the old one's tail. Killed at any step, the next daemon finds either the old
 //! ring under NAME, or the new one there and an old one that it closes now. Positions go on
-//! `STEP` later, so none is used twice although publishers may use both for a moment.
+//! `STEP` later, so none is used twice although publishers may use both for a moment. A ring that cannot
+//! be shown to continue what was handed out is replaced by one of a new epoch (`doubt`).
+//!
+//! A replacement that fails leaves nothing behind, is tried again, and is `trouble` until it succeeds.
 
 use std::collections::VecDeque;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use nix::fcntl::{Flock, FlockArg};
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
-use nix::unistd::geteuid;
 
-use crate::create::{CreateError, NEW, NewSegment};
+use crate::create::{CreateError, NewSegment};
+use crate::daemon_lock::DaemonLock;
 use crate::event::Event;
 use crate::fetch::Damage;
 use crate::layout::*;
+use crate::leftovers::{self, is_ours, trusted};
+use crate::name::RingName;
 use crate::owner;
 use crate::prim::Ordering::*;
-use crate::publisher::TrustedOwners;
 use crate::reaping::Reaping;
 use crate::segment::{Segment, Unusable, now_ns};
 use crate::spec::RingSpec;
 use crate::tail::{Distrust, Step, Tail};
 use crate::wake;
 
-const LOCK: &str = ".lock";
-const OLD: &str = ".old-";
 /// Far more positions than publishers can claim between `rename` and the close.
 const STEP: u64 = 1 << 24;
 /// Heartbeat and checks; also the longest sleep.
 pub const TICK: Duration = Duration::from_millis(250);
-/// Replacing what cannot be trusted costs every publisher a new attach: not more often than this.
-const DISTRUST_PAUSE: Duration = Duration::from_secs(1);
+/// A replacement costs every publisher a new attach: not more often than this.
+const PAUSE: Duration = Duration::from_secs(1);
+/// A replacement that fails may have allocated and cleared a whole ring, while nothing is read: each pause
+/// after it is twice as long as the one before, up to this.
+const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Unreadable records per lap that are blamed on a broken publisher; more, and the ring is replaced.
 const UNREADABLE_PER_LAP: u64 = 256;
 /// Retired segments kept for their history.
@@ -120,11 +124,17 @@ pub struct Keeper {
     next_tick: Instant,
     calls: u32,
     unreadable: (u64, u64),
-    last_distrust: Option<Instant>,
+    /// Why the ring must be replaced by one of a new epoch.
+    distrusted: Option<String>,
     distrusts: u64,
-    pending_distrust: Option<String>,
+    given_up: Option<String>,
+    /// No replacement is tried before this.
+    next_try: Instant,
+    trouble: Option<String>,
+    failures: u64,
+    failures_in_a_row: u32,
     reaping: Reaping,
-    _lock: Flock<File>,
+    lock: DaemonLock,
 }
 
 impl Keeper {
@@ -135,7 +145,7 @@ impl Keeper {
     pub fn start(spec: RingSpec) -> Result<Self, KeeperError> {
         let geometry = spec.geometry()?;
         spec.gid()?;
-        let lock = lock(&spec)?;
+        let lock = DaemonLock::take(&spec.name)?;
         let mut keeper = Self {
             geometry,
             sources: VecDeque::new(),
@@ -144,18 +154,27 @@ impl Keeper {
             next_tick: Instant::now(),
             calls: 0,
             unreadable: (0, 0),
-            last_distrust: None,
+            distrusted: None,
             distrusts: 0,
-            pending_distrust: None,
+            given_up: None,
+            next_try: Instant::now(),
+            trouble: None,
+            failures: 0,
+            failures_in_a_row: 0,
             reaping: Reaping::start(),
-            _lock: lock,
+            lock,
             spec,
         };
         keeper.adopt_retired();
         keeper.adopt_current()?;
+        keeper.lock.reached(keeper.position());
         keeper.tick();
         keeper.news.clear();
         Ok(keeper)
+    }
+
+    pub fn name(&self) -> &RingName {
+        &self.spec.name
     }
 
     /// Every segment that can be read, oldest first.
@@ -181,6 +200,22 @@ impl Keeper {
         self.distrusts
     }
 
+    /// Why the epoch of the ring that was found at the start was given up, with its history.
+    pub fn given_up(&self) -> Option<&str> {
+        self.given_up.as_deref()
+    }
+
+    /// Why publishers cannot reach the ring, or why one that cannot be trusted is still read: a replacement
+    /// that failed and is tried again.
+    pub fn trouble(&self) -> Option<&str> {
+        self.trouble.as_deref()
+    }
+
+    /// How often a replacement failed.
+    pub fn failures(&self) -> u64 {
+        self.failures
+    }
+
     /// Dead publishers whose memory was taken back, and publishers found stopped at the last sweep.
     pub fn reaped(&self) -> (u64, u64) {
         self.reaping.counts()
@@ -201,7 +236,9 @@ impl Keeper {
             let ring = source.segment.ring();
             // What was handed out by the previous call has been dealt with.
             ring.word(W_READ).store(source.tail.next(), Release);
-            match source.tail.step(ring) {
+            let step = source.tail.step(ring);
+            self.lock.reached(source.tail.next());
+            match step {
                 Step::Event { seq, event } => return Next::Event { seq, event },
                 Step::Empty => return Next::Empty,
                 Step::Lapped { from, to } => return Next::Lapped { from, to },
@@ -235,6 +272,7 @@ impl Keeper {
         self.reading += 1;
         let source = &self.sources[self.reading];
         let (from, to) = (source.segment.first(), source.tail.next());
+        self.lock.reached(to);
         if to > from {
             self.news.push_back(Next::Lapped { from, to });
         }
@@ -269,14 +307,8 @@ impl Keeper {
         }
         if let Some(why) = self.damage() {
             self.distrust(why);
-        } else if self.pending_distrust.is_some() {
-            if !self.replaced_lately()
-                && let Some(why) = self.pending_distrust.take()
-            {
-                self.replace_distrusted(why);
-            }
-        } else if !self.bears_the_name() {
-            self.reclaim_name();
+        } else {
+            self.mend();
         }
         self.drop_retired();
     }
@@ -301,94 +333,119 @@ impl Keeper {
         }
     }
 
-    fn replaced_lately(&self) -> bool {
-        self.last_distrust
-            .is_some_and(|at| at.elapsed() < DISTRUST_PAUSE)
-    }
-
     fn distrust(&mut self, why: Distrust) {
-        if self.replaced_lately() {
-            self.pending_distrust.get_or_insert_with(|| why.to_string());
-        } else {
-            self.replace_distrusted(why.to_string());
-        }
+        self.distrusted.get_or_insert_with(|| why.to_string());
+        self.mend();
     }
 
-    /// A new ring with a new epoch; what was in the old one is given up.
-    fn replace_distrusted(&mut self, why: String) {
-        self.last_distrust = Some(Instant::now());
-        self.pending_distrust = None;
-        self.distrusts += 1;
-        let mut epoch = [0; 16];
-        if getrandom::fill(&mut epoch).is_err() {
+    /// Replaces a ring that cannot be trusted, or whose name somebody removed or gave to another file:
+    /// publishers that attach now would miss us. The old ring is read meanwhile.
+    fn mend(&mut self) {
+        if Instant::now() < self.next_try {
             return;
         }
-        let replaced = self.replace(epoch, self.geometry.slots(), false);
-        // The pause begins when publishers can attach anew: making a file may take a while.
-        self.last_distrust = Some(Instant::now());
-        match replaced {
-            Ok(()) => self.news.push_back(Next::Changed {
-                fresh_epoch: true,
-                reason: why,
-            }),
-            // Tried again at a later tick: the old ring goes on meanwhile.
-            Err(error) => self.pending_distrust = Some(format!("{why}; {error}")),
-        }
-    }
-
-    /// Somebody removed or replaced the name; publishers that attach now would miss us.
-    fn reclaim_name(&mut self) {
-        if self.replaced_lately() {
-            return;
-        }
-        let (epoch, first) = self.continuation();
-        let replaced = self.replace(epoch, first, true);
-        self.last_distrust = Some(Instant::now());
-        if replaced.is_ok() {
-            let reason = format!("the name {} led elsewhere", self.spec.name);
-            self.news.push_back(Next::Changed {
-                fresh_epoch: false,
-                reason,
+        if let Err(error) = self.try_to_mend() {
+            self.failures += 1;
+            let pause = PAUSE * (1 << self.failures_in_a_row.min(3));
+            self.failures_in_a_row += 1;
+            self.next_try = Instant::now() + pause.min(LONGEST_PAUSE);
+            self.trouble = Some(match &self.distrusted {
+                Some(why) => format!("{error} (it must be replaced because {why})"),
+                None => error.to_string(),
             });
+        } else {
+            self.trouble = None;
+            self.failures_in_a_row = 0;
         }
     }
 
-    /// Epoch and first position of a ring that continues the current one.
-    fn continuation(&self) -> ([u8; 16], u64) {
-        let current = self.current();
-        let first = (current.head() + STEP).next_multiple_of(self.geometry.slots());
-        (current.epoch_bytes(), first)
+    fn try_to_mend(&mut self) -> Result<(), KeeperError> {
+        self.hold_lock()?;
+        if self.distrusted.is_none() && self.bears_the_name() {
+            return Ok(());
+        }
+        let kept = self.replace(self.distrusted.is_none())?;
+        // The pause begins when publishers can attach anew: making a file may take a while.
+        self.next_try = Instant::now() + PAUSE;
+        self.distrusts += u64::from(!kept);
+        let elsewhere = || format!("the name {} led elsewhere", self.spec.name);
+        let reason = self.distrusted.take().unwrap_or_else(elsewhere);
+        self.news.push_back(Next::Changed {
+            fresh_epoch: !kept,
+            reason,
+        });
+        Ok(())
     }
 
-    /// See the head of this file. `keep`: the old content stays readable.
-    fn replace(&mut self, epoch: [u8; 16], first: u64, keep: bool) -> Result<(), KeeperError> {
+    /// Without its name the lock keeps nobody away, and two daemons that replace the same ring would both
+    /// continue it.
+    fn hold_lock(&mut self) -> Result<(), KeeperError> {
+        if self.lock.is_held() {
+            return Ok(());
+        }
+        let lock = DaemonLock::take(&self.spec.name)?;
+        if lock.noted() {
+            let why = "another askrd served the ring meanwhile";
+            self.distrusted.get_or_insert_with(|| why.to_owned());
+        } else {
+            lock.begin(self.current().epoch_bytes(), self.lock.end());
+        }
+        self.lock = lock;
+        Ok(())
+    }
+
+    /// Epoch and first position of a ring that continues the current one. None: there are no such
+    /// positions in a ring of these sizes.
+    fn continuation(&self) -> Option<([u8; 16], u64)> {
+        let current = self.current();
+        // The tail is what publishers make of it; what was handed out is known.
+        let end = current.head().max(self.lock.end());
+        let first = (end + STEP).next_multiple_of(self.geometry.slots());
+        (first < self.geometry.max_position()).then(|| (current.epoch_bytes(), first))
+    }
+
+    /// See the head of this file. `keep`: the old content stays readable. Whether it does, and the epoch is
+    /// the same.
+    fn replace(&mut self, keep: bool) -> Result<bool, KeeperError> {
         let name = self.spec.name.path().to_owned();
-        let replaced = |error| KeeperError::Replace {
+        let failed = |error| KeeperError::Replace {
             path: name.clone(),
             error,
         };
+        let continued = keep.then(|| self.continuation()).flatten();
+        let keep = continued.is_some();
+        let (epoch, first) = match continued {
+            Some(continued) => continued,
+            None => (leftovers::random().map_err(failed)?, self.geometry.slots()),
+        };
         let new = NewSegment::create(&self.spec, self.geometry, epoch, first)?;
-        let old_path = self.old_path();
-        let linked = keep && self.bears_the_name() && std::fs::hard_link(&name, &old_path).is_ok();
-        let segment = new.rename_over(&name).map_err(replaced)?;
+        let mut old_path = None;
+        if keep && self.bears_the_name() {
+            let path = leftovers::old_path(&self.spec.name).map_err(failed)?;
+            std::fs::hard_link(&name, &path).map_err(failed)?;
+            old_path = Some(path);
+        }
+        if !keep {
+            self.lock.begin(epoch, first);
+        }
+        let segment = new.rename_over(&name).map_err(|error| {
+            if let Some(path) = &old_path {
+                let _ = std::fs::remove_file(path);
+            }
+            failed(error)
+        })?;
         if let Some(current) = self.sources.back_mut() {
             // Its name has just been given to its successor.
-            current.path = linked.then_some(old_path);
+            if current.path.as_ref() == Some(&name) {
+                current.path = old_path;
+            }
             close(current);
         }
         if !keep {
             self.forget_retired();
         }
         self.push(segment, Some(name));
-        Ok(())
-    }
-
-    fn old_path(&self) -> PathBuf {
-        let created = self
-            .sources
-            .back()
-            .map_or(0, |source| source.segment.created_ns());
-        self.spec.name.beside(&format!("{OLD}{created:016x}"))
+        Ok(keep)
     }
 
     fn push(&mut self, segment: Segment, path: Option<PathBuf>) {
@@ -426,8 +483,8 @@ impl Keeper {
         let full = current.head() - current.first() >= current.geometry().slots();
         let mut dropped = false;
         while self.reading > 0 && (full || self.sources.len() > RETIRED + 1) {
-            if let Some(path) = self.sources.pop_front().and_then(|source| source.path) {
-                let _ = std::fs::remove_file(path);
+            if let Some(source) = self.sources.pop_front() {
+                source.forget();
             }
             self.reading -= 1;
             dropped = true;
@@ -443,38 +500,9 @@ impl Keeper {
         }
     }
 
-    /// Takes over what former daemons retired, and removes what they left half done.
+    /// Takes over what former daemons retired.
     fn adopt_retired(&mut self) {
-        let name = self.spec.name.path().to_owned();
-        let (Some(directory), Some(base)) = (name.parent(), name.file_name()) else {
-            return;
-        };
-        let base = base.to_string_lossy().into_owned();
-        let Ok(entries) = std::fs::read_dir(directory) else {
-            return;
-        };
-        let mut found = Vec::new();
-        for entry in entries.flatten() {
-            let file = entry.file_name().to_string_lossy().into_owned();
-            let Some(suffix) = file.strip_prefix(&base) else {
-                continue;
-            };
-            if suffix.starts_with(NEW) && owned_by_us(&entry.path()) {
-                let _ = std::fs::remove_file(entry.path());
-            } else if suffix.starts_with(OLD) && owned_by_us(&entry.path()) {
-                match Segment::open(&entry.path(), trusted) {
-                    Ok(segment) => found.push((segment, entry.path())),
-                    Err(_) => drop(std::fs::remove_file(entry.path())),
-                }
-            }
-        }
-        found.sort_by_key(|(segment, _)| segment.first());
-        for (segment, path) in found {
-            // Killed between `link` and `rename`: this is the ring that still bears the name.
-            if segment.is_at(&name) {
-                let _ = std::fs::remove_file(path);
-                continue;
-            }
+        for (segment, path) in leftovers::collect(&self.spec.name) {
             self.push(segment, Some(path));
             // Killed between `rename` and the close: publishers may still be using it.
             if let Some(source) = self.sources.back_mut() {
@@ -487,68 +515,76 @@ impl Keeper {
         let name = self.spec.name.path().to_owned();
         match Segment::open(&name, trusted) {
             Ok(segment) => {
-                let same_epoch = |source: &Source| source.segment.epoch() == segment.epoch();
-                if !self.sources.iter().all(same_epoch) {
-                    self.forget_retired();
-                }
+                // Killed between `rename` and the removal of what is given up.
+                self.forget_other_epochs(&segment);
+                let doubt = self.doubt(&segment);
                 let resize = segment.geometry() != self.geometry
                     || segment.max_payload() != self.spec.max_payload();
-                let closed = segment.ring().tail().load(Acquire) & CLOSED != 0;
                 self.push(segment, Some(name));
-                if resize && !closed {
-                    let (epoch, first) = self.continuation();
-                    self.replace(epoch, first, true)?;
+                if let Some(why) = doubt {
+                    self.begin_anew(why)?;
+                } else {
+                    if !self.lock.noted() {
+                        self.lock.begin(self.current().epoch_bytes(), 0);
+                    }
+                    if resize && !self.replace(true)? {
+                        self.given_up = Some("its positions are used up".to_owned());
+                    }
                 }
                 self.set_permissions()
             }
-            Err(Unusable::Missing) => self.create_first(),
+            // A ring that was made after these, and is gone, may have handed out what would follow them.
+            Err(Unusable::Missing) if !self.sources.is_empty() => {
+                self.forget_retired();
+                self.begin_anew("its file was missing beside retired ones")
+            }
+            Err(Unusable::Missing) => self.replace(false).map(drop),
             Err(why) => {
                 // A ring on tmpfs whose header was damaged is replaced; a file that merely bears the
-                // name is not ours to destroy.
-                if !replaceable(&name) {
+                // name, or cannot be looked at, is not ours to destroy.
+                if matches!(why, Unusable::Io(_)) || !replaceable(&name) {
                     return Err(KeeperError::Foreign {
                         path: name,
                         why: why.to_string(),
                     });
                 }
                 self.forget_retired();
-                self.create_first()
+                self.begin_anew(&format!("it {why}"))
             }
         }
     }
 
-    fn create_first(&mut self) -> Result<(), KeeperError> {
-        let mut epoch = [0; 16];
-        getrandom::fill(&mut epoch).map_err(|error| CreateError::Io {
-            path: self.spec.name.path().to_owned(),
-            error: io::Error::other(error.to_string()),
-        })?;
-        // The name was removed while retired rings remain: go on where they end.
-        let first = match self.sources.back() {
-            Some(_) => {
-                epoch = self.current().epoch_bytes();
-                self.continuation().1
-            }
-            None => self.geometry.slots(),
-        };
-        let name = self.spec.name.path().to_owned();
-        let new = NewSegment::create(&self.spec, self.geometry, epoch, first)?;
-        let segment = new
-            .rename_over(&name)
-            .map_err(|error| KeeperError::Replace {
-                path: name.clone(),
-                error,
-            })?;
-        self.push(segment, Some(name));
+    /// A new epoch instead of the one that was found.
+    fn begin_anew(&mut self, why: &str) -> Result<(), KeeperError> {
+        self.replace(false)?;
+        self.given_up = Some(why.to_owned());
         Ok(())
     }
 
-    fn forget_retired(&mut self) {
-        for source in self.sources.drain(..) {
-            if let Some(path) = source.path {
-                let _ = std::fs::remove_file(path);
-            }
+    /// Why the ring found at the name may have been continued by another that is gone, so that its
+    /// positions would be used twice.
+    fn doubt(&self, found: &Segment) -> Option<&'static str> {
+        if found.ring().tail().load(Acquire) & CLOSED != 0 {
+            return Some("it is closed, as only retired rings are");
         }
+        if let Err(why) = self.lock.fits(found.epoch_bytes(), found.head()) {
+            return Some(why);
+        }
+        let retired = self.sources.iter().map(|source| &*source.segment);
+        let firsts = retired.clone().skip(1).chain([found]).map(Segment::first);
+        let in_order = retired.zip(firsts).all(|(one, next)| one.head() <= next);
+        (!in_order).then_some("retired rings hold the same positions")
+    }
+
+    fn forget_other_epochs(&mut self, found: &Segment) {
+        let same = |source: &Source| source.segment.epoch_bytes() == found.epoch_bytes();
+        let (kept, others) = self.sources.drain(..).partition(same);
+        self.sources = kept;
+        others.into_iter().for_each(Source::forget);
+    }
+
+    fn forget_retired(&mut self) {
+        self.sources.drain(..).for_each(Source::forget);
         self.reading = 0;
     }
 
@@ -592,6 +628,13 @@ impl Drop for Keeper {
 }
 
 impl Source {
+    /// Its history counts no longer.
+    fn forget(self) {
+        if let Some(path) = self.path {
+            let _ = std::fs::remove_file(path);
+        }
+    }
+
     /// Whether somebody shortened (or lengthened) the file.
     fn cut_short(&self) -> bool {
         let known = self.segment.geometry().total_len() as u64;
@@ -626,68 +669,9 @@ fn give_length_back(source: &Source) {
     }
 }
 
-fn trusted(uid: u32) -> bool {
-    TrustedOwners::default().contains(uid)
-}
-
-fn owned_by_us(path: &Path) -> bool {
-    let meta = std::fs::symlink_metadata(path);
-    meta.is_ok_and(|meta| meta.uid() == geteuid().as_raw() && meta.is_file())
-}
-
-/// Whether a file that is no usable ring may be replaced: ours, a plain file, and on tmpfs, where
-/// nothing lives that was meant to last.
+/// Whether a file that is no usable ring may be replaced: ours, and on tmpfs, where nothing lives that was
+/// meant to last.
 fn replaceable(path: &Path) -> bool {
-    let ours = owned_by_us(path) || (geteuid().is_root() && is_file(path));
     let tmpfs = || path.parent().and_then(|dir| statfs(dir).ok());
-    ours && tmpfs().is_some_and(|fs| fs.filesystem_type() == TMPFS_MAGIC)
-}
-
-fn is_file(path: &Path) -> bool {
-    std::fs::symlink_metadata(path).is_ok_and(|meta| meta.is_file())
-}
-
-/// Keeps a second daemon away, for as long as the file is open.
-fn lock(spec: &RingSpec) -> Result<Flock<File>, KeeperError> {
-    let path = spec.name.beside(LOCK);
-    let failed = |error: io::Error| KeeperError::Lock {
-        path: path.clone(),
-        error,
-    };
-    let file = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
-        .open(&path)
-        .map_err(failed)?;
-    let meta = file.metadata().map_err(failed)?;
-    if meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 || !meta.is_file() {
-        let why = format!(
-            "belongs to uid {} with mode {:o}",
-            meta.uid(),
-            meta.mode() & 0o7777
-        );
-        return Err(KeeperError::Foreign { path, why });
-    }
-    match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
-        Ok(mut held) => {
-            // The number is for the message above only; locks, not pids, decide.
-            let _ = held.set_len(0);
-            let _ = write!(held, "{}", std::process::id());
-            Ok(held)
-        }
-        Err((mut file, nix::errno::Errno::EWOULDBLOCK)) => {
-            let mut text = String::new();
-            let _ = (&mut file).take(20).read_to_string(&mut text);
-            Err(KeeperError::Served {
-                ring: spec.name.to_string(),
-                pid: text.trim().parse().ok(),
-                path,
-            })
-        }
-        Err((_, errno)) => Err(failed(errno.into())),
-    }
+    is_ours(path) && tmpfs().is_some_and(|fs| fs.filesystem_type() == TMPFS_MAGIC)
 }

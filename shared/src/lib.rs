@@ -31,9 +31,13 @@ pub mod writer;
 #[cfg(not(loom))]
 mod create;
 #[cfg(not(loom))]
+mod daemon_lock;
+#[cfg(not(loom))]
 mod fork;
 #[cfg(not(loom))]
 pub mod keeper;
+#[cfg(not(loom))]
+mod leftovers;
 #[cfg(not(loom))]
 mod map;
 #[cfg(not(loom))]

@@ -1,0 +1,185 @@
+//! `NAME.lock`: keeps a second daemon away, and remembers how far the ring's positions were handed out.
+//!
+//! ```text
+//! 0x00 │ pid of the daemon, text, padded with spaces
+//! 0x40 │ "ASKRNOT1": the words below are true
+//! 0x48 │ boot id[16]
+//! 0x58 │ epoch[16] of the ring served last
+//! 0x68 │ end: no position of that epoch from here on was handed out
+//! ```
+//!
+//! A ring found at the name at the next start must be the one that was served last, with every position
+//! that was handed out claimed in it. An older copy that somebody put back, a ring that was retired, a tail
+//! set back: its positions would be used again for other events, and a client's cursor would name those.
+//! The note is a mapped page, so that it outlives a killed daemon and costs a store an event. It cannot
+//! know of a copy of the whole directory that is put back, note included.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use nix::fcntl::{Flock, FlockArg, posix_fallocate};
+use nix::unistd::geteuid;
+
+use crate::keeper::KeeperError;
+use crate::map::Map;
+use crate::name::RingName;
+use crate::prim::Ordering::*;
+use crate::sigbus;
+
+const SUFFIX: &str = ".lock";
+const LEN: usize = 4096;
+const PID_LEN: usize = 64;
+const MAGIC: u64 = u64::from_le_bytes(*b"ASKRNOT1");
+const W_MAGIC: usize = 8;
+const W_BOOT: usize = 9;
+const W_EPOCH: usize = 11;
+const W_END: usize = 13;
+
+/// Held for as long as this lives.
+pub struct DaemonLock {
+    path: PathBuf,
+    inode: (u64, u64),
+    /// Goes before the mapping does.
+    _guard: Option<sigbus::Guard>,
+    note: Map,
+    _held: Flock<File>,
+}
+
+impl DaemonLock {
+    /// # Errors
+    /// If another daemon holds it, or the file cannot be used.
+    pub fn take(name: &RingName) -> Result<Self, KeeperError> {
+        let path = name.beside(SUFFIX);
+        let failed = |error: io::Error| KeeperError::Lock {
+            path: path.clone(),
+            error,
+        };
+        let file = open(&path).map_err(failed)?;
+        let meta = file.metadata().map_err(failed)?;
+        if meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 || !meta.is_file() {
+            let why = format!(
+                "belongs to uid {} with mode {:o}",
+                meta.uid(),
+                meta.mode() & 0o7777
+            );
+            return Err(KeeperError::Foreign { path, why });
+        }
+        let held = match Flock::lock(file, FlockArg::LockExclusiveNonblock) {
+            Ok(held) => held,
+            Err((file, nix::errno::Errno::EWOULDBLOCK)) => {
+                return Err(KeeperError::Served {
+                    ring: name.to_string(),
+                    pid: pid(&file),
+                    path,
+                });
+            }
+            Err((_, errno)) => return Err(failed(errno.into())),
+        };
+        // Not cut first: the note of the former daemon is in it. A sparse page on a full tmpfs would
+        // raise SIGBUS.
+        posix_fallocate(&*held, 0, LEN as i64).map_err(|errno| failed(errno.into()))?;
+        // The number is for the message above only; locks, not pids, decide.
+        let pid = format!("{:<width$}\n", std::process::id(), width = PID_LEN - 1);
+        held.write_all_at(pid.as_bytes(), 0).map_err(failed)?;
+        let note = Map::new(&held, LEN).map_err(failed)?;
+        Ok(Self {
+            inode: (meta.dev(), meta.ino()),
+            _guard: sigbus::Guard::new(note.range()),
+            note,
+            path,
+            _held: held,
+        })
+    }
+
+    /// Whether the file that is held still is the one at its name: only that one keeps others away.
+    pub fn is_held(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
+    }
+
+    /// Whether a daemon that held it left a note.
+    pub fn noted(&self) -> bool {
+        self.word(W_MAGIC) == MAGIC
+    }
+
+    /// The first position that was not handed out, of the epoch in the note.
+    pub fn end(&self) -> u64 {
+        self.word(W_END)
+    }
+
+    /// Whether a ring of this epoch whose next position is `head` may go on. Without a note there is
+    /// nothing that speaks against it.
+    pub fn fits(&self, epoch: [u8; 16], head: u64) -> Result<(), &'static str> {
+        if !self.noted() {
+            Ok(())
+        } else if self.pair(W_BOOT) != boot_id() {
+            Err("it is from before the machine was started")
+        } else if self.pair(W_EPOCH) != u128::from_le_bytes(epoch) {
+            Err("it is not the ring that was served last")
+        } else if head < self.end() {
+            Err("it ends before positions that were handed out already")
+        } else {
+            Ok(())
+        }
+    }
+
+    /// From now on `epoch` is served, from `first` on. Before a ring of a new epoch gets its name: killed
+    /// in between, the old ring is not taken for the one that is served.
+    pub fn begin(&self, epoch: [u8; 16], first: u64) {
+        // Killed between any two of these stores, the note fits no ring.
+        self.store_pair(W_EPOCH, u128::from_le_bytes(epoch));
+        self.store_pair(W_BOOT, boot_id());
+        self.store(W_END, first);
+        self.store(W_MAGIC, MAGIC);
+    }
+
+    /// Everything below `position` is being handed out.
+    #[inline]
+    pub fn reached(&self, position: u64) {
+        if position > self.end() {
+            self.store(W_END, position);
+        }
+    }
+
+    fn word(&self, index: usize) -> u64 {
+        self.note.words()[index].load(Relaxed)
+    }
+
+    fn store(&self, index: usize, value: u64) {
+        self.note.words()[index].store(value, Release);
+    }
+
+    fn pair(&self, index: usize) -> u128 {
+        u128::from(self.word(index)) | u128::from(self.word(index + 1)) << 64
+    }
+
+    fn store_pair(&self, index: usize, value: u128) {
+        self.store(index, value as u64);
+        self.store(index + 1, (value >> 64) as u64);
+    }
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o600)
+        .custom_flags(libc::O_NOFOLLOW | libc::O_CLOEXEC | libc::O_NONBLOCK)
+        .open(path)
+}
+
+fn pid(mut file: &File) -> Option<u32> {
+    let mut text = String::new();
+    let _ = (&mut file).take(20).read_to_string(&mut text);
+    text.trim().parse().ok()
+}
+
+/// Differs for each start of the machine. A ring on a disk may have lost its last pages with the power. 0
+/// where the kernel does not tell.
+fn boot_id() -> u128 {
+    let text = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    u128::from_str_radix(&text.trim().replace('-', ""), 16).unwrap_or(0)
+}
