@@ -6,13 +6,15 @@
 //! 0x48 │ boot id[16]
 //! 0x58 │ epoch[16] of the ring served last
 //! 0x68 │ end: no position of that epoch from here on was handed out
+//! 0x70 │ twice: position and checksum of an event; the higher one is the last that was handed out
 //! ```
 //!
 //! A ring found at the name at the next start must be the one that was served last, with every position
-//! that was handed out claimed in it. An older copy that somebody put back, a ring that was retired, a tail
-//! set back: its positions would be used again for other events, and a client's cursor would name those.
-//! The note is a mapped page, so that it outlives a killed daemon and costs a store an event. It cannot
-//! know of a copy of the whole directory that is put back, note included.
+//! that was handed out claimed in it, and with the last event still there. An older copy that somebody put
+//! back, a ring that was retired, a tail set back: its positions would be used again for other events, and
+//! a client's cursor would name those. The note is a mapped page, so that it outlives a killed daemon and
+//! costs some stores an event. It cannot know of a copy of the whole directory that is put back, note
+//! included.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read};
@@ -23,10 +25,13 @@ use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::unistd::geteuid;
 
 use crate::keeper::KeeperError;
+use crate::layout::{S_STAMP, S_SUM};
 use crate::map::Map;
 use crate::name::RingName;
-use crate::prim::Ordering::*;
+use crate::prim::{Ordering::*, fence};
+use crate::segment::Segment;
 use crate::sigbus;
+use crate::stamp::{Stamp, State};
 
 const SUFFIX: &str = ".lock";
 const LEN: usize = 4096;
@@ -36,6 +41,8 @@ const W_MAGIC: usize = 8;
 const W_BOOT: usize = 9;
 const W_EPOCH: usize = 11;
 const W_END: usize = 13;
+/// Two, of which the older one is written: killed in between, the newer one is whole.
+const W_LAST: [usize; 2] = [14, 16];
 
 /// Held for as long as this lives.
 pub struct DaemonLock {
@@ -108,20 +115,57 @@ impl DaemonLock {
         self.word(W_END)
     }
 
-    /// Whether a ring of this epoch whose next position is `head` may go on. Without a note there is
-    /// nothing that speaks against it.
-    pub fn fits(&self, epoch: [u8; 16], head: u64) -> Result<(), &'static str> {
+    /// Whether this ring may go on. Without a note there is nothing that speaks against it.
+    pub fn fits(&self, found: &Segment) -> Result<(), &'static str> {
         if !self.noted() {
             Ok(())
         } else if self.pair(W_BOOT) != boot_id() {
             Err("it is from before the machine was started")
-        } else if self.pair(W_EPOCH) != u128::from_le_bytes(epoch) {
+        } else if self.pair(W_EPOCH) != u128::from_le_bytes(found.epoch_bytes()) {
             Err("it is not the ring that was served last")
-        } else if head < self.end() {
+        } else if found.head() < self.end() {
             Err("it ends before positions that were handed out already")
         } else {
-            Ok(())
+            match self.last_event(found) {
+                Last::There | Last::Elsewhere => Ok(()),
+                // Then nothing that is held may be from before it.
+                Last::Overwritten if found.oldest() >= self.end() => Ok(()),
+                _ => Err("it does not hold the event that was handed out last"),
+            }
         }
+    }
+
+    /// Whether the last event that was handed out is another now: somebody wrote an older copy into the file.
+    pub fn rewritten(&self, segment: &Segment) -> bool {
+        self.last_event(segment) == Last::Gone
+    }
+
+    fn last_event(&self, segment: &Segment) -> Last {
+        let (position, sum) = self.last();
+        let ring = segment.ring();
+        if position < segment.first() || position >= ring.max_position() {
+            return Last::Elsewhere;
+        }
+        let slot = ring.slot(position);
+        let (stamp, lap) = (Stamp(slot[S_STAMP].load(Acquire)), ring.slot_lap(position));
+        if stamp.lap() > lap {
+            return Last::Overwritten;
+        }
+        let same = slot[S_SUM].load(Relaxed) == sum;
+        fence(Acquire);
+        if slot[S_STAMP].load(Relaxed) != stamp.0 {
+            // Publishers have just come round.
+            Last::Overwritten
+        } else if same && stamp.lap() == lap && stamp.state() == State::Done {
+            Last::There
+        } else {
+            Last::Gone
+        }
+    }
+
+    fn last(&self) -> (u64, u64) {
+        let [a, b] = W_LAST.map(|at| (self.word(at), self.word(at + 1)));
+        a.max(b)
     }
 
     /// From now on `epoch` is served, from `first` on. Before a ring of a new epoch gets its name: killed
@@ -131,7 +175,22 @@ impl DaemonLock {
         self.store_pair(W_EPOCH, u128::from_le_bytes(epoch));
         self.store_pair(W_BOOT, boot_id());
         self.store(W_END, first);
+        W_LAST.into_iter().for_each(|at| self.store(at, 0));
         self.store(W_MAGIC, MAGIC);
+    }
+
+    /// The event at `position` of `segment` is being handed out.
+    #[inline]
+    pub fn handed_out(&self, segment: &Segment, position: u64) {
+        let [a, b] = W_LAST.map(|at| (self.word(at), at));
+        // History is read again at a start.
+        if position > a.0.max(b.0) {
+            let (_, older) = a.min(b);
+            // Overwritten just now, it is some other sum; the stamp will tell.
+            let sum = segment.ring().slot(position)[S_SUM].load(Relaxed);
+            self.store(older + 1, sum);
+            self.store(older, position);
+        }
     }
 
     /// Everything below `position` is being handed out.
@@ -158,6 +217,18 @@ impl DaemonLock {
         self.store(index, value as u64);
         self.store(index + 1, (value >> 64) as u64);
     }
+}
+
+/// What became of the event that was handed out last.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Last {
+    There,
+    /// By a later lap.
+    Overwritten,
+    /// Another event is in its place, or none.
+    Gone,
+    /// It is not of this segment, or there was none.
+    Elsewhere,
 }
 
 fn open(path: &Path) -> io::Result<File> {

@@ -73,6 +73,12 @@ pub enum KeeperError {
     Foreign { path: PathBuf, why: String },
     #[error("cannot replace the ring {}: {error}", path.display())]
     Replace { path: PathBuf, error: io::Error },
+    #[error("cannot give the ring its name {}: {error}; remove what bears it, which belongs to uid {uid}", path.display())]
+    Taken {
+        path: PathBuf,
+        error: io::Error,
+        uid: u32,
+    },
 }
 
 fn by(pid: &Option<u32>) -> String {
@@ -239,7 +245,16 @@ impl Keeper {
             let step = source.tail.step(ring);
             self.lock.reached(source.tail.next());
             match step {
-                Step::Event { seq, event } => return Next::Event { seq, event },
+                Step::Event { .. } if last && self.lock.rewritten(&source.segment) => {
+                    self.distrust(Distrust::Rewritten);
+                    if self.news.is_empty() {
+                        return Next::Empty;
+                    }
+                }
+                Step::Event { seq, event } => {
+                    self.lock.handed_out(&source.segment, seq);
+                    return Next::Event { seq, event };
+                }
                 Step::Empty => return Next::Empty,
                 Step::Lapped { from, to } => return Next::Lapped { from, to },
                 Step::Unreadable { seq, why } => {
@@ -319,7 +334,12 @@ impl Keeper {
         if source.cut_short() {
             return Some(Distrust::Truncated);
         }
-        (!source.segment.header_intact()).then_some(Distrust::Header)
+        if !source.segment.header_intact() {
+            return Some(Distrust::Header);
+        }
+        self.lock
+            .rewritten(&source.segment)
+            .then_some(Distrust::Rewritten)
     }
 
     fn count_unreadable(&mut self, seq: u64) {
@@ -432,7 +452,14 @@ impl Keeper {
             if let Some(path) = &old_path {
                 let _ = std::fs::remove_file(path);
             }
-            failed(error)
+            match std::fs::symlink_metadata(&name) {
+                Ok(meta) => KeeperError::Taken {
+                    path: name.clone(),
+                    error,
+                    uid: meta.uid(),
+                },
+                Err(_) => failed(error),
+            }
         })?;
         if let Some(current) = self.sources.back_mut() {
             // Its name has just been given to its successor.
@@ -567,7 +594,7 @@ impl Keeper {
         if found.ring().tail().load(Acquire) & CLOSED != 0 {
             return Some("it is closed, as only retired rings are");
         }
-        if let Err(why) = self.lock.fits(found.epoch_bytes(), found.head()) {
+        if let Err(why) = self.lock.fits(found) {
             return Some(why);
         }
         let retired = self.sources.iter().map(|source| &*source.segment);

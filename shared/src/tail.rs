@@ -64,6 +64,8 @@ pub enum Distrust {
     Truncated,
     #[error("too many unreadable records")]
     Unreadable,
+    #[error("an older state of the ring was written into its file")]
+    Rewritten,
 }
 
 /// A reader's place in one ring.
