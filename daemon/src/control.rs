@@ -135,12 +135,10 @@ impl Control {
                 None => (StatusCode::OK, "ok\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            (&Method::GET, "/readyz") if self.beats.is_ready() => {
-                (StatusCode::OK, "ready\n".to_owned())
-            }
-            (&Method::GET, "/readyz") => {
-                (StatusCode::SERVICE_UNAVAILABLE, "not ready\n".to_owned())
-            }
+            (&Method::GET, "/readyz") => match self.beats.unready() {
+                None => (StatusCode::OK, "ready\n".to_owned()),
+                Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            },
             (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics()),
             (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
                 match self.about_an_app(asker, place, &parts.uri, body).await {

@@ -1,6 +1,8 @@
-//! Whether every thread still goes round: each beats about once a second.
+//! Whether every thread still goes round: each beats about once a second; and whether publishers can reach
+//! each ring.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 /// A thread that has not beaten for this long hangs. Far above any pause a busy machine makes.
@@ -12,6 +14,8 @@ pub struct Beats {
     /// Milliseconds since the start. The tailers' first, then the workers'.
     last: Vec<AtomicU64>,
     tailers: usize,
+    /// Each tailer's: why its ring cannot be replaced, although it must.
+    troubles: Mutex<Vec<Option<String>>>,
     /// The history has been read and requests are accepted.
     ready: AtomicBool,
 }
@@ -23,6 +27,7 @@ impl Beats {
             start: Instant::now(),
             last: last.collect(),
             tailers,
+            troubles: Mutex::new(vec![None; tailers]),
             ready: AtomicBool::new(false),
         }
     }
@@ -51,7 +56,21 @@ impl Beats {
         self.ready.store(ready, Relaxed);
     }
 
-    pub fn is_ready(&self) -> bool {
-        self.ready.load(Relaxed) && self.hanging().is_none()
+    /// Of tailer number `tailer`.
+    pub fn set_trouble(&self, tailer: usize, why: Option<String>) {
+        self.troubles()[tailer] = why;
+    }
+
+    /// Why askrd is not ready.
+    pub fn unready(&self) -> Option<String> {
+        if !self.ready.load(Relaxed) {
+            return Some("not ready".to_owned());
+        }
+        let trouble = || self.troubles().iter().flatten().next().cloned();
+        self.hanging().or_else(trouble)
+    }
+
+    fn troubles(&self) -> MutexGuard<'_, Vec<Option<String>>> {
+        self.troubles.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -93,6 +93,10 @@ metrics! {
     behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.
     replaced: counter "askr_ring_replaced_total";
+    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz says why.
+    rings_in_trouble: gauge "askr_rings_in_trouble";
+    /// Times a replacement of a ring failed.
+    replacements_failed: counter "askr_ring_replacements_failed_total";
     /// Frames sent or queued to streams, pings not among them.
     delivered: counter "askr_events_delivered_total";
     /// Events read from the ring again for a stream that came back.

@@ -27,17 +27,27 @@ pub struct Tailer {
     bus: Arc<Bus>,
     next_log: Instant,
     unlogged: u64,
+    /// Failed replacements of the ring that were counted, and whether it is known that they fail.
+    failures: u64,
+    troubled: bool,
 }
 
 impl Tailer {
     pub fn new(keeper: Keeper, bus: Arc<Bus>) -> Self {
         let epoch = keeper.current().epoch();
+        if let Some(why) = keeper.given_up() {
+            let ring = keeper.name();
+            tracing::error!("the ring {ring} begins a new epoch, its history is lost: {why}");
+            bus.metrics.replaced.add(1);
+        }
         Self {
             keeper,
             epoch,
             bus,
             next_log: Instant::now(),
             unlogged: 0,
+            failures: 0,
+            troubled: false,
         }
     }
 
@@ -81,9 +91,35 @@ impl Tailer {
                 }
                 if !more || steps.is_multiple_of(1024) {
                     beats.beat(number);
+                    self.report(number, &beats);
                 }
             }
         })
+    }
+
+    /// Tells once that the ring cannot be replaced, and once that all is well again.
+    fn report(&mut self, number: usize, beats: &Beats) {
+        let (trouble, failures) = (self.keeper.trouble(), self.keeper.failures());
+        if failures == self.failures && trouble.is_some() == self.troubled {
+            return;
+        }
+        let metrics = &self.bus.metrics;
+        match (self.troubled, trouble) {
+            (false, Some(why)) => {
+                metrics.rings_in_trouble.add(1);
+                tracing::error!("{why}; this is tried again until it succeeds");
+            }
+            (true, None) => {
+                metrics.rings_in_trouble.sub(1);
+                let ring = self.keeper.name();
+                tracing::info!("publishers can reach the ring {ring} again");
+            }
+            _ => {}
+        }
+        metrics.replacements_failed.add(failures - self.failures);
+        self.troubled = trouble.is_some();
+        self.failures = failures;
+        beats.set_trouble(number, trouble.map(str::to_owned));
     }
 
     /// One thing from the ring. False if there is nothing for now.

@@ -1,7 +1,7 @@
 //! One question to the running daemon over its control socket.
 
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -23,10 +23,43 @@ const MAX_ANSWER: usize = 16 << 20;
 /// # Errors
 /// A sentence that names the socket, if the daemon cannot be asked or refuses.
 pub fn ask(settings: &Settings, target: &str, body: Option<String>) -> Result<Bytes, String> {
-    let path = settings
-        .server
-        .control_path()
-        .ok_or("server.control names no socket, so there is nobody to ask")?;
+    let (status, body) = exchange(settings, target, body)?;
+    if status == StatusCode::OK {
+        return Ok(body);
+    }
+    let why = first_line(&body);
+    let path = control(settings)?;
+    Err(format!(
+        "askrd at {} refuses: {why} ({status})",
+        path.display()
+    ))
+}
+
+/// Why the daemon is not ready; None if it is.
+///
+/// # Errors
+/// A sentence that names the socket, if the daemon cannot be asked.
+pub fn unready(settings: &Settings) -> Result<Option<String>, String> {
+    let (status, body) = exchange(settings, "/readyz", None)?;
+    Ok((status != StatusCode::OK).then(|| first_line(&body)))
+}
+
+fn first_line(body: &[u8]) -> String {
+    let text = String::from_utf8_lossy(body);
+    text.lines().next().unwrap_or_default().to_owned()
+}
+
+fn control(settings: &Settings) -> Result<PathBuf, String> {
+    let path = settings.server.control_path();
+    path.ok_or_else(|| "server.control names no socket, so there is nobody to ask".to_owned())
+}
+
+fn exchange(
+    settings: &Settings,
+    target: &str,
+    body: Option<String>,
+) -> Result<(StatusCode, Bytes), String> {
+    let path = control(settings)?;
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -36,19 +69,10 @@ pub fn ask(settings: &Settings, target: &str, body: Option<String>) -> Result<By
         let answer = tokio::time::timeout(TIMEOUT, answer(&path, target, body)).await;
         answer.map_err(late)?
     });
-    let (status, body) = asked.map_err(|why| {
+    asked.map_err(|why| {
         let hint = "; is askrd running, and may this user connect?";
         format!("cannot ask askrd at {}: {why}{hint}", path.display())
-    })?;
-    if status == StatusCode::OK {
-        return Ok(body);
-    }
-    let why = String::from_utf8_lossy(&body);
-    let why = why.lines().next().unwrap_or_default();
-    Err(format!(
-        "askrd at {} refuses: {why} ({status})",
-        path.display()
-    ))
+    })
 }
 
 async fn answer(

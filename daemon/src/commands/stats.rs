@@ -3,14 +3,18 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::ask::ask;
+use super::ask::{ask, unready};
 use crate::settings::Settings;
 
 /// # Errors
 /// A sentence, if the daemon cannot be asked.
 pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
     let metrics = ask(settings, "/metrics", None)?;
+    let unready = unready(settings)?;
     let mut out = io::stdout().lock();
+    if let Some(why) = unready {
+        let _ = writeln!(out, "not ready: {why}");
+    }
     // A reader that went away, as `head` does, is no failure.
     let _ = out.write_all(table(&String::from_utf8_lossy(&metrics)).as_bytes());
     Ok(ExitCode::SUCCESS)
