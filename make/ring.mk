@@ -44,10 +44,10 @@ hostile-short: built proof-build
 	@$(PROOF)/hostile --seconds $(or $(SECONDS),5)
 	@$(PROOF)/hostile --seconds $(or $(SECONDS),5) --askr-so $(ASKR_SO) $(PROOF_ASKRD)
 
-life: proof-build ## Creation races, rotations cut short, full tmpfs, namespaces, other users (root)
+life: build proof-build ## Creation races, rotations cut short, full tmpfs, namespaces, other users (root)
 	@$(PROOF)/life
 
-life-short: proof-build
+life-short: built proof-build
 	@if [ "$$(id -u)" = 0 ]; then $(PROOF)/life; \
 	else echo "not root: the life of a segment in namespaces and among users is NOT tried (sudo make life)"; fi
 

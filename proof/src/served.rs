@@ -57,12 +57,17 @@ impl Served {
 
     /// Whether /healthz says so. An error: no answer.
     pub fn healthy(&self) -> io::Result<bool> {
-        sse::ask(&self.control(), "/healthz", ANSWER).map(|(status, _)| status == 200)
+        self.asked("/healthz").map(|(status, _)| status == 200)
+    }
+
+    /// Status and body of what the control socket answers.
+    pub fn asked(&self, path: &str) -> io::Result<(u16, String)> {
+        sse::ask(&self.control(), path, ANSWER)
     }
 
     /// One row of /metrics.
     pub fn metric(&self, name: &str) -> io::Result<u64> {
-        let (_, text) = sse::ask(&self.control(), "/metrics", ANSWER)?;
+        let (_, text) = self.asked("/metrics")?;
         let row = |line: &str| line.strip_prefix(name)?.strip_prefix(' ')?.parse().ok();
         let missing = || io::Error::other(format!("/metrics has no {name}"));
         text.lines().find_map(row).ok_or_else(missing)

@@ -6,20 +6,24 @@
 
 mod children;
 mod crowd;
+mod filled;
 mod race;
 mod room;
 mod rotation;
 mod spaces;
+mod taken;
 
 use children::Verdict;
 
 /// A name, and what is done under it.
 type Scenario = (&'static str, fn() -> Verdict);
 
-pub const SCENARIOS: [Scenario; 7] = [
+pub const SCENARIOS: [Scenario; 9] = [
     ("creation race", race::run),
     ("rotation cut short", rotation::run),
+    ("rotation cut short and undone", taken::run),
     ("full tmpfs", room::run),
+    ("tmpfs that fills up", filled::run),
     ("full writer table", crowd::full_table),
     ("recycled workers", crowd::recycled),
     ("two pid namespaces", spaces::pids),
