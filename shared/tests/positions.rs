@@ -426,6 +426,58 @@ fn what_the_files_show_needs_no_note() {
 }
 
 #[test]
+fn a_ring_of_an_epoch_that_was_given_up_is_not_served_again() {
+    let mut t = Trial::new();
+    let first = t.serve(false, 2, |_| {}).unwrap();
+    copy(&t.name(), &t.shelf("first"));
+    t.serve(false, 2, |_| {}).unwrap();
+    fs::remove_file(t.name()).unwrap();
+    let second = t.serve(false, 0, |_| {}).unwrap();
+    copy(&t.shelf("first"), &t.name());
+    let third = t.serve(false, 2, |_| {}).unwrap();
+    assert!(third != first && third != second && first != second);
+}
+
+#[test]
+fn an_older_copy_written_into_the_ring_that_is_served_ends_its_epoch() {
+    let mut t = Trial::new();
+    let epoch = t.serve(false, 2, |_| {}).unwrap();
+    copy(&t.name(), &t.shelf("older"));
+    let mut keeper = t.home.keeper();
+    t.publish(2);
+    t.hand_out(&mut keeper);
+    // All at once for the keeper: the file's length and header are as they were.
+    write_into(&t.shelf("older"), &t.name());
+    t.publish(5);
+    let patience = Instant::now() + Duration::from_secs(60);
+    while keeper.current().epoch() == epoch && Instant::now() < patience {
+        t.hand_out(&mut keeper);
+    }
+    assert_ne!(keeper.current().epoch(), epoch);
+    t.publish(2);
+    t.hand_out(&mut keeper);
+}
+
+#[test]
+fn an_older_copy_whose_holes_became_events_ends_its_epoch() {
+    let mut t = Trial::new();
+    let mut keeper = t.home.keeper();
+    t.publish(2);
+    t.hand_out(&mut keeper);
+    copy(&t.name(), &t.shelf("older"));
+    // Claims of publishers that were killed: the reader passes them, and cursors past them are told.
+    let tail = keeper.current().ring().tail();
+    tail.fetch_add(3, shared::prim::Ordering::AcqRel);
+    t.hand_out(&mut keeper);
+    let epoch = keeper.current().epoch();
+    drop(keeper);
+    copy(&t.shelf("older"), &t.name());
+    // A lap, so that the last event is overwritten, but not the places of the holes.
+    t.publish(65);
+    assert_ne!(t.serve(false, 1, |_| {}).unwrap(), epoch);
+}
+
+#[test]
 fn a_ring_of_before_the_last_boot_has_a_new_epoch() {
     // On a disk, the file may be older than what was handed out before the power failed.
     let mut t = Trial::new();
