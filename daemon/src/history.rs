@@ -42,6 +42,15 @@ pub struct Plan {
     pub next: u64,
 }
 
+/// Where an event with some custom id may be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Newest first.
+    pub seqs: Vec<u64>,
+    /// There may be older ones.
+    pub more: bool,
+}
+
 #[derive(Debug)]
 pub struct History {
     inner: Mutex<Inner>,
@@ -125,8 +134,8 @@ impl History {
         self.lock().plan(channels, next, target, limit, held)
     }
 
-    /// Where an event with the custom id `id` may be, newest first.
-    pub fn find_id(&self, channels: &[&str], id: &str) -> Vec<u64> {
+    /// Where an event with the custom id `id` may be.
+    pub fn find_id(&self, channels: &[&str], id: &str) -> Found {
         let hash = self.id_hash(id);
         let inner = self.lock();
         let mut found: Vec<u64> = Vec::new();
@@ -142,8 +151,9 @@ impl History {
         drop(inner);
         found.sort_unstable_by_key(|seq| Reverse(*seq));
         found.dedup();
+        let more = found.len() >= MAX_CANDIDATES;
         found.truncate(MAX_CANDIDATES);
-        found
+        Found { seqs: found, more }
     }
 
     /// Positions remembered.
@@ -453,8 +463,8 @@ mod tests {
         history.push(2, ["a", "b"].into_iter(), Some("x"));
         history.push(3, ["c"].into_iter(), Some("x"));
         history.push(4, ["a"].into_iter(), Some("y"));
-        assert_eq!(history.find_id(&["a", "b"], "x"), [2, 1]);
-        assert_eq!(history.find_id(&["a"], "z"), [] as [u64; 0]);
+        assert_eq!(history.find_id(&["a", "b"], "x").seqs, [2, 1]);
+        assert_eq!(history.find_id(&["a"], "z").seqs, [] as [u64; 0]);
     }
 
     #[test]

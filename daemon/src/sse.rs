@@ -86,14 +86,7 @@ pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8>
 
 /// Tells a stream what it lost, up to and with `cursor`. None: it was told more already.
 pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
-    let mut out = Vec::with_capacity(96);
-    line(&mut out, "event", "askr:gap");
-    if let Some(cursor) = cursor {
-        write_id(&mut out, cursor);
-    }
-    data_lines(&mut out, gap.to_json().as_bytes());
-    out.push(b'\n');
-    out
+    block("askr:gap", cursor, &gap.to_json())
 }
 
 /// The first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in
@@ -119,10 +112,11 @@ pub fn expiring(expires: u64) -> Vec<u8> {
     format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
 }
 
-/// Tells a stream who it is: the id for `except`, and the secret by which its page may change it.
-pub fn connected(socket: SocketId, secret: &str) -> Vec<u8> {
+/// Tells a stream who it is: the id for `except`, and the secret by which its page may change it. The
+/// cursor is repeated here: many parsers keep an id only of a block that has data.
+pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<u8> {
     let data = format!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
-    named("askr:connected", &data)
+    block("askr:connected", cursor, &data)
 }
 
 /// Who is on a presence channel, each user once.
@@ -189,8 +183,15 @@ pub fn raw_without_id(event: &Event) -> Vec<u8> {
 }
 
 fn named(event: &str, data: &str) -> Vec<u8> {
-    let mut out = Vec::with_capacity(event.len() + data.len() + 32);
+    block(event, None, data)
+}
+
+fn block(event: &str, cursor: Option<Cursor>, data: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + data.len() + 64);
     line(&mut out, "event", event);
+    if let Some(cursor) = cursor {
+        write_id(&mut out, cursor);
+    }
     data_lines(&mut out, data.as_bytes());
     out.push(b'\n');
     out
@@ -356,6 +357,20 @@ mod tests {
         assert_eq!(parser.feed(&retry(1234)), vec![]);
         assert_eq!((parser.retry(), parser.last_event_id()), (Some(1234), ""));
         assert_eq!(parser.retries(), 1);
+    }
+
+    #[test]
+    fn what_tells_a_stream_who_it_is_has_the_cursor_for_its_id() {
+        let socket = "1.2".parse().unwrap();
+        let (with, without) = (
+            connected(socket, "s", Some(cursor(3))),
+            connected(socket, "s", None),
+        );
+        assert_eq!(
+            String::from_utf8(with).unwrap(),
+            "event: askr:connected\nid: 0a0b0c0d0e0f-3\ndata: {\"socket_id\":\"1.2\",\"secret\":\"s\"}\n\n"
+        );
+        assert!(!String::from_utf8(without).unwrap().contains("id: "));
     }
 
     #[test]

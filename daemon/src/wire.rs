@@ -34,7 +34,7 @@ pub fn opening(format: Format, opening: &Opening<'_>) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => {
             let mut out = sse::hello(opening.retry, opening.told);
-            out.extend(sse::connected(opening.socket, opening.secret));
+            out.extend(sse::connected(opening.socket, opening.secret, opening.told));
             out
         }
         Format::Plain => {

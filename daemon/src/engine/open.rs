@@ -266,7 +266,21 @@ impl Engine {
         let seq = match &opening.resume {
             None => return (cursor(here - 1), None),
             Some(Resume::Cursor(held)) => (held.epoch == self.epoch).then_some(held.seq),
-            Some(Resume::Id(id)) => find_id(&self.bus, &mut self.reader, self.epoch, opening, id),
+            Some(Resume::Id(id)) => {
+                match find_id(&self.bus, &mut self.reader, self.epoch, opening, id) {
+                    Some((oldest, newest)) if oldest < newest => {
+                        // It has seen one of them, nobody knows which.
+                        let pull = Pull {
+                            next: newest + 1,
+                            target: here,
+                            gap: Gap::at_most(newest - oldest),
+                            skips: false,
+                        };
+                        return (None, Some(pull));
+                    }
+                    found => found.map(|(_, newest)| newest),
+                }
+            }
         };
         match seq {
             Some(seq) if seq + 1 == here => (cursor(seq), None),
@@ -309,20 +323,28 @@ impl Engine {
     }
 }
 
-/// The position of the newest event with this custom id on these channels.
+/// The positions of the oldest and of the newest event with this custom id on these channels.
 fn find_id(
     bus: &Bus,
     reader: &mut Reader,
     epoch: Epoch,
     opening: &Opening,
     id: &str,
-) -> Option<u64> {
+) -> Option<(u64, u64)> {
     let names: Vec<&str> = opening.channels.iter().map(String::as_str).collect();
-    let candidates = bus.history.find_id(&names, id);
+    let found = bus.history.find_id(&names, id);
     // The index knows a hash only.
-    candidates.into_iter().find(|seq| {
-        reader
-            .fetch(bus, epoch, *seq)
-            .is_some_and(|live| live.event.id() == Some(id))
-    })
+    let mut is = |seq: u64| {
+        let live = reader.fetch(bus, epoch, seq)?;
+        Some(live.event.id() == Some(id))
+    };
+    let newest = found.seqs.iter().position(|seq| is(*seq) == Some(true))?;
+    let older = found.seqs[newest..].iter().rev();
+    // One that was overwritten may have had it.
+    let oldest = older.copied().find(|seq| is(*seq) != Some(false));
+    let oldest = match found.more {
+        true => bus.history.first(),
+        false => oldest?,
+    };
+    Some((oldest, found.seqs[newest]))
 }

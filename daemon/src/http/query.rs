@@ -18,6 +18,14 @@ pub struct Query {
     pub name: Name,
 }
 
+/// What `last_event_id` may be called: polyfills of EventSource cannot set headers, and each has its name.
+const CURSORS: [&[u8]; 4] = [
+    b"last_event_id",
+    b"lastEventId",
+    b"lastEventID",
+    b"last-event-id",
+];
+
 /// What its socket id is to be.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Name {
@@ -44,6 +52,13 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         match decode(key)?.as_slice() {
+            name if CURSORS.contains(&name) => {
+                if query.last_event_id.replace(decode(value)?).is_some() {
+                    return Err(bad(
+                        "last_event_id (or lastEventId, lastEventID, last-event-id) may be given once",
+                    ));
+                }
+            }
             b"channel" => add_channel(&mut query.channels, decode(value)?, most)?,
             b"format" => {
                 query.json = match decode(value)?.as_slice() {
@@ -52,7 +67,6 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
                     _ => return Err(bad("format must be raw or json")),
                 }
             }
-            b"last_event_id" => query.last_event_id = Some(decode(value)?),
             b"token" => query.token = String::from_utf8(decode(value)?).ok(),
             b"session" => query.name = Name::Session(session(decode(value)?)?),
             b"socket_id" => socket = Some(decode(value)?),

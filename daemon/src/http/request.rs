@@ -496,6 +496,32 @@ mod tests {
     }
 
     #[test]
+    fn the_cursor_has_several_names_in_the_query_and_is_given_once() {
+        let ask = |query: &str| get(&format!("/askr/events?channel=a{query}"), &[]);
+        let names = [
+            "last_event_id",
+            "lastEventId",
+            "lastEventID",
+            "last-event-id",
+        ];
+        let held = Some(Resume::Cursor("0a0b0c0d0e0f-7".parse().unwrap()));
+        for name in names {
+            let resume = ask(&format!("&{name}=0a0b0c0d0e0f-7")).unwrap().resume;
+            assert_eq!(resume, held, "{name}");
+            for other in names {
+                for value in ["0a0b0c0d0e0f-7", "0a0b0c0d0e0f-8", ""] {
+                    let query = format!("&{name}=0a0b0c0d0e0f-7&{other}={value}");
+                    let (status, reason) = ask(&query).unwrap_err();
+                    assert_eq!(status, 400, "{query}");
+                    assert!(names.iter().all(|name| reason.contains(name)), "{reason}");
+                }
+            }
+        }
+        // A name is what it is written as.
+        assert_eq!(ask("&LASTEVENTID=0a0b0c0d0e0f-7").unwrap().resume, None);
+    }
+
+    #[test]
     fn hosts_and_methods_and_sizes_are_checked() {
         let status = |request: hyper::http::request::Builder, policy: &Policy| match judge(
             &request.body(()).unwrap(),
