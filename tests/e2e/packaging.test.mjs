@@ -69,6 +69,11 @@ listen unix:${scope.path('nginx.sock')};
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx.conf', 'n')}
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-pusher.conf', 'n')}
 }
+# A host name of its own for Pusher's paths.
+server {
+listen unix:${scope.path('nginx-pusher.sock')};
+${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-pusher.conf', 'n')}
+}
 }`);
   const { code, err } = await run(server('nginx'), ['-t', '-c', scope.path('nginx.conf'), '-e', scope.path('error.log')]);
   assert.equal(code, 0, err);

@@ -43,13 +43,13 @@ async function open(context, url) {
  * Opens one EventSource in the page, and collects in `window.seen` what it dispatches. `window.made`
  * counts how many EventSource objects the page has ever made.
  */
-export function listen(page, path, names = ['message', 'askr:gap']) {
-  return page.evaluate(([path, names]) => new Promise((resolve, reject) => {
+export function listen(page, path, names = ['message', 'askr:gap'], init = {}) {
+  return page.evaluate(([path, names, init]) => new Promise((resolve, reject) => {
     window.made ??= 0;
     window.seen = [];
     window.errors = 0;
     window.opens = 0;
-    window.source = new EventSource(path);
+    window.source = new EventSource(path, init);
     window.made += 1;
     for (const name of names) {
       window.source.addEventListener(name, ({ type, data, lastEventId }) => window.seen.push({ event: type, data, id: lastEventId }));
@@ -59,7 +59,7 @@ export function listen(page, path, names = ['message', 'askr:gap']) {
       if (window.opens === 0) reject(new Error('the stream did not open'));
     });
     window.source.addEventListener('open', () => { window.opens += 1; resolve(); });
-  }), [path, names]);
+  }), [path, names, init]);
 }
 
 /** Waits until the page has seen `count` events, and returns them. */

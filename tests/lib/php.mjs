@@ -64,9 +64,10 @@ export function publishAll(scope, askrd, events) {
 
 /**
  * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
- * path outside `files`; files in `files` are served as they are. Resolves to `{ port, url, askrd }`.
+ * path outside `files`; files in `files` are served as they are. `origins`: those that nginx may answer while
+ * askrd is away; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
  */
-export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site' }) {
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], directives = '' }) {
   const { web, group } = services();
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
@@ -99,10 +100,11 @@ http {
 ${temp}
 access_log off;
 types { text/html html; text/javascript js; }
-${packagedNginx(scope, askrd.socket, 'nginx-http.conf', name)}
+${withOrigins(packagedNginx(scope, askrd.socket, 'nginx-http.conf', name), origins)}
 server {
   listen 127.0.0.1:${port};
   root ${htdocs};
+  ${directives}
 ${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
 ${packagedNginx(scope, askrd.socket, 'nginx-pusher.conf', name)}
   location / {
@@ -134,6 +136,14 @@ export function nginxTemp(scope, name) {
   mkdirSync(dir);
   chmodSync(dir, 0o777);
   return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n');
+}
+
+/** The example in packaging/nginx-http.conf, made an entry for each of these origins. */
+function withOrigins(conf, origins) {
+  if (origins.length === 0) return conf;
+  const example = /^( *)#("https:\/\/app\.example")( .*)$/m;
+  if (!example.test(conf)) throw new Error('nginx-http.conf has no example of an allowed origin');
+  return conf.replace(example, (_, indent, __, rest) => origins.map((origin) => `${indent}"${origin}"${rest}`).join('\n'));
 }
 
 /** A file of packaging/ with the paths of this scope in it. */
