@@ -165,6 +165,7 @@ fn bus(
     let bounds = history::Bounds {
         entries,
         channels: broadcast.index_channels,
+        marks: slots as usize,
     };
     let segments = Segments::new(keeper.segments());
     Bus {

@@ -3,13 +3,14 @@
 //!
 //! Everything here is called from the worker's loop (`worker.rs`): a stream opens, hand-offs arrive, a
 //! socket is ready, a piece of replay is due, a ping is due, the daemon takes leave. `engine/open.rs` has
-//! the opening, `engine/send.rs` the way to the socket, `engine/change.rs` what others want of a stream,
+//! the opening, `engine/pace.rs` what waits with its replay, `engine/send.rs` the way to the socket, `engine/change.rs` what others want of a stream,
 //! `engine/members.rs` presence, `engine/end.rs` what time does to a stream, and its end.
 
 mod change;
 mod end;
 mod members;
 mod open;
+mod pace;
 mod send;
 mod talk;
 
@@ -43,6 +44,7 @@ use crate::transmit::Transmit;
 use crate::wire;
 use crate::{plain, pusher};
 
+use pace::Paced;
 use talk::INPUT;
 pub use talk::Talk;
 
@@ -112,6 +114,8 @@ pub struct Engine {
     subscriptions: Subscriptions,
     /// Streams whose next piece of replay may be written, each in turn.
     pulling: VecDeque<u32>,
+    /// Streams whose replay waits for their client's share.
+    paced: Paced,
     /// Those of them with channels that were added with a cursor.
     lates: HashMap<u32, Late>,
     /// Streams with an outbox.
@@ -152,6 +156,7 @@ impl Engine {
             streams: Slab::new(),
             subscriptions: Subscriptions::default(),
             pulling: VecDeque::new(),
+            paced: Paced::default(),
             lates: HashMap::new(),
             blocked: HashSet::new(),
             processed: next,
@@ -337,6 +342,7 @@ impl Engine {
         (self.epoch, self.processed) = (epoch, first);
         self.reader.forget();
         self.pulling.clear();
+        self.paced.clear();
         self.lates.clear();
         for (_, stream) in &mut self.streams {
             stream.from = 0;

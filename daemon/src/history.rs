@@ -5,15 +5,19 @@
 //! Positions stay here longer than the ring holds their events, up to a bound, so that what was
 //! overwritten can be counted.
 
+mod marks;
+
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::gap::Gap;
+pub use marks::Candidates;
+use marks::Marks;
 
-/// Positions scanned in one plan.
-const SCAN: u64 = 1024;
+/// Positions looked at at a time, each once for each channel.
+const LOOKS: usize = 1 << 14;
 /// Intervals nobody read that are remembered one by one; past that the two oldest are joined.
 const MAX_BLIND: usize = 1024;
 /// Places a custom id is looked for at most, newest first: hashes of 32 bits hardly ever collide.
@@ -26,6 +30,9 @@ pub struct Bounds {
     pub entries: usize,
     /// Channels, those without any position left included. Some 200 bytes each.
     pub channels: usize,
+    /// Latest events of which it is known which channels they may have been on, whatever was forgotten: as
+    /// many as the ring holds. 16 bytes each.
+    pub marks: usize,
 }
 
 /// The next stretch of a replay.
@@ -35,8 +42,8 @@ pub struct Plan {
     pub gap: Gap,
     /// Positions to read, ascending; some may have been overwritten meanwhile.
     pub seqs: Vec<u64>,
-    /// Positions from and to, not with it, before all of `seqs`, whose channels the index has forgotten: to
-    /// be read one by one and looked into. Empty as a rule.
+    /// Positions from and to, not with it, before all of `seqs`, whose channels the index has forgotten:
+    /// `History::candidates` has those that may be wanted. Empty as a rule.
     pub scan: (u64, u64),
     /// Everything below is covered by this plan; where the next one starts.
     pub next: u64,
@@ -73,6 +80,7 @@ struct Inner {
     forgotten_up_to: u64,
     /// Positions `from..to` that the tailer never saw, ascending.
     blind: VecDeque<(u64, u64)>,
+    marks: Marks,
 }
 
 #[derive(Debug, Default)]
@@ -111,9 +119,12 @@ impl History {
     pub fn push<'a>(&self, seq: u64, channels: impl Iterator<Item = &'a str>, id: Option<&str>) {
         let id = id.map_or(0, |id| self.id_hash(id));
         let mut inner = self.lock();
+        let mut mark = 0;
         for channel in channels {
             inner.push(seq, channel, id);
+            mark |= marks::of(self.hasher.hash_one(channel));
         }
+        inner.marks.put(seq, mark);
         inner.evict();
     }
 
@@ -132,6 +143,14 @@ impl History {
     /// position from `next` on that can still be read.
     pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
         self.lock().plan(channels, next, target, limit, held)
+    }
+
+    /// Of `range`, which a plan has for a scan: the first `limit` positions that may have an event on these
+    /// channels.
+    pub fn candidates(&self, channels: &[&str], range: (u64, u64), limit: usize) -> Candidates {
+        let mark = |name: &&str| marks::of(self.hasher.hash_one(*name));
+        let wanted: Vec<_> = channels.iter().map(mark).collect();
+        self.lock().marks.candidates(&wanted, range, limit, LOOKS)
     }
 
     /// Where an event with the custom id `id` may be.
@@ -182,6 +201,7 @@ impl Inner {
             first,
             forgotten_up_to: 0,
             blind: VecDeque::new(),
+            marks: Marks::new(bounds.marks, first),
         }
     }
 
@@ -284,7 +304,7 @@ impl Inner {
             start = past;
         }
         let mut rows = Vec::with_capacity(channels.len());
-        let mut scan = (end, end);
+        let mut forgotten_up_to = 0;
         for name in channels {
             let (up_to, evicted) = match self.channel(name) {
                 Some(channel) => {
@@ -295,11 +315,9 @@ impl Inner {
                 None => (self.forgotten_up_to, u64::MAX),
             };
             gap.add(lost(up_to, evicted, start, end.min(held)));
-            if up_to >= start.max(held) && start.max(held) < end {
-                let from = start.max(held);
-                scan = (from, end.min(up_to + 1).min(from + SCAN));
-            }
+            forgotten_up_to = forgotten_up_to.max(up_to);
         }
+        let scan = (start.max(held), end.min(forgotten_up_to + 1));
         if scan.0 < scan.1 {
             return Plan {
                 gap,
@@ -365,6 +383,7 @@ mod tests {
     const WIDE: Bounds = Bounds {
         entries: 1000,
         channels: 1000,
+        marks: 1000,
     };
 
     fn whole(
@@ -395,6 +414,7 @@ mod tests {
             Bounds {
                 entries: 10,
                 channels: 10,
+                marks: 1000,
             },
             1,
         );
@@ -414,6 +434,7 @@ mod tests {
             Bounds {
                 entries: 2,
                 channels: 10,
+                marks: 1000,
             },
             1,
         );
@@ -457,6 +478,23 @@ mod tests {
     }
 
     #[test]
+    fn the_oldest_of_too_many_unread_stretches_are_joined_and_the_newest_are_not() {
+        let history = History::new(WIDE, 1);
+        let stretches = MAX_BLIND as u64 + 10;
+        // One position unread, one read, and so on.
+        for n in 0..stretches {
+            history.blind(2 * n + 1, 2 * n + 2);
+            history.push(2 * n + 2, ["other"].into_iter(), None);
+        }
+        let end = 2 * stretches + 1;
+        let bound = |from| whole(&history, &["quiet"], from, end, 64).0;
+        assert_eq!(bound(end - 20), Gap::at_most(10));
+        let lost = stretches;
+        // Ten were joined with the next: the ten that were read in between count as well.
+        assert_eq!(bound(1), Gap::at_most(lost + 10));
+    }
+
+    #[test]
     fn custom_ids_are_found_newest_first_in_these_channels_only() {
         let history = History::new(WIDE, 1);
         history.push(1, ["a"].into_iter(), Some("x"));
@@ -473,6 +511,7 @@ mod tests {
             Bounds {
                 entries: 50,
                 channels: 20,
+                marks: 1000,
             },
             1,
         );
@@ -510,7 +549,7 @@ mod tests {
             wanted in prop::collection::btree_set(0..6u8, 1..4),
             limit in 1..9usize,
         ) {
-            let history = History::new(Bounds { entries, channels }, first);
+            let history = History::new(Bounds { entries, channels, marks: 1000 }, first);
             let (mut seq, mut all, mut blind) = (first, Vec::new(), Vec::new());
             for step in steps {
                 match step {

@@ -8,6 +8,7 @@ use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::askers;
 use crate::metrics::Metrics;
+use crate::scan_shares::ScanShares;
 use crate::settings::Server;
 use crate::shares::Shares;
 
@@ -56,6 +57,8 @@ pub struct Limits {
     over_clients: Shares,
     /// Connections each worker has, of both kinds.
     loads: Vec<AtomicUsize>,
+    /// How much looking through rings each client may cause.
+    pub scans: ScanShares,
 }
 
 /// What the limits say to a connection.
@@ -76,6 +79,7 @@ impl Limits {
             over: AtomicUsize::new(0),
             over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            scans: ScanShares::new(),
         }
     }
 

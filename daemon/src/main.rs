@@ -47,6 +47,7 @@ mod presence;
 mod pull;
 mod pusher;
 mod routes;
+mod scan_shares;
 #[cfg(test)]
 mod seam;
 mod serve;

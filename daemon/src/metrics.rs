@@ -108,6 +108,8 @@ metrics! {
     skipped: counter "askr_events_skipped_total";
     /// Positions read one by one for a replay, because the index had forgotten whose they are.
     scanned: counter "askr_positions_scanned_total";
+    /// Times a replay had to wait, because its client had caused enough looking through the ring.
+    paced: counter "askr_replays_paced_total";
     /// Gap events told.
     gaps: counter "askr_gaps_told_total";
     /// Resumes by something that was no known cursor or id.

@@ -1,6 +1,8 @@
 //! Replay: a stream with a cursor pulls what it missed from the history, at its socket's pace and a
 //! bounded piece at a time, until it has reached the live events.
 
+mod scan;
+
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -8,6 +10,7 @@ use shared::cursor::{Cursor, Epoch};
 
 use crate::bus::Bus;
 use crate::gap::Gap;
+use crate::limits::ClientKey;
 use crate::live::Live;
 use crate::socket_id::SocketId;
 use crate::stream::Format;
@@ -102,6 +105,8 @@ pub struct Ask<'a> {
     pub names: &'a [&'a str],
     pub format: Format,
     pub socket: SocketId,
+    /// Whose share of looking through the ring it is.
+    pub client: ClientKey,
     /// It is older than what the stream has been told of other channels: no cursor is moved.
     pub late: bool,
 }
@@ -133,9 +138,18 @@ impl Late {
     }
 }
 
-/// Appends to `piece` what comes next for a stream; returns its state after that, and whether it has
-/// reached `target`.
-pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piece) -> (Pull, bool) {
+/// How a turn of a replay ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Turn {
+    /// It has reached `target`.
+    Reached,
+    More,
+    /// There is more, but its client has had its share of looking through the ring for now.
+    Paced,
+}
+
+/// Appends to `piece` what comes next for a stream; returns its state after that.
+pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piece) -> (Pull, Turn) {
     let (bus, target) = (ask.bus, pull.target);
     if std::mem::take(&mut pull.skips) {
         skip(ask, &mut pull);
@@ -144,9 +158,10 @@ pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piec
         let held = bus.archive.held_from(pull.next);
         let plan = bus.history.plan(ask.names, pull.next, target, PLAN, held);
         pull.gap.add(plan.gap);
-        let scanned = plan.scan.0 < plan.scan.1;
-        if !scan(ask, reader, plan.scan, &mut pull, piece) {
-            return (pull, false);
+        if plan.scan.0 < plan.scan.1 {
+            // Once a turn: others have theirs.
+            let turn = scan::scan(ask, reader, plan.scan, &mut pull, piece);
+            return (pull, turn);
         }
         for seq in plan.seqs {
             match reader.fetch(bus, ask.epoch, seq) {
@@ -155,48 +170,16 @@ pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piec
             }
             pull.next = seq + 1;
             if piece.bytes.len() >= TURN_BYTES {
-                return (pull, false);
+                return (pull, Turn::More);
             }
         }
         pull.next = pull.next.max(plan.next);
         if pull.next >= target {
             tell_gap(ask, target - 1, &mut pull, piece);
-            return (pull, true);
-        }
-        // Each position of it was a look into the ring: others have their turn.
-        if scanned {
-            break;
+            return (pull, Turn::Reached);
         }
     }
-    (pull, false)
-}
-
-/// Reads positions of which the index no longer knows whose they are: the price of an index that is too
-/// small for its channels, and counted. False: the piece is full.
-fn scan(
-    ask: &Ask<'_>,
-    reader: &mut Reader,
-    (from, to): (u64, u64),
-    pull: &mut Pull,
-    piece: &mut Piece,
-) -> bool {
-    for seq in from..to {
-        ask.bus.metrics.scanned.add(1);
-        match reader.fetch(ask.bus, ask.epoch, seq) {
-            Some(live) if live.event.channels().any(|name| ask.names.contains(&name)) => {
-                tell(ask, &live, pull, piece);
-            }
-            Some(_) => {}
-            // Overwritten since the plan was made. Otherwise a position that never had an event.
-            None if !ask.bus.archive.is_hole(ask.epoch, seq) => pull.gap.add(Gap::at_most(1)),
-            None => {}
-        }
-        pull.next = seq + 1;
-        if piece.bytes.len() >= TURN_BYTES {
-            return false;
-        }
-    }
-    true
+    (pull, Turn::More)
 }
 
 /// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.

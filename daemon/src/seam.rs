@@ -346,7 +346,7 @@ proptest! {
         io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
     ) {
         let ring = Ring::default();
-        let index = Bounds { entries: 100 * index, channels: index };
+        let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
         let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(io, SlowClients::Replay, frames);
         let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();

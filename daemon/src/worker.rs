@@ -151,13 +151,17 @@ async fn drive(
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut paces = interval(Duration::from_millis(100));
+    paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut bucket = 0;
     loop {
         let pulling = engine.borrow().is_pulling();
+        let paced = engine.borrow().is_paced();
         tokio::select! {
             () = inbox.wait() => engine.borrow_mut().on_handoff(),
             ready = queue.readable() => on_ready(&engine, ready?),
             () = tokio::task::yield_now(), if pulling => engine.borrow_mut().on_pull(),
+            _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
             _ = pings.tick() => {
                 let mut engine = engine.borrow_mut();
                 engine.on_handoff();

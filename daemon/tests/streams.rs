@@ -199,8 +199,16 @@ fn pings_tell_a_quiet_stream_how_far_the_ring_is() {
 
 /// A client that is not read until the daemon has counted `metric`, beside one that is.
 fn fall_behind(policy: &str, metric: &str) -> (Daemon, Client, Client, Vec<String>) {
+    fall_behind_with(policy, metric, "")
+}
+
+fn fall_behind_with(
+    policy: &str,
+    metric: &str,
+    settings: &str,
+) -> (Daemon, Client, Client, Vec<String>) {
     let daemon = Daemon::start(&format!(
-        "server.slow_clients = '{policy}'\nserver.outbox_bytes = '64KiB'\nring.arena = '64MiB'"
+        "server.slow_clients = '{policy}'\nserver.outbox_bytes = '64KiB'\nring.arena = '64MiB'\n{settings}"
     ));
     let slow = daemon.open("a");
     let mut other = daemon.open("a");
@@ -267,6 +275,34 @@ fn a_slow_client_skips_if_it_is_set_so_and_is_told_how_much() {
         .map(|data| sent.iter().position(|s| s == data))
         .collect();
     assert!(places.is_sorted_by(|a, b| a.is_some() && a < b));
+}
+
+#[test]
+fn a_slow_client_that_skips_what_the_index_forgot_is_told_a_bound() {
+    let metric = "askr_slow_clients_total{action=\"skip\"}";
+    let (daemon, mut slow, mut other, mut sent) =
+        fall_behind_with("skip", metric, "broadcast.index_entries = 2");
+    let mut publisher = daemon.publisher();
+    for _ in 0..5 {
+        sent.push(more(&mut publisher, &mut other, sent.len()));
+    }
+    let (mut got, mut gaps) = (Vec::new(), Vec::new());
+    while got.last() != sent.last() {
+        let message = slow.next();
+        match message.event.as_str() {
+            "askr:gap" => {
+                gaps.push(serde_json::from_str::<serde_json::Value>(&message.data).unwrap());
+                sent.push(more(&mut publisher, &mut other, sent.len()));
+            }
+            _ => got.push(message.data),
+        }
+    }
+    let bound: u64 = gaps
+        .iter()
+        .map(|gap| gap["at_most"].as_u64().unwrap())
+        .sum();
+    assert!(gaps[0]["lost"].is_null(), "{gaps:?}");
+    assert!(bound >= (sent.len() - got.len()) as u64, "{gaps:?}");
 }
 
 #[test]

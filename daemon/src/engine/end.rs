@@ -133,6 +133,7 @@ impl Engine {
             }
         }
         self.pulling.clear();
+        self.paced.clear();
     }
 
     pub(super) fn close(&mut self, slot: u32, end: End) {
@@ -140,6 +141,7 @@ impl Engine {
             return;
         };
         self.blocked.remove(&slot);
+        self.paced.remove(stream.client, slot);
         self.lates.remove(&slot);
         self.depart(&stream);
         self.sign_out(slot, &stream);

@@ -8,7 +8,7 @@ use nix::errno::Errno;
 use super::Engine;
 use crate::gap::Gap;
 use crate::outbox::{Frame, Full, Of, Outbox};
-use crate::pull::{self, Ask, Pull};
+use crate::pull::{self, Ask, Pull, Turn};
 use crate::settings::SlowClients;
 use crate::stream::End;
 use crate::transmit::write_some;
@@ -40,6 +40,7 @@ impl Engine {
                 names: &names,
                 format: stream.format,
                 socket: stream.socket,
+                client: stream.client,
                 late: late.is_some_and(|late| pull.next < late.base),
             };
             // As far as the same channels take part.
@@ -47,10 +48,14 @@ impl Engine {
                 target: joins.map_or(pull.target, |at| at.min(pull.target)),
                 ..pull
             };
-            let (part, done) = pull::fill(&ask, &mut self.reader, part, &mut self.piece);
-            let all = part.target == pull.target;
+            let (part, turn) = pull::fill(&ask, &mut self.reader, part, &mut self.piece);
+            let turn = match turn {
+                // Others of its channels join in.
+                Turn::Reached if part.target < pull.target => Turn::More,
+                turn => turn,
+            };
             let target = pull.target;
-            reached = Some((Pull { target, ..part }, done && all));
+            reached = Some((Pull { target, ..part }, turn));
         }
         let bytes = &self.piece.bytes;
         let written = match write_to(&stream.fd, bytes) {
@@ -77,15 +82,19 @@ impl Engine {
             return self.block(slot, true, vec![(Of::Notice, rest)]);
         }
         match reached {
-            Some((pull, true)) => {
+            Some((pull, Turn::Reached)) => {
                 stream.from = pull.target;
                 stream.pull = None;
                 self.lates.remove(&slot);
                 self.refresh(slot);
             }
-            Some((pull, false)) => {
+            Some((pull, Turn::More)) => {
                 stream.pull = Some(Box::new(pull));
                 self.pulling.push_back(slot);
+            }
+            Some((pull, Turn::Paced)) => {
+                stream.pull = Some(Box::new(pull));
+                self.paced.add(stream.client, slot);
             }
             None => {}
         }

@@ -51,14 +51,17 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
     let (mut socket, mut secret) = (None, None);
     for pair in text.split('&').filter(|pair| !pair.is_empty()) {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        match decode(key)?.as_slice() {
-            name if CURSORS.contains(&name) => {
-                if query.last_event_id.replace(decode(value)?).is_some() {
-                    return Err(bad(
-                        "last_event_id (or lastEventId, lastEventID, last-event-id) may be given once",
-                    ));
-                }
+        let key = decode(key)?;
+        if CURSORS.contains(&key.as_slice()) {
+            let before = query.last_event_id.replace(decode(value)?);
+            if before.is_some() {
+                return Err(bad(
+                    "last_event_id (or lastEventId, lastEventID, last-event-id) may be given once",
+                ));
             }
+            continue;
+        }
+        match key.as_slice() {
             b"channel" => add_channel(&mut query.channels, decode(value)?, most)?,
             b"format" => {
                 query.json = match decode(value)?.as_slice() {

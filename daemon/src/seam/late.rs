@@ -385,6 +385,7 @@ fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
     let index = Bounds {
         entries: 1000,
         channels: 1000,
+        marks: 1000,
     };
     let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
@@ -423,6 +424,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     let index = Bounds {
         entries: 1000,
         channels: 1000,
+        marks: 1000,
     };
     let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
@@ -498,7 +500,7 @@ proptest! {
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
     ) {
         let ring = Ring::default();
-        let index = Bounds { entries: 100 * index, channels: index };
+        let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
         let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let mut scene = Scene {
@@ -522,6 +524,7 @@ fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
     let index = Bounds {
         entries: 1000,
         channels: 1000,
+        marks: 1000,
     };
     let bus = bus(Box::new(Ring::default()), 1000, index, 1 << 30);
     let app = app(bus.clone());

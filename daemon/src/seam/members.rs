@@ -140,6 +140,7 @@ impl Scene {
         let index = Bounds {
             entries: 1000,
             channels: 1000,
+            marks: 1000,
         };
         let mut bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
         let shared = Arc::get_mut(&mut bus).unwrap();

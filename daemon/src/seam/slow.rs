@@ -7,6 +7,7 @@ fn bus_with(archive: Box<dyn Archive>, index: usize, budget: u64) -> Arc<Bus> {
     let index = Bounds {
         entries: index,
         channels: index,
+        marks: 1000,
     };
     bus(archive, 1000, index, budget)
 }

@@ -124,6 +124,20 @@ impl Daemon {
         kill(Pid::from_raw(self.process.id() as i32), signal).unwrap();
     }
 
+    /// Stops it until SIGCONT; returns when none of its threads runs any more.
+    pub fn hold_up(&self) {
+        self.signal(Signal::SIGSTOP);
+        let stopped = |task: std::io::Result<std::fs::DirEntry>| {
+            // A thread that ends meanwhile has no file.
+            let stat = std::fs::read_to_string(task.unwrap().path().join("stat"));
+            stat.map_or(true, |stat| {
+                stat.rsplit(')').next().unwrap().starts_with(" T")
+            })
+        };
+        let tasks = format!("/proc/{}/task", self.process.id());
+        while !std::fs::read_dir(&tasks).unwrap().all(stopped) {}
+    }
+
     pub fn wait(&mut self) -> ExitStatus {
         self.process.wait().unwrap()
     }
