@@ -85,6 +85,7 @@ loom-short: ## The models alone (part of 'make test')
 
 include make/ring.mk
 include make/ws.mk
+include make/siege.mk
 include make/bench.mk
 
 bench-ring: ## Publish, replay and wake-up beside the physical floor, crossbeam and iceoryx2

@@ -15,6 +15,7 @@ mod asker;
 mod askers;
 mod auth;
 mod bus;
+mod ceiling;
 mod census;
 mod channel;
 mod cli;

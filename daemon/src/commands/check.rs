@@ -1,7 +1,9 @@
-//! `askrd check`: prints the settings in force. What is wrong with them has been told before.
+//! `askrd check`: prints the settings in force, and what memory they come to. What is wrong with them has been
+//! told before.
 
 use std::process::ExitCode;
 
+use crate::ceiling::Ceiling;
 use crate::settings::{App, Settings};
 
 pub fn check(settings: &Settings) -> ExitCode {
@@ -19,5 +21,21 @@ pub fn check(settings: &Settings) -> ExitCode {
         table.extend(toml::Table::try_from(apps).unwrap_or_default());
     }
     print!("{table}");
+    print_ceiling(&Ceiling::new(settings));
     ExitCode::SUCCESS
+}
+
+/// As comments, so that the whole stays a file of settings.
+fn print_ceiling(ceiling: &Ceiling) {
+    println!();
+    for part in &ceiling.parts {
+        let mib = part.bytes as f64 / f64::from(1 << 20);
+        let line = format!("# {:24}{mib:10.1} MiB  {}", part.name, part.bound);
+        println!("{}", line.trim_end());
+    }
+    println!("# memory ceiling: {} bytes", ceiling.total());
+    println!(
+        "# memory ceiling without connections: {} bytes",
+        ceiling.kept()
+    );
 }
