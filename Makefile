@@ -52,7 +52,7 @@ demo: setup-demo build ## Show events arriving live in a page; DEMO_SECONDS=10 e
 	@demo/run
 
 # Cheap checks first, so that a plain mistake is told within a minute.
-test: setup lint test-rust loom-short build test-php test-e2e autobahn proof-short fuzz-daemon-short ## Prove everything that is promised
+test: setup lint test-rust loom-short build test-php test-e2e autobahn churn-short siege-short proof-short fuzz-daemon-short ## Prove everything that is promised
 
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
