@@ -4,7 +4,8 @@
 //! From the bottom up: `layout` and `stamp` say what the words mean, `map`, `copy`, `futex`, `fork` and
 //! `sigbus` are the only unsafe code, `ring` is the view that everything above works on; `writer` and
 //! `arena` publish, `fetch` and `tail` read, `wake` connects them, `owner` and `reaper` deal with the
-//! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `secret` and `grant`
+//! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `daemon_lock` and
+//! `leftovers` are the files beside the ring. `secret` and `grant`
 //! are what both sides of a token agree on.
 
 pub mod arena;
