@@ -14,9 +14,10 @@ use crate::auth::authority::Authority;
 use crate::auth::http_call::{self, HttpCall};
 use crate::auth::pusher::Credentials;
 use crate::auth::tokens::Tokens;
-use crate::bus::{Budget, Bus};
+use crate::budget::Budget;
+use crate::bus::Bus;
 use crate::census::Census;
-use crate::handoff::{Clock, Handoff};
+use crate::handoff::{self, Clock, Handoff};
 use crate::histogram::Histogram;
 use crate::history::{self, History};
 use crate::holdings::Holdings;
@@ -41,7 +42,7 @@ pub struct Common {
     pub metrics: Arc<Metrics>,
     pub latency: Arc<Histogram>,
     pub turns: Arc<Histogram>,
-    pub outboxes: Arc<Budget>,
+    pub memory: Arc<Budget>,
 }
 
 impl Common {
@@ -52,7 +53,7 @@ impl Common {
             metrics: Arc::default(),
             latency: Arc::default(),
             turns: Arc::default(),
-            outboxes: Arc::new(Budget::new(server.outbox_total.0)),
+            memory: Arc::new(Budget::new(server.outbox_total.0)),
         }
     }
 }
@@ -167,13 +168,17 @@ fn bus(
         channels: broadcast.index_channels,
         marks: slots as usize,
     };
+    let inbox = handoff::Limits {
+        items: broadcast.queue,
+        bytes: usize::try_from(broadcast.queue_bytes.0).unwrap_or(usize::MAX),
+    };
     let segments = Segments::new(keeper.segments());
     Bus {
         history: History::new(bounds, first),
         routes: Routes::new(),
         clock: Clock::new(first),
         inboxes: (0..workers)
-            .map(|_| Handoff::new(broadcast.queue))
+            .map(|_| Handoff::new(inbox, &common.memory))
             .collect(),
         archive: Box::new(segments.clone()),
         segments,
@@ -188,7 +193,7 @@ fn bus(
         metrics: common.metrics.clone(),
         latency: common.latency.clone(),
         turns: common.turns.clone(),
-        outboxes: common.outboxes.clone(),
+        memory: common.memory.clone(),
     }
 }
 

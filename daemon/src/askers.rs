@@ -28,7 +28,6 @@ const CONNECTION: u64 = 64 << 10;
 
 /// Bytes that all askers can hold at the most. `answer`: of the longest answer while it is made, which is that
 /// of all channels: their names, twice, and each as JSON.
-#[allow(dead_code, reason = "for the sum of all ceilings")]
 pub const fn ceiling(answer: u64) -> u64 {
     MOST as u64 * CONNECTION + ANSWERS as u64 * answer
 }

@@ -1,12 +1,12 @@
 //! What an application's tailer and the workers share.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use shared::cursor::Epoch;
 use shared::event::Event;
 
 use crate::archive::Segments;
+use crate::budget::Budget;
 use crate::census::{self, Census};
 use crate::handoff::{Clock, Handoff, Item};
 use crate::histogram::Histogram;
@@ -52,7 +52,8 @@ pub struct Bus {
     pub latency: Arc<Histogram>,
     /// What one wake of a worker takes.
     pub turns: Arc<Histogram>,
-    pub outboxes: Arc<Budget>,
+    /// For events, in every form, of the whole process.
+    pub memory: Arc<Budget>,
 }
 
 impl Bus {
@@ -83,39 +84,5 @@ impl Bus {
             self.inboxes[workers.trailing_zeros() as usize].push(Item::Notice(notice.clone()));
             workers &= workers - 1;
         }
-    }
-}
-
-/// Bytes waiting for slow clients, in the whole process.
-#[derive(Debug)]
-pub struct Budget {
-    limit: u64,
-    used: AtomicU64,
-}
-
-impl Budget {
-    pub fn new(limit: u64) -> Self {
-        Self {
-            limit,
-            used: AtomicU64::new(0),
-        }
-    }
-
-    /// False if it would go past the limit.
-    pub fn take(&self, bytes: usize) -> bool {
-        let before = self.used.fetch_add(bytes as u64, Relaxed);
-        let fits = before + bytes as u64 <= self.limit;
-        if !fits {
-            self.give_back(bytes);
-        }
-        fits
-    }
-
-    pub fn give_back(&self, bytes: usize) {
-        self.used.fetch_sub(bytes as u64, Relaxed);
-    }
-
-    pub fn used(&self) -> u64 {
-        self.used.load(Relaxed)
     }
 }

@@ -8,9 +8,9 @@
 
 use std::thread;
 
-use crate::limits;
 use crate::routes::MAX_WORKERS;
 use crate::settings::{App, Settings};
+use crate::{askers, event_memory, holdings, limits, shares};
 use crate::{auth::http_call, auth::revoked, webhooks};
 
 /// The process at rest: binary, runtime, allocator; and each worker with its runtime, ring and buffers.
@@ -35,20 +35,14 @@ const MEMBER: u64 = 2304;
 const GRANT: u64 = 2048;
 const REVOCATION: u64 = 320;
 const QUESTION: u64 = 320 << 10;
-/// What an event for a webhook costs beside its bytes, an item of a worker's inbox, and a frame that waits for a
-/// slow client beside its bytes.
+/// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
 const HOOK: u64 = 512;
 const ITEM: u64 = 64;
-const FRAME: u64 = 96;
-/// The last events of an application's cache channels, and what each costs beside its bytes (`last_events.rs`);
-/// what a worker has read again (`pull.rs`).
-const LAST_EVENTS: u64 = 32 << 20;
-const LAST_EVENT: u64 = 10_000 * 1024;
-const READ_AGAIN: u64 = 16 << 20;
-/// A byte of a payload in the longest form it may take: JSON in JSON, each an escape of six.
-const LONGEST_FORM: u64 = 7;
-/// Who may ask on the control socket at one time (`control.rs`), what each sends and is answered.
-const CONTROL: u64 = 16 * (64 << 10);
+/// What the control socket answers to whoever asks; lists of channels and members, which only those get who may
+/// publish, are as long as there are channels and members, and are not counted here.
+const CONTROL_ANSWER: u64 = 64 << 10;
+/// Pools of which each client has a share: connections, refused ones, subscribers, calls, client events, webhooks.
+const POOLS: u64 = 6;
 /// What the allocator keeps beside what is held: one part in so many.
 const SLACK: u64 = 8;
 
@@ -153,8 +147,8 @@ impl Sizes<'_> {
                 "broadcast.index_entries, index_channels",
                 self.index(),
             ),
-            kept("events and their forms", "ring.max_payload", self.events()),
-            kept("inboxes", "broadcast.queue", self.inboxes()),
+            kept("last events and turns", "ring.arena", self.events()),
+            kept("inboxes", "broadcast.queue, queue_bytes", self.inboxes()),
             kept(
                 "grants and revocations",
                 "app.auth_cache",
@@ -171,15 +165,20 @@ impl Sizes<'_> {
                 self.requests(),
             ),
             given_back("channels", "app.max_channels", self.channels()),
-            given_back(
-                "slow clients",
-                "server.outbox_total, outbox_frames",
-                self.outboxes(),
-            ),
+            given_back("slow clients", "server.outbox_total", self.outboxes()),
             given_back("members", "app.members", self.members()),
             given_back("webhooks", "app.webhook_url", self.webhooks()),
             given_back("questions", "app.auth_calls", self.questions()),
-            given_back("control socket", "server.control", CONTROL),
+            given_back(
+                "control socket",
+                "server.control",
+                askers::ceiling(CONTROL_ANSWER),
+            ),
+            given_back(
+                "shares",
+                "server.max_connections, channels_per_socket",
+                self.shares(),
+            ),
         ]
     }
 
@@ -201,19 +200,16 @@ impl Sizes<'_> {
         self.apps.len() as u64 * one
     }
 
-    /// Events that are held for longer than it takes to send them, and the one that each thread is at.
+    /// The last events of cache channels, and what each worker uses while it deals with one wake.
     fn events(&self) -> u64 {
-        let ring = &self.settings.ring;
-        let largest = match ring.max_payload.0 {
-            0 => ring.arena.0 / 16,
-            n => n,
-        };
-        let one = LAST_EVENTS + LAST_EVENT + self.workers * READ_AGAIN;
-        self.apps.len() as u64 * one + (1 + self.workers) * largest * LONGEST_FORM
+        event_memory::last_events(self.settings)
+            + event_memory::wakes(self.settings, self.workers as usize)
     }
 
     fn inboxes(&self) -> u64 {
-        self.apps.len() as u64 * self.workers * self.settings.broadcast.queue as u64 * ITEM
+        let broadcast = &self.settings.broadcast;
+        let one = broadcast.queue as u64 * ITEM + broadcast.queue_bytes.0;
+        self.apps.len() as u64 * self.workers * one
     }
 
     fn remembered(&self) -> u64 {
@@ -260,12 +256,18 @@ impl Sizes<'_> {
         most.min(self.connections.saturating_mul(each)) * one
     }
 
+    /// Every form of an event, wherever it waits, and the lists that it waits in.
     fn outboxes(&self) -> u64 {
+        event_memory::events(self.settings)
+    }
+
+    /// What each client has of each pool, if every connection is another client's.
+    fn shares(&self) -> u64 {
         let server = &self.settings.server;
-        let total = server.outbox_total.0;
-        // The shortest frames are of some 32 bytes.
-        let frames = (self.connections * server.outbox_frames as u64).min(total / 32);
-        total + frames * FRAME
+        let each = server.channels_per_stream.max(server.channels_per_socket) as u64;
+        let subscriptions = self.connections.saturating_mul(each);
+        let channels = self.of_apps(|app| app.max_channels as u64);
+        POOLS * shares::ceiling(self.connections) + holdings::ceiling(channels.min(subscriptions))
     }
 
     fn members(&self) -> u64 {
@@ -321,13 +323,10 @@ mod tests {
     #[test]
     fn every_bound_raises_its_part() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 12] = [
+        let changes: [(&str, Change); 11] = [
             ("index", |all| all.broadcast.index_entries = 1 << 24),
             ("index", |all| all.broadcast.index_channels *= 2),
-            ("events and their forms", |all| {
-                all.ring.max_payload = Size(2 << 20)
-            }),
-            ("events and their forms", |all| {
+            ("last events and turns", |all| {
                 all.ring.arena = Size(1 << 30)
             }),
             ("inboxes", |all| all.broadcast.queue *= 2),

@@ -207,7 +207,8 @@ impl Control {
         metrics.connections.set(common.limits.connections() as u64);
         let channels: usize = all.clone().map(|bus| bus.routes.channels()).sum();
         metrics.channels.set(channels as u64);
-        metrics.outbox_bytes.set(common.outboxes.used());
+        metrics.outbox_bytes.set(common.memory.waiting.get());
+        metrics.held_bytes.set(common.memory.used());
         let lag = |bus: &Bus| bus.segments.head().saturating_sub(bus.clock.completed());
         metrics.behind.set(all.clone().map(lag).sum());
         let entries: usize = all.clone().map(|bus| bus.history.entries()).sum();

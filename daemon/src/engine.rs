@@ -34,7 +34,7 @@ use crate::gather::{Gather, Parcel};
 use crate::handoff::{Batch, Item};
 use crate::jitter::Jitter;
 use crate::limits::ClientKey;
-use crate::outbox::Bounds;
+use crate::outbox::{At, Bounds};
 use crate::pull::{Late, Piece, Pull, Reader};
 use crate::settings::{Io, SlowClients};
 use crate::socket_id::SocketId;
@@ -118,6 +118,11 @@ pub struct Engine {
     paced: Paced,
     /// Those of them with channels that were added with a cursor.
     lates: HashMap<u32, Late>,
+    /// Those of them with last events of cache channels still to be told: each channel, and where the tailer
+    /// was when it was subscribed.
+    owed: HashMap<u32, Vec<(Box<str>, u64)>>,
+    /// Since when memory for events has been tight, whatever was given back here.
+    tight_since: Option<Instant>,
     /// Streams with an outbox.
     blocked: HashSet<u32>,
     /// Hand-offs below have been dealt with.
@@ -131,6 +136,8 @@ pub struct Engine {
     jitter: Jitter,
     batch: Batch,
     gather: Gather,
+    /// When the events gathered were published, in nanoseconds.
+    published: Vec<u64>,
     transmit: Transmit,
     /// Streams that are written to together, and what the sockets said.
     parcels: Vec<(u32, Parcel)>,
@@ -158,6 +165,8 @@ impl Engine {
             pulling: VecDeque::new(),
             paced: Paced::default(),
             lates: HashMap::new(),
+            owed: HashMap::new(),
+            tight_since: None,
             blocked: HashSet::new(),
             processed: next,
             safe: next,
@@ -167,10 +176,11 @@ impl Engine {
             jitter: Jitter::new(),
             batch: Batch::default(),
             gather: Gather::default(),
+            published: Vec::new(),
             transmit: Transmit::new(rules.io)?,
             parcels: Vec::new(),
             results: Vec::new(),
-            reader: Reader::new(),
+            reader: Reader::default(),
             piece: Piece::default(),
             ready: vec![EpollEvent::empty(); 256],
             listening: VecDeque::new(),
@@ -194,9 +204,11 @@ impl Engine {
         self.lates.values().map(|late| late.since.len()).sum()
     }
 
-    /// Whether pieces of replay are due, or of what clients send.
+    /// Whether pieces of replay are due, or of what clients send. No replay begins anything while memory is
+    /// tight; it goes on at the next tick when it is not.
     pub fn is_pulling(&self) -> bool {
-        !self.pulling.is_empty() || !self.listening.is_empty()
+        let replays = !self.pulling.is_empty() && !self.bus.memory.is_tight();
+        replays || !self.listening.is_empty()
     }
 
     /// Empties the inbox: one write per stream, whatever came.
@@ -206,29 +218,34 @@ impl Engine {
         let completed = self.bus.clock.completed();
         let mut batch = std::mem::take(&mut self.batch);
         self.bus.inboxes[self.worker].take(&mut batch);
-        let mut replaced = false;
-        for item in &batch.items {
+        let (mut replaced, some) = (false, !batch.items.is_empty());
+        // What was made of an event is let go as soon as it was sent.
+        for item in batch.items.drain(..) {
+            if self.gather.is_full() {
+                self.flush();
+            }
             match item {
                 Item::Event(live) => {
                     self.gather
-                        .event(live, &mut self.streams, &self.subscriptions);
+                        .event(&live, &mut self.streams, &self.subscriptions);
+                    self.published.push(live.event.published_ns());
                     self.processed = live.seq() + 1;
                 }
                 Item::Lost { to, gap } => {
                     let cursor = self.cursor(to - 1);
                     // A replay from there finds the loss in the history.
                     let from = gap.bound().map(|lost| to - lost);
-                    self.tell_everybody(from, gap, cursor);
-                    self.processed = *to;
+                    self.tell_everybody(from, &gap, cursor);
+                    self.processed = to;
                 }
-                Item::Notice(notice) => self.on_notice(notice),
+                Item::Notice(notice) => self.on_notice(&notice),
                 Item::Settled => {
                     self.flush();
                     self.on_settled();
                 }
                 Item::Replaced { epoch, first } => {
                     self.flush();
-                    self.replaced(*epoch, *first);
+                    self.replaced(epoch, first);
                     replaced = true;
                 }
             }
@@ -247,23 +264,22 @@ impl Engine {
         for command in batch.commands.drain(..) {
             self.command(command);
         }
-        if !batch.items.is_empty() {
+        if some {
             self.bus.metrics.wakes.add(1);
             self.bus.turns.observe(began.elapsed().as_nanos() as u64);
-            self.tell_latency(&batch.items);
         }
-        batch.items.clear();
         self.batch = batch;
     }
 
-    fn tell_latency(&self, items: &[Item]) {
+    /// The events gathered so far have been written.
+    fn tell_latency(&mut self) {
+        if self.published.is_empty() {
+            return;
+        }
         let now = now_ns();
-        for item in items {
-            if let Item::Event(live) = item {
-                // A publisher's clock, and its word.
-                let latency = now.saturating_sub(live.event.published_ns());
-                self.bus.latency.observe(latency);
-            }
+        for published in self.published.drain(..) {
+            // A publisher's clock, and its word.
+            self.bus.latency.observe(now.saturating_sub(published));
         }
     }
 
@@ -312,25 +328,31 @@ impl Engine {
         let scanned = self.bus.metrics.scanned.get();
         for _ in 0..self.pulling.len().min(16) {
             let Some(slot) = self.pulling.pop_front() else {
-                return;
+                break;
             };
             // Closed meanwhile, or its place taken by a stream that does not pull or is blocked.
             let due = |s: &Stream| s.pull.is_some() && s.outbox.is_none();
             if self.streams.get(slot as usize).is_some_and(due) {
-                self.piece.clear();
-                self.send_piece(slot);
+                self.pull_piece(slot);
             }
             if self.bus.metrics.scanned.get() > scanned {
-                return;
+                break;
             }
         }
+        self.relieve();
+    }
+
+    /// Once a second: what was kept for replays that are over goes.
+    pub fn rest(&mut self) {
+        self.reader.rest();
     }
 
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
         let before = self.gather.count;
         // A stream that came while it happened has lost some of it at most: the bound holds.
-        let frame = |format| wire::gap(format, &[], gap, cursor, false);
+        let memory = &self.bus.memory;
+        let frame = |format| memory.hold(wire::gap(format, &[], gap, cursor, false));
         self.gather
             .everybody(from, cursor.seq, frame, &mut self.streams);
         self.bus.metrics.gaps.add(self.gather.count - before);
@@ -344,6 +366,7 @@ impl Engine {
         self.pulling.clear();
         self.paced.clear();
         self.lates.clear();
+        self.owed.clear();
         for (_, stream) in &mut self.streams {
             stream.from = 0;
             stream.pull = None;
@@ -369,12 +392,8 @@ impl Engine {
         for (slot, stream) in &mut self.streams {
             if stream.pull.is_none() && !stream.leaving {
                 let next = self.processed.max(stream.from);
-                stream.pull = Some(Box::new(Pull {
-                    next,
-                    target: target.max(next),
-                    gap: Gap::NONE,
-                    skips: false,
-                }));
+                let pull = Pull::new(At::start(next), target.max(next));
+                stream.pull = Some(Box::new(pull));
                 if stream.outbox.is_none() {
                     self.pulling.push_back(slot as u32);
                 }
@@ -402,6 +421,10 @@ impl Engine {
             // What did not even find room to wait may have been news of members.
             return self.refresh(slot);
         };
+        if outbox.is_empty() && !flags.contains(EpollFlags::EPOLLOUT) {
+            // It waits for its socket, which is still full.
+            return;
+        }
         match outbox.write_to(stream.fd.as_fd()) {
             Err(error) => return self.close(slot, send::ended(error)),
             Ok(written) => self.bus.metrics.bytes.add(written as u64),

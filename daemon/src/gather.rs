@@ -3,13 +3,18 @@
 //!
 //! A stream's frames are a chain of runs of neighbouring frames; for a subscriber of one busy channel
 //! that is one run, whatever the number of events. Streams with the same chain share one buffer.
+//!
+//! How much is gathered is bounded: what `is_full` is to be flushed before more is added, and of an event
+//! that is larger in the forms of all its channels the rest is left to replay, a piece at a time (`aside`).
 
-use bytes::Bytes;
+use std::sync::Arc;
+
 use slab::Slab;
 
+use crate::budget::{Budget, Held};
 use crate::live::Live;
 use crate::notice::{Notice, What};
-use crate::outbox::{Frame, Of};
+use crate::outbox::{At, Frame, Of};
 use crate::stream::{FORMATS, Format, NONE, Stream};
 use crate::subscriptions::Subscriptions;
 use crate::who::Who;
@@ -21,6 +26,10 @@ pub struct Gather {
     pub dirty: Vec<u32>,
     /// Frames gathered, over all streams.
     pub count: u64,
+    /// Streams that get no more in this wake, and from where they are to be replayed to.
+    pub aside: Vec<(u32, At)>,
+    /// Of all frames.
+    bytes: usize,
     links: Vec<Link>,
     hits: Vec<(u32, usize)>,
     runs: Vec<Run>,
@@ -32,6 +41,23 @@ pub struct Gather {
 /// Joined parcels that are sent together, and their bytes; one more may be of any size.
 const MAX_PARCELS: usize = 32;
 const MAX_JOINED: usize = 4 << 20;
+/// Bytes of frames, and links, after which no further event is added.
+const MAX_GATHERED: usize = 1 << 20;
+const MAX_LINKS: usize = 1 << 18;
+/// Bytes of frames after which no further form of the same event is: it takes a large event in several
+/// formats, or on several channels, to get there.
+const MAX_EVENT: usize = 8 << 20;
+
+/// Bytes that one wake of a worker takes at most, `largest` being those of the largest frame: its frames, and
+/// the same again joined.
+pub const fn ceiling(largest: u64) -> u64 {
+    let frames = (MAX_GATHERED + MAX_EVENT) as u64 + largest;
+    2 * frames + MAX_JOINED as u64
+}
+
+/// Bytes of room of each kind that are kept for the next wake, and of all four.
+const KEPT: usize = 1 << 20;
+pub const KEPT_IN_ALL: usize = 4 * KEPT;
 
 /// Neighbouring frames, from and to, not with it.
 type Run = (u32, u32);
@@ -66,6 +92,7 @@ impl Gather {
     ) {
         let several = live.event.channels().nth(1).is_some();
         let mut places = [NONE; FORMATS];
+        let at = At::start(live.seq());
         for (index, name) in live.event.channels().enumerate() {
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
@@ -75,7 +102,11 @@ impl Gather {
                 let place = &mut places[stream.format as usize];
                 match stream.format {
                     Format::Raw => {
-                        let frame = self.frame(place, live.seq(), || live.raw().clone());
+                        if *place == NONE && self.bytes >= MAX_EVENT {
+                            self.aside.push((member.slot, at));
+                            continue;
+                        }
+                        let frame = self.frame(place, at, || live.raw());
                         // Another of its channels brought it already.
                         if !(several && self.ends_with(stream, frame)) {
                             self.link(stream, member.slot, frame);
@@ -83,8 +114,12 @@ impl Gather {
                     }
                     _ if several => self.hits.push((member.slot, index)),
                     format => {
-                        let form = || live.form(format, 0, true).clone();
-                        let frame = self.frame(place, live.seq(), form);
+                        if *place == NONE && self.bytes >= MAX_EVENT {
+                            self.aside.push((member.slot, at));
+                            continue;
+                        }
+                        let form = || live.form(format, 0, true);
+                        let frame = self.frame(place, at, form);
                         self.link(stream, member.slot, frame);
                     }
                 }
@@ -100,7 +135,7 @@ impl Gather {
         &mut self,
         from: Option<u64>,
         seq: u64,
-        frame: impl Fn(Format) -> Vec<u8>,
+        frame: impl Fn(Format) -> Held,
         streams: &mut Slab<Stream>,
     ) {
         let mut places = [NONE; FORMATS];
@@ -108,8 +143,8 @@ impl Gather {
             if stream.takes(seq) {
                 let place = &mut places[stream.format as usize];
                 if *place == NONE {
-                    let frame = frame(stream.format).into();
-                    *place = self.push(from.map_or(Of::Notice, Of::Event), frame);
+                    let of = from.map_or(Of::Notice, |seq| Of::Event(At::start(seq)));
+                    *place = self.push(of, frame(stream.format));
                 }
                 self.link(stream, slot as u32, *place);
             }
@@ -121,6 +156,7 @@ impl Gather {
     pub fn notice(
         &mut self,
         notice: &Notice,
+        memory: &Arc<Budget>,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
         aside: &mut Vec<u32>,
@@ -138,7 +174,7 @@ impl Gather {
             }
             let place = &mut places[stream.format as usize];
             if *place == NONE {
-                *place = self.push(Of::Ephemeral, notice.form(stream.format).clone());
+                *place = self.push(Of::Ephemeral, notice.form(stream.format, memory));
             }
             self.link(stream, member.slot, *place);
         }
@@ -210,6 +246,19 @@ impl Gather {
 
     pub fn forget_parcels(&mut self) {
         self.used = 0;
+        // Each may have been large once.
+        if self.joined_room() > MAX_JOINED {
+            self.joined = Vec::new();
+        }
+    }
+
+    fn joined_room(&self) -> usize {
+        self.joined.iter().map(|j| j.bytes.capacity()).sum()
+    }
+
+    /// Whether it is to be flushed before another event is added.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MAX_GATHERED || self.links.len() >= MAX_LINKS || !self.aside.is_empty()
     }
 
     fn frames_of(&self, runs: &[Run]) -> impl Iterator<Item = &Frame> {
@@ -219,17 +268,22 @@ impl Gather {
 
     /// Ready for the next wake. The room of ordinary bursts is kept, that of a rare large one is not.
     pub fn clear(&mut self) {
-        const KEPT: usize = 1 << 20;
         self.frames.clear();
         self.dirty.clear();
         self.links.clear();
+        self.bytes = 0;
         self.used = 0;
-        let held: usize = self.joined.iter().map(|j| j.bytes.capacity()).sum();
-        if held > KEPT {
+        if self.joined_room() > KEPT {
             self.joined = Vec::new();
         }
         if self.links.capacity() * size_of::<Link>() > KEPT {
             self.links = Vec::new();
+        }
+        if self.frames.capacity() * size_of::<Frame>() > KEPT {
+            self.frames = Vec::new();
+        }
+        if self.hits.capacity() * size_of::<(u32, usize)>() > KEPT {
+            self.hits = Vec::new();
         }
         self.count = 0;
     }
@@ -241,26 +295,38 @@ impl Gather {
         // Where the form of each channel, not last and last, lies among the frames.
         let mut placed = vec![NONE; 2 * FORMATS * live.event.channels().count()];
         for (n, &(slot, index)) in hits.iter().enumerate() {
+            if self.aside.last().is_some_and(|(other, _)| *other == slot) {
+                continue;
+            }
             let last = hits.get(n + 1).is_none_or(|(next, _)| *next != slot);
             let stream = &mut streams[slot as usize];
             let format = stream.format;
-            let at = 2 * (FORMATS * index + format as usize) + usize::from(last);
-            let form = || live.form(format, index, last).clone();
-            let frame = self.frame(&mut placed[at], live.seq(), form);
+            let place = &mut placed[2 * (FORMATS * index + format as usize) + usize::from(last)];
+            let at = At {
+                seq: live.seq(),
+                channel: index as u16,
+            };
+            if *place == NONE && self.bytes >= MAX_EVENT {
+                self.aside.push((slot, at));
+                continue;
+            }
+            let form = || live.form(format, index, last);
+            let frame = self.frame(place, at, form);
             self.link(stream, slot, frame);
         }
         hits.clear();
         self.hits = hits;
     }
 
-    fn frame(&mut self, place: &mut u32, seq: u64, make: impl FnOnce() -> Bytes) -> u32 {
+    fn frame(&mut self, place: &mut u32, at: At, make: impl FnOnce() -> Held) -> u32 {
         if *place == NONE {
-            *place = self.push(Of::Event(seq), make());
+            *place = self.push(Of::Event(at), make());
         }
         *place
     }
 
-    fn push(&mut self, of: Of, frame: Bytes) -> u32 {
+    fn push(&mut self, of: Of, frame: Held) -> u32 {
+        self.bytes += frame.len() + size_of::<Frame>();
         self.frames.push((of, frame));
         self.frames.len() as u32 - 1
     }

@@ -7,6 +7,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use shared::cursor::Epoch;
 use tokio::sync::Notify;
 
+use crate::budget::Budget;
 use crate::command::Command;
 use crate::gap::Gap;
 use crate::live::Live;
@@ -30,6 +31,18 @@ pub enum Item {
         epoch: Epoch,
         first: u64,
     },
+}
+
+impl Item {
+    /// Bytes that are held with it.
+    fn size(&self) -> usize {
+        let more = match self {
+            Self::Event(live) => live.event.size(),
+            Self::Notice(notice) => notice.size(),
+            Self::Lost { .. } | Self::Settled | Self::Replaced { .. } => 0,
+        };
+        size_of::<Self>() + more
+    }
 }
 
 /// Where the tailer is. Everything below `started` is in the history; everything below `completed`
@@ -71,13 +84,23 @@ impl Clock {
 #[derive(Debug)]
 pub struct Handoff {
     queue: Mutex<Queue>,
-    wake: Notify,
-    limit: usize,
+    wake: Arc<Notify>,
+    limits: Limits,
+    memory: Arc<Budget>,
+}
+
+/// What is kept for a worker that does not come.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub items: usize,
+    /// Of events as they came; one always fits.
+    pub bytes: usize,
 }
 
 #[derive(Debug, Default)]
 struct Queue {
     items: Vec<Item>,
+    bytes: usize,
     commands: Vec<Command>,
     overrun: bool,
 }
@@ -93,12 +116,15 @@ pub struct Batch {
 }
 
 impl Handoff {
-    /// `limit`: items kept for a worker that does not come.
-    pub fn new(limit: usize) -> Self {
+    /// Its worker is woken, too, when `memory` gets tight.
+    pub fn new(limits: Limits, memory: &Arc<Budget>) -> Self {
+        let wake = Arc::new(Notify::new());
+        memory.wakes(wake.clone());
         Self {
             queue: Mutex::default(),
-            wake: Notify::new(),
-            limit,
+            wake,
+            limits,
+            memory: memory.clone(),
         }
     }
 
@@ -106,10 +132,13 @@ impl Handoff {
     pub fn push(&self, item: Item) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let first = queue.items.is_empty();
+        let bytes = queue.bytes + item.size();
+        let over = queue.items.len() >= self.limits.items || bytes > self.limits.bytes;
         // A replaced ring must be known to whoever reads on.
-        let room = !queue.overrun && queue.items.len() < self.limit;
+        let room = !queue.overrun && (first || !over && !self.memory.is_full());
         if room || matches!(item, Item::Replaced { .. }) {
             queue.items.push(item);
+            queue.bytes = bytes;
         } else {
             queue.overrun = true;
         }
@@ -134,6 +163,7 @@ impl Handoff {
         batch.items.clear();
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         std::mem::swap(&mut queue.items, &mut batch.items);
+        queue.bytes = 0;
         batch.commands.append(&mut queue.commands);
         batch.overrun = std::mem::take(&mut queue.overrun);
     }
@@ -147,6 +177,12 @@ impl Handoff {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::testing::{EPOCH, event};
+
+    fn handoff(items: usize, bytes: usize) -> Handoff {
+        let memory = Arc::new(Budget::new(1 << 30));
+        Handoff::new(Limits { items, bytes }, &memory)
+    }
 
     fn lost(seq: u64) -> Item {
         Item::Lost {
@@ -157,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_what_follows_until_it_is_taken() {
-        let handoff = Handoff::new(2);
+        let handoff = handoff(2, 1 << 20);
         assert!(handoff.push(lost(1)) && handoff.push(lost(2)) && !handoff.push(lost(3)));
         let mut batch = Batch::default();
         handoff.take(&mut batch);
@@ -169,12 +205,37 @@ mod tests {
 
     #[test]
     fn nothing_is_kept_between_an_overrun_and_the_next_take() {
-        let handoff = Handoff::new(1);
+        let handoff = handoff(1, 1 << 20);
         handoff.push(lost(1));
         handoff.push(lost(2));
         assert!(
             !handoff.push(lost(3)),
             "or the worker would see 3 without 2"
         );
+    }
+
+    fn large(seq: u64, memory: &Arc<Budget>) -> Item {
+        let event = event(&["a"], None, None, None, &"x".repeat(1000)).unwrap();
+        Item::Event(Arc::new(Live::new(EPOCH, seq, event, memory)))
+    }
+
+    #[test]
+    fn large_events_fill_it_by_their_bytes_but_one_always_fits() {
+        let handoff = handoff(100, 2500);
+        let memory = handoff.memory.clone();
+        let mut batch = Batch::default();
+        assert!(handoff.push(large(1, &memory)) && handoff.push(large(2, &memory)));
+        assert!(!handoff.push(large(3, &memory)));
+        handoff.take(&mut batch);
+        assert!(batch.overrun && batch.items.len() == 2);
+        assert!(handoff.push(large(4, &memory)), "the room is there again");
+        let other = memory.charge(1 << 30);
+        assert!(
+            !handoff.push(large(5, &memory)),
+            "nothing waits in full memory"
+        );
+        handoff.take(&mut batch);
+        assert!(batch.overrun && handoff.push(large(6, &memory)));
+        drop(other);
     }
 }

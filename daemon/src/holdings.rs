@@ -61,7 +61,6 @@ pub enum Full {
 
 /// Bytes for so many subscriptions at the most: an entry for each, and one for a client, in tables that have
 /// just doubled.
-#[allow(dead_code, reason = "for the sum of all ceilings")]
 pub const fn ceiling(subscriptions: u64) -> u64 {
     128 * subscriptions
 }

@@ -120,8 +120,17 @@ metrics! {
     overruns: counter "askr_worker_overruns_total";
     /// Bytes written to streams.
     bytes: counter "askr_bytes_written_total";
-    /// Bytes waiting for slow clients.
+    /// Bytes waiting for slow clients; what is shared counts for each of them.
     outbox_bytes: gauge "askr_outbox_bytes";
+    /// Bytes of memory for events, in every form; what is shared counts once. Bounded by server.outbox_total.
+    held_bytes: gauge "askr_held_bytes";
+    /// Slow clients that gave up what waited for them, and caches of events read again that were emptied,
+    /// because memory for events was short.
+    relieved_stream: counter "askr_memory_relief_total{what=\"stream\"}";
+    relieved_cache: counter "askr_memory_relief_total{what=\"cache\"}";
+    /// Streams that went over to replay in the midst of an event that is large in the forms of all its
+    /// channels.
+    large_replayed: counter "askr_large_events_replayed_total";
     /// Streams ended, by reason.
     closed_peer: counter "askr_streams_ended_total{reason=\"peer\"}";
     closed_input: counter "askr_streams_ended_total{reason=\"input\"}";

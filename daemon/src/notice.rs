@@ -3,8 +3,7 @@
 
 use std::sync::{Arc, OnceLock};
 
-use bytes::Bytes;
-
+use crate::budget::{Budget, Held};
 use crate::socket_id::SocketId;
 use crate::stream::{FORMATS, Format};
 use crate::wire;
@@ -13,7 +12,7 @@ use crate::wire;
 pub struct Notice {
     pub channel: Arc<str>,
     pub what: What,
-    forms: [OnceLock<Bytes>; FORMATS],
+    forms: [OnceLock<Held>; FORMATS],
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -50,7 +49,25 @@ impl Notice {
         }
     }
 
-    pub fn form(&self, format: Format) -> &Bytes {
-        self.forms[format as usize].get_or_init(|| wire::notice(format, self).into())
+    pub fn form(&self, format: Format, budget: &Arc<Budget>) -> Held {
+        let make = || budget.hold(wire::notice(format, self));
+        let place = &self.forms[format as usize];
+        match place.get() {
+            None if !budget.is_roomy() => make(),
+            _ => place.get_or_init(make).clone(),
+        }
+    }
+
+    /// Bytes it holds itself, without its forms.
+    pub fn size(&self) -> usize {
+        let told = match &self.what {
+            What::Joined { user, info, .. } => user.len() + info.as_ref().map_or(0, |i| i.len()),
+            What::Left { user, .. } => user.len(),
+            What::Count(_) => 0,
+            What::Client {
+                event, data, user, ..
+            } => event.len() + data.len() + user.as_ref().map_or(0, String::len),
+        };
+        size_of::<Self>() + self.channel.len() + told
     }
 }

@@ -20,11 +20,12 @@ use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
 use crate::archive::Segments;
-use crate::bus::{Archive, Budget, Bus};
+use crate::budget::Budget;
+use crate::bus::{Archive, Bus};
 use crate::census::Census;
 use crate::engine::{Engine, Opening, Resume, Rules};
 use crate::gap::Gap;
-use crate::handoff::{Clock, Handoff, Item};
+use crate::handoff::{self, Clock, Handoff, Item};
 use crate::history::{Bounds, History};
 use crate::holdings::{self, Holdings};
 use crate::last_events::LastEvents;
@@ -156,7 +157,7 @@ impl Tailer {
                 let event = event(&names(channels), None, None, None, &data).unwrap();
                 ring.0.lock().unwrap().insert(seq, event.clone());
                 truth.push((seq, channels));
-                let live = Arc::new(Live::new(EPOCH, seq, event));
+                let live = Arc::new(Live::new(EPOCH, seq, event, &bus.memory));
                 let other = live.clone();
                 self.next += 1;
                 self.doing
@@ -243,13 +244,14 @@ impl Client {
     }
 }
 
-/// `index`: entries and channels that the history remembers. `budget`: bytes for all outboxes.
+/// `index`: entries and channels that the history remembers. `budget`: bytes for events.
 fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> Arc<Bus> {
+    let memory = Arc::new(Budget::new(budget));
     Arc::new(Bus {
         history: History::new(index, FIRST),
         routes: Routes::new(),
         clock: Clock::new(FIRST),
-        inboxes: vec![Handoff::new(queue)],
+        inboxes: vec![inbox(queue, &memory)],
         archive,
         segments: Segments::default(),
         census: Census::default(),
@@ -260,8 +262,13 @@ fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> A
         metrics: Arc::default(),
         latency: Arc::default(),
         turns: Arc::default(),
-        outboxes: Arc::new(Budget::new(budget)),
+        memory,
     })
+}
+
+fn inbox(items: usize, memory: &Arc<Budget>) -> Handoff {
+    let bytes = 1 << 30;
+    Handoff::new(handoff::Limits { items, bytes }, memory)
 }
 
 /// `frames`: what an outbox holds.

@@ -15,6 +15,7 @@ use tokio::task::LocalSet;
 use crate::acceptor::Acceptor;
 use crate::app::App;
 use crate::applications::{self, Common};
+use crate::ceiling::Ceiling;
 use crate::control::{self, Control};
 use crate::engine::Rules;
 use crate::health::Beats;
@@ -57,6 +58,8 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
     let connections = limits::descriptors(settings.server.max_connections, workers)?;
     let transmit = Transmit::new(settings.server.io).map_err(|why| format!("server.io: {why}"))?;
     tracing::info!("up to {connections} connections; events are written by {transmit}");
+    let memory = Ceiling::new(settings).total() >> 20;
+    tracing::info!("up to {memory} MiB of memory of its own; askrd check says for what");
     drop(transmit);
 
     let common = Common::new(settings, connections, workers);

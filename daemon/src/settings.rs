@@ -154,7 +154,10 @@ pub struct Server {
     pub outbox_frames: usize,
     /// Bytes waiting for one slow client. One frame always fits.
     pub outbox_bytes: Size,
-    /// Bytes waiting for all slow clients.
+    /// Bytes of memory for events, in every form and for whatever: on their way to clients, waiting for slow
+    /// ones, kept for those that come back. What is shared counts once. As it fills up, caches are emptied
+    /// first; then what waits for slow clients is given up, of those first that hold the most for the
+    /// longest, which get it from the ring later (`slow_clients`).
     pub outbox_total: Size,
     /// Seconds a client may accept nothing while something waits for it.
     pub write_timeout: f64,
@@ -222,8 +225,10 @@ pub struct Broadcast {
     pub index_entries: usize,
     /// Channels the index remembers.
     pub index_channels: usize,
-    /// Events kept for a worker that is behind; past that its streams read them from the ring.
+    /// Events kept for a worker that is behind, and their bytes; past that its streams read them from the
+    /// ring. One event always fits.
     pub queue: usize,
+    pub queue_bytes: Size,
 }
 
 impl Default for Broadcast {
@@ -233,6 +238,7 @@ impl Default for Broadcast {
             index_entries: 0,
             index_channels: 100_000,
             queue: 16_384,
+            queue_bytes: Size(16 << 20),
         }
     }
 }
@@ -283,6 +289,8 @@ impl Settings {
         let broadcast = &self.broadcast;
         range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400).map_err(named)?;
         range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;
+        let bytes = broadcast.queue_bytes.0;
+        range("broadcast", "queue_bytes", bytes, 1 << 16, 1 << 40).map_err(named)?;
         let channels = broadcast.index_channels;
         range("broadcast", "index_channels", channels, 1, 1 << 30).map_err(named)
     }

@@ -26,7 +26,6 @@ pub fn of_setting(setting: i64, default: u32) -> u32 {
 
 /// Bytes at the most where so many clients have something of a pool: an entry each, in a table that has just
 /// doubled.
-#[allow(dead_code, reason = "for the sum of all ceilings")]
 pub const fn ceiling(clients: u64) -> u64 {
     64 * clients
 }

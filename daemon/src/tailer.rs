@@ -126,7 +126,9 @@ impl Tailer {
     fn step(&mut self) -> bool {
         match self.keeper.step() {
             Next::Empty => return false,
-            Next::Event { seq, event } => self.event(seq, Live::new(self.epoch, seq, event)),
+            Next::Event { seq, event } => {
+                self.event(seq, Live::new(self.epoch, seq, event, &self.bus.memory))
+            }
             Next::Lapped { from, to } => {
                 self.bus.metrics.lapped.add(to - from);
                 self.lost(from, to);

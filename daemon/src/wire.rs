@@ -3,9 +3,9 @@
 
 use serde_json::value::RawValue;
 use shared::cursor::Cursor;
+use shared::event::Event;
 
 use crate::gap::Gap;
-use crate::live::Live;
 use crate::members::Member;
 use crate::notice::{Notice, What};
 use crate::plain::{self, encode as plainly};
@@ -78,8 +78,7 @@ pub fn denied(format: Format, channels: &[String], status: u16, reason: &str) ->
 }
 
 /// An event on one of its channels. `last`: whether it is the stream's last frame of this event.
-pub fn event(format: Format, live: &Live, channel: &str, last: bool) -> Vec<u8> {
-    let (event, cursor) = (&live.event, live.cursor);
+pub fn event(format: Format, event: &Event, cursor: Cursor, channel: &str, last: bool) -> Vec<u8> {
     match format {
         Format::Raw => sse::raw(event, cursor),
         Format::Json => sse::json(event, channel, cursor, last),
@@ -94,10 +93,10 @@ pub fn event(format: Format, live: &Live, channel: &str, last: bool) -> Vec<u8> 
 
 /// An event of `channel` that moves no cursor: it is older than what the stream has been told. (A client
 /// that asked for recovery has a cursor for each channel.)
-pub fn earlier(format: Format, live: &Live, channel: &str) -> Vec<u8> {
+pub fn earlier(format: Format, event: &Event, cursor: Cursor, channel: &str) -> Vec<u8> {
     match format {
-        Format::Raw => sse::raw_without_id(&live.event),
-        _ => event(format, live, channel, false),
+        Format::Raw => sse::raw_without_id(event),
+        _ => self::event(format, event, cursor, channel, false),
     }
 }
 

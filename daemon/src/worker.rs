@@ -172,6 +172,7 @@ async fn drive(
                 let mut engine = engine.borrow_mut();
                 engine.cut_stalled();
                 engine.expire(now_s());
+                engine.rest();
             }
         }
     }

@@ -207,6 +207,11 @@ impl Event {
         self.published_ns
     }
 
+    /// Bytes it holds: head and payload.
+    pub fn size(&self) -> usize {
+        self.body.len()
+    }
+
     /// The payload's bytes; UTF-8.
     pub fn data(&self) -> &[u8] {
         &self.body[self.head_len as usize..]

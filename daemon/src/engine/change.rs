@@ -7,7 +7,7 @@ use crate::auth::authorizer::Access;
 use crate::channel::Kind;
 use crate::command::{Command, Denied, Target, Which};
 use crate::gap::Gap;
-use crate::outbox::Of;
+use crate::outbox::At;
 use crate::pull::{Late, Pull};
 use crate::socket_id::SocketId;
 use crate::stream::End;
@@ -51,7 +51,7 @@ impl Engine {
             } => {
                 let stream = self.streams.get(slot as usize);
                 if stream.is_some_and(|s| s.socket == socket && !s.leaving) {
-                    self.send_one(slot, Of::Notice, bytes.into());
+                    self.tell(slot, bytes);
                 }
             }
             Command::Unsubscribe {
@@ -201,14 +201,14 @@ impl Engine {
             false => of_all,
         };
         bytes.extend(self.snapshots(slot, false, least));
-        if since.is_none() {
-            for name in &names {
-                bytes.extend(self.last_event(slot, name, here));
-            }
-        }
         self.join_in(slot, &names, since, here);
+        let owed = since.is_none() && self.owe(slot, &names, here);
         if !bytes.is_empty() {
-            self.send_one(slot, Of::Notice, bytes.into());
+            self.tell(slot, bytes);
+        }
+        let stream = self.streams.get(slot as usize);
+        if owed && stream.is_some_and(|stream| stream.outbox.is_none()) {
+            self.pulling.push_back(slot);
         }
         self.bus.tell_counts(client, counts);
         Ok(())
@@ -218,7 +218,7 @@ impl Engine {
     pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
         let format = self.streams[slot as usize].format;
         let told = wire::denied(format, channels, 403, &why.to_string());
-        self.send_one(slot, Of::Notice, told.into());
+        self.tell(slot, told);
     }
 
     /// When the stream ends once it has these: with the first grant that ends. If each of its channels
@@ -294,12 +294,11 @@ impl Engine {
         if names.is_empty() || there {
             return;
         }
-        let mut pull = stream.pull.as_deref().copied().unwrap_or(Pull {
-            next: live,
-            target: live,
-            gap: Gap::NONE,
-            skips: false,
-        });
+        let mut pull = stream
+            .pull
+            .as_deref()
+            .copied()
+            .unwrap_or(Pull::new(At::start(live), live));
         let late = self.lates.entry(slot).or_insert_with(|| Late {
             base: pull.next,
             ..Late::default()
@@ -312,7 +311,7 @@ impl Engine {
         for name in names {
             late.since.insert(name.as_str().into(), from);
         }
-        pull.next = pull.next.min(from);
+        pull.back_to(At::start(from));
         pull.target = pull.target.max(here);
         pull.gap.add(gap);
         stream.pull = Some(Box::new(pull));

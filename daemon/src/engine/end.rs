@@ -1,10 +1,10 @@
 //! What time does to a stream: pings, the end of its token, of its age and of our patience; and how it
 //! ends, for whatever reason.
 
-use bytes::Bytes;
 use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
+use crate::budget::Held;
 use crate::outbox::Of;
 use crate::stream::{End, FORMATS, Format};
 use crate::wire;
@@ -12,7 +12,7 @@ use crate::wire;
 impl Engine {
     /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
     pub fn ping(&mut self, bucket: usize) {
-        let mut frames: [(u64, Bytes); FORMATS] = Default::default();
+        let mut frames: [(u64, Held); FORMATS] = Default::default();
         let mut sent = 0;
         let now = self.now();
         for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
@@ -50,7 +50,7 @@ impl Engine {
                     epoch: self.epoch,
                     seq,
                 };
-                *frame = (seq, wire::ping(stream.format, cursor).into());
+                *frame = (seq, self.bus.memory.hold(wire::ping(stream.format, cursor)));
             }
             sent += 1;
             let bytes = frame.1.clone();
@@ -77,7 +77,7 @@ impl Engine {
             } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
                 stream.warned = true;
                 let told = wire::expiring(stream.format, expires);
-                self.send_one(slot, Of::Notice, told.into());
+                self.tell(slot, told);
             }
         }
     }
@@ -88,7 +88,7 @@ impl Engine {
         let stream = &self.streams[slot as usize];
         if stream.outbox.is_none() {
             let told = wire::farewell(stream.format, end, retry);
-            self.send_one(slot, Of::Notice, told.into());
+            self.tell(slot, told);
         }
         self.close(slot, end);
     }
@@ -123,7 +123,7 @@ impl Engine {
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
             let told = wire::farewell(stream.format, End::Drain, retry);
-            self.send_one(slot, Of::Notice, told.into());
+            self.tell(slot, told);
             if self
                 .streams
                 .get(slot as usize)
@@ -143,6 +143,7 @@ impl Engine {
         self.blocked.remove(&slot);
         self.paced.remove(stream.client, slot);
         self.lates.remove(&slot);
+        self.owed.remove(&slot);
         self.depart(&stream);
         self.sign_out(slot, &stream);
         self.app.quota.leave(stream.client);

@@ -117,7 +117,7 @@ impl Engine {
         if bytes.is_empty() {
             return;
         }
-        self.send_one(slot, Of::Notice, bytes.into());
+        self.tell(slot, bytes);
     }
 
     /// It subscribed again: it is to get a snapshot again.
@@ -133,11 +133,17 @@ impl Engine {
 
     pub(super) fn on_notice(&mut self, notice: &Notice) {
         let mut aside = Vec::new();
-        self.gather
-            .notice(notice, &mut self.streams, &self.subscriptions, &mut aside);
+        let memory = self.bus.memory.clone();
+        self.gather.notice(
+            notice,
+            &memory,
+            &mut self.streams,
+            &self.subscriptions,
+            &mut aside,
+        );
         for slot in aside {
             let frame = self.streams.get(slot as usize);
-            let frame = frame.map(|stream| notice.form(stream.format).clone());
+            let frame = frame.map(|stream| notice.form(stream.format, &memory));
             if let Some(frame) = frame {
                 self.send_one(slot, Of::Ephemeral, frame);
             }

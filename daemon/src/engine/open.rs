@@ -4,18 +4,17 @@ use nix::sys::epoll::{EpollEvent, EpollFlags};
 use nix::unistd::write;
 use shared::cursor::{Cursor, Epoch};
 
-use shared::segment::{now_ns, now_s};
+use shared::segment::now_s;
 
 use super::{Engine, Opening, Resume};
 use crate::app::Full;
 use crate::bus::Bus;
 use crate::census::Told;
-use crate::channel::Kind;
 use crate::command::Denied;
 use crate::gap::Gap;
 use crate::holdings;
 use crate::limits::ClientKey;
-use crate::outbox::Of;
+use crate::outbox::At;
 use crate::pull::{Pull, Reader};
 use crate::pusher::code;
 use crate::socket_id::Place;
@@ -113,7 +112,7 @@ impl Engine {
             }
             let retry = self.jitter.around(self.rules.retry);
             bytes.extend(wire::farewell(opening.format, End::Members, retry));
-            self.send_one(slot, Of::Notice, bytes.into());
+            self.tell(slot, bytes);
             return self.close(slot, End::Members);
         }
         let place = Place {
@@ -134,39 +133,12 @@ impl Engine {
         bytes.extend(wire::opening(opening.format, &first));
         bytes.extend(self.snapshots(slot, false, next));
         if opening.resume.is_none() {
-            for name in &opening.channels {
-                bytes.extend(self.last_event(slot, name, here));
-            }
+            self.owe(slot, &opening.channels, here);
         }
-        self.piece.clear();
-        self.piece.bytes = bytes;
-        self.piece.mark(pull.unwrap_or(Pull {
-            next: here,
-            target: here,
-            gap: Gap::NONE,
-            skips: false,
-        }));
+        let pull = pull.unwrap_or(Pull::new(At::start(here), here));
+        self.piece.begin(bytes, pull);
         self.send_piece(slot);
         self.bus.tell_counts(client, counts);
-    }
-
-    /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
-    pub(super) fn last_event(&self, slot: u32, channel: &str, here: u64) -> Vec<u8> {
-        if !Kind::of(channel).is_cached() {
-            return Vec::new();
-        }
-        let stream = &self.streams[slot as usize];
-        match self.bus.last_events.get(channel, now_ns()) {
-            // From here on it is handed over.
-            Some(live) if live.seq() >= here => Vec::new(),
-            Some(live) if live.except == Some(stream.socket) => Vec::new(),
-            Some(live) => wire::earlier(stream.format, &live, channel),
-            None => {
-                let miss = webhooks::event::What::CacheMiss;
-                self.bus.hook(stream.client, channel, miss);
-                wire::cache_miss(stream.format, channel)
-            }
-        }
     }
 
     pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
@@ -271,10 +243,8 @@ impl Engine {
                     Some((oldest, newest)) if oldest < newest => {
                         // It has seen one of them, nobody knows which.
                         let pull = Pull {
-                            next: newest + 1,
-                            target: here,
                             gap: Gap::at_most(newest - oldest),
-                            skips: false,
+                            ..Pull::new(At::start(newest + 1), here)
                         };
                         return (None, Some(pull));
                     }
@@ -284,25 +254,15 @@ impl Engine {
         };
         match seq {
             Some(seq) if seq + 1 == here => (cursor(seq), None),
-            Some(seq) if seq < here => (
-                cursor(seq),
-                Some(Pull {
-                    next: seq + 1,
-                    target: here,
-                    gap: Gap::NONE,
-                    skips: false,
-                }),
-            ),
+            Some(seq) if seq < here => (cursor(seq), Some(Pull::new(At::start(seq + 1), here))),
             // A position nobody has published yet: this ring's past is not what the client thinks.
             Some(_) => {
                 self.bus.metrics.unknown_cursors.add(1);
                 (
                     None,
                     Some(Pull {
-                        next: here,
-                        target: here,
                         gap: Gap::UNKNOWN,
-                        skips: false,
+                        ..Pull::new(At::start(here), here)
                     }),
                 )
             }
@@ -312,10 +272,8 @@ impl Engine {
                 (
                     None,
                     Some(Pull {
-                        next,
-                        target: here,
                         gap: Gap::UNKNOWN,
-                        skips: false,
+                        ..Pull::new(At::start(next), here)
                     }),
                 )
             }

@@ -1,20 +1,39 @@
 //! Bytes to sockets: a gathered wake, a piece of replay, one frame; and what a full socket leaves over.
 
+use std::cmp::Reverse;
 use std::os::fd::{AsFd, OwnedFd};
+use std::time::{Duration, Instant};
 
-use bytes::{Buf, Bytes};
 use nix::errno::Errno;
+use shared::segment::now_ns;
 
 use super::Engine;
-use crate::gap::Gap;
-use crate::outbox::{Frame, Full, Of, Outbox};
-use crate::pull::{self, Ask, Pull, Turn};
+use crate::budget::Held;
+use crate::bus::Bus;
+use crate::channel::Kind;
+use crate::outbox::{At, Frame, GivenUp, Of, Outbox};
+use crate::pull::{self, Ask, Piece, Pull, Rest, Turn};
 use crate::settings::SlowClients;
-use crate::stream::End;
+use crate::stream::{End, Stream};
 use crate::transmit::write_some;
 use crate::uring::{BATCH, Job};
+use crate::{webhooks, wire};
+
+/// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
+const STUCK: Duration = Duration::from_secs(1);
+/// What other workers have to give back, they give back in this time.
+const OTHERS: Duration = Duration::from_millis(100);
 
 impl Engine {
+    /// The next piece of what a stream pulls.
+    pub(super) fn pull_piece(&mut self, slot: u32) {
+        let stream = self.streams.get(slot as usize);
+        if let Some(pull) = stream.and_then(|stream| stream.pull.as_deref()) {
+            self.piece.begin(Vec::new(), *pull);
+            self.send_piece(slot);
+        }
+    }
+
     /// Writes `self.piece`, filled up with what the stream has to pull.
     pub(super) fn send_piece(&mut self, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
@@ -25,7 +44,22 @@ impl Engine {
         if let Some(pull) = stream.pull.as_deref_mut() {
             // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
             pull.target = pull.target.max(self.processed);
-            let pull = *pull;
+            reached = Some((*pull, Turn::More));
+        }
+        // Where memory is tight nothing more is begun: see `is_pulling`.
+        if let Some((mut pull, _)) = reached.filter(|_| !self.bus.memory.is_tight()) {
+            let owed = self.owed.get(&slot).map_or(&[][..], Vec::as_slice);
+            while let Some((name, here)) = owed.get(usize::from(pull.owed))
+                && !self.piece.is_full()
+            {
+                let mut all = stream.subscriptions.iter();
+                if all.any(|s| **self.subscriptions.name(s.channel) == **name) {
+                    let frame = last_event(&self.bus, stream, name, *here);
+                    self.piece.push(self.bus.memory.hold(frame));
+                }
+                pull.owed += 1;
+                self.piece.mark(pull);
+            }
             let late = self.lates.get(&slot);
             let joins = late.and_then(|late| late.joins(pull.next));
             let names: Vec<&str> = stream
@@ -57,28 +91,28 @@ impl Engine {
             let target = pull.target;
             reached = Some((Pull { target, ..part }, turn));
         }
-        let bytes = &self.piece.bytes;
-        let written = match write_to(&stream.fd, bytes) {
+        let written = match write_piece(&stream.fd, &self.piece) {
             Ok(written) => written,
             Err(error) => return self.close(slot, ended(error)),
         };
         self.bus.metrics.bytes.add(written as u64);
-        if written < bytes.len() {
+        if written < self.piece.len() {
             // What was not begun is pulled again later: only a cut frame waits in memory.
-            let (end, after) = self
-                .piece
-                .cut(written)
-                .unwrap_or((bytes.len(), Pull::default()));
-            let rest = Bytes::copy_from_slice(&bytes[written..end]);
+            let cut = self.piece.cut(written);
             if let Some(pull) = stream.pull.as_deref_mut() {
                 // Still too slow: what comes meanwhile is skipped as well.
                 let target = pull.target;
                 *pull = Pull {
                     skips,
                     target,
-                    ..after
+                    ..cut.after
                 };
             }
+            let rest = match cut.rest {
+                Rest::None => return self.wait(slot),
+                Rest::Copied(bytes) => self.bus.memory.hold(bytes),
+                Rest::Shared(held) => held,
+            };
             return self.block(slot, true, vec![(Of::Notice, rest)]);
         }
         match reached {
@@ -86,6 +120,7 @@ impl Engine {
                 stream.from = pull.target;
                 stream.pull = None;
                 self.lates.remove(&slot);
+                self.owed.remove(&slot);
                 self.refresh(slot);
             }
             Some((pull, Turn::More)) => {
@@ -119,6 +154,12 @@ impl Engine {
         }
         self.bus.metrics.delivered.add(self.gather.count);
         self.gather.clear();
+        self.tell_latency();
+        for (slot, from) in std::mem::take(&mut self.gather.aside) {
+            self.bus.metrics.large_replayed.add(1);
+            self.fall_back(slot, from, false);
+        }
+        self.relieve();
     }
 
     /// Makes parcels for streams from `next` on, as many as are sent together; returns where to go on.
@@ -154,14 +195,15 @@ impl Engine {
                 Ok(written) => {
                     bytes += written;
                     let mut frames = self.gather.frames(parcel);
-                    let mut skip = written;
+                    let (mut skip, mut begun) = (written, false);
                     frames.retain_mut(|(_, frame)| {
                         let taken = skip.min(frame.len());
                         skip -= taken;
                         frame.advance(taken);
+                        begun |= taken > 0 && !frame.is_empty();
                         !frame.is_empty()
                     });
-                    self.block(slot, written > 0, frames);
+                    self.block(slot, begun, frames);
                 }
                 Err(error) => self.close(slot, ended(error)),
             }
@@ -171,7 +213,7 @@ impl Engine {
     }
 
     /// One frame for one stream, now or behind what waits for it.
-    pub(super) fn send_one(&mut self, slot: u32, of: Of, frame: Bytes) {
+    pub(super) fn send_one(&mut self, slot: u32, of: Of, frame: Held) {
         let stream = &self.streams[slot as usize];
         if stream.outbox.is_some() {
             return self.block(slot, false, vec![(of, frame)]);
@@ -179,98 +221,229 @@ impl Engine {
         match write_to(&stream.fd, &frame) {
             Ok(written) if written == frame.len() => {}
             Ok(0) => self.block(slot, false, vec![(of, frame)]),
-            Ok(written) => self.block(slot, true, vec![(Of::Notice, frame.slice(written..))]),
+            Ok(written) => self.block(slot, true, vec![(Of::Notice, frame.after(written))]),
             Err(error) => self.close(slot, ended(error)),
         }
     }
 
+    /// What a stream must be told, and nobody else knows.
+    pub(super) fn tell(&mut self, slot: u32, bytes: Vec<u8>) {
+        let frame = self.bus.memory.hold(bytes);
+        self.send_one(slot, Of::Notice, frame);
+    }
+
     /// The socket is full: frames wait, within bounds; what becomes of the rest is a setting.
-    /// `begun`: the first of the frames, or an earlier one of its event, was written in part.
+    /// `begun`: the first of the frames was written in part.
     fn block(&mut self, slot: u32, begun: bool, frames: Vec<Frame>) {
-        let budget = &self.bus.outboxes;
-        let stream = &mut self.streams[slot as usize];
-        let outbox = stream.outbox.get_or_insert_with(|| {
-            self.blocked.insert(slot);
-            Box::new(Outbox::new(budget.clone()))
-        });
+        let outbox = self.outbox(slot);
         if begun {
             outbox.begin();
         }
         let count = frames.len();
-        let mut frames = frames.into_iter().enumerate();
-        while let Some((n, (of, frame))) = frames.next() {
-            let Err(full) = outbox.push(of, frame, self.rules.outbox) else {
-                continue;
-            };
-            if of == Of::Ephemeral && !(begun && n == 0) {
-                self.bus.metrics.ephemeral_missed.add(1);
-                if let Some(who) = &mut stream.who {
-                    who.miss();
-                }
-                continue;
+        let (mut missed, mut full) = (0, None);
+        let bounds = self.rules.outbox;
+        for (n, (of, frame)) in frames.into_iter().enumerate() {
+            let outbox = self.outbox(slot);
+            match of {
+                // What follows is read again later, but for what cannot be.
+                Of::Event(_) if full.is_some() => {}
+                Of::Ephemeral if full.is_some() => missed += 1,
+                _ if outbox.push(of, frame, bounds).is_ok() => {}
+                Of::Event(at) => full = Some((n, at)),
+                Of::Ephemeral => missed += 1,
+                Of::Notice => return self.close(slot, End::Slow),
             }
-            // Not to be read again from anywhere: a notice, or what was begun already.
-            let again = |seq: &u64| !outbox.is_empty() && !outbox.ends_with(*seq);
-            let Some(seq) = of.seq().filter(again) else {
-                let end = match full {
-                    Full::Stream => End::Slow,
-                    Full::Process => End::Memory,
-                };
-                return self.close(slot, end);
-            };
-            self.gather.count -= ((count - n) as u64).min(self.gather.count);
-            // What follows is read again later, but for what cannot be.
-            let missed = frames.filter(|(_, (of, _))| *of == Of::Ephemeral).count();
-            self.bus.metrics.ephemeral_missed.add(missed as u64);
-            if let Some(who) = stream.who.as_mut().filter(|_| missed > 0) {
-                who.miss();
-            }
-            return self.overflow(slot, seq, full);
         }
-        // All of it was left out.
-        if outbox.is_empty() {
-            stream.outbox = None;
-            self.blocked.remove(&slot);
+        self.miss(slot, missed);
+        if let Some((n, at)) = full {
+            self.gather.count -= ((count - n) as u64).min(self.gather.count);
+            self.overflow(slot, at);
         }
     }
 
-    /// The event at `seq` did not fit, nor did what comes after it.
-    fn overflow(&mut self, slot: u32, seq: u64, full: Full) {
-        let stream = &mut self.streams[slot as usize];
-        let (mut next, mut skips) = (seq, false);
-        match self.rules.slow_clients {
-            SlowClients::Close => {
-                let end = match full {
-                    Full::Stream => End::Slow,
-                    Full::Process => End::Memory,
-                };
-                return self.close(slot, end);
-            }
-            SlowClients::Replay => self.bus.metrics.slow_replayed.add(1),
-            SlowClients::Skip => {
-                let forgotten = stream.outbox.as_mut().and_then(|outbox| outbox.forget());
-                next = forgotten.unwrap_or(seq).min(seq);
-                skips = true;
-                self.bus.metrics.slow_skipped.add(1);
-            }
+    /// The stream's outbox, made if it has none.
+    fn outbox(&mut self, slot: u32) -> &mut Outbox {
+        let memory = &self.bus.memory;
+        self.streams[slot as usize].outbox.get_or_insert_with(|| {
+            self.blocked.insert(slot);
+            Box::new(Outbox::new(memory))
+        })
+    }
+
+    /// The socket is full, and nothing is kept for it: it pulls once it can be written to.
+    fn wait(&mut self, slot: u32) {
+        self.outbox(slot);
+    }
+
+    /// Frames without a place in history were left out.
+    fn miss(&mut self, slot: u32, count: usize) {
+        if count == 0 {
+            return;
         }
-        // As a stream that came back: it pulls as soon as its outbox is empty.
-        stream.pull = Some(Box::new(Pull {
-            next,
-            target: self.processed.max(seq + 1),
-            gap: Gap::NONE,
-            skips,
-        }));
-        if stream
-            .outbox
-            .as_ref()
-            .is_some_and(|outbox| outbox.is_empty())
-        {
-            stream.outbox = None;
-            self.blocked.remove(&slot);
-            self.pulling.push_back(slot);
+        self.bus.metrics.ephemeral_missed.add(count as u64);
+        if let Some(who) = &mut self.streams[slot as usize].who {
+            who.miss();
         }
     }
+
+    /// What there is from `from` on did not fit.
+    fn overflow(&mut self, slot: u32, from: At) {
+        match self.rules.slow_clients {
+            SlowClients::Close => self.close(slot, End::Slow),
+            SlowClients::Replay => {
+                self.bus.metrics.slow_replayed.add(1);
+                self.fall_back(slot, from, false);
+            }
+            SlowClients::Skip => {
+                let given = self.outbox(slot).give_up();
+                self.miss(slot, given.ephemeral);
+                self.bus.metrics.slow_skipped.add(1);
+                self.fall_back(slot, given.from.unwrap_or(from).min(from), true);
+            }
+        }
+    }
+
+    /// As a stream that came back: it pulls as soon as nothing waits for it any more.
+    fn fall_back(&mut self, slot: u32, from: At, skips: bool) {
+        let Some(stream) = self.streams.get_mut(slot as usize).filter(|s| !s.leaving) else {
+            return;
+        };
+        let target = self.processed.max(from.seq + 1);
+        match &mut stream.pull {
+            Some(pull) => {
+                pull.back_to(from);
+                pull.target = pull.target.max(target);
+                pull.skips |= skips;
+            }
+            None => {
+                let pull = Pull {
+                    skips,
+                    ..Pull::new(from, target)
+                };
+                stream.pull = Some(Box::new(pull));
+                if stream.outbox.is_none() {
+                    self.pulling.push_back(slot);
+                }
+            }
+        }
+        if let Some(late) = self.lates.get_mut(&slot) {
+            late.base = late.base.min(from.seq);
+        }
+    }
+
+    /// The stream is to be told the last events of these of its channels, subscribed when the tailer was at
+    /// `here`: a piece at a time, as if it had come back. True: it was live, and pulls from now on.
+    pub(super) fn owe(&mut self, slot: u32, names: &[String], here: u64) -> bool {
+        let cached = names.iter().filter(|name| Kind::of(name).is_cached());
+        let mut cached = cached.map(|name| (name.as_str().into(), here)).peekable();
+        if cached.peek().is_none() {
+            return false;
+        }
+        self.owed.entry(slot).or_default().extend(cached);
+        let stream = &mut self.streams[slot as usize];
+        if stream.pull.is_some() {
+            return false;
+        }
+        let live = self.safe.max(self.processed).max(stream.from);
+        stream.pull = Some(Box::new(Pull::new(At::start(live), live)));
+        true
+    }
+
+    /// Where memory is short, gives some of it back: what is kept for later first, then what waits for slow
+    /// clients, of those first that hold the most for the longest. Call it often.
+    pub fn relieve(&mut self) {
+        let memory = self.bus.memory.clone();
+        if !memory.is_tight() {
+            self.tight_since = None;
+        }
+        if memory.is_roomy() {
+            return;
+        }
+        if !self.reader.is_empty() {
+            self.reader.forget();
+            self.bus.metrics.relieved_cache.add(1);
+        }
+        if !memory.is_tight() {
+            return;
+        }
+        let now = Instant::now();
+        let burden = |slot: &u32| {
+            let outbox = self.streams.get(*slot as usize)?.outbox.as_ref()?;
+            (!outbox.is_empty()).then(|| (outbox.burden(now), outbox.since, *slot))
+        };
+        let mut slow: Vec<_> = self.blocked.iter().filter_map(burden).collect();
+        slow.sort_unstable_by_key(|(burden, ..)| Reverse(*burden));
+        for &(_, _, slot) in &slow {
+            if !memory.is_tight() {
+                return;
+            }
+            self.give_up(slot);
+        }
+        // What is left was begun, or is told to nobody else.
+        let tight = now - *self.tight_since.get_or_insert(now);
+        for &(_, since, slot) in &slow {
+            if !memory.is_tight() {
+                return;
+            }
+            let stuck = tight.min(now.saturating_duration_since(since)) >= STUCK;
+            if stuck || memory.is_full() && tight >= OTHERS {
+                self.close(slot, End::Memory);
+            }
+        }
+    }
+
+    /// Lets go what waits for a stream and can be had again.
+    fn give_up(&mut self, slot: u32) {
+        let leaving = self.streams[slot as usize].leaving;
+        let outbox = &mut self.streams[slot as usize].outbox;
+        let Some(outbox) = outbox.as_mut().filter(|_| !leaving) else {
+            return;
+        };
+        let given = outbox.give_up();
+        if given == GivenUp::default() {
+            return;
+        }
+        self.bus.metrics.relieved_stream.add(1);
+        self.miss(slot, given.ephemeral);
+        match (given.from, self.rules.slow_clients) {
+            (None, _) => {}
+            (Some(_), SlowClients::Close) => self.close(slot, End::Memory),
+            (Some(from), SlowClients::Replay) => self.fall_back(slot, from, false),
+            (Some(from), SlowClients::Skip) => self.fall_back(slot, from, true),
+        }
+    }
+}
+
+/// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
+fn last_event(bus: &Bus, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
+    let format = stream.format;
+    match bus.last_events.get(channel, now_ns()) {
+        // From here on it is handed over.
+        Some(last) if last.cursor.seq >= here => Vec::new(),
+        Some(last) if last.except == Some(stream.socket) => Vec::new(),
+        Some(last) => wire::earlier(format, &last.event, last.cursor, channel),
+        None => {
+            let miss = webhooks::event::What::CacheMiss;
+            bus.hook(stream.client, channel, miss);
+            wire::cache_miss(format, channel)
+        }
+    }
+}
+
+/// How much of a piece the socket took.
+fn write_piece(fd: &OwnedFd, piece: &Piece) -> Result<usize, Errno> {
+    let mut written = 0;
+    for part in piece.parts() {
+        if part.is_empty() {
+            continue;
+        }
+        let taken = write_to(fd, part)?;
+        written += taken;
+        if taken < part.len() {
+            break;
+        }
+    }
+    Ok(written)
 }
 
 fn write_to(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {

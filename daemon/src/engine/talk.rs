@@ -21,7 +21,6 @@ use crate::channel::Kind;
 use crate::command::Command;
 use crate::metrics::Metrics;
 use crate::notice::{Notice, What};
-use crate::outbox::Of;
 use crate::socket_id::Place;
 use crate::stream::{End, Format, Stream};
 use crate::watchlists::Watcher;
@@ -515,7 +514,7 @@ impl Engine {
     }
 
     fn say(&mut self, slot: u32, bytes: Vec<u8>) -> Goes {
-        self.send_one(slot, Of::Notice, bytes.into());
+        self.tell(slot, bytes);
         self.is_there(slot)
     }
 
@@ -525,7 +524,7 @@ impl Engine {
             return false;
         };
         if stream.outbox.is_none() {
-            self.send_one(slot, Of::Notice, last.into());
+            self.tell(slot, last);
         }
         self.close(slot, End::Closed);
         false

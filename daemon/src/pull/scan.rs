@@ -1,7 +1,7 @@
 //! Positions of which the index no longer knows whose they are: those that may be the stream's own are read and
 //! looked into. The price of an index that is too small for its channels: counted, and each client has a share.
 
-use super::{Ask, PLAN, Piece, Pull, Reader, TURN_BYTES, Turn, tell};
+use super::{Ask, PLAN, Piece, Pull, Reader, Turn, tell};
 use crate::gap::Gap;
 
 /// What reading a position costs, in positions looked at.
@@ -16,7 +16,7 @@ pub fn scan(
     piece: &mut Piece,
 ) -> Turn {
     let (history, share) = (&ask.bus.history, &ask.bus.limits.scans);
-    pull.next = from;
+    pull.go_to(from);
     if !share.has_some(ask.client) {
         ask.bus.metrics.paced.add(1);
         return Turn::Paced;
@@ -27,21 +27,24 @@ pub fn scan(
         read += 1;
         match reader.fetch(ask.bus, ask.epoch, seq) {
             Some(live) if live.event.channels().any(|name| ask.names.contains(&name)) => {
-                tell(ask, &live, pull, piece);
+                full = !tell(ask, &live, reader, pull, piece);
             }
             Some(_) => {}
             // Overwritten since the plan was made. Otherwise a position that never had an event.
             None if !ask.bus.archive.is_hole(ask.epoch, seq) => pull.gap.add(Gap::at_most(1)),
             None => {}
         }
-        pull.next = seq + 1;
-        full = piece.bytes.len() >= TURN_BYTES;
+        // What did not fit all is gone on with where it stopped.
+        if !full {
+            pull.go_to(seq + 1);
+            full = piece.is_full();
+        }
         if full {
             break;
         }
     }
     if !full {
-        pull.next = found.next;
+        pull.go_to(found.next);
     }
     ask.bus.metrics.scanned.add(read);
     share.spend(ask.client, found.looked + READ * read);

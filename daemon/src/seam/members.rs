@@ -144,7 +144,7 @@ impl Scene {
         };
         let mut bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
         let shared = Arc::get_mut(&mut bus).unwrap();
-        shared.inboxes.push(Handoff::new(queue));
+        shared.inboxes.push(inbox(queue, &shared.memory));
         shared.limits = Arc::new(Limits::new(&Server::default(), 1000, WORKERS));
         let app = app(bus.clone());
         let rules = rules(Io::Write, SlowClients::Replay, frames);
@@ -239,7 +239,7 @@ impl Scene {
         self.bus.history.push(seq, event.channels(), None);
         self.bus.clock.start(seq + 1);
         let workers = self.bus.routes.workers(event.channels());
-        let live = Arc::new(Live::new(EPOCH, seq, event));
+        let live = Arc::new(Live::new(EPOCH, seq, event, &self.bus.memory));
         for worker in (0..WORKERS).filter(|worker| workers & 1 << worker != 0) {
             self.bus.inboxes[worker].push(Item::Event(live.clone()));
         }

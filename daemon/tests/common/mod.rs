@@ -14,6 +14,7 @@ use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
 use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -42,6 +43,33 @@ pub fn askrd() -> Command {
 impl Daemon {
     /// `settings`: lines of TOML, `section.key = value`.
     pub fn start(settings: &str) -> Self {
+        let directory = Self::configured(settings);
+        let (process, address, log) = Self::spawn(&directory.path().join("askr.toml"));
+        Self {
+            directory,
+            process,
+            address,
+            log,
+        }
+    }
+
+    /// With so many KiB of address space: an allocation past that ends the process.
+    pub fn start_within(kib: u64, settings: &str) -> Self {
+        let directory = Self::configured(settings);
+        let mut shell = Command::new("sh");
+        let line = format!("ulimit -v {kib} && exec \"$0\" serve --config \"$1\"");
+        shell.args(["-c", &line, env!("CARGO_BIN_EXE_askrd")]);
+        shell.arg(directory.path().join("askr.toml"));
+        let (process, address, log) = Self::spawn_as(shell);
+        Self {
+            directory,
+            process,
+            address,
+            log,
+        }
+    }
+
+    fn configured(settings: &str) -> TempDir {
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let at = directory.path().display();
         // `make test` runs these with each way of writing to sockets.
@@ -52,13 +80,7 @@ impl Daemon {
              server.control = '{at}/control.sock'\n{settings}"
         );
         std::fs::write(directory.path().join("askr.toml"), text).unwrap();
-        let (process, address, log) = Self::spawn(&directory.path().join("askr.toml"));
-        Self {
-            directory,
-            process,
-            address,
-            log,
-        }
+        directory
     }
 
     fn spawn(config: &std::path::Path) -> (Child, SocketAddr, Vec<String>) {
@@ -105,6 +127,36 @@ impl Daemon {
             .parse()
             .unwrap();
         (process, address, log)
+    }
+
+    /// Bytes of anonymous memory it has now: what it allocated itself, without the ring.
+    pub fn anonymous(&self) -> u64 {
+        anonymous(self.process.id())
+    }
+
+    /// The most anonymous memory it was seen to have while `job` went on.
+    pub fn peak<T>(&self, job: impl FnOnce() -> T) -> (u64, T) {
+        struct Done<'a>(&'a AtomicBool);
+        impl Drop for Done<'_> {
+            fn drop(&mut self) {
+                self.0.store(true, Relaxed);
+            }
+        }
+        let (done, id) = (AtomicBool::new(false), self.process.id());
+        std::thread::scope(|scope| {
+            let watch = scope.spawn(|| {
+                let mut most = 0;
+                while !done.load(Relaxed) {
+                    most = most.max(anonymous(id));
+                    std::thread::sleep(Duration::from_millis(1));
+                }
+                most
+            });
+            let ended = Done(&done);
+            let value = job();
+            drop(ended);
+            (watch.join().unwrap(), value)
+        })
     }
 
     /// What it said until it was ready.
@@ -207,6 +259,14 @@ impl Drop for Daemon {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// 0 once the process is gone.
+fn anonymous(process: u32) -> u64 {
+    let text = std::fs::read_to_string(format!("/proc/{process}/status")).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("RssAnon:"));
+    let kib = line.and_then(|line| line.trim().strip_suffix(" kB"));
+    kib.map_or(0, |kib| kib.parse::<u64>().unwrap() << 10)
 }
 
 pub fn publish(
