@@ -64,7 +64,7 @@ lint: ## Check formatting and lints
 
 test-rust: ## Unit and property tests of the crates
 	$(BUILD) test --workspace $(CARGO_FLAGS)
-	ASKR_TEST_IO=write $(BUILD) test $(CARGO_FLAGS) -p askrd --test streams
+	ASKR_TEST_IO=write $(BUILD) test $(CARGO_FLAGS) -p askrd --test streams --test last_words
 
 test-php: ## The PHP surface (php-tests/*.phpt) with the built askr.so
 	@test -e $(ASKR_SO) || { echo "$(ASKR_SO) is missing: run 'make build' first"; exit 1; }

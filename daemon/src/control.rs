@@ -11,6 +11,7 @@
 //!
 //! The last three are about the application whose ring is `R`, for those who may publish to it.
 
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::os::unix::net::UnixListener;
@@ -40,6 +41,7 @@ use crate::auth::http_call;
 use crate::bus::Bus;
 use crate::command::{Target, Which};
 use crate::health::Beats;
+use crate::lingering::{self, Ending, Lingering};
 use crate::members::Member;
 use crate::webhooks;
 
@@ -61,6 +63,9 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let control = Rc::new(control);
     let askers = Askers::new();
+    let metrics = control.apps[0].bus.metrics.clone();
+    let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
+    tokio::task::spawn_local(lingering::drive(lingering.clone()));
     loop {
         let Ok((socket, _)) = listener.accept().await else {
             tokio::time::sleep(Duration::from_millis(100)).await;
@@ -76,6 +81,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
         match askers.enter(asker.uid) {
             Some(place) => drop(tokio::task::spawn_local(serve(
                 control.clone(),
+                lingering.clone(),
                 socket,
                 asker,
                 place,
@@ -91,18 +97,30 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     }
 }
 
-async fn serve(control: Rc<Control>, socket: UnixStream, asker: Asker, place: Arc<Place>) {
+async fn serve(
+    control: Rc<Control>,
+    lingering: Rc<RefCell<Lingering<Arc<Place>>>>,
+    socket: UnixStream,
+    asker: Asker,
+    place: Arc<Place>,
+) {
+    let held = place.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (control, place) = (control.clone(), place.clone());
         async move { Ok::<_, Infallible>(control.answer(asker, place, request).await) }
     });
-    let connection = http1::Builder::new()
+    let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(TIMEOUT)
         .max_buf_size(askers::HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service);
-    let _ = tokio::time::timeout(2 * TIMEOUT, connection).await;
+    let _ = tokio::time::timeout(2 * TIMEOUT, &mut connection).await;
+    // The place is held until the asker has gone too.
+    if let Ok(socket) = connection.into_parts().io.into_inner().into_std() {
+        let ending = Ending::new(socket.into(), held);
+        lingering.borrow_mut().end(ending);
+    }
 }
 
 /// An answer that somebody had a turn for, which lasts until it is taken.

@@ -14,9 +14,11 @@ mod pace;
 mod send;
 mod talk;
 
+use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::io;
 use std::os::fd::{AsFd, OwnedFd};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -33,7 +35,8 @@ use crate::gap::Gap;
 use crate::gather::{Gather, Parcel};
 use crate::handoff::{Batch, Item};
 use crate::jitter::Jitter;
-use crate::limits::ClientKey;
+use crate::limits::{self, ClientKey};
+use crate::lingering::{Ending, Lingering};
 use crate::outbox::{At, Bounds};
 use crate::pull::{Late, Piece, Pull, Reader};
 use crate::settings::{Io, SlowClients};
@@ -148,12 +151,16 @@ pub struct Engine {
     /// WebSockets with more to read, each in turn; and what is read from them.
     listening: VecDeque<u32>,
     input: Vec<u8>,
+    /// Where connections go at their end; and one that ended while it was listened to.
+    lingering: Rc<RefCell<Lingering<limits::Place>>>,
+    parting: Option<Ending<limits::Place>>,
 }
 
 impl Engine {
     pub fn new(worker: usize, app: Arc<App>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
         let bus = app.bus.clone();
         let next = bus.clock.completed();
+        let lingering = Lingering::new(bus.metrics.clone())?;
         Ok(Self {
             worker,
             app,
@@ -185,8 +192,15 @@ impl Engine {
             ready: vec![EpollEvent::empty(); 256],
             listening: VecDeque::new(),
             input: vec![0; INPUT],
+            lingering: Rc::new(RefCell::new(lingering)),
+            parting: None,
             bus,
         })
+    }
+
+    /// With those of the whole thread in place of its own.
+    pub fn lingering_in(self, lingering: Rc<RefCell<Lingering<limits::Place>>>) -> Self {
+        Self { lingering, ..self }
     }
 
     /// The event queue itself, to be waited on: readable when `on_ready` has something to do.
@@ -415,7 +429,7 @@ impl Engine {
             return self.close(slot, End::Peer);
         }
         if reads && !stream.format.is_websocket() {
-            return self.close(slot, End::Input);
+            return self.retire(slot, End::Input);
         }
         let Some(outbox) = &mut stream.outbox else {
             // What did not even find room to wait may have been news of members.

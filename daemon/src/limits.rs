@@ -192,6 +192,12 @@ impl Admission {
         true
     }
 
+    /// The same place, for a connection that ends.
+    pub fn into_place(self) -> Place {
+        let (limits, worker) = (self.limits.clone(), self.worker);
+        Place::new(limits, worker, self.keep())
+    }
+
     /// Whoever takes the place over gives it back with `Limits::leave`.
     pub fn keep(mut self) -> ClientKey {
         let client = self.client;
@@ -208,6 +214,29 @@ impl Drop for Admission {
             Verdict::Welcome => self.limits.leave(self.worker, self.client),
             Verdict::Over => self.limits.leave_over(self.worker, self.client),
         }
+    }
+}
+
+/// A place that was passed on with [`Admission::keep`], given back when dropped.
+pub struct Place {
+    limits: Arc<Limits>,
+    worker: usize,
+    client: ClientKey,
+}
+
+impl Place {
+    pub fn new(limits: Arc<Limits>, worker: usize, client: ClientKey) -> Self {
+        Self {
+            limits,
+            worker,
+            client,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.limits.leave(self.worker, self.client);
     }
 }
 

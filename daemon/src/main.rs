@@ -36,6 +36,7 @@ mod http;
 mod jitter;
 mod last_events;
 mod limits;
+mod lingering;
 mod listen;
 mod live;
 mod log;

@@ -145,6 +145,11 @@ metrics! {
     closed_form: counter "askr_streams_ended_total{reason=\"closed\"}";
     closed_ended: counter "askr_streams_ended_total{reason=\"command\"}";
     closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
+    /// Connections that have been told the end and whose client has not closed yet.
+    ending: gauge "askr_connections_ending";
+    /// Such connections that were closed because their client took too long, or sent too much.
+    endings_cut_time: counter "askr_endings_cut_total{limit=\"time\"}";
+    endings_cut_bytes: counter "askr_endings_cut_total{limit=\"bytes\"}";
     /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
     ephemeral_missed: counter "askr_ephemeral_missed_total";
     /// Members of presence channels, those in their grace time included.

@@ -157,6 +157,7 @@ fn setup(settings: &Settings, apps: &[Arc<App>]) -> Setup {
         policy: Policy::new(server, named.iter().map(|(app, ..)| app)),
         retry: server.retry,
         header_timeout: server.header_timeout(),
+        write_timeout: server.write_timeout(),
         ping: server.ping(),
         drain: server.drain(),
     }

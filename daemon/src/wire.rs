@@ -215,7 +215,11 @@ pub fn expiring(format: Format, expires: u64) -> Vec<u8> {
 /// milliseconds.
 pub fn farewell(format: Format, end: End, retry: u32) -> Vec<u8> {
     if !format.is_websocket() {
-        return sse::retry(retry);
+        let why: &[u8] = match end {
+            End::Input => b": nothing may follow a request for events\n",
+            _ => b"",
+        };
+        return [why, &sse::retry(retry)].concat();
     }
     let (code, reason) = match end {
         End::Expired => (plain::code::UNAUTHORIZED, "the token has expired"),

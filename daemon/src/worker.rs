@@ -23,6 +23,7 @@ use crate::http::Policy;
 use crate::http::connection::{World, serve};
 use crate::jitter::Jitter;
 use crate::limits::Admission;
+use crate::lingering::{self, Lingering};
 
 /// A connection on its way to its worker. Non-blocking.
 pub struct Accepted {
@@ -47,6 +48,7 @@ pub struct Setup {
     /// Milliseconds.
     pub retry: u32,
     pub header_timeout: Duration,
+    pub write_timeout: Duration,
     pub ping: Duration,
     pub drain: Duration,
 }
@@ -92,16 +94,22 @@ async fn run(
     let (stop, stopped) = watch::channel(false);
     let mut engines = Vec::new();
     let mut drives = JoinSet::new();
+    let metrics = setup.apps[0].bus.metrics.clone();
+    let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
+    drives.spawn_local(lingering::drive(lingering.clone()));
     for (app, rules) in setup.apps.iter().zip(&setup.rules) {
         let engine = Engine::new(index, app.clone(), *rules, app.bus.segments.epoch())?;
+        let engine = engine.lingering_in(lingering.clone());
         let engine = Rc::new(RefCell::new(engine));
         drives.spawn_local(drive(engine.clone(), app.clone(), index, setup.ping));
         engines.push(engine);
     }
     let world = Rc::new(World {
         apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
+        lingering: lingering.clone(),
         policy: setup.policy.clone(),
         header_timeout: setup.header_timeout,
+        write_timeout: setup.write_timeout,
         retry: setup.retry,
         jitter: Jitter::new(),
     });
@@ -120,6 +128,7 @@ async fn run(
     while let Ok(accepted) = sockets.try_recv() {
         accept(accepted, &world, &stopped);
     }
+    lingering.borrow_mut().hurry();
     for engine in &engines {
         engine.borrow_mut().leave(spread);
     }
@@ -127,7 +136,8 @@ async fn run(
     let end = Instant::now() + setup.drain;
     let mut looks = interval(Duration::from_millis(20));
     // Connections hold `stopped`; streams that still have something to take are the engines'.
-    let left = || engines.iter().any(|engine| engine.borrow().streams() > 0);
+    let streams = || engines.iter().any(|engine| engine.borrow().streams() > 0);
+    let left = || streams() || !lingering.borrow().is_empty();
     while left() || stop.receiver_count() > 1 {
         tokio::select! {
             () = tokio::time::sleep_until(end) => break,

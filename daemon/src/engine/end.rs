@@ -5,8 +5,10 @@ use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
 use crate::budget::Held;
+use crate::limits::Place;
+use crate::lingering::Ending;
 use crate::outbox::Of;
-use crate::stream::{End, FORMATS, Format};
+use crate::stream::{End, FORMATS, Format, Stream};
 use crate::wire;
 
 impl Engine {
@@ -85,12 +87,8 @@ impl Engine {
     /// Ends a stream that is to come back; what waits for it, it gets then.
     pub(super) fn retire(&mut self, slot: u32, end: End) {
         let retry = self.jitter.around(self.rules.retry);
-        let stream = &self.streams[slot as usize];
-        if stream.outbox.is_none() {
-            let told = wire::farewell(stream.format, end, retry);
-            self.tell(slot, told);
-        }
-        self.close(slot, end);
+        let format = self.streams[slot as usize].format;
+        self.close_with(slot, end, wire::farewell(format, end, retry));
     }
 
     /// Cuts the clients that have taken nothing for too long.
@@ -123,13 +121,10 @@ impl Engine {
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
             let told = wire::farewell(stream.format, End::Drain, retry);
-            self.tell(slot, told);
-            if self
-                .streams
-                .get(slot as usize)
-                .is_some_and(|s| s.outbox.is_none())
-            {
-                self.close(slot, End::Drain);
+            if stream.outbox.is_none() {
+                self.close_with(slot, End::Drain, told);
+            } else {
+                self.tell(slot, told);
             }
         }
         self.pulling.clear();
@@ -137,6 +132,11 @@ impl Engine {
     }
 
     pub(super) fn close(&mut self, slot: u32, end: End) {
+        self.close_with(slot, end, Vec::new());
+    }
+
+    /// Ends a stream. `words`: what it is told behind all that waits for it.
+    pub(super) fn close_with(&mut self, slot: u32, end: End, words: Vec<u8>) {
         let Some(stream) = self.streams.try_remove(slot as usize) else {
             return;
         };
@@ -173,6 +173,33 @@ impl Engine {
             End::Closed => &metrics.closed_form,
         };
         reason.add(1);
-        self.bus.limits.leave(self.worker, stream.client);
+        self.let_go(stream, end, words);
+    }
+
+    /// What remains of a stream is its socket.
+    fn let_go(&mut self, stream: Stream, end: End, words: Vec<u8>) {
+        let place = Place::new(self.bus.limits.clone(), self.worker, stream.client);
+        // Nobody is there, or takes anything.
+        if matches!(end, End::Peer | End::Error | End::Stalled)
+            || self.epoll.delete(&stream.fd).is_err()
+        {
+            return;
+        }
+        let mut ending = Ending::new(stream.fd, place);
+        ending.words = words.into();
+        // One whose outbox was the reason does not keep it.
+        if !matches!(end, End::Slow | End::Memory) {
+            ending.rest = stream.outbox;
+            match stream.talk {
+                Some(talk) => ending.hearing = talk.hearing(self.rules.message_bytes),
+                // It is listened to just now: the rest is heard there.
+                None if stream.format.is_websocket() => {
+                    self.parting = Some(ending);
+                    return;
+                }
+                None => {}
+            }
+        }
+        self.lingering.borrow_mut().end(ending);
     }
 }

@@ -1,7 +1,6 @@
 //! A stream opens: it is entered where events are distributed, finds its place, and gets its first bytes.
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
-use nix::unistd::write;
 use shared::cursor::{Cursor, Epoch};
 
 use shared::segment::now_s;
@@ -13,7 +12,8 @@ use crate::census::Told;
 use crate::command::Denied;
 use crate::gap::Gap;
 use crate::holdings;
-use crate::limits::ClientKey;
+use crate::limits::{self, ClientKey};
+use crate::lingering::Ending;
 use crate::outbox::At;
 use crate::pull::{Pull, Reader};
 use crate::pusher::code;
@@ -112,8 +112,7 @@ impl Engine {
             }
             let retry = self.jitter.around(self.rules.retry);
             bytes.extend(wire::farewell(opening.format, End::Members, retry));
-            self.tell(slot, bytes);
-            return self.close(slot, End::Members);
+            return self.close_with(slot, End::Members, bytes);
         }
         let place = Place {
             worker: self.worker,
@@ -189,8 +188,13 @@ impl Engine {
         let mut answer = opening.head;
         let retry = self.jitter.around(self.rules.retry);
         answer.extend(wire::turned_away(opening.format, code, retry));
-        let _ = write(&opening.fd, &answer);
-        self.bus.limits.leave(self.worker, opening.client);
+        let place = limits::Place::new(self.bus.limits.clone(), self.worker, opening.client);
+        let most = self.rules.message_bytes;
+        self.lingering.borrow_mut().end(Ending {
+            words: answer.into(),
+            hearing: opening.talk.and_then(|talk| talk.hearing(most)),
+            ..Ending::new(opening.fd, place)
+        });
     }
 
     /// One more subscriber of a channel, a stream of `client`.

@@ -19,6 +19,7 @@ use crate::auth::pusher::{Credentials, User};
 use crate::bus::Bus;
 use crate::channel::Kind;
 use crate::command::Command;
+use crate::lingering::Hearing;
 use crate::metrics::Metrics;
 use crate::notice::{Notice, What};
 use crate::socket_id::Place;
@@ -80,6 +81,11 @@ impl Talk {
         }))
     }
 
+    /// What is to be heard after the last frame has been sent.
+    pub(super) fn hearing(self, most: usize) -> Option<Hearing> {
+        Hearing::new(self.decoder, most)
+    }
+
     /// It has just come.
     pub(super) fn heard_at(mut self: Box<Self>, now: u64) -> Box<Self> {
         self.heard = now;
@@ -123,6 +129,9 @@ impl Engine {
             if queues {
                 self.listening.push_back(slot);
             }
+        } else if let Some(mut ending) = self.parting.take() {
+            ending.hearing = talk.hearing(self.rules.message_bytes);
+            self.lingering.borrow_mut().end(ending);
         }
     }
 
@@ -168,6 +177,8 @@ impl Engine {
                         &talk.claim,
                         message,
                     ) {
+                        // Its close may be among what came already.
+                        while let Ok(Some(_)) = talk.decoder.next(&mut bytes, most) {}
                         return false;
                     }
                 }
@@ -518,15 +529,9 @@ impl Engine {
         self.is_there(slot)
     }
 
-    /// The last frame, and the end. What waits for a slow client cannot be overtaken: it is cut.
+    /// The last frame, and the end.
     fn part(&mut self, slot: u32, last: Vec<u8>) -> Goes {
-        let Some(stream) = self.streams.get(slot as usize) else {
-            return false;
-        };
-        if stream.outbox.is_none() {
-            self.tell(slot, last);
-        }
-        self.close(slot, End::Closed);
+        self.close_with(slot, End::Closed, last);
         false
     }
 

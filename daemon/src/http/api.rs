@@ -1,13 +1,14 @@
 //! Pusher's HTTP API at work: the request's body is read, its signature checked, and what it asks for is
 //! done: events go through the ring, as PHP's do.
 
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, Full};
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use shared::event::{EventRef, Origin};
@@ -23,9 +24,6 @@ use crate::command::{Target, Which};
 use crate::last_events;
 use crate::pusher::api::answer::{self, Cached, Told};
 use crate::pusher::api::{self, Call, Info, Limits, Publish};
-
-/// Bytes of a body that are read although it is too long.
-const THROWN_AWAY: usize = 16 << 20;
 
 /// The ring from its publishers' side, and bounds. One of it an application.
 pub struct Api {
@@ -85,6 +83,7 @@ pub async fn serve(
     app: &App,
     request: Request<Incoming>,
     time: Duration,
+    unread: &Cell<bool>,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
     let mut asked = ApiRequest {
@@ -98,7 +97,7 @@ pub async fn serve(
         Ok(()) | Err(Refused::Body) => Keep::All,
         Err(_) => Keep::Nothing,
     };
-    let body = read(body, app.api.body_bytes(), keep, time).await?;
+    let body = read(body, app.api.body_bytes(), keep, time, unread).await?;
     asked.body = &body;
     let call = api::call(&asked, &app.api_credentials, now_s(), &app.api.limits)
         .map_err(|why| Refusal::new(why.status, why.reason))?;
@@ -113,18 +112,25 @@ pub enum Keep {
     Nothing,
 }
 
-/// The whole body, within bounds.
-///
-/// Of one that is too long the rest is read and thrown away, up to [`THROWN_AWAY`]: who is still sending when
-/// the connection is closed never reads why.
+/// The whole body, within bounds. Of one that is too long nothing more is read: the connection ends with
+/// the answer (`lingering.rs`). `unread` turns false at the body's end.
 pub async fn read(
     mut body: Incoming,
     most: usize,
     keep: Keep,
     time: Duration,
+    unread: &Cell<bool>,
 ) -> Result<Bytes, Refusal> {
+    let too_long = || {
+        let reason = format!("the body is longer than {most} bytes");
+        Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
+    };
     let whole = async {
         let (mut kept, mut length) = (Vec::new(), 0);
+        // What was announced.
+        if body.size_hint().lower() > most as u64 {
+            return Err(too_long());
+        }
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
                 return Err(bad("the body broke off"));
@@ -133,21 +139,15 @@ pub async fn read(
                 continue;
             };
             length += data.len();
-            if length <= most {
-                if keep == Keep::All {
-                    kept.extend_from_slice(&data);
-                }
-            } else if length <= most + THROWN_AWAY {
-                kept = Vec::new();
-            } else {
-                break;
+            if length > most {
+                return Err(too_long());
+            }
+            if keep == Keep::All {
+                kept.extend_from_slice(&data);
             }
         }
-        if length <= most {
-            return Ok(kept.into());
-        }
-        let reason = format!("the body is longer than {most} bytes");
-        Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason))
+        unread.set(false);
+        Ok(kept.into())
     };
     tokio::time::timeout(time, whole).await.unwrap_or_else(|_| {
         let reason = "the body did not come in time";

@@ -5,7 +5,7 @@
 //! connection apart. Nothing has been written by then, and what hyper has read beyond the request
 //! (pipelined bytes) shows in `read_buf`.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -17,20 +17,21 @@ use std::sync::Arc;
 use std::task::Poll;
 use std::time::Duration;
 
-use hyper::body::Incoming;
+use hyper::body::{Body, Incoming};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use shared::segment::now_s;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::{oneshot, watch};
 
 use super::query::Name;
-use super::refusal::Refusal;
+use super::refusal::{Refusal, bad};
 use super::request::{Ask, Policy, Wish, judge};
 use super::respond::{self, Answer};
+use super::socket::Watched;
 use super::{api, change};
 use crate::app::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
@@ -38,24 +39,31 @@ use crate::auth::http_call::forwarded;
 use crate::command::{Command, Denied};
 use crate::engine::{Engine, Opening, Talk};
 use crate::jitter::Jitter;
-use crate::limits::{Admission, Verdict};
+use crate::limits::{Admission, ClientKey, Place, Verdict};
+use crate::lingering::{Ending, Hearing, Lingering};
 use crate::metrics::Metrics;
 use crate::pusher::{api::answer, code};
 use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::wire;
+use crate::ws::decoder::Decoder;
 
 /// hyper's own bound on a head, past which it answers without a reason. Well above the setting, so
 /// that clients as a rule get one.
 const HARD_HEADER_BYTES: usize = 64 << 10;
 const HARD_HEADERS: usize = 256;
+/// Bytes of a message from a WebSocket that was refused.
+const MESSAGE: usize = 16 << 10;
 
 /// What every connection of a worker needs.
 pub struct World {
     /// Each application and this worker's engine for it.
     pub apps: Vec<(Arc<App>, Rc<RefCell<Engine>>)>,
+    /// This worker's connections that have been told the end.
+    pub lingering: Rc<RefCell<Lingering<Place>>>,
     pub policy: Policy,
     pub header_timeout: Duration,
+    pub write_timeout: Duration,
     /// Milliseconds.
     pub retry: u32,
     pub jitter: Jitter,
@@ -116,6 +124,7 @@ pub async fn serve<S: Socket + 'static>(
 ) {
     let header_bytes = world.policy.header_bytes;
     let header_timeout = world.header_timeout;
+    let socket = Watched::new(socket, world.write_timeout);
     let client = Client {
         world: world.clone(),
         admission,
@@ -139,44 +148,68 @@ pub async fn serve<S: Socket + 'static>(
         }
     });
     let mut stopping = false;
-    let ended = poll_fn(|cx| {
+    // None: hyper has nothing more to do here.
+    let outcome = poll_fn(|cx| {
         if !stopping && stop.as_mut().poll(cx).is_ready() {
             stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(_) => Poll::Ready(true),
-            Poll::Pending if client.borrow().is_done() => Poll::Ready(false),
+            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
+            Poll::Pending if client.borrow().is_done() => Poll::Ready(None),
             Poll::Pending => Poll::Pending,
         }
     })
     .await;
-    if ended {
-        return;
-    }
     let parts = connection.into_parts();
     // The service holds the client too.
     drop(parts.service);
     let Some(client) = Rc::into_inner(client).map(RefCell::into_inner) else {
         return;
     };
-    if let Some(bytes) = client.last_words {
-        let mut socket = parts.io.into_inner();
-        let _ = socket.write_all(&bytes).await;
-        let _ = socket.shutdown().await;
+    let (socket, early) = (parts.io.into_inner(), parts.read_buf);
+    let mut hearing = None;
+    let words = match (outcome, client.last_words, client.takeover) {
+        (Some(Err(why)), ..) if why.is_timeout() && !early.is_empty() && !socket.is_blocked() => {
+            let reason = "the head did not come in time";
+            respond::last(&Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+        }
+        (Some(_), ..) => Vec::new(),
+        (None, Some(words), _) => {
+            let mut all = Hearing::new(Decoder::default(), MESSAGE);
+            hearing = all.take_if(|hearing| hearing.hear(&mut early.to_vec()));
+            words
+        }
+        (None, None, Some(takeover)) if early.is_empty() => {
+            if let Ok(fd) = socket.into_inner().into_fd() {
+                open(&world, takeover, fd, client.admission.keep());
+            }
+            return;
+        }
+        // Nothing may follow a request for events, or come before a WebSocket's answer.
+        (None, None, takeover) => {
+            world.metrics().closed_input.add(1);
+            let websocket = takeover.is_some_and(|takeover| takeover.talk.is_some());
+            respond::last(&bad(match websocket {
+                true => "something was sent before the handshake was answered",
+                false => "nothing may follow a request for events",
+            }))
+        }
+    };
+    if socket.is_stalled() || words.is_empty() && socket.has_heard_all() {
         return;
     }
-    let Some(takeover) = client.takeover else {
-        return;
-    };
-    // Nothing may follow a request for events, or come before a WebSocket's answer.
-    if !parts.read_buf.is_empty() {
-        world.metrics().closed_input.add(1);
-        return;
+    if let Ok(fd) = socket.into_inner().into_fd() {
+        world.lingering.borrow_mut().end(Ending {
+            words: words.into(),
+            hearing,
+            ..Ending::new(fd, client.admission.into_place())
+        });
     }
-    let Ok(fd) = parts.io.into_inner().into_fd() else {
-        return;
-    };
+}
+
+/// The socket becomes a stream.
+fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
     let Takeover {
         ask,
         accesses,
@@ -186,7 +219,7 @@ pub async fn serve<S: Socket + 'static>(
     } = takeover;
     world.apps[ask.app].1.borrow_mut().open(Opening {
         fd,
-        client: client.admission.keep(),
+        client,
         head,
         channels: ask.channels,
         accesses,
@@ -201,8 +234,14 @@ async fn handle(
     client: Rc<RefCell<Client>>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    match answer(&client, request).await {
-        Some(answer) => Ok(answer),
+    let unread = Cell::new(!request.body().is_end_stream());
+    match answer(&client, request, &unread).await {
+        Some(mut answer) => {
+            if unread.get() {
+                respond::close(&mut answer);
+            }
+            Ok(answer)
+        }
         None => {
             // The future must not hold the client once it is pending for ever.
             drop(client);
@@ -211,8 +250,13 @@ async fn handle(
     }
 }
 
-/// None: the request is for a stream, and the note has been left.
-async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<Answer> {
+/// None: the request is for a stream, and the note has been left. `unread`: whether some of the request is
+/// still to come; then nothing can follow the answer.
+async fn answer(
+    client: &RefCell<Client>,
+    request: Request<Incoming>,
+    unread: &Cell<bool>,
+) -> Option<Answer> {
     let world = client.borrow().world.clone();
     let (origin, wish) = judge(&request, &world.policy);
     let refused = |refusal: &Refusal| {
@@ -229,7 +273,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         Ok(Wish::Up) => Some(api::json(answer::up())),
         Ok(Wish::Api { app }) => {
             let app = &world.apps[app].0;
-            match api::serve(app, request, world.header_timeout).await {
+            match api::serve(app, request, world.header_timeout, unread).await {
                 Ok(answer) => Some(answer),
                 Err(refusal) => refused(&refusal),
             }
@@ -307,7 +351,8 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                 return refused(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
             }
             client.borrow().vouch(&mut claim);
-            match change(&world, app, subscribe, claim, request.into_body()).await {
+            let body = request.into_body();
+            match change(&world, app, subscribe, claim, body, unread).await {
                 Ok(channels) => Some(respond::changed(&channels, &origin)),
                 Err(refusal) => refused(&refusal),
             }
@@ -345,10 +390,11 @@ async fn change(
     subscribe: bool,
     mut claim: Claim,
     body: Incoming,
+    unread: &Cell<bool>,
 ) -> Result<Vec<String>, Refusal> {
     let app = &world.apps[app].0;
     let most = world.policy.body_bytes as usize;
-    let body = api::read(body, most, api::Keep::All, world.header_timeout).await?;
+    let body = api::read(body, most, api::Keep::All, world.header_timeout, unread).await?;
     let change = change::read(&body, &app.prover, world.policy.channels)?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
     let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;

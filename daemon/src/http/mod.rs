@@ -9,5 +9,6 @@ mod query;
 mod refusal;
 mod request;
 mod respond;
+mod socket;
 
 pub use request::Policy;

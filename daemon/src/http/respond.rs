@@ -46,6 +46,23 @@ pub fn text(status: StatusCode, line: &str) -> Answer {
     answer
 }
 
+/// The connection ends with this answer.
+pub fn close(answer: &mut Answer) {
+    let headers = answer.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("close"));
+}
+
+/// A refusal as the last bytes of a connection, where hyper is no longer there to write them.
+pub fn last(refusal: &Refusal) -> Vec<u8> {
+    let Refusal { status, reason, .. } = refusal;
+    format!(
+        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{reason}\n",
+        reason.len() + 1
+    )
+    .into_bytes()
+}
+
 /// The channels that a stream has now.
 pub fn changed(channels: &[String], origin: &Origin) -> Answer {
     let body = serde_json::json!({ "channels": channels }).to_string();

@@ -106,6 +106,11 @@ impl Decoder {
         found
     }
 
+    /// Whether a close or a violation has been found: nothing that follows counts.
+    pub fn is_done(&self) -> bool {
+        self.done
+    }
+
     /// Whether a message or a frame has begun and not ended.
     #[cfg(test)]
     pub fn is_pending(&self) -> bool {
