@@ -2,12 +2,11 @@
 //! listeners: SO_REUSEPORT, which would let workers accept, does not exist for Unix sockets.
 
 use std::io;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use nix::sys::socket::{setsockopt, sockopt};
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::limits::{Admission, Limits};
@@ -21,8 +20,6 @@ use crate::worker::{Accepted, Peer};
 const BURST: usize = 64;
 /// Out of descriptors or memory: how long until the next try.
 const PAUSE: Duration = Duration::from_millis(100);
-/// A client that acknowledges nothing for this long is gone; the kernel's own patience is 15 minutes.
-const USER_TIMEOUT_MS: u32 = 30_000;
 
 pub struct Acceptor {
     pub limits: Arc<Limits>,
@@ -92,19 +89,12 @@ fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
     }
 }
 
+/// All else it has from its listener (`listen.rs`).
 fn prepare(socket: &Peer) -> io::Result<()> {
     match socket {
-        Peer::Tcp(socket) => {
-            socket.set_nonblocking(true)?;
-            socket.set_nodelay(true)?;
-            set_user_timeout(socket)
-        }
+        Peer::Tcp(socket) => socket.set_nonblocking(true),
         Peer::Unix(socket) => socket.set_nonblocking(true),
     }
-}
-
-fn set_user_timeout(socket: &TcpStream) -> io::Result<()> {
-    setsockopt(socket, sockopt::TcpUserTimeout, &USER_TIMEOUT_MS).map_err(io::Error::from)
 }
 
 /// Errors of the connection that was to be accepted, not ours (accept(2)).

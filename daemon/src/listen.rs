@@ -8,13 +8,22 @@ use std::os::fd::{AsFd, BorrowedFd};
 use std::os::unix::fs::{FileTypeExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use listenfd::ListenFd;
 use nix::sys::socket::{getsockopt, sockopt};
 use nix::unistd::{Gid, Group, chown};
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::settings::{Address, Mode};
+
+/// A client that acknowledges nothing for this long is gone, unless `server.write_timeout` gives it more; the
+/// kernel's own patience is 15 minutes. Not less: a network may be away for a while.
+const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes in the kernel, of one connection, that have not been sent yet. What a slow client does not take waits
+/// in its outbox instead, where it is counted and shared, and not in megabytes of the kernel's. What has been
+/// sent and not been acknowledged, which the network needs, comes on top.
+pub const UNSENT: u32 = 256 << 10;
 
 /// Connections the kernel holds for us while we are busy or restarting; it cuts this to
 /// net.core.somaxconn.
@@ -93,6 +102,7 @@ pub fn open(
     addresses: &[String],
     access: Access,
     inherited: Vec<Listener>,
+    write_timeout: Duration,
 ) -> Result<Vec<Listener>, String> {
     let mut listeners = inherited;
     for text in addresses {
@@ -115,7 +125,21 @@ pub fn open(
             }
         }
     }
+    for listener in &listeners {
+        if let Listener::Tcp(tcp) = listener {
+            let failed = |why| format!("cannot set up {}: {why}", name(listener));
+            tune(tcp, write_timeout).map_err(failed)?;
+        }
+    }
     Ok(listeners)
+}
+
+/// What the connections of a listener inherit from it.
+fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(write_timeout.max(LEAST_USER_TIMEOUT)))?;
+    socket.set_tcp_notsent_lowat(UNSENT)
 }
 
 /// The sockets that came with LISTEN_FDS; none if that is not meant for this process. Changes the
@@ -237,6 +261,32 @@ mod tests {
         mode: Mode(0o600),
         group: None,
     };
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_is_accepted_has_its_options_also_from_an_inherited_listener() {
+        let handed = TcpListener::bind("[::1]:0").unwrap();
+        handed.set_nonblocking(true).unwrap();
+        for (timeout, expected) in [(60, 60), (90, 90), (1, 30)] {
+            let handed = Listener::Tcp(handed.try_clone().unwrap());
+            let timeout = Duration::from_secs(timeout);
+            let all = open(&["127.0.0.1:0".into()], ACCESS, vec![handed], timeout).unwrap();
+            assert_eq!(all.len(), 2);
+            for listener in &all {
+                let Listener::Tcp(tcp) = listener else {
+                    panic!()
+                };
+                tcp.set_nonblocking(false).unwrap();
+                let _client = std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+                let (accepted, _) = tcp.accept().unwrap();
+                let socket = SockRef::from(&accepted);
+                assert!(socket.tcp_nodelay().unwrap());
+                let patience = socket.tcp_user_timeout().unwrap();
+                assert_eq!(patience, Some(Duration::from_secs(expected)));
+                assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+            }
+        }
+    }
 
     #[test]
     fn a_stale_socket_is_replaced_and_a_live_one_or_a_file_is_not() {
@@ -265,16 +315,21 @@ mod tests {
 
     #[test]
     fn port_0_is_told_as_the_port_it_became() {
-        let listeners = open(&["127.0.0.1:0".into()], ACCESS, Vec::new()).unwrap();
+        let listeners = open(&["127.0.0.1:0".into()], ACCESS, Vec::new(), TIMEOUT).unwrap();
         let name = name(&listeners[0]);
         assert!(
             name.starts_with("http://127.0.0.1:") && !name.ends_with(":0"),
             "{name}"
         );
         assert!(
-            open(&["no-such-host.invalid:1".into()], ACCESS, Vec::new())
-                .unwrap_err()
-                .contains("no-such-host")
+            open(
+                &["no-such-host.invalid:1".into()],
+                ACCESS,
+                Vec::new(),
+                TIMEOUT
+            )
+            .unwrap_err()
+            .contains("no-such-host")
         );
     }
 }

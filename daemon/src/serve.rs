@@ -204,7 +204,7 @@ impl Doors<'_> {
         let access = Access::new(server.socket_mode, &server.socket_group)
             .map_err(|why| format!("server.socket_group: {why}"))?;
         let control = self.open_control(settings)?;
-        let listeners = listen::open(&server.listen, access, inherited)?;
+        let listeners = listen::open(&server.listen, access, inherited, server.write_timeout())?;
 
         let acceptor = Arc::new(Acceptor {
             limits: self.common.limits.clone(),

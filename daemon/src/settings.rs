@@ -159,7 +159,8 @@ pub struct Server {
     /// first; then what waits for slow clients is given up, of those first that hold the most for the
     /// longest, which get it from the ring later (`slow_clients`).
     pub outbox_total: Size,
-    /// Seconds a client may accept nothing while something waits for it.
+    /// Seconds a client may accept nothing while something waits for it, events or an answer. Over TCP also
+    /// those in which it may acknowledge nothing at all, but then at least 30.
     pub write_timeout: f64,
 
     /// Seconds between comments that keep a quiet stream alive and tell it its cursor.
