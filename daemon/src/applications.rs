@@ -28,6 +28,7 @@ use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::preflight::Prepared;
 use crate::presence;
+use crate::requests::Requests;
 use crate::routes::Routes;
 use crate::settings::{self, Settings};
 use crate::shares;
@@ -43,14 +44,18 @@ pub struct Common {
     pub latency: Arc<Histogram>,
     pub turns: Arc<Histogram>,
     pub memory: Arc<Budget>,
+    pub requests: Arc<Requests>,
 }
 
 impl Common {
     pub fn new(settings: &Settings, connections: usize, workers: usize) -> Self {
         let server = &settings.server;
+        let metrics: Arc<Metrics> = Arc::default();
+        let (total, largest) = (settings.requests_total(), settings.largest_request());
         Self {
             limits: Arc::new(Limits::new(server, connections, workers)),
-            metrics: Arc::default(),
+            requests: Arc::new(Requests::new(total, largest, metrics.clone())),
+            metrics,
             latency: Arc::default(),
             turns: Arc::default(),
             memory: Arc::new(Budget::new(server.outbox_total.0)),

@@ -8,6 +8,9 @@
 
 use std::thread;
 
+use crate::limits::Place;
+use crate::lingering::Lingering;
+use crate::requests::Requests;
 use crate::routes::MAX_WORKERS;
 use crate::settings::{App, Settings};
 use crate::{askers, event_memory, holdings, limits, shares};
@@ -16,8 +19,6 @@ use crate::{auth::http_call, auth::revoked, webhooks};
 /// The process at rest: binary, runtime, allocator; and each worker with its runtime, ring and buffers.
 const PROCESS: u64 = 1 << 20;
 const WORKER: u64 = 1 << 20;
-/// A connection whose request has begun, with the first buffer it is read into.
-const REQUEST: u64 = 22 << 10;
 /// A WebSocket on one channel, of a user with as long a name as is allowed: the dearest of what is no request
 /// any more. And each further channel of it.
 const STREAM: u64 = 1536;
@@ -161,7 +162,7 @@ impl Sizes<'_> {
             ),
             given_back(
                 "requests in progress",
-                "server.header_bytes, body_bytes",
+                "server.requests_total",
                 self.requests(),
             ),
             given_back("channels", "app.max_channels", self.channels()),
@@ -227,7 +228,7 @@ impl Sizes<'_> {
         })
     }
 
-    /// Every connection is of the dearest kind: a request, or a WebSocket in the middle of a long message.
+    /// Every connection is of the dearest kind: a WebSocket in the middle of a long message, live or ending.
     fn streams(&self) -> u64 {
         let server = &self.settings.server;
         let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
@@ -238,13 +239,15 @@ impl Sizes<'_> {
             false => server.header_bytes.0,
         };
         let dearest = self.apps.iter().map(|app| message(app) + claim(app)).max();
-        let stream = STREAM + channels * SUBSCRIPTION + dearest.unwrap_or(0);
-        self.connections * stream.max(REQUEST)
+        let dearest = dearest.unwrap_or(0);
+        let stream = STREAM + channels * SUBSCRIPTION + dearest;
+        let ending = Lingering::<Place>::ceiling(1, dearest as usize);
+        self.connections * stream.max(ending)
     }
 
-    /// Heads and bodies that are still being read, beyond the first buffer of each: not bounded together.
+    /// Heads and bodies that are still being read, answers that are not taken yet.
     fn requests(&self) -> u64 {
-        0
+        Requests::ceiling(self.settings.requests_total())
     }
 
     fn channels(&self) -> u64 {

@@ -177,6 +177,11 @@ impl Admission {
         self.client
     }
 
+    /// Who `address` is for counting.
+    pub fn key(&self, address: IpAddr) -> ClientKey {
+        self.limits.client(Some(address))
+    }
+
     /// A proxy said who its client is. False: that client has too many already.
     pub fn identify(&mut self, address: IpAddr) -> bool {
         let client = self.limits.client(Some(address));

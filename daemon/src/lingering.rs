@@ -142,7 +142,6 @@ impl<P> Lingering<P> {
 
     /// Bytes that `connections` of them hold at the most, where a WebSocket's message has up to
     /// `message_bytes`. What waits in their outboxes is counted by `server.outbox_total`.
-    #[allow(dead_code, reason = "for the sum of all ceilings")]
     pub fn ceiling(connections: usize, message_bytes: usize) -> u64 {
         (connections * (size_of::<Linger<P>>() + message_bytes)) as u64
     }

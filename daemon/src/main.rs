@@ -50,6 +50,7 @@ mod preflight;
 mod presence;
 mod pull;
 mod pusher;
+mod requests;
 mod routes;
 mod scan_shares;
 #[cfg(test)]
@@ -65,6 +66,7 @@ mod tailer;
 #[cfg(test)]
 mod testing;
 mod transmit;
+mod trim;
 mod uring;
 mod watch;
 mod watchlists;

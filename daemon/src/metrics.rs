@@ -77,6 +77,14 @@ metrics! {
     over_app_address: counter "askr_refused_total{limit=\"app_address\"}";
     over_members: counter "askr_refused_total{limit=\"members\"}";
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
+    over_requests: counter "askr_refused_total{limit=\"requests\"}";
+    /// Bytes of requests in progress.
+    requests_bytes: gauge "askr_requests_bytes";
+    /// Requests in progress that gave way to others, at the bound of all or of their client's address.
+    requests_gave_way_total: counter "askr_requests_given_way_total{bound=\"total\"}";
+    requests_gave_way_address: counter "askr_requests_given_way_total{bound=\"address\"}";
+    /// Connections closed because their client took nothing of an answer.
+    answers_stalled: counter "askr_answers_stalled_total";
     /// Connections to the control socket of users who have as many as they may have, or of whom there are
     /// too many.
     control_refused: counter "askr_control_refused_total";

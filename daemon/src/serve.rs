@@ -28,6 +28,7 @@ use crate::routes::MAX_WORKERS;
 use crate::settings::{Mode, Settings};
 use crate::tailer::Tailer;
 use crate::transmit::Transmit;
+use crate::trim;
 use crate::worker::{self, Setup, Worker};
 use crate::ws::rate::Bound;
 use crate::{plain, pusher};
@@ -67,7 +68,7 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
     let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
     let beats = Arc::new(Beats::new(apps.len(), workers));
     let (leave, leaving) = watch::channel(None);
-    let setup = setup(settings, &apps);
+    let setup = setup(settings, &common, &apps);
     let workers = (0..workers)
         .map(|n| worker::start(n, beats.clone(), setup.clone(), leaving.clone()))
         .collect::<Result<Vec<Worker>, _>>()
@@ -118,7 +119,7 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
     Ok(ExitCode::SUCCESS)
 }
 
-fn setup(settings: &Settings, apps: &[Arc<App>]) -> Setup {
+fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
     let server = &settings.server;
     let named = settings.applications();
     let rules = named.iter().map(|(app, ..)| Rules {
@@ -155,6 +156,7 @@ fn setup(settings: &Settings, apps: &[Arc<App>]) -> Setup {
         apps: apps.to_vec(),
         rules: rules.collect(),
         policy: Policy::new(server, named.iter().map(|(app, ..)| app)),
+        requests: common.requests.clone(),
         retry: server.retry,
         header_timeout: server.header_timeout(),
         write_timeout: server.write_timeout(),
@@ -229,6 +231,8 @@ impl Doors<'_> {
             };
             doors.spawn_local(control::run(world, listener));
         }
+        let requests = self.common.requests.clone();
+        doors.spawn_local(async move { match trim::run(requests).await {} });
         for app in self.apps {
             let app = app.clone();
             doors.spawn_local(async move { match app.members.run(&app.bus).await {} });

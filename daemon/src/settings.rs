@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 use shared::name::RingName;
 use shared::spec::{BadSpec, RingSpec};
 
-pub use app::App;
+pub use app::{App, api_body_bytes};
 pub use flags::Flags;
 pub use source::{Problem, Sources, load};
 pub use units::{Address, Io, Mode, Network, Size, SlowClients};
@@ -144,6 +144,10 @@ pub struct Server {
     pub header_timeout: f64,
     /// Bytes of a request's body.
     pub body_bytes: Size,
+    /// Bytes that all requests in progress may hold, heads and bodies; one client address may hold an
+    /// eighth. Past three quarters of it those that have been in progress longest give way. 0: 64 MiB, or
+    /// four times the largest request, whichever is more.
+    pub requests_total: Size,
 
     /// What becomes of a client that is slower than its events, once the bounds below are reached.
     /// `replay`: it gets the rest from the ring at its own pace, and is told what the ring no longer has.
@@ -201,6 +205,7 @@ impl Default for Server {
             header_bytes: Size(16 << 10),
             header_timeout: 10.0,
             body_bytes: Size(64 << 10),
+            requests_total: Size(0),
             slow_clients: SlowClients::Replay,
             outbox_frames: 1024,
             outbox_bytes: Size(1 << 20),
@@ -287,6 +292,7 @@ impl Settings {
         self.check_ring().map_err(named)?;
         self.check_server().map_err(named)?;
         self.check_apps()?;
+        self.check_requests().map_err(named)?;
         let broadcast = &self.broadcast;
         range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400).map_err(named)?;
         range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;
@@ -294,6 +300,38 @@ impl Settings {
         range("broadcast", "queue_bytes", bytes, 1 << 16, 1 << 40).map_err(named)?;
         let channels = broadcast.index_channels;
         range("broadcast", "index_channels", channels, 1, 1 << 30).map_err(named)
+    }
+
+    /// Bytes of the largest request, and as much again of its head for the buffer that it is read into.
+    pub fn largest_request(&self) -> usize {
+        let apps = self.applications();
+        let bodies = apps
+            .iter()
+            .map(|(app, ..)| api_body_bytes(app.api_payload.0 as usize));
+        let body = bodies
+            .max()
+            .unwrap_or(0)
+            .max(self.server.body_bytes.0 as usize);
+        (16 << 10) + 3 * self.server.header_bytes.0 as usize + body
+    }
+
+    pub fn requests_total(&self) -> usize {
+        match self.server.requests_total.0 {
+            0 => (64 << 20).max(4 * self.largest_request()),
+            bytes => bytes as usize,
+        }
+    }
+
+    fn check_requests(&self) -> Result<(), Wrong> {
+        let least = 4 * self.largest_request();
+        if self.requests_total() >= least {
+            return Ok(());
+        }
+        let why = format!(
+            "must be 0, or at least {least}, which is four times the largest request that \
+             server.header_bytes, server.body_bytes and app.api_payload allow"
+        );
+        Err(("server", "requests_total", why))
     }
 
     fn check_ring(&self) -> Result<(), Wrong> {

@@ -1,4 +1,4 @@
-//! Many sends with one system call, by io_uring. The daemon's only unsafe code: the kernel is given
+//! Many sends with one system call, by io_uring. Unsafe code, because the kernel is given
 //! addresses, and what they lead to has to outlive its looking there.
 //!
 //! Every send is made with MSG_DONTWAIT, so the kernel finishes it while it takes it in (it neither waits

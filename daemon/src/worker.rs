@@ -24,6 +24,7 @@ use crate::http::connection::{World, serve};
 use crate::jitter::Jitter;
 use crate::limits::Admission;
 use crate::lingering::{self, Lingering};
+use crate::requests::Requests;
 
 /// A connection on its way to its worker. Non-blocking.
 pub struct Accepted {
@@ -45,6 +46,7 @@ pub struct Setup {
     /// One for each application.
     pub rules: Vec<Rules>,
     pub policy: Policy,
+    pub requests: Arc<Requests>,
     /// Milliseconds.
     pub retry: u32,
     pub header_timeout: Duration,
@@ -107,6 +109,7 @@ async fn run(
     let world = Rc::new(World {
         apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
         lingering: lingering.clone(),
+        requests: setup.requests.clone(),
         policy: setup.policy.clone(),
         header_timeout: setup.header_timeout,
         write_timeout: setup.write_timeout,

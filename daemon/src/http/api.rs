@@ -1,7 +1,6 @@
 //! Pusher's HTTP API at work: the request's body is read, its signature checked, and what it asks for is
 //! done: events go through the ring, as PHP's do.
 
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -17,6 +16,7 @@ use shared::segment::{now_ns, now_s};
 
 use super::refusal::{Refusal, bad};
 use super::respond::Answer;
+use super::socket::Progress;
 use crate::app::App;
 use crate::ask;
 use crate::auth::pusher::{ApiRequest, Refused};
@@ -24,6 +24,7 @@ use crate::command::{Target, Which};
 use crate::last_events;
 use crate::pusher::api::answer::{self, Cached, Told};
 use crate::pusher::api::{self, Call, Info, Limits, Publish};
+use crate::settings::api_body_bytes;
 
 /// The ring from its publishers' side, and bounds. One of it an application.
 pub struct Api {
@@ -41,11 +42,6 @@ impl Api {
                 ..Limits::default()
             },
         }
-    }
-
-    /// Bytes of a request's body: JSON in JSON may double, a batch of small events is allowed.
-    fn body_bytes(&self) -> usize {
-        (64 << 10) + 3 * self.limits.payload
     }
 
     fn publish(&self, event: &Publish) -> Result<(), Refusal> {
@@ -83,7 +79,7 @@ pub async fn serve(
     app: &App,
     request: Request<Incoming>,
     time: Duration,
-    unread: &Cell<bool>,
+    progress: &Progress,
 ) -> Result<Answer, Refusal> {
     let (parts, body) = request.into_parts();
     let mut asked = ApiRequest {
@@ -97,7 +93,14 @@ pub async fn serve(
         Ok(()) | Err(Refused::Body) => Keep::All,
         Err(_) => Keep::Nothing,
     };
-    let body = read(body, app.api.body_bytes(), keep, time, unread).await?;
+    let body = read(
+        body,
+        api_body_bytes(app.api.limits.payload),
+        keep,
+        time,
+        progress,
+    )
+    .await?;
     asked.body = &body;
     let call = api::call(&asked, &app.api_credentials, now_s(), &app.api.limits)
         .map_err(|why| Refusal::new(why.status, why.reason))?;
@@ -113,20 +116,21 @@ pub enum Keep {
 }
 
 /// The whole body, within bounds. Of one that is too long nothing more is read: the connection ends with
-/// the answer (`lingering.rs`). `unread` turns false at the body's end.
+/// the answer (`lingering.rs`). What is kept counts as a request in
+/// progress.
 pub async fn read(
     mut body: Incoming,
     most: usize,
     keep: Keep,
     time: Duration,
-    unread: &Cell<bool>,
+    progress: &Progress,
 ) -> Result<Bytes, Refusal> {
     let too_long = || {
         let reason = format!("the body is longer than {most} bytes");
         Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason)
     };
     let whole = async {
-        let (mut kept, mut length) = (Vec::new(), 0);
+        let (mut kept, mut length) = (Pieces::default(), 0);
         // What was announced.
         if body.size_hint().lower() > most as u64 {
             return Err(too_long());
@@ -143,16 +147,46 @@ pub async fn read(
                 return Err(too_long());
             }
             if keep == Keep::All {
-                kept.extend_from_slice(&data);
+                kept.put(&data);
+                drop(data);
+                progress.keep(kept.held()).map_err(|_| Refusal::crowded())?;
             }
         }
-        unread.set(false);
-        Ok(kept.into())
+        progress.body_ended();
+        Ok(kept.0.concat().into())
     };
     tokio::time::timeout(time, whole).await.unwrap_or_else(|_| {
         let reason = "the body did not come in time";
         Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
     })
+}
+
+/// What has come of a body. In pieces of one size, because memory that grew and moved would be left in
+/// holes that fit nothing.
+#[derive(Default)]
+struct Pieces(Vec<Vec<u8>>);
+
+impl Pieces {
+    const SIZE: usize = 8 << 10;
+
+    fn put(&mut self, mut bytes: &[u8]) {
+        while !bytes.is_empty() {
+            if self.0.last().is_none_or(|last| last.len() == Self::SIZE) {
+                self.0.push(Vec::with_capacity(Self::SIZE));
+            }
+            // There is one.
+            let Some(last) = self.0.last_mut() else {
+                return;
+            };
+            let (fits, rest) = bytes.split_at(bytes.len().min(Self::SIZE - last.len()));
+            last.extend_from_slice(fits);
+            bytes = rest;
+        }
+    }
+
+    fn held(&self) -> usize {
+        self.0.len() * Self::SIZE
+    }
 }
 
 pub fn json(body: Vec<u8>) -> Answer {

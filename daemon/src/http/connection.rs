@@ -5,7 +5,7 @@
 //! connection apart. Nothing has been written by then, and what hyper has read beyond the request
 //! (pipelined bytes) shows in `read_buf`.
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::convert::Infallible;
 use std::future::{Future, pending, poll_fn};
 use std::io;
@@ -31,7 +31,7 @@ use super::query::Name;
 use super::refusal::{Refusal, bad};
 use super::request::{Ask, Policy, Wish, judge};
 use super::respond::{self, Answer};
-use super::socket::Watched;
+use super::socket::{Progress, Stopped, Watched};
 use super::{api, change};
 use crate::app::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
@@ -43,15 +43,15 @@ use crate::limits::{Admission, ClientKey, Place, Verdict};
 use crate::lingering::{Ending, Hearing, Lingering};
 use crate::metrics::Metrics;
 use crate::pusher::{api::answer, code};
+use crate::requests::{Held, Requests};
 use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::wire;
 use crate::ws::decoder::Decoder;
 
-/// hyper's own bound on a head, past which it answers without a reason. Well above the setting, so
-/// that clients as a rule get one.
-const HARD_HEADER_BYTES: usize = 64 << 10;
-const HARD_HEADERS: usize = 256;
+/// hyper's own least bound of its buffer, and its bound of a head's lines.
+const LEAST_BUFFER: usize = 8 << 10;
+const MOST_HEADERS: usize = 256;
 /// Bytes of a message from a WebSocket that was refused.
 const MESSAGE: usize = 16 << 10;
 
@@ -61,6 +61,7 @@ pub struct World {
     pub apps: Vec<(Arc<App>, Rc<RefCell<Engine>>)>,
     /// This worker's connections that have been told the end.
     pub lingering: Rc<RefCell<Lingering<Place>>>,
+    pub requests: Arc<Requests>,
     pub policy: Policy,
     pub header_timeout: Duration,
     pub write_timeout: Duration,
@@ -78,17 +79,28 @@ impl World {
 
 /// A socket that can be had back.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
+    /// Waits until something has come, or the end.
+    fn ready(&self) -> impl Future<Output = io::Result<()>>;
+
     /// Out of Tokio's hands, still non-blocking.
     fn into_fd(self) -> io::Result<OwnedFd>;
 }
 
 impl Socket for TcpStream {
+    fn ready(&self) -> impl Future<Output = io::Result<()>> {
+        self.readable()
+    }
+
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
 }
 
 impl Socket for UnixStream {
+    fn ready(&self) -> impl Future<Output = io::Result<()>> {
+        self.readable()
+    }
+
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
@@ -109,6 +121,7 @@ struct Client {
     admission: Admission,
     /// Whether X-Real-IP is to be believed.
     proxy: bool,
+    progress: Rc<Progress>,
     takeover: Option<Takeover>,
     /// In place of a takeover: what is written before the end.
     last_words: Option<Vec<u8>>,
@@ -124,39 +137,62 @@ pub async fn serve<S: Socket + 'static>(
 ) {
     let header_bytes = world.policy.header_bytes;
     let header_timeout = world.header_timeout;
-    let socket = Watched::new(socket, world.write_timeout);
-    let client = Client {
-        world: world.clone(),
-        admission,
-        proxy,
-        takeover: None,
-        last_words: None,
-    };
-    let client = Rc::new(RefCell::new(client));
-    let handler = client.clone();
-    let service = service_fn(move |request| handle(handler.clone(), request));
-    let mut connection = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .header_read_timeout(header_timeout)
-        .max_buf_size(HARD_HEADER_BYTES.max(2 * header_bytes))
-        .max_headers(HARD_HEADERS)
-        .serve_connection(TokioIo::new(socket), service);
-
     let mut stop = pin!(async move {
         if leaving.wait_for(|leaving| *leaving).await.is_err() {
             pending::<()>().await;
         }
     });
+    // Who has said nothing costs neither hyper nor a buffer.
+    tokio::select! {
+        ready = socket.ready() => if ready.is_err() { return },
+        () = tokio::time::sleep(header_timeout) => return,
+        // It may be about to speak.
+        () = stop.as_mut() => {
+            if let Ok(fd) = socket.into_fd() {
+                let ending = Ending::new(fd, admission.into_place());
+                world.lingering.borrow_mut().end(ending);
+            }
+            return;
+        }
+    }
+    let held = Held::new(world.requests.clone(), admission.client());
+    let progress = Rc::new(Progress::new(held, admission.client()));
+    let socket = Watched::new(socket, progress.clone(), header_bytes, world.write_timeout);
+    let client = Client {
+        world: world.clone(),
+        admission,
+        proxy,
+        progress: progress.clone(),
+        takeover: None,
+        last_words: None,
+    };
+    let client = Rc::new(RefCell::new(client));
+    let (handler, begins) = (client.clone(), progress.clone());
+    let service = service_fn(move |request: Request<Incoming>| {
+        begins.head_ended(!request.body().is_end_stream());
+        handle(handler.clone(), request)
+    });
+    let mut connection = http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(header_timeout)
+        // The socket ends a head that is too long, and says why. hyper would not.
+        .max_buf_size((header_bytes + 1).max(LEAST_BUFFER))
+        .max_headers(MOST_HEADERS)
+        .serve_connection(TokioIo::new(socket), service);
+
     let mut stopping = false;
-    // None: hyper has nothing more to do here.
     let outcome = poll_fn(|cx| {
+        if progress.gives_way(cx) {
+            return Poll::Ready(Outcome::GaveWay);
+        }
         if !stopping && stop.as_mut().poll(cx).is_ready() {
             stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(outcome) => Poll::Ready(Some(outcome)),
-            Poll::Pending if client.borrow().is_done() => Poll::Ready(None),
+            Poll::Ready(Err(why)) if why.is_timeout() => Poll::Ready(Outcome::Late),
+            Poll::Ready(_) => Poll::Ready(Outcome::Ended),
+            Poll::Pending if client.borrow().is_done() => Poll::Ready(Outcome::Noted),
             Poll::Pending => Poll::Pending,
         }
     })
@@ -170,24 +206,19 @@ pub async fn serve<S: Socket + 'static>(
     let (socket, early) = (parts.io.into_inner(), parts.read_buf);
     let mut hearing = None;
     let words = match (outcome, client.last_words, client.takeover) {
-        (Some(Err(why)), ..) if why.is_timeout() && !early.is_empty() && !socket.is_blocked() => {
-            let reason = "the head did not come in time";
-            respond::last(&Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
-        }
-        (Some(_), ..) => Vec::new(),
-        (None, Some(words), _) => {
+        (Outcome::Noted, Some(words), _) => {
             let mut all = Hearing::new(Decoder::default(), MESSAGE);
             hearing = all.take_if(|hearing| hearing.hear(&mut early.to_vec()));
             words
         }
-        (None, None, Some(takeover)) if early.is_empty() => {
+        (Outcome::Noted, None, Some(takeover)) if early.is_empty() => {
             if let Ok(fd) = socket.into_inner().into_fd() {
                 open(&world, takeover, fd, client.admission.keep());
             }
             return;
         }
         // Nothing may follow a request for events, or come before a WebSocket's answer.
-        (None, None, takeover) => {
+        (Outcome::Noted, None, takeover) => {
             world.metrics().closed_input.add(1);
             let websocket = takeover.is_some_and(|takeover| takeover.talk.is_some());
             respond::last(&bad(match websocket {
@@ -195,8 +226,26 @@ pub async fn serve<S: Socket + 'static>(
                 false => "nothing may follow a request for events",
             }))
         }
+        // Behind half an answer, or between two requests, there is nothing to be said.
+        _ if socket.is_blocked() || progress.is_in_head() && early.is_empty() => Vec::new(),
+        (Outcome::Late, ..) => {
+            let reason = "the head did not come in time";
+            respond::last(&Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
+        }
+        (Outcome::Ended, ..) if socket.stopped() == Some(Stopped::Long) => {
+            world.metrics().refused_requests.add(1);
+            respond::last(&Refusal::head(header_bytes))
+        }
+        (Outcome::Ended, ..) if socket.stopped() != Some(Stopped::Full) => Vec::new(),
+        // Any answer but a stream would end an EventSource for good.
+        _ if progress.is_in_head() && early.starts_with(b"GET /askr/events") => {
+            respond::last_later(world.jitter.around(world.retry))
+        }
+        _ => respond::last(&Refusal::crowded()),
     };
-    if socket.is_stalled() || words.is_empty() && socket.has_heard_all() {
+    let stalled = socket.stopped() == Some(Stopped::Stalled);
+    world.metrics().answers_stalled.add(stalled.into());
+    if stalled || words.is_empty() && socket.has_heard_all() {
         return;
     }
     if let Ok(fd) = socket.into_inner().into_fd() {
@@ -206,6 +255,18 @@ pub async fn serve<S: Socket + 'static>(
             ..Ending::new(fd, client.admission.into_place())
         });
     }
+}
+
+/// What becomes of a connection that hyper had.
+enum Outcome {
+    /// It is over.
+    Ended,
+    /// It is over because a head was not complete in time.
+    Late,
+    /// The handler left a note, and hyper has nothing more to do.
+    Noted,
+    /// There are too many requests in progress, and its turn to give way has come.
+    GaveWay,
 }
 
 /// The socket becomes a stream.
@@ -234,12 +295,13 @@ async fn handle(
     client: Rc<RefCell<Client>>,
     request: Request<Incoming>,
 ) -> Result<Answer, Infallible> {
-    let unread = Cell::new(!request.body().is_end_stream());
-    match answer(&client, request, &unread).await {
+    match answer(&client, request).await {
         Some(mut answer) => {
-            if unread.get() {
+            let progress = &client.borrow().progress;
+            if progress.is_unread() {
                 respond::close(&mut answer);
             }
+            progress.answered();
             Ok(answer)
         }
         None => {
@@ -250,14 +312,12 @@ async fn handle(
     }
 }
 
-/// None: the request is for a stream, and the note has been left. `unread`: whether some of the request is
-/// still to come; then nothing can follow the answer.
-async fn answer(
-    client: &RefCell<Client>,
-    request: Request<Incoming>,
-    unread: &Cell<bool>,
-) -> Option<Answer> {
-    let world = client.borrow().world.clone();
+/// None: the request is for a stream, and the note has been left.
+async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<Answer> {
+    let (world, progress) = {
+        let client = client.borrow();
+        (client.world.clone(), client.progress.clone())
+    };
     let (origin, wish) = judge(&request, &world.policy);
     let refused = |refusal: &Refusal| {
         world.metrics().refused_requests.add(1);
@@ -273,7 +333,8 @@ async fn answer(
         Ok(Wish::Up) => Some(api::json(answer::up())),
         Ok(Wish::Api { app }) => {
             let app = &world.apps[app].0;
-            match api::serve(app, request, world.header_timeout, unread).await {
+            progress.body_begins(client.borrow().behind_proxy(&request));
+            match api::serve(app, request, world.header_timeout, &progress).await {
                 Ok(answer) => Some(answer),
                 Err(refusal) => refused(&refusal),
             }
@@ -351,8 +412,9 @@ async fn answer(
                 return refused(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
             }
             client.borrow().vouch(&mut claim);
+            progress.body_begins(client.borrow().behind_proxy(&request));
             let body = request.into_body();
-            match change(&world, app, subscribe, claim, body, unread).await {
+            match change(&world, app, subscribe, claim, body, &progress).await {
                 Ok(channels) => Some(respond::changed(&channels, &origin)),
                 Err(refusal) => refused(&refusal),
             }
@@ -390,11 +452,11 @@ async fn change(
     subscribe: bool,
     mut claim: Claim,
     body: Incoming,
-    unread: &Cell<bool>,
+    progress: &Progress,
 ) -> Result<Vec<String>, Refusal> {
     let app = &world.apps[app].0;
     let most = world.policy.body_bytes as usize;
-    let body = api::read(body, most, api::Keep::All, world.header_timeout, unread).await?;
+    let body = api::read(body, most, api::Keep::All, world.header_timeout, progress).await?;
     let change = change::read(&body, &app.prover, world.policy.channels)?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
     let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;
@@ -457,18 +519,23 @@ impl Client {
         }
     }
 
+    /// Who a proxy says its client is.
+    fn said(&self, request: &Request<Incoming>) -> Option<IpAddr> {
+        let said = || {
+            let header = request.headers().get("x-real-ip")?;
+            header.to_str().ok()?.parse().ok()
+        };
+        self.proxy.then(said).flatten()
+    }
+
+    fn behind_proxy(&self, request: &Request<Incoming>) -> Option<ClientKey> {
+        self.said(request)
+            .map(|address| self.admission.key(address))
+    }
+
     /// Behind a proxy, the limit per client is for who the proxy says it is. False: over that limit.
     fn identify(&mut self, request: &Request<Incoming>) -> bool {
-        let said = || {
-            request
-                .headers()
-                .get("x-real-ip")?
-                .to_str()
-                .ok()?
-                .parse::<IpAddr>()
-                .ok()
-        };
-        match self.proxy.then(said).flatten() {
+        match self.said(request) {
             Some(address) => self.admission.identify(address),
             None => true,
         }

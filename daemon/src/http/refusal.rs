@@ -1,7 +1,7 @@
 //! Why a request is not served: a status and one line.
 
 use hyper::StatusCode;
-use hyper::header::{ALLOW, HeaderName};
+use hyper::header::{ALLOW, HeaderName, RETRY_AFTER};
 
 use crate::ws::handshake;
 
@@ -28,6 +28,21 @@ impl Refusal {
         Self {
             header: Some((ALLOW, allow)),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, reason)
+        }
+    }
+
+    /// A head of more than `most` bytes.
+    pub fn head(most: usize) -> Self {
+        let reason = format!("the request's head is longer than {most} bytes");
+        Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
+    }
+
+    /// There are too many requests in progress.
+    pub fn crowded() -> Self {
+        let reason = "there are too many requests in progress, and this one took longest";
+        Self {
+            header: Some((RETRY_AFTER, "2")),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
         }
     }
 

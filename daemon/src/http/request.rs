@@ -267,14 +267,7 @@ fn check_head<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
         .iter()
         .map(|(k, v)| k.as_str().len() + v.len() + 4);
     if target + headers.sum::<usize>() + 16 > policy.header_bytes {
-        let reason = format!(
-            "the request's head is longer than {} bytes",
-            policy.header_bytes
-        );
-        return Err(Refusal::new(
-            StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            reason,
-        ));
+        return Err(Refusal::head(policy.header_bytes));
     }
     Ok(())
 }

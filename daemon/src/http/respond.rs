@@ -54,13 +54,28 @@ pub fn close(answer: &mut Answer) {
 
 /// A refusal as the last bytes of a connection, where hyper is no longer there to write them.
 pub fn last(refusal: &Refusal) -> Vec<u8> {
-    let Refusal { status, reason, .. } = refusal;
-    format!(
-        "HTTP/1.1 {status}\r\nContent-Type: text/plain; charset=utf-8\r\nCache-Control: no-store\r\n\
-         X-Content-Type-Options: nosniff\r\nConnection: close\r\nContent-Length: {}\r\n\r\n{reason}\n",
-        reason.len() + 1
-    )
-    .into_bytes()
+    let header = refusal.header.as_ref();
+    let more = header.map_or(String::new(), |(name, value)| {
+        format!("{name}: {value}\r\n")
+    });
+    let line = format!("{}\n", refusal.reason);
+    let status = refusal.status.to_string();
+    last_bytes(&status, "text/plain; charset=utf-8", &more, line.as_bytes())
+}
+
+/// The same for who is told to come back.
+pub fn last_later(retry: u32) -> Vec<u8> {
+    last_bytes("200 OK", "text/event-stream", "", &sse::retry(retry))
+}
+
+/// `more`: headers, each with its line's end.
+fn last_bytes(status: &str, kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
+    let head = format!(
+        "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nCache-Control: no-store\r\n\
+         X-Content-Type-Options: nosniff\r\n{more}Connection: close\r\nContent-Length: {}\r\n\r\n",
+        body.len()
+    );
+    [head.as_bytes(), body].concat()
 }
 
 /// The channels that a stream has now.

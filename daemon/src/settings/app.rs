@@ -126,6 +126,12 @@ fn hidden<S: serde::Serializer>(secret: &str, to: S) -> Result<S::Ok, S::Error> 
 /// What is wrong: key and reason.
 type Wrong = (&'static str, String);
 
+/// Bytes of the body of a request to Pusher's HTTP API, where an event's data has up to `payload`: JSON in JSON
+/// may double, a batch of small events is allowed.
+pub const fn api_body_bytes(payload: usize) -> usize {
+    (64 << 10) + 3 * payload
+}
+
 impl App {
     pub fn key(&self) -> &str {
         if self.key.is_empty() {

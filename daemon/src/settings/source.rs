@@ -348,6 +348,10 @@ mod tests {
             "/etc/askr/askr.toml: server.workers: must be between",
         );
         begins(
+            file("[server]\nrequests_total = '1MiB'"),
+            "/etc/askr/askr.toml: server.requests_total: must be 0, or at least 3",
+        );
+        begins(
             file("[server]\nlisten = ['x']"),
             "/etc/askr/askr.toml: server.listen: \"x\" must be ",
         );

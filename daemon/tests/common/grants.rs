@@ -175,8 +175,12 @@ pub fn body(socket: &Socket, channels: &[&str], more: Value) -> String {
 impl Daemon {
     /// Bytes of memory it has now.
     pub fn memory(&self) -> u64 {
+        self.status("VmRSS:")
+    }
+
+    fn status(&self, name: &str) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/status", self.process.id())).unwrap();
-        let line = text.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = text.lines().find_map(|line| line.strip_prefix(name));
         let kib: u64 = line
             .unwrap()
             .trim()
