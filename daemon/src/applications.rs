@@ -32,6 +32,7 @@ use crate::requests::Requests;
 use crate::routes::Routes;
 use crate::settings::{self, Settings};
 use crate::shares;
+use crate::signals::Stops;
 use crate::socket_id::Prover;
 use crate::tailer::Tailer;
 use crate::watchlists::Watchlists;
@@ -63,7 +64,7 @@ impl Common {
     }
 }
 
-/// Opens every application's ring and reads what it holds.
+/// Opens every application's ring and reads what it holds, or part of it if it is asked to stop.
 ///
 /// # Errors
 /// A sentence that names the application or the key.
@@ -72,8 +73,9 @@ pub fn open(
     prepared: Vec<Prepared>,
     common: &Common,
     workers: usize,
+    stops: &Stops,
 ) -> Result<Vec<(Arc<App>, Tailer)>, String> {
-    let one = |prepared| open_one(settings, common, workers, prepared);
+    let one = |prepared| open_one(settings, common, workers, stops, prepared);
     prepared.into_iter().map(one).collect()
 }
 
@@ -81,6 +83,7 @@ fn open_one(
     settings: &Settings,
     common: &Common,
     workers: usize,
+    stops: &Stops,
     prepared: Prepared,
 ) -> Result<(Arc<App>, Tailer), String> {
     let Prepared {
@@ -144,7 +147,7 @@ fn open_one(
         ring: name,
     });
     let mut tailer = Tailer::new(keeper, bus.clone());
-    tailer.read_history();
+    tailer.read_history(stops);
     tracing::info!(
         "application {}: history of {} positions, {:.0} s",
         opened.id,

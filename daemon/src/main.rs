@@ -58,6 +58,7 @@ mod seam;
 mod serve;
 mod settings;
 mod shares;
+mod signals;
 mod socket_id;
 mod sse;
 mod stream;
@@ -88,10 +89,20 @@ use settings::{Flags, Problem, Settings, Sources};
 const BAD_SETTINGS: u8 = 2;
 
 fn main() -> ExitCode {
-    match Cli::parse().into_command() {
+    // Before anything else: a signal must not end what is about to serve.
+    let signals = signals::hold();
+    let verb = Cli::parse().into_command();
+    if !matches!(verb, Command::Serve(_)) {
+        signals.release();
+    }
+    match verb {
         Command::Serve(flags) => prepared(&flags, |settings, prepared| {
             log::start();
-            serve::serve(settings, prepared).inspect_err(|why| tracing::error!("{why}"))
+            signals
+                .listen()
+                .map_err(|why| format!("cannot listen to signals: {why}"))
+                .and_then(|stops| serve::serve(settings, prepared, stops))
+                .inspect_err(|why| tracing::error!("{why}"))
         }),
         Command::Check(flags) => prepared(&flags, |settings, _| Ok(commands::check(settings))),
         Command::Stats(flags) => command(&flags, commands::stats),

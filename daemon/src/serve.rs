@@ -8,7 +8,6 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::LocalSet;
 
@@ -26,6 +25,7 @@ use crate::outbox;
 use crate::preflight::Prepared;
 use crate::routes::MAX_WORKERS;
 use crate::settings::{Mode, Settings};
+use crate::signals::Stops;
 use crate::tailer::Tailer;
 use crate::transmit::Transmit;
 use crate::trim;
@@ -44,7 +44,11 @@ const RETURNS_PER_MS: usize = 5;
 ///
 /// # Errors
 /// A sentence, if it cannot start.
-pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, String> {
+pub fn serve(
+    settings: &Settings,
+    prepared: Vec<Prepared>,
+    mut stops: Stops,
+) -> Result<ExitCode, String> {
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
         // Or the service manager would take the end for a failure.
@@ -64,7 +68,11 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
     drop(transmit);
 
     let common = Common::new(settings, connections, workers);
-    let opened = applications::open(settings, prepared, &common, workers)?;
+    let opened = applications::open(settings, prepared, &common, workers, &stops)?;
+    if stops.asked() {
+        tracing::info!("stopped before it was ready");
+        return Ok(ExitCode::SUCCESS);
+    }
     let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
     let beats = Arc::new(Beats::new(apps.len(), workers));
     let (leave, leaving) = watch::channel(None);
@@ -92,7 +100,7 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
         .build()
         .map_err(|why| format!("cannot start: {why}"))?;
     let local = LocalSet::new();
-    let mut signals = local.block_on(&runtime, doors.open_until_signal(settings, inherited))?;
+    local.block_on(&runtime, doors.open_until(&mut stops, settings, inherited))?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     beats.set_ready(false);
@@ -104,7 +112,7 @@ pub fn serve(settings: &Settings, prepared: Vec<Prepared>) -> Result<ExitCode, S
         .max((connections / RETURNS_PER_MS) as u32);
     let _ = leave.send(Some(spread));
     let limit = settings.server.drain() + Duration::from_millis(500);
-    runtime.block_on(finish(workers, &mut signals, limit));
+    runtime.block_on(finish(workers, &mut stops, limit));
     stop.store(true, Relaxed);
     for app in &apps {
         if let Some(webhooks) = &app.bus.webhooks {
@@ -173,35 +181,14 @@ struct Doors<'a> {
     workers: &'a [Worker],
 }
 
-struct Signals {
-    term: Signal,
-    int: Signal,
-}
-
-impl Signals {
-    async fn next(&mut self) {
-        tokio::select! {
-            _ = self.term.recv() => {}
-            _ = self.int.recv() => {}
-        }
-    }
-}
-
 impl Doors<'_> {
-    /// Listens, says so, and comes back at the first signal, all doors closed.
-    async fn open_until_signal(
+    /// Listens, says so, and comes back at the first request to stop, all doors closed.
+    async fn open_until(
         self,
+        stops: &mut Stops,
         settings: &Settings,
         inherited: Vec<Listener>,
-    ) -> Result<Signals, String> {
-        // Before anybody can know the process is there.
-        let signals = || {
-            Ok(Signals {
-                term: signal(SignalKind::terminate())?,
-                int: signal(SignalKind::interrupt())?,
-            })
-        };
-        let mut signals = signals().map_err(|why: std::io::Error| why.to_string())?;
+    ) -> Result<(), String> {
         let server = &settings.server;
         let access = Access::new(server.socket_mode, &server.socket_group)
             .map_err(|why| format!("server.socket_group: {why}"))?;
@@ -253,7 +240,7 @@ impl Doors<'_> {
         let mut watchdog = tokio::time::interval(watchdog_period());
         loop {
             tokio::select! {
-                () = signals.next() => break,
+                () = stops.next() => break,
                 _ = watchdog.tick() => match self.beats.hanging() {
                     None => drop(sd_notify::notify(&[NotifyState::Watchdog])),
                     Some(why) => tracing::error!("{why}"),
@@ -264,7 +251,7 @@ impl Doors<'_> {
             }
         }
         doors.shutdown().await;
-        Ok(signals)
+        Ok(())
     }
 
     /// The control socket, if one is wanted. The default place may belong to another askrd; one that
@@ -299,15 +286,15 @@ fn watchdog_period() -> Duration {
     sd_notify::watchdog_enabled().map_or(Duration::from_secs(5), |limit| limit / 2)
 }
 
-/// Waits for the workers, up to the limit or a second signal.
-async fn finish(workers: Vec<Worker>, signals: &mut Signals, limit: Duration) {
+/// Waits for the workers, up to the limit or a second request to stop.
+async fn finish(workers: Vec<Worker>, stops: &mut Stops, limit: Duration) {
     let end = Instant::now() + limit;
     let mut looks = tokio::time::interval(Duration::from_millis(10));
     let running = |workers: &[Worker]| workers.iter().any(|worker| !worker.thread.is_finished());
     while running(&workers) && Instant::now() < end {
         tokio::select! {
             _ = looks.tick() => {}
-            () = signals.next() => {
+            () = stops.next() => {
                 tracing::warn!("stopping at once");
                 return;
             }

@@ -15,6 +15,7 @@ use crate::gap::Gap;
 use crate::handoff::Item;
 use crate::health::Beats;
 use crate::live::Live;
+use crate::signals::Stops;
 
 /// The longest sleep: how soon a stop is noticed, and how often it beats.
 const NAP: Duration = Duration::from_millis(250);
@@ -53,12 +54,12 @@ impl Tailer {
 
     /// Reads what the ring holds, before anybody listens: a client that comes back must not know more
     /// than this daemon does.
-    pub fn read_history(&mut self) {
+    pub fn read_history(&mut self, stops: &Stops) {
         // Publishers may go on as fast as this reads: what was there at the start is what counts.
         let end = self.keeper.current().head();
         // A claim that never becomes an event is passed in milliseconds; this bounds a broken ring.
         let patience = Instant::now() + NAP * 4;
-        while self.keeper.position() < end {
+        while self.keeper.position() < end && !stops.asked() {
             if !self.step() {
                 if Instant::now() >= patience {
                     tracing::warn!("the ring's last events cannot be read yet");

@@ -13,8 +13,10 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Output, Stdio};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
@@ -32,6 +34,9 @@ pub struct Daemon {
     process: Child,
     pub address: SocketAddr,
     log: Vec<String>,
+    later: Mutex<Receiver<String>>,
+    /// `ASKR_FAULT`, for this start and the next ones.
+    fault: String,
 }
 
 pub fn askrd() -> Command {
@@ -40,17 +45,24 @@ pub fn askrd() -> Command {
     command
 }
 
+fn serve(config: &std::path::Path, fault: &str) -> Command {
+    let mut command = askrd();
+    command.args(["serve", "--config"]).arg(config);
+    command.env("ASKR_FAULT", fault);
+    command
+}
+
 impl Daemon {
     /// `settings`: lines of TOML, `section.key = value`.
     pub fn start(settings: &str) -> Self {
+        Self::start_with_fault("", settings)
+    }
+
+    /// With a fault of `daemon/src/faults.rs`.
+    pub fn start_with_fault(fault: &str, settings: &str) -> Self {
         let directory = Self::configured(settings);
-        let (process, address, log) = Self::spawn(&directory.path().join("askr.toml"));
-        Self {
-            directory,
-            process,
-            address,
-            log,
-        }
+        let command = serve(&directory.path().join("askr.toml"), fault);
+        Self::of(directory, command, fault)
     }
 
     /// With so many KiB of address space: an allocation past that ends the process.
@@ -60,12 +72,18 @@ impl Daemon {
         let line = format!("ulimit -v {kib} && exec \"$0\" serve --config \"$1\"");
         shell.args(["-c", &line, env!("CARGO_BIN_EXE_askrd")]);
         shell.arg(directory.path().join("askr.toml"));
-        let (process, address, log) = Self::spawn_as(shell);
+        Self::of(directory, shell, "")
+    }
+
+    fn of(directory: TempDir, command: Command, fault: &str) -> Self {
+        let (process, address, log, later) = Self::spawn_as(command);
         Self {
             directory,
             process,
             address,
             log,
+            later,
+            fault: fault.to_owned(),
         }
     }
 
@@ -83,12 +101,6 @@ impl Daemon {
         directory
     }
 
-    fn spawn(config: &std::path::Path) -> (Child, SocketAddr, Vec<String>) {
-        let mut command = askrd();
-        command.args(["serve", "--config"]).arg(config);
-        Self::spawn_as(command)
-    }
-
     /// Takes over a listening socket, as from a service manager.
     pub fn activate(&mut self, listener: &std::net::TcpListener) {
         let mut shell = Command::new("sh");
@@ -98,10 +110,10 @@ impl Daemon {
         shell.arg(self.config());
         let listener: std::os::fd::OwnedFd = listener.try_clone().unwrap().into();
         shell.stdin(listener);
-        (self.process, self.address, self.log) = Self::spawn_as(shell);
+        (self.process, self.address, self.log, self.later) = Self::spawn_as(shell);
     }
 
-    fn spawn_as(mut command: Command) -> (Child, SocketAddr, Vec<String>) {
+    fn spawn_as(mut command: Command) -> (Child, SocketAddr, Vec<String>, Mutex<Receiver<String>>) {
         let mut process = command.stderr(Stdio::piped()).spawn().unwrap();
         let mut lines = BufReader::new(process.stderr.take().unwrap()).lines();
         let mut log = Vec::new();
@@ -117,7 +129,12 @@ impl Daemon {
             );
         }
         // What it says later must not fill the pipe.
-        std::thread::spawn(move || lines.for_each(drop));
+        let (said, later) = mpsc::channel();
+        std::thread::spawn(move || {
+            lines
+                .map_while(Result::ok)
+                .for_each(|line| drop(said.send(line)));
+        });
         let address = log
             .iter()
             .find_map(|line| line.split_once("listening on http://"));
@@ -126,7 +143,19 @@ impl Daemon {
             .1
             .parse()
             .unwrap();
-        (process, address, log)
+        (process, address, log, Mutex::new(later))
+    }
+
+    /// Waits for a line that it says after it was ready.
+    pub fn says(&self, text: &str) -> String {
+        let mut others = Vec::new();
+        loop {
+            match self.later.lock().unwrap().recv_timeout(PATIENCE) {
+                Ok(line) if line.contains(text) => return line,
+                Ok(line) => others.push(line),
+                Err(_) => panic!("it does not say {text:?}, but {others:#?}"),
+            }
+        }
     }
 
     /// Bytes of anonymous memory it has now: what it allocated itself, without the ring.
@@ -197,7 +226,14 @@ impl Daemon {
     /// Starts it again on the same ring, at a new port.
     pub fn restart(&mut self) {
         self.wait();
-        (self.process, self.address, self.log) = Self::spawn(&self.config());
+        let command = serve(&self.config(), &self.fault);
+        (self.process, self.address, self.log, self.later) = Self::spawn_as(command);
+    }
+
+    /// Starts it again, to see it end before it is ready: its exit status and its log.
+    pub fn restart_in_vain(&mut self) -> Output {
+        self.wait();
+        serve(&self.config(), &self.fault).output().unwrap()
     }
 
     pub fn publisher(&self) -> Publisher {
