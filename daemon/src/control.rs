@@ -42,6 +42,7 @@ use crate::bus::Bus;
 use crate::command::{Target, Which};
 use crate::health::Beats;
 use crate::lingering::{self, Ending, Lingering};
+use crate::log;
 use crate::members::Member;
 use crate::webhooks;
 
@@ -270,6 +271,9 @@ impl Control {
             .filter_map(|tokens| tokens.file())
             .map(|file| file.failed());
         metrics.revocations_unsaved.set(unsaved.sum());
+        let (waiting, lost) = log::counts();
+        metrics.log_waiting.set(waiting as u64);
+        metrics.log_lost.set(lost);
         let ages = all.map(|bus| bus.segments.history_seconds());
         let seconds = ages.fold(f64::INFINITY, f64::min);
         let mut text = metrics.to_text();

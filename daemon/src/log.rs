@@ -1,20 +1,324 @@
 //! The log: standard error, one line an event. Under systemd the journal adds the time.
+//!
+//! Whoever logs only hands a line to a thread that writes it: nobody waits for the log's reader, or fails
+//! because there is none or its disk is full. Lines that cannot be written yet wait, up to a bound; past
+//! that they are lost, counted, and that is said as soon as there is room again.
 
-use std::io::{self, IsTerminal};
+use std::collections::VecDeque;
+use std::io::{self, IsTerminal, Write};
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::Duration;
 
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::fmt::format::Writer;
+use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+
+/// Lines that wait, and their bytes.
+const LINES: usize = 4096;
+const BYTES: usize = 1 << 20;
+/// After a write that failed.
+const PAUSE: Duration = Duration::from_millis(100);
+/// What the last lines may take at the end of the process.
+const LAST: Duration = Duration::from_millis(500);
+
+static LOG: Log = Log::new();
+
+struct Log {
+    queue: Mutex<Queue>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct Queue {
+    lines: VecDeque<Vec<u8>>,
+    bytes: usize,
+    /// A line has been taken out and is not written yet.
+    writing: bool,
+    /// The process ends: what cannot be written at once is given up.
+    last: bool,
+    lost: u64,
+    /// How many of those that were lost the log does not say yet.
+    unsaid: u64,
+}
 
 /// `RUST_LOG` chooses what is told; `info` when it is not set.
-pub fn start() {
+///
+/// # Errors
+/// If there is no thread to be had.
+pub fn start() -> io::Result<()> {
+    let writer = thread::Builder::new().name("log".into());
+    writer.spawn(|| {
+        loop {
+            LOG.write_next(&mut io::stderr());
+        }
+    })?;
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     let lines = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_target(false)
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr);
-    if std::env::var_os("JOURNAL_STREAM").is_some() {
+        .with_writer(|| Line);
+    if is_journal() {
         lines.without_time().init();
     } else {
         lines.init();
+    }
+    Ok(())
+}
+
+/// The end of the process: waits a moment for what is not written yet.
+pub fn finish() {
+    LOG.finish();
+}
+
+/// The same with one more line, which does without `tracing`: its author may have died inside it.
+pub fn finish_with(text: &str) {
+    LOG.push(line("ERROR", text), true);
+    LOG.finish();
+}
+
+/// Lines that wait to be written, and lines lost.
+pub fn counts() -> (usize, u64) {
+    let queue = LOG.lock();
+    (queue.lines.len() + usize::from(queue.writing), queue.lost)
+}
+
+fn is_journal() -> bool {
+    std::env::var_os("JOURNAL_STREAM").is_some()
+}
+
+/// As `tracing` writes it.
+fn line(level: &str, text: &str) -> Vec<u8> {
+    let mut time = String::new();
+    if !is_journal() && SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
+        time.push(' ');
+    }
+    format!("{time}{level:>5} {text}\n").into_bytes()
+}
+
+fn said_lost(count: u64) -> Vec<u8> {
+    line(
+        "WARN",
+        &format!("{count} log lines were lost: they could not be written"),
+    )
+}
+
+/// Takes one line, which `tracing` writes in one piece.
+struct Line;
+
+impl Write for Line {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        LOG.push(bytes.to_vec(), false);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Log {
+    const fn new() -> Self {
+        Self {
+            queue: Mutex::new(Queue {
+                lines: VecDeque::new(),
+                bytes: 0,
+                writing: false,
+                last: false,
+                lost: 0,
+                unsaid: 0,
+            }),
+            changed: Condvar::new(),
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// `last`: it is let in past the bound.
+    fn push(&self, line: Vec<u8>, last: bool) {
+        let mut queue = self.lock();
+        let room = queue.lines.len() < LINES && queue.bytes + line.len() <= BYTES;
+        if !room && !last {
+            queue.lost += 1;
+            queue.unsaid += 1;
+            return;
+        }
+        if queue.unsaid > 0 {
+            let unsaid = std::mem::take(&mut queue.unsaid);
+            queue.put(said_lost(unsaid));
+        }
+        queue.put(line);
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    /// Waits for a line and writes it, however often that has to be tried.
+    fn write_next(&self, out: &mut impl Write) {
+        let line = self.take();
+        let mut rest = &line[..];
+        while !rest.is_empty() {
+            match out.write(rest) {
+                Ok(written) if written > 0 => rest = &rest[written..],
+                Err(why) if why.kind() == io::ErrorKind::Interrupted => {}
+                _ if !self.may_try_again() => break,
+                _ => {}
+            }
+        }
+        let mut queue = self.lock();
+        queue.writing = false;
+        queue.lost += u64::from(!rest.is_empty());
+        drop(queue);
+        self.changed.notify_all();
+    }
+
+    fn take(&self) -> Vec<u8> {
+        let nothing = |queue: &mut Queue| queue.lines.is_empty() && queue.unsaid == 0;
+        let queue = self.changed.wait_while(self.lock(), nothing);
+        let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
+        queue.writing = true;
+        match queue.lines.pop_front() {
+            Some(line) => {
+                queue.bytes -= line.len();
+                line
+            }
+            None => said_lost(std::mem::take(&mut queue.unsaid)),
+        }
+    }
+
+    /// After a pause. False at the end of the process.
+    fn may_try_again(&self) -> bool {
+        let more = |queue: &mut Queue| !queue.last;
+        let wait = self.changed.wait_timeout_while(self.lock(), PAUSE, more);
+        let (queue, _) = wait.unwrap_or_else(PoisonError::into_inner);
+        !queue.last
+    }
+
+    fn finish(&self) {
+        let mut queue = self.lock();
+        queue.last = true;
+        self.changed.notify_all();
+        let more = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
+        drop(self.changed.wait_timeout_while(queue, LAST, more));
+    }
+}
+
+impl Queue {
+    fn put(&mut self, line: Vec<u8>) {
+        self.bytes += line.len();
+        self.lines.push_back(line);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Takes `room` bytes, three at a time; past that it fails.
+    struct Out {
+        text: String,
+        room: usize,
+    }
+
+    impl Write for Out {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            let taken = bytes.len().min(self.room).min(3);
+            if taken == 0 {
+                // The next try finds room.
+                self.room = usize::MAX;
+                return Err(io::ErrorKind::StorageFull.into());
+            }
+            self.room -= taken;
+            self.text += std::str::from_utf8(&bytes[..taken]).unwrap();
+            Ok(taken)
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    fn out(room: usize) -> Out {
+        Out {
+            text: String::new(),
+            room,
+        }
+    }
+
+    /// Lines that wait, and lines lost.
+    fn state(log: &Log) -> (usize, u64) {
+        let queue = log.lock();
+        (queue.lines.len(), queue.lost)
+    }
+
+    #[test]
+    fn a_line_is_written_whole_however_often_it_is_tried() {
+        let log = Log::new();
+        log.push(b"one\n".to_vec(), false);
+        log.push(b"two\n".to_vec(), false);
+        let mut out = out(2);
+        log.write_next(&mut out);
+        log.write_next(&mut out);
+        assert_eq!(out.text, "one\ntwo\n");
+        assert_eq!(log.lock().lost, 0);
+    }
+
+    #[test]
+    fn what_has_no_room_is_counted_and_said_where_it_is_missing() {
+        let log = Log::new();
+        let push = |count: usize, text: &str| {
+            (0..count).for_each(|_| log.push(text.as_bytes().to_vec(), false));
+        };
+        push(LINES + 2, "early\n");
+        assert_eq!(state(&log), (LINES, 2));
+        let mut out = out(usize::MAX);
+        for _ in 0..10 {
+            log.write_next(&mut out);
+        }
+        push(1, "late\n");
+        for _ in 0..LINES - 10 + 2 {
+            log.write_next(&mut out);
+        }
+        let lines: Vec<&str> = out.text.lines().collect();
+        assert_eq!(lines.len(), LINES + 2);
+        assert!(lines[..LINES].iter().all(|line| *line == "early"));
+        assert!(lines[LINES].contains(" WARN 2 log lines were lost"));
+        assert_eq!(lines[LINES + 1], "late");
+
+        push(1, &"x".repeat(BYTES + 1));
+        log.write_next(&mut out);
+        assert!(
+            out.text
+                .lines()
+                .last()
+                .unwrap()
+                .contains(" WARN 1 log lines")
+        );
+        assert_eq!(state(&log), (0, 3));
+        assert_eq!(log.lock().bytes, 0);
+    }
+
+    #[test]
+    fn at_the_end_what_cannot_be_written_is_given_up() {
+        struct Never;
+        impl Write for Never {
+            fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+                Err(io::ErrorKind::BrokenPipe.into())
+            }
+            fn flush(&mut self) -> io::Result<()> {
+                Ok(())
+            }
+        }
+        let log = Log::new();
+        std::thread::scope(|scope| {
+            let writer = scope.spawn(|| (0..2).for_each(|_| log.write_next(&mut Never)));
+            log.push(b"one\n".to_vec(), false);
+            log.push(b"last\n".to_vec(), true);
+            log.finish();
+            writer.join().unwrap();
+        });
+        assert_eq!(state(&log), (0, 2));
     }
 }

@@ -5,6 +5,8 @@
 //! acceptor ─► worker: HTTP ─► engine
 //! ```
 #![deny(unsafe_code)]
+// They panic when nobody reads: `log` and `told` do not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod acceptor;
 mod app;
@@ -77,6 +79,8 @@ mod wire;
 mod worker;
 mod ws;
 
+use std::fmt::Display;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use clap::Parser;
@@ -84,6 +88,7 @@ use clap::Parser;
 use cli::{Cli, Command};
 use preflight::Prepared;
 use settings::{Flags, Problem, Settings, Sources};
+use signals::Held;
 
 /// Exit code for settings that cannot be used; systemd is told not to try again.
 const BAD_SETTINGS: u8 = 2;
@@ -97,12 +102,7 @@ fn main() -> ExitCode {
     }
     match verb {
         Command::Serve(flags) => prepared(&flags, |settings, prepared| {
-            log::start();
-            signals
-                .listen()
-                .map_err(|why| format!("cannot listen to signals: {why}"))
-                .and_then(|stops| serve::serve(settings, prepared, stops))
-                .inspect_err(|why| tracing::error!("{why}"))
+            serve(settings, prepared, signals)
         }),
         Command::Check(flags) => prepared(&flags, |settings, _| Ok(commands::check(settings))),
         Command::Stats(flags) => command(&flags, commands::stats),
@@ -124,6 +124,20 @@ fn main() -> ExitCode {
     }
 }
 
+fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> Result<ExitCode, String> {
+    if let Err(why) = log::start() {
+        say(&why);
+        return Ok(ExitCode::FAILURE);
+    }
+    let served = signals
+        .listen()
+        .map_err(|why| format!("cannot listen to signals: {why}"))
+        .and_then(|stops| serve::serve(settings, prepared, stops))
+        .inspect_err(|why| tracing::error!("{why}"));
+    log::finish();
+    served
+}
+
 /// For what serves, or says whether it could.
 fn prepared(
     flags: &Flags,
@@ -137,11 +151,10 @@ fn prepared(
     })
 }
 
-/// What a command could not do is said as a program says it.
 fn command(flags: &Flags, work: impl FnOnce(&Settings) -> Result<ExitCode, String>) -> ExitCode {
     with_settings(flags, |settings, _| {
         work(settings).unwrap_or_else(|why| {
-            eprintln!("askrd: {why}");
+            say(&why);
             ExitCode::FAILURE
         })
     })
@@ -155,6 +168,11 @@ fn with_settings(flags: &Flags, work: impl FnOnce(&Settings, &Sources) -> ExitCo
 }
 
 fn unusable(problem: &Problem) -> ExitCode {
-    eprintln!("askrd: {problem}");
+    say(problem);
     ExitCode::from(BAD_SETTINGS)
+}
+
+/// What could not be done, as a program says it, to whoever still listens.
+fn say(why: &dyn Display) {
+    let _ = writeln!(io::stderr(), "askrd: {why}");
 }

@@ -203,6 +203,10 @@ metrics! {
     handoffs: counter "askr_handoffs_total";
     /// Times a worker woke for events.
     wakes: counter "askr_worker_wakes_total";
+    /// Log lines that wait to be written: standard error is not read, or its disk is full.
+    log_waiting: gauge "askr_log_lines_waiting";
+    /// Log lines lost, because too many waited.
+    log_lost: counter "askr_log_lines_lost_total";
     /// Positions the index remembers.
     index_entries: gauge "askr_index_entries";
 }

@@ -1,6 +1,7 @@
 //! `askrd check`: prints the settings in force, and what memory they come to. What is wrong with them has been
 //! told before.
 
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::ceiling::Ceiling;
@@ -20,22 +21,22 @@ pub fn check(settings: &Settings) -> ExitCode {
         };
         table.extend(toml::Table::try_from(apps).unwrap_or_default());
     }
-    print!("{table}");
-    print_ceiling(&Ceiling::new(settings));
+    // A reader that went away, as `head` does, is no failure.
+    let _ = write!(io::stdout(), "{table}{}", ceiling(&Ceiling::new(settings)));
     ExitCode::SUCCESS
 }
 
 /// As comments, so that the whole stays a file of settings.
-fn print_ceiling(ceiling: &Ceiling) {
-    println!();
+fn ceiling(ceiling: &Ceiling) -> String {
+    let mut text = String::from("\n");
     for part in &ceiling.parts {
         let mib = part.bytes as f64 / f64::from(1 << 20);
         let line = format!("# {:24}{mib:10.1} MiB  {}", part.name, part.bound);
-        println!("{}", line.trim_end());
+        text.push_str(line.trim_end());
+        text.push('\n');
     }
-    println!("# memory ceiling: {} bytes", ceiling.total());
-    println!(
-        "# memory ceiling without connections: {} bytes",
-        ceiling.kept()
-    );
+    let (total, kept) = (ceiling.total(), ceiling.kept());
+    text + &format!(
+        "# memory ceiling: {total} bytes\n# memory ceiling without connections: {kept} bytes\n"
+    )
 }

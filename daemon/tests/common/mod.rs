@@ -27,7 +27,7 @@ use sse::{Message, Parser};
 use tempfile::TempDir;
 
 /// Long enough that only a missing event reaches it.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub const PATIENCE: Duration = Duration::from_secs(60);
 
 pub struct Daemon {
     pub directory: TempDir,
@@ -342,8 +342,8 @@ pub fn exchange(address: SocketAddr, request: &[u8]) -> String {
 }
 
 /// A subscriber.
-pub struct Client {
-    pub socket: TcpStream,
+pub struct Client<S = TcpStream> {
+    pub socket: S,
     pub head: String,
     pub parser: Parser,
     messages: VecDeque<Message>,
@@ -366,6 +366,16 @@ impl Client {
 
     fn on(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        Self::on(socket)
+    }
+
+    pub fn half_close(&self) {
+        self.socket.shutdown(Shutdown::Write).unwrap();
+    }
+}
+
+impl<S: Read + Write> Client<S> {
+    pub fn on(socket: S) -> Self {
         Self {
             socket,
             head: String::new(),
@@ -487,9 +497,5 @@ impl Client {
             self.messages.extend(self.parser.feed(&buffer[..n]));
         }
         self.messages.drain(..).collect()
-    }
-
-    pub fn half_close(&self) {
-        self.socket.shutdown(Shutdown::Write).unwrap();
     }
 }
