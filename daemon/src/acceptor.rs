@@ -69,7 +69,7 @@ impl Acceptor {
             return;
         };
         if prepare(&socket).is_ok() {
-            // A worker that ended takes its connections with it; its absence shows in the health.
+            // One that takes leave takes nothing more.
             let _ = self.workers[worker].send(Accepted {
                 socket,
                 proxy,

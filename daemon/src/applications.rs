@@ -18,6 +18,7 @@ use crate::budget::Budget;
 use crate::bus::Bus;
 use crate::census::Census;
 use crate::handoff::{self, Clock, Handoff};
+use crate::health::Beats;
 use crate::histogram::Histogram;
 use crate::history::{self, History};
 use crate::holdings::Holdings;
@@ -46,6 +47,7 @@ pub struct Common {
     pub turns: Arc<Histogram>,
     pub memory: Arc<Budget>,
     pub requests: Arc<Requests>,
+    pub beats: Arc<Beats>,
 }
 
 impl Common {
@@ -60,6 +62,7 @@ impl Common {
             latency: Arc::default(),
             turns: Arc::default(),
             memory: Arc::new(Budget::new(server.outbox_total.0)),
+            beats: Arc::default(),
         }
     }
 }
@@ -102,7 +105,7 @@ fn open_one(
 
     let authority = authority(settings, &app, &secrets, tokens)?;
     let bus = Bus {
-        webhooks: webhooks(&app, &secrets)?,
+        webhooks: webhooks(&app, &secrets, &common.beats)?,
         ..bus(settings, common, workers, &keeper, slots, &app)
     };
     let bus = Arc::new(bus);
@@ -205,7 +208,11 @@ fn bus(
     }
 }
 
-fn webhooks(app: &settings::App, secrets: &[Secret]) -> Result<Option<Webhooks>, String> {
+fn webhooks(
+    app: &settings::App,
+    secrets: &[Secret],
+    beats: &Beats,
+) -> Result<Option<Webhooks>, String> {
     if app.webhook_url.is_empty() {
         return Ok(None);
     }
@@ -217,6 +224,7 @@ fn webhooks(app: &settings::App, secrets: &[Secret]) -> Result<Option<Webhooks>,
         vec![app.webhook()],
         &credentials,
         webhooks::Limits::default(),
+        beats.of(format!("the webhooks' thread of application {}", app.id)),
     );
     started
         .map(Some)

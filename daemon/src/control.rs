@@ -15,6 +15,7 @@ use std::cell::RefCell;
 use std::convert::Infallible;
 use std::fmt::Write;
 use std::os::unix::net::UnixListener;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
@@ -42,9 +43,8 @@ use crate::bus::Bus;
 use crate::command::{Target, Which};
 use crate::health::Beats;
 use crate::lingering::{self, Ending, Lingering};
-use crate::log;
 use crate::members::Member;
-use crate::webhooks;
+use crate::{faults, log, webhooks};
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
@@ -66,9 +66,13 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     let askers = Askers::new();
     let metrics = control.apps[0].bus.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
-    tokio::task::spawn_local(lingering::drive(lingering.clone()));
+    let mut endings = pin!(lingering::drive(lingering.clone()));
     loop {
-        let Ok((socket, _)) = listener.accept().await else {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            ended = &mut endings => return ended,
+        };
+        let Ok((socket, _)) = accepted else {
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
@@ -200,8 +204,11 @@ impl Control {
         let path = name.path().to_owned();
         // It may have to ask for a user's groups over the network. The turn goes along: it lasts as long as
         // that does, also if the connection does not.
-        let asked = tokio::task::spawn_blocking(move || (asker.may_publish(&path), turn)).await;
-        let Ok((true, turn)) = asked else {
+        let asked = tokio::task::spawn_blocking(move || {
+            faults::at("asker", b"");
+            (asker.may_publish(&path), turn)
+        });
+        let Ok((true, turn)) = asked.await else {
             let why = "this user may not ask about this ring";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         };

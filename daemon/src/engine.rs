@@ -45,7 +45,7 @@ use crate::stream::{End, Format, Stream};
 use crate::subscriptions::Subscriptions;
 use crate::transmit::Transmit;
 use crate::wire;
-use crate::{plain, pusher};
+use crate::{faults, plain, pusher};
 
 use pace::Paced;
 use talk::INPUT;
@@ -240,6 +240,7 @@ impl Engine {
             }
             match item {
                 Item::Event(live) => {
+                    faults::at("worker-event", live.event.data());
                     self.gather
                         .event(&live, &mut self.streams, &self.subscriptions);
                     self.published.push(live.event.published_ns());

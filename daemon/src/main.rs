@@ -27,6 +27,7 @@ mod commands;
 mod control;
 mod engine;
 mod event_memory;
+mod faults;
 mod gap;
 mod gather;
 mod handoff;
@@ -47,6 +48,7 @@ mod metrics;
 mod notice;
 mod outbox;
 mod outgoing;
+mod parts;
 mod plain;
 mod preflight;
 mod presence;
@@ -125,6 +127,7 @@ fn main() -> ExitCode {
 }
 
 fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> Result<ExitCode, String> {
+    parts::end_at_a_panic();
     if let Err(why) = log::start() {
         say(&why);
         return Ok(ExitCode::FAILURE);

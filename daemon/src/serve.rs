@@ -17,7 +17,6 @@ use crate::applications::{self, Common};
 use crate::ceiling::Ceiling;
 use crate::control::{self, Control};
 use crate::engine::Rules;
-use crate::health::Beats;
 use crate::http::Policy;
 use crate::limits::{self, ClientKey};
 use crate::listen::{self, Access, Listener};
@@ -31,7 +30,7 @@ use crate::transmit::Transmit;
 use crate::trim;
 use crate::worker::{self, Setup, Worker};
 use crate::ws::rate::Bound;
-use crate::{plain, pusher};
+use crate::{parts, plain, pusher};
 
 /// What is waiting for applications' webhooks at the end has so long.
 const WEBHOOKS: Duration = Duration::from_secs(1);
@@ -74,25 +73,31 @@ pub fn serve(
         return Ok(ExitCode::SUCCESS);
     }
     let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
-    let beats = Arc::new(Beats::new(apps.len(), workers));
     let (leave, leaving) = watch::channel(None);
     let setup = setup(settings, &common, &apps);
     let workers = (0..workers)
-        .map(|n| worker::start(n, beats.clone(), setup.clone(), leaving.clone()))
+        .map(|n| {
+            let beat = common.beats.of(format!("worker {n}"));
+            worker::start(n, beat, setup.clone(), leaving.clone())
+        })
         .collect::<Result<Vec<Worker>, _>>()
         .map_err(|why| format!("cannot start a worker: {why}"))?;
     let stop = Arc::new(AtomicBool::new(false));
     let tails = tailers
         .into_iter()
-        .enumerate()
-        .map(|(n, tailer)| tailer.start(n, stop.clone(), beats.clone()))
+        .zip(&apps)
+        .map(|(tailer, app)| {
+            let beat = common
+                .beats
+                .of(format!("the thread that reads the ring {}", app.ring));
+            tailer.start(stop.clone(), beat)
+        })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|why| why.to_string())?;
 
     let doors = Doors {
         apps: &apps,
         common: &common,
-        beats: beats.clone(),
         workers: &workers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -103,7 +108,7 @@ pub fn serve(
     local.block_on(&runtime, doors.open_until(&mut stops, settings, inherited))?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    beats.set_ready(false);
+    common.beats.set_ready(false);
     let connections = common.limits.connections();
     tracing::info!("stopping: taking leave of {connections} connections");
     let spread = settings
@@ -177,7 +182,6 @@ fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
 struct Doors<'a> {
     apps: &'a [Arc<App>],
     common: &'a Common,
-    beats: Arc<Beats>,
     workers: &'a [Worker],
 }
 
@@ -208,32 +212,33 @@ impl Doors<'_> {
         let mut doors = tokio::task::JoinSet::new();
         for listener in listeners {
             tracing::info!("listening on {}", listen::name(&listener));
-            doors.spawn_local(acceptor.clone().run(listener));
+            doors.spawn_local(parts::task("acceptor", acceptor.clone().run(listener)));
         }
         if let Some(Listener::Unix { listener, .. }) = &control {
             let listener = listener.try_clone().map_err(|why| why.to_string())?;
             let world = Control {
                 apps: self.apps.to_vec(),
-                beats: self.beats.clone(),
+                beats: self.common.beats.clone(),
             };
-            doors.spawn_local(control::run(world, listener));
+            doors.spawn_local(parts::task("control", control::run(world, listener)));
         }
         let requests = self.common.requests.clone();
         doors.spawn_local(async move { match trim::run(requests).await {} });
         for app in self.apps {
             let app = app.clone();
-            doors.spawn_local(async move { match app.members.run(&app.bus).await {} });
+            let run = async move { match app.members.run(&app.bus).await {} };
+            doors.spawn_local(parts::task("presence", run));
         }
         for app in self.apps.iter().cloned() {
-            doors.spawn_local(async move {
+            let run = async move {
                 loop {
                     tokio::time::sleep(COUNTS).await;
                     app.bus.tell_counts(ClientKey::NONE, app.bus.census.due());
                 }
-            });
+            };
+            doors.spawn_local(parts::task("counts", run));
         }
-        // No beat yet is no hanging thread; from now on it is.
-        self.beats.set_ready(true);
+        self.common.beats.set_ready(true);
         tracing::info!("ready");
         let _ = sd_notify::notify(&[NotifyState::Ready]);
 
@@ -241,12 +246,13 @@ impl Doors<'_> {
         loop {
             tokio::select! {
                 () = stops.next() => break,
-                _ = watchdog.tick() => match self.beats.hanging() {
+                _ = watchdog.tick() => match self.common.beats.hanging() {
                     None => drop(sd_notify::notify(&[NotifyState::Watchdog])),
                     Some(why) => tracing::error!("{why}"),
                 },
-                Some(door) = doors.join_next() => {
-                    return Err(format!("cannot go on listening: {door:?}"));
+                Some(ended) = doors.join_next() => {
+                    // A panic has ended the process before.
+                    parts::died(&ended.unwrap_or_else(|why| why.to_string()));
                 }
             }
         }

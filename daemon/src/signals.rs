@@ -2,10 +2,11 @@
 //! thread of its own. So none kills the process and none is lost, whatever the main thread is doing.
 
 use std::io;
-use std::thread;
 
 use nix::sys::signal::{SigSet, Signal};
 use tokio::sync::watch;
+
+use crate::parts;
 
 /// They ask for the end.
 const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
@@ -35,8 +36,7 @@ impl Held {
     /// If there is no thread to be had.
     pub fn listen(self) -> io::Result<Stops> {
         let (asked, stops) = watch::channel(0);
-        let thread = thread::Builder::new().name("signals".into());
-        thread.spawn(move || {
+        parts::thread("signals", move || {
             loop {
                 match self.0.wait() {
                     Ok(signal) if STOP.contains(&signal) => {

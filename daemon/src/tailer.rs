@@ -1,11 +1,11 @@
 //! The thread that reads the ring: decodes each event once, enters it into the history, and hands it
 //! to the workers that have a subscriber for it.
 
+use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
-use std::{io, thread};
 
 use shared::cursor::Epoch;
 use shared::keeper::{Keeper, Next};
@@ -13,9 +13,10 @@ use shared::keeper::{Keeper, Next};
 use crate::bus::Bus;
 use crate::gap::Gap;
 use crate::handoff::Item;
-use crate::health::Beats;
+use crate::health::Beat;
 use crate::live::Live;
 use crate::signals::Stops;
+use crate::{faults, parts};
 
 /// The longest sleep: how soon a stop is noticed, and how often it beats.
 const NAP: Duration = Duration::from_millis(250);
@@ -71,14 +72,8 @@ impl Tailer {
     }
 
     /// Goes on in a thread of its own until `stop`.
-    /// `number`: which of the tailers it is, for its beats.
-    pub fn start(
-        mut self,
-        number: usize,
-        stop: Arc<AtomicBool>,
-        beats: Arc<Beats>,
-    ) -> io::Result<JoinHandle<()>> {
-        thread::Builder::new().name("tailer".into()).spawn(move || {
+    pub fn start(mut self, stop: Arc<AtomicBool>, beat: Beat) -> io::Result<JoinHandle<()>> {
+        parts::thread("tailer", move || {
             let mut steps = 0u32;
             while !stop.load(Relaxed) {
                 let more = self.step();
@@ -91,15 +86,16 @@ impl Tailer {
                     self.keeper.wait(NAP);
                 }
                 if !more || steps.is_multiple_of(1024) {
-                    beats.beat(number);
-                    self.report(number, &beats);
+                    beat.beat();
+                    self.report(&beat);
                 }
             }
+            Ok(())
         })
     }
 
     /// Tells once that the ring cannot be replaced, and once that all is well again.
-    fn report(&mut self, number: usize, beats: &Beats) {
+    fn report(&mut self, beat: &Beat) {
         let (trouble, failures) = (self.keeper.trouble(), self.keeper.failures());
         if failures == self.failures && trouble.is_some() == self.troubled {
             return;
@@ -120,7 +116,7 @@ impl Tailer {
         metrics.replacements_failed.add(failures - self.failures);
         self.troubled = trouble.is_some();
         self.failures = failures;
-        beats.set_trouble(number, trouble.map(str::to_owned));
+        beat.set_trouble(trouble.map(str::to_owned));
     }
 
     /// One thing from the ring. False if there is nothing for now.
@@ -156,6 +152,7 @@ impl Tailer {
 
     /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
     fn event(&self, seq: u64, live: Live) {
+        faults::at("tailer-event", live.event.data());
         let bus = &self.bus;
         let live = Arc::new(live);
         bus.history

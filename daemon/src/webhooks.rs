@@ -35,7 +35,9 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::auth::pusher::Credentials;
+use crate::health::Beat;
 use crate::limits::ClientKey;
+use crate::parts;
 pub use endpoint::{Counts, Endpoint, Limits};
 pub use event::Event;
 use room::{Full, Room, Told};
@@ -66,6 +68,7 @@ impl Webhooks {
         endpoints: Vec<Endpoint>,
         credentials: &Credentials,
         limits: Limits,
+        beat: Beat,
     ) -> Result<Self, String> {
         if credentials.secrets.is_empty() {
             return Err("webhooks are signed: a secret must be set".into());
@@ -95,7 +98,7 @@ impl Webhooks {
             deliveries.push(deliver::run(receiver, wants, told, finishing.clone()));
         }
         let rooms = entrances.iter().map(|one| one.room.clone()).collect();
-        let thread = start_thread(deliveries, finishing, rooms, counts.clone())
+        let thread = start_thread(deliveries, finishing, rooms, counts.clone(), beat)
             .map_err(|why| format!("webhooks cannot be started: {why}"))?;
         Ok(Self {
             endpoints: entrances,
@@ -112,7 +115,7 @@ impl Webhooks {
             let event = event.clone();
             let told = Room::enter(&entrance.room, client, event.bytes()).and_then(|place| {
                 let sent = entrance.events.send(Told { event, place });
-                // A thread that has ended takes nothing more.
+                // A thread that has finished takes nothing more.
                 sent.map_err(|_| Full::All)
             });
             let dropped = match told {
@@ -142,7 +145,6 @@ impl Webhooks {
         self.finish.send_replace(Some(within));
         let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(thread) = thread.take() {
-            // It panics for no reason that is known; there would be nothing left to do.
             let _ = thread.join();
         }
     }
@@ -153,12 +155,12 @@ fn start_thread(
     mut finishing: watch::Receiver<Option<Duration>>,
     rooms: Vec<Arc<Room>>,
     counts: Arc<Counts>,
+    beat: Beat,
 ) -> io::Result<JoinHandle<()>> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let thread = std::thread::Builder::new().name("webhooks".into());
-    thread.spawn(move || {
+    parts::thread("webhooks", move || {
         runtime.block_on(async move {
             let mut all: JoinSet<()> = deliveries.into_iter().collect();
             let done = pin!(async { while all.join_next().await.is_some() {} });
@@ -168,12 +170,21 @@ fn start_thread(
                 let within = told.ok().and_then(|within| *within);
                 tokio::time::sleep(within.unwrap_or_default()).await;
             });
+            let beats = async {
+                let mut seconds = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    seconds.tick().await;
+                    beat.beat();
+                }
+            };
             tokio::select! {
                 () = done => {}
                 () = cut => {}
+                () = beats => {}
             }
             let left: usize = rooms.iter().map(|room| room.events.load(Relaxed)).sum();
             counts.given_up.fetch_add(left as u64, Relaxed);
         });
+        Ok(())
     })
 }

@@ -18,12 +18,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::app::App;
 use crate::engine::{BUCKETS, Engine, Rules};
-use crate::health::Beats;
+use crate::health::Beat;
 use crate::http::Policy;
 use crate::http::connection::{World, serve};
 use crate::jitter::Jitter;
 use crate::limits::Admission;
 use crate::lingering::{self, Lingering};
+use crate::parts;
 use crate::requests::Requests;
 
 /// A connection on its way to its worker. Non-blocking.
@@ -64,7 +65,7 @@ pub struct Worker {
 /// which clients are to return.
 pub fn start(
     index: usize,
-    beats: Arc<Beats>,
+    beat: Beat,
     setup: Setup,
     leaving: watch::Receiver<Option<u32>>,
 ) -> io::Result<Worker> {
@@ -73,22 +74,16 @@ pub fn start(
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
-    let thread = std::thread::Builder::new()
-        .name(format!("worker-{index}"))
-        .spawn(move || {
-            let local = LocalSet::new();
-            let outcome = local.block_on(&runtime, run(index, beats, setup, inbox, leaving));
-            if let Err(why) = outcome {
-                // Health tells: this worker no longer beats.
-                tracing::error!("worker {index} cannot go on: {why}");
-            }
-        })?;
+    let thread = parts::thread(&format!("worker-{index}"), move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(index, beat, setup, inbox, leaving))
+    })?;
     Ok(Worker { sockets, thread })
 }
 
 async fn run(
     index: usize,
-    beats: Arc<Beats>,
+    beat: Beat,
     setup: Setup,
     mut sockets: mpsc::UnboundedReceiver<Accepted>,
     mut leaving: watch::Receiver<Option<u32>>,
@@ -98,12 +93,16 @@ async fn run(
     let mut drives = JoinSet::new();
     let metrics = setup.apps[0].bus.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
-    drives.spawn_local(lingering::drive(lingering.clone()));
+    drives.spawn_local(parts::task(
+        "lingering",
+        lingering::drive(lingering.clone()),
+    ));
     for (app, rules) in setup.apps.iter().zip(&setup.rules) {
         let engine = Engine::new(index, app.clone(), *rules, app.bus.segments.epoch())?;
         let engine = engine.lingering_in(lingering.clone());
         let engine = Rc::new(RefCell::new(engine));
-        drives.spawn_local(drive(engine.clone(), app.clone(), index, setup.ping));
+        let work = drive(engine.clone(), app.clone(), index, setup.ping);
+        drives.spawn_local(parts::task("engine", work));
         engines.push(engine);
     }
     let world = Rc::new(World {
@@ -121,9 +120,9 @@ async fn run(
     let spread = loop {
         tokio::select! {
             Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
-            _ = seconds.tick() => beats.worker(index),
+            _ = seconds.tick() => beat.beat(),
             Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
-            Some(ended) = drives.join_next() => return ended.map_err(io::Error::other)?,
+            Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
         }
     };
 
@@ -145,7 +144,7 @@ async fn run(
         tokio::select! {
             () = tokio::time::sleep_until(end) => break,
             _ = looks.tick() => {}
-            Some(ended) = drives.join_next() => return ended.map_err(io::Error::other)?,
+            Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
         }
     }
     Ok(())

@@ -71,6 +71,8 @@ pub enum KeeperError {
     Lock { path: PathBuf, error: io::Error },
     #[error("{} {why}; remove it or choose another ring.name", path.display())]
     Foreign { path: PathBuf, why: String },
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
     #[error("cannot replace the ring {}: {error}", path.display())]
     Replace { path: PathBuf, error: io::Error },
     #[error("cannot give the ring its name {}: {error}; remove what bears it, which belongs to uid {uid}", path.display())]
@@ -167,7 +169,7 @@ impl Keeper {
             trouble: None,
             failures: 0,
             failures_in_a_row: 0,
-            reaping: Reaping::start(),
+            reaping: Reaping::start().map_err(KeeperError::Thread)?,
             lock,
             spec,
         };

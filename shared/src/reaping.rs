@@ -1,5 +1,6 @@
 //! The thread that looks for dead publishers, apart from the tail: a sweep never delays a delivery.
 
+use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -33,16 +34,20 @@ pub struct Reaping {
 }
 
 impl Reaping {
-    pub fn start() -> Self {
+    /// # Errors
+    /// If there is no thread to be had.
+    pub fn start() -> io::Result<Self> {
         let shared = Arc::new(Shared::default());
         let thread = {
             let shared = shared.clone();
             std::thread::Builder::new()
                 .name("askr-reaper".into())
-                .spawn(move || run(&shared))
-                .ok()
+                .spawn(move || run(&shared))?
         };
-        Self { shared, thread }
+        Ok(Self {
+            shared,
+            thread: Some(thread),
+        })
     }
 
     /// Sweeps `segment`, whose file is at `path`, from now on. Without a descriptor for its locks

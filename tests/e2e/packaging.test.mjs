@@ -4,7 +4,7 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
+import { ASKRD, ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
 import { nginxTemp, packagedNginx } from '../lib/php.mjs';
 import { run } from '../lib/process.mjs';
 import { scoped } from '../lib/scope.mjs';
@@ -55,6 +55,11 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
   ]);
 }));
+
+test('a release has nothing of the faults on demand that a debug build has for its tests', () => {
+  assert.ok(readFileSync(ASKRD).includes('RUST_LOG'), 'names of the environment can be found');
+  assert.ok(!readFileSync(ASKRD).includes('ASKR_FAULT'));
+});
 
 test('nginx accepts the snippets', scoped(async (scope) => {
   writeFileSync(scope.path('nginx.conf'), `

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 use shared::grant;
 
 use super::revoked::{DEFAULT_USERS, Revoked};
+use crate::parts;
 
 const HEAD: &str = "askr revocations 1";
 /// Bytes of a file: as many users as are remembered, with the longest ids.
@@ -173,10 +174,12 @@ impl RevocationsFile {
         });
         let at = |why: io::Error| format!("{}: cannot be written: {why}", path.display());
         shared.write().map_err(at)?;
-        let writer = std::thread::Builder::new().name("revocations".into());
-        let writer = writer.spawn({
+        let writer = parts::thread("revocations", {
             let shared = shared.clone();
-            move || shared.run()
+            move || {
+                shared.run();
+                Ok(())
+            }
         });
         Ok(Self {
             shared,

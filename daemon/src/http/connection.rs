@@ -46,8 +46,8 @@ use crate::pusher::{api::answer, code};
 use crate::requests::{Held, Requests};
 use crate::socket_id::SocketId;
 use crate::stream::Format;
-use crate::wire;
 use crate::ws::decoder::Decoder;
+use crate::{faults, wire};
 
 /// hyper's own least bound of its buffer, and its bound of a head's lines.
 const LEAST_BUFFER: usize = 8 << 10;
@@ -135,6 +135,7 @@ pub async fn serve<S: Socket + 'static>(
     world: Rc<World>,
     mut leaving: watch::Receiver<bool>,
 ) {
+    faults::at("connection", b"");
     let header_bytes = world.policy.header_bytes;
     let header_timeout = world.header_timeout;
     let mut stop = pin!(async move {

@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use super::event::What;
 use super::*;
 use crate::auth::mac;
+use crate::health::Beat;
 use crate::outgoing::testing::{App, Reply, app, ok};
 use serde_json::{Value, json};
 use shared::secret::Secret;
@@ -36,7 +37,7 @@ fn start(url: &str, limits: Limits) -> Webhooks {
         url: url.into(),
         ..Endpoint::default()
     };
-    Webhooks::start(vec![endpoint], &credentials(), limits).unwrap()
+    Webhooks::start(vec![endpoint], &credentials(), limits, Beat::unheard()).unwrap()
 }
 
 fn occupied(channel: &str) -> Event {
@@ -301,7 +302,8 @@ async fn each_endpoint_gets_what_it_wants_and_none_waits_for_another() {
         endpoint(&hanging, &["cache_miss"], ""),
         endpoint(&members, &["member_added", "cache_miss"], "presence-"),
     ];
-    let webhooks = Arc::new(Webhooks::start(endpoints, &credentials(), limits()).unwrap());
+    let webhooks =
+        Arc::new(Webhooks::start(endpoints, &credentials(), limits(), Beat::unheard()).unwrap());
     assert!(webhooks.wants("cache_miss") && !webhooks.wants("client_event"));
     let added = || What::MemberAdded { user: "7".into() };
     webhooks.tell(
@@ -350,6 +352,6 @@ fn what_cannot_be_used_is_told() {
         secrets: Vec::new(),
         ..credentials()
     };
-    let why = Webhooks::start(Vec::new(), &unsigned, limits()).unwrap_err();
+    let why = Webhooks::start(Vec::new(), &unsigned, limits(), Beat::unheard()).unwrap_err();
     assert!(why.contains("a secret must be set"), "{why}");
 }

@@ -351,7 +351,7 @@ pub struct Client<S = TcpStream> {
 
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
-        Self::on(TcpStream::connect(address).unwrap())
+        Self::timed(TcpStream::connect(address).unwrap())
     }
 
     /// From this address of the loopback network.
@@ -361,12 +361,21 @@ impl Client {
         let from: SocketAddr = format!("{from}:0").parse().unwrap();
         socket.bind(&from.into()).unwrap();
         socket.connect(&address.into()).unwrap();
-        Self::on(socket.into())
+        Self::timed(socket.into())
     }
 
-    fn on(socket: TcpStream) -> Self {
+    fn timed(socket: TcpStream) -> Self {
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self::on(socket)
+    }
+
+    /// The same with the head of an answer; None where none comes.
+    pub fn try_read_head(mut self) -> Option<Self> {
+        let answers = matches!(self.socket.peek(&mut [0]), Ok(1..));
+        answers.then(|| {
+            self.read_head();
+            self
+        })
     }
 
     pub fn half_close(&self) {
@@ -404,15 +413,6 @@ impl<S: Read + Write> Client<S> {
     pub fn try_ask(&mut self, target: &str) -> std::io::Result<()> {
         let request = format!("GET {target} HTTP/1.1\r\nHost: x\r\n\r\n");
         self.socket.write_all(request.as_bytes())
-    }
-
-    /// The same with the head of an answer; None where none comes.
-    pub fn try_read_head(mut self) -> Option<Self> {
-        let answers = matches!(self.socket.peek(&mut [0]), Ok(1..));
-        answers.then(|| {
-            self.read_head();
-            self
-        })
     }
 
     pub fn read_head(&mut self) {
