@@ -28,7 +28,6 @@ use crate::limits::Limits;
 use crate::members::Members;
 use crate::metrics::Metrics;
 use crate::preflight::Prepared;
-use crate::presence;
 use crate::requests::Requests;
 use crate::routes::Routes;
 use crate::settings::{self, Settings};
@@ -38,6 +37,7 @@ use crate::socket_id::Prover;
 use crate::tailer::Tailer;
 use crate::watchlists::Watchlists;
 use crate::webhooks::{self, Webhooks};
+use crate::{presence, quarantine};
 
 /// What the process has once.
 pub struct Common {
@@ -102,6 +102,11 @@ fn open_one(
     let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
+    // The ring's lock is held: nobody else notes anything there. Main thread, tailers and workers do.
+    let threads = 1 + settings.applications().len() + workers;
+    if let Err(why) = quarantine::start(&name.beside(quarantine::SUFFIX), threads) {
+        tracing::warn!("{why}");
+    }
 
     let authority = authority(settings, &app, &secrets, tokens)?;
     let bus = Bus {

@@ -3,12 +3,13 @@
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use shared::cursor::Epoch;
+use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 use shared::fetch::Fetch;
 use shared::segment::Segment;
 
 use crate::bus::Archive;
+use crate::quarantine;
 
 /// The tailer keeps it up to date; workers read.
 #[derive(Clone, Default)]
@@ -40,6 +41,9 @@ impl Segments {
     }
 
     fn read(&self, epoch: Epoch, seq: u64) -> Option<Fetch> {
+        if quarantine::skips(Cursor { epoch, seq }) {
+            return None;
+        }
         let segment = {
             let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
             segments

@@ -45,7 +45,7 @@ use crate::stream::{End, Format, Stream};
 use crate::subscriptions::Subscriptions;
 use crate::transmit::Transmit;
 use crate::wire;
-use crate::{faults, plain, pusher};
+use crate::{faults, plain, pusher, quarantine};
 
 use pace::Paced;
 use talk::INPUT;
@@ -240,6 +240,7 @@ impl Engine {
             }
             match item {
                 Item::Event(live) => {
+                    let _in_hand = quarantine::hold(live.cursor);
                     faults::at("worker-event", live.event.data());
                     self.gather
                         .event(&live, &mut self.streams, &self.subscriptions);

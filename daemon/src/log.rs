@@ -67,6 +67,11 @@ pub fn start() -> io::Result<()> {
     Ok(())
 }
 
+/// Waits a moment for what is not written yet.
+pub fn settle() {
+    LOG.settle();
+}
+
 /// The end of the process: waits a moment for what is not written yet.
 pub fn finish() {
     LOG.finish();
@@ -197,9 +202,13 @@ impl Log {
     }
 
     fn finish(&self) {
-        let mut queue = self.lock();
-        queue.last = true;
+        self.lock().last = true;
         self.changed.notify_all();
+        self.settle();
+    }
+
+    fn settle(&self) {
+        let queue = self.lock();
         let more = |queue: &mut Queue| queue.writing || !queue.lines.is_empty();
         drop(self.changed.wait_timeout_while(queue, LAST, more));
     }

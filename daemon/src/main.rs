@@ -54,6 +54,7 @@ mod preflight;
 mod presence;
 mod pull;
 mod pusher;
+mod quarantine;
 mod requests;
 mod routes;
 mod scan_shares;
@@ -137,6 +138,8 @@ fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> Result<
         .map_err(|why| format!("cannot listen to signals: {why}"))
         .and_then(|stops| serve::serve(settings, prepared, stops))
         .inspect_err(|why| tracing::error!("{why}"));
+    // Threads that are still at work do not die of it.
+    quarantine::blame();
     log::finish();
     served
 }

@@ -94,9 +94,10 @@ metrics! {
     refused_tokens: counter "askr_tokens_refused_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
-    /// Positions lost before they were read: publishers came round.
+    /// Positions lost: publishers came round, their record could not be read, or askrd died of it twice.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
+    quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
     /// Positions claimed by publishers and not handed on yet.
     behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.

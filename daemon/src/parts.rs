@@ -15,7 +15,7 @@ use std::panic::{self, PanicHookInfo};
 use std::process;
 use std::thread::{self, JoinHandle};
 
-use crate::{faults, log};
+use crate::{faults, log, quarantine};
 
 /// Exit code of a process of which a part has died (EX_SOFTWARE).
 const DIED: i32 = 70;
@@ -45,7 +45,10 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
 
 /// Ends the process because a part of it cannot go on.
 pub fn died(why: &str) -> ! {
-    log::finish_with(&format!("askrd ends: {why}"));
+    quarantine::blame();
+    let event =
+        quarantine::in_hand().map(|event| format!(", while it worked on the event {event}"));
+    log::finish_with(&format!("askrd ends: {why}{}", event.unwrap_or_default()));
     process::exit(DIED)
 }
 

@@ -17,6 +17,7 @@ use crate::outbox::At;
 use crate::socket_id::SocketId;
 use crate::stream::Format;
 use crate::wire;
+use crate::{faults, quarantine};
 
 /// Bytes after which a turn ends. More than a socket takes at once as a rule.
 const TURN_BYTES: usize = 64 << 10;
@@ -205,6 +206,7 @@ impl Reader {
         {
             return Some(live.clone());
         }
+        let _in_hand = quarantine::hold(Cursor { epoch, seq });
         let event = bus.archive.fetch(epoch, seq)?;
         let live = Rc::new(Live::new(epoch, seq, event, &bus.memory));
         if bus.memory.is_roomy() {
@@ -366,6 +368,8 @@ fn tell(
     if live.except == Some(ask.socket) {
         return true;
     }
+    let _in_hand = quarantine::hold(live.cursor);
+    faults::at("worker-event", live.event.data());
     tell_gap(ask, live.seq() - 1, pull, piece);
     pull.go_to(live.seq());
     let left = |(index, name): &(usize, &str)| {

@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use shared::cursor::Epoch;
+use shared::cursor::{Cursor, Epoch};
 use shared::keeper::{Keeper, Next};
 
 use crate::bus::Bus;
@@ -16,7 +16,7 @@ use crate::handoff::Item;
 use crate::health::Beat;
 use crate::live::Live;
 use crate::signals::Stops;
-use crate::{faults, parts};
+use crate::{faults, parts, quarantine};
 
 /// The longest sleep: how soon a stop is noticed, and how often it beats.
 const NAP: Duration = Duration::from_millis(250);
@@ -121,7 +121,17 @@ impl Tailer {
 
     /// One thing from the ring. False if there is nothing for now.
     fn step(&mut self) -> bool {
-        match self.keeper.step() {
+        let epoch = self.epoch;
+        let mut in_hand = None;
+        let next = self.keeper.step_if(|seq| {
+            let event = Cursor { epoch, seq };
+            let reads = !quarantine::skips(event);
+            if reads {
+                in_hand = Some(quarantine::hold(event));
+            }
+            reads
+        });
+        match next {
             Next::Empty => return false,
             Next::Event { seq, event } => {
                 self.event(seq, Live::new(self.epoch, seq, event, &self.bus.memory))
@@ -142,11 +152,16 @@ impl Tailer {
                 }
                 self.lost(seq, seq + 1);
             }
+            Next::Skipped { seq } => {
+                self.bus.metrics.quarantined.add(1);
+                self.lost(seq, seq + 1);
+            }
             Next::Changed {
                 fresh_epoch,
                 reason,
             } => self.changed(fresh_epoch, &reason),
         }
+        drop(in_hand);
         true
     }
 

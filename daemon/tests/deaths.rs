@@ -4,10 +4,12 @@
 mod common;
 
 use std::io::Write;
+use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
 use common::{Client, Daemon, askrd, publish};
 use nix::sys::signal::Signal;
+use shared::publisher::{AttachOptions, Publisher};
 
 /// Not 2, which the unit does not restart after.
 const DIED: i32 = 70;
@@ -126,4 +128,193 @@ fn a_panic_while_history_is_read_or_connections_are_drained_ends_the_process() {
     daemon.publish("a", "it is DEADLY");
     assert_eq!(daemon.wait().code(), Some(DIED));
     drop(slow);
+}
+
+/// Two applications on one daemon; the second has a ring and a publisher of its own.
+struct Two {
+    daemon: Daemon,
+    blog: std::path::PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+fn two(fault: &str) -> Two {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let blog = directory.path().join("ring");
+    let settings = format!(
+        "server.workers = 2\n[[app]]\nid = 'shop'\n[[app]]\nid = 'blog'\nring = '{}'\n",
+        blog.display()
+    );
+    Two {
+        daemon: Daemon::start_with_fault(fault, &settings),
+        blog,
+        _directory: directory,
+    }
+}
+
+impl Two {
+    fn publish(&self, app: &str, data: &str) {
+        if app == "shop" {
+            return self.daemon.publish("a", data);
+        }
+        let mut publisher = Publisher::new();
+        let name = self.blog.to_str().unwrap().parse().unwrap();
+        publisher.configure(AttachOptions { name, owner: None });
+        publish(&mut publisher, &["a"], None, None, data);
+    }
+
+    fn open(&self, app: &str, cursor: &str) -> Client {
+        let headers: &[(&str, &str)] = match cursor {
+            "" => &[],
+            _ => &[("Last-Event-ID", cursor)],
+        };
+        self.daemon
+            .open_with(&format!("app={app}&channel=a"), headers)
+    }
+
+    /// A client that keeps its cursor over restarts.
+    fn back(&self, app: &str, before: &Client) -> Client {
+        self.open(app, before.parser.last_event_id())
+    }
+
+    fn died(&mut self, how: &str) {
+        let status = self.daemon.wait();
+        match how {
+            "panic" => assert_eq!(status.code(), Some(DIED)),
+            _ => assert_eq!(status.signal(), Some(Signal::SIGABRT as i32)),
+        }
+    }
+}
+
+/// The other application's viewers get everything, its own get a gap in the place of the event.
+fn after_two_deaths(two: &Two, shop: &Client, blog: &Client) {
+    let log = two.daemon.log().join("\n");
+    assert!(log.contains("(2 deaths): it is skipped"), "{log}");
+    assert_eq!(
+        two.daemon
+            .metric("askr_positions_lost_total{reason=\"quarantined\"}"),
+        1
+    );
+    let mut shop = two.back("shop", shop);
+    let gap = shop.next();
+    assert_eq!(
+        (gap.event.as_str(), gap.data.as_str()),
+        ("askr:gap", r#"{"lost":null,"at_most":1}"#)
+    );
+    assert_eq!(shop.next().data, "after it");
+    two.publish("shop", "live");
+    assert_eq!(shop.next().data, "live");
+    let mut blog = two.back("blog", blog);
+    two.publish("blog", "4");
+    assert_eq!(blog.take(2), ["3", "4"]);
+    // Also for one that asks for all there is.
+    let mut late = two.open("shop", &format!("{}-1", &shop.parser.last_event_id()[..12]));
+    while late.next().data != "live" {}
+}
+
+#[test]
+fn an_event_that_kills_a_worker_twice_is_skipped_and_others_lose_nothing() {
+    for how in ["panic", "abort"] {
+        let mut two = two(&format!("{how} worker-event DEADLY"));
+        let (mut shop, mut blog) = (two.open("shop", ""), two.open("blog", ""));
+        two.publish("shop", "before it");
+        assert_eq!(shop.next().data, "before it");
+        two.publish("blog", "1");
+        assert_eq!(blog.next().data, "1");
+        two.publish("shop", "it is DEADLY");
+        two.died(how);
+
+        // The first restart: viewers come back, and it dies of the same one, replayed.
+        two.publish("blog", "2");
+        two.publish("shop", "after it");
+        two.daemon.restart();
+        let log = two.daemon.log().join("\n");
+        assert!(log.contains("(1 death)"), "{log}");
+        let mut blog = two.back("blog", &blog);
+        assert_eq!(blog.next().data, "2");
+        let mut again = Client::connect(two.daemon.address);
+        let cursor = shop.parser.last_event_id();
+        again.ask(
+            "/askr/events?app=shop&channel=a",
+            &[("Last-Event-ID", cursor)],
+        );
+        two.died(how);
+
+        // The second one.
+        two.publish("blog", "3");
+        two.daemon.restart();
+        after_two_deaths(&two, &shop, &blog);
+
+        // It stays skipped.
+        two.daemon.signal(Signal::SIGTERM);
+        two.daemon.restart();
+        assert_eq!(
+            two.daemon
+                .metric("askr_positions_lost_total{reason=\"quarantined\"}"),
+            1
+        );
+    }
+}
+
+#[test]
+fn an_event_that_kills_the_reader_of_the_ring_twice_is_skipped() {
+    for how in ["panic", "abort"] {
+        let mut two = two(&format!("{how} tailer-event DEADLY"));
+        let (mut shop, mut blog) = (two.open("shop", ""), two.open("blog", ""));
+        two.publish("blog", "1");
+        two.publish("shop", "before it");
+        assert_eq!(
+            (shop.next().data, blog.next().data),
+            ("before it".into(), "1".into())
+        );
+        two.publish("shop", "it is DEADLY");
+        two.died(how);
+        two.publish("blog", "3");
+        two.publish("shop", "after it");
+        // Its history has the same event.
+        let done = two.daemon.restart_in_vain();
+        let log = String::from_utf8(done.stderr).unwrap();
+        assert!(
+            log.contains("(1 death)") && !log.contains(" ready"),
+            "{log}"
+        );
+        two.daemon.restart();
+        after_two_deaths(&two, &shop, &blog);
+    }
+}
+
+#[test]
+fn a_death_that_is_no_events_doing_is_blamed_on_none() {
+    let mut daemon = Daemon::start_with_fault("panic connection", "");
+    for _ in 0..3 {
+        daemon.publish("a", "x");
+        let _client = Client::connect(daemon.address);
+        assert_eq!(daemon.wait().code(), Some(DIED));
+        daemon.restart();
+        let log = daemon.log().join("\n");
+        assert!(!log.contains("died"), "{log}");
+        assert_eq!(
+            daemon.metric("askr_positions_lost_total{reason=\"quarantined\"}"),
+            0
+        );
+    }
+}
+
+#[test]
+fn without_a_place_for_notes_it_serves_and_says_so() {
+    let mut daemon = Daemon::start("");
+    let notes = daemon.directory.path().join("ring.in-flight");
+    assert!(notes.exists());
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    std::fs::remove_file(&notes).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &notes).unwrap();
+    daemon.restart();
+    let log = daemon.log().join("\n");
+    assert!(
+        log.contains("ring.in-flight: events that kill askrd cannot be noted"),
+        "{log}"
+    );
+    let mut client = daemon.open("a");
+    daemon.publish("a", "x");
+    assert_eq!(client.next().data, "x");
 }

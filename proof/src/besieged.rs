@@ -84,7 +84,7 @@ impl Reader<'_> {
                 self.book.add(Board::Told, 1);
                 self.book.add(Board::Positions, to - from);
             }
-            Next::Unreadable { .. } => self.book.add(Board::Unreadable, 1),
+            Next::Skipped { .. } | Next::Unreadable { .. } => self.book.add(Board::Unreadable, 1),
             Next::Changed { fresh_epoch, .. } => {
                 self.book.add(Board::Distrusts, u64::from(fresh_epoch))
             }

@@ -153,7 +153,8 @@ impl Reader<'_> {
                 .raise(Board::Stall, since.elapsed().as_nanos() as u64);
         }
         match next {
-            Next::Empty => {}
+            // Nothing is skipped here.
+            Next::Empty | Next::Skipped { .. } => {}
             Next::Event { seq, event } => self.event(seq, &event),
             Next::Lapped { from, to } => {
                 self.book.tell(from, to, u64::MAX);

@@ -89,6 +89,8 @@ impl Stage {
             match self.tail.step(self.segment.ring()) {
                 Step::Event { seq, event } => seen.events.push((seq, event)),
                 Step::Lapped { from, to } => seen.lapped.push((from, to)),
+                // Nothing is skipped here.
+                Step::Skipped { seq } => seen.wrong.push(format!("{seq}: skipped")),
                 Step::Unreadable { seq, why } => seen.wrong.push(format!("{seq}: {why}")),
                 Step::Distrust(why) => {
                     seen.wrong.push(format!("distrust: {why}"));

@@ -68,12 +68,16 @@ pub fn look(ring: Ring<'_>, position: u64, order: crate::prim::Ordering) -> Look
 
 /// Reads the event at `position`.
 pub fn fetch(ring: Ring<'_>, position: u64) -> Fetch {
-    let seen = match look(ring, position, Acquire) {
-        Look::Done(seen) => seen,
-        Look::Hole => return Fetch::Hole,
-        Look::Overwritten => return Fetch::Overwritten,
-        Look::Pending(_) => return Fetch::Pending,
-    };
+    match look(ring, position, Acquire) {
+        Look::Done(seen) => read(ring, position, seen),
+        Look::Hole => Fetch::Hole,
+        Look::Overwritten => Fetch::Overwritten,
+        Look::Pending(_) => Fetch::Pending,
+    }
+}
+
+/// Reads the event at `position`, whose stamp was `seen` to be done.
+pub fn read(ring: Ring<'_>, position: u64, seen: Stamp) -> Fetch {
     let slot = ring.slot(position);
     let raw = match copy_out(ring, slot, seen) {
         Ok(raw) => Some(raw),

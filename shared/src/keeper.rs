@@ -106,6 +106,10 @@ pub enum Next {
         seq: u64,
         why: Damage,
     },
+    /// A record that was not wanted.
+    Skipped {
+        seq: u64,
+    },
     /// `Keeper::segments` changed. `fresh_epoch`: former cursors mean nothing any more.
     Changed {
         fresh_epoch: bool,
@@ -231,6 +235,12 @@ impl Keeper {
 
     /// The next thing in the stream. Never waits.
     pub fn step(&mut self) -> Next {
+        self.step_if(|_| true)
+    }
+
+    /// `reads` is asked before the record at a position is read; those it does not want are skipped.
+    #[inline]
+    pub fn step_if(&mut self, mut reads: impl FnMut(u64) -> bool) -> Next {
         self.calls = self.calls.wrapping_add(1);
         if self.calls.is_multiple_of(256) {
             self.tick_if_due();
@@ -244,7 +254,7 @@ impl Keeper {
             let ring = source.segment.ring();
             // What was handed out by the previous call has been dealt with.
             ring.word(W_READ).store(source.tail.next(), Release);
-            let step = source.tail.step(ring);
+            let step = source.tail.step_if(ring, &mut reads);
             self.lock.reached(source.tail.next());
             match step {
                 Step::Event { .. } if last && self.lock.rewritten(&source.segment) => {
@@ -263,6 +273,7 @@ impl Keeper {
                     self.count_unreadable(seq);
                     return Next::Unreadable { seq, why };
                 }
+                Step::Skipped { seq } => return Next::Skipped { seq },
                 Step::End => self.go_on(),
                 // A retired segment is not replaced; what is left of it is given up.
                 Step::Distrust(_) if !last => {

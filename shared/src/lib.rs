@@ -40,7 +40,7 @@ pub mod keeper;
 #[cfg(not(loom))]
 mod leftovers;
 #[cfg(not(loom))]
-mod map;
+pub mod map;
 #[cfg(not(loom))]
 pub mod owner;
 #[cfg(not(loom))]

@@ -42,6 +42,10 @@ pub enum Step {
         seq: u64,
         why: Damage,
     },
+    /// A record that was not wanted.
+    Skipped {
+        seq: u64,
+    },
     /// The ring is closed and everything in it has been read.
     End,
     /// The ring's words contradict one another; only a broken or hostile writer does that.
@@ -105,11 +109,27 @@ impl Tail {
     }
 
     pub fn step(&mut self, ring: Ring<'_>) -> Step {
+        self.step_if(ring, |_| true)
+    }
+
+    /// `reads` is asked before the record at a position is read; those it does not want are skipped.
+    #[inline]
+    pub fn step_if(&mut self, ring: Ring<'_>, mut reads: impl FnMut(u64) -> bool) -> Step {
         loop {
             if self.end.is_some_and(|end| self.next >= end) {
                 return Step::End;
             }
-            match fetch::fetch(ring, self.next) {
+            let found = match fetch::look(ring, self.next, Acquire) {
+                Look::Done(seen) if reads(self.next) => fetch::read(ring, self.next, seen),
+                Look::Done(_) => {
+                    self.next += 1;
+                    return Step::Skipped { seq: self.next - 1 };
+                }
+                Look::Hole => Fetch::Hole,
+                Look::Overwritten => Fetch::Overwritten,
+                Look::Pending(_) => Fetch::Pending,
+            };
+            match found {
                 Fetch::Event(event) => {
                     self.waiting = None;
                     self.fresh = true;

@@ -62,7 +62,7 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
         let printed = match tail.step(segment.ring()) {
             Step::Event { seq, event } => printer.event(&segment, seq, &event),
             Step::Lapped { from, to } => printer.lost(to - from, "overwritten"),
-            Step::Unreadable { .. } => printer.lost(1, "unreadable"),
+            Step::Unreadable { .. } | Step::Skipped { .. } => printer.lost(1, "unreadable"),
             Step::Empty | Step::End | Step::Distrust(_) => {
                 if Instant::now() >= look {
                     look = Instant::now() + LOOK;

@@ -17,7 +17,7 @@ use crate::settings::SlowClients;
 use crate::stream::{End, Stream};
 use crate::transmit::write_some;
 use crate::uring::{BATCH, Job};
-use crate::{webhooks, wire};
+use crate::{quarantine, webhooks, wire};
 
 /// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
 const STUCK: Duration = Duration::from_secs(1);
@@ -421,7 +421,10 @@ fn last_event(bus: &Bus, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
         // From here on it is handed over.
         Some(last) if last.cursor.seq >= here => Vec::new(),
         Some(last) if last.except == Some(stream.socket) => Vec::new(),
-        Some(last) => wire::earlier(format, &last.event, last.cursor, channel),
+        Some(last) => {
+            let _in_hand = quarantine::hold(last.cursor);
+            wire::earlier(format, &last.event, last.cursor, channel)
+        }
         None => {
             let miss = webhooks::event::What::CacheMiss;
             bus.hook(stream.client, channel, miss);
