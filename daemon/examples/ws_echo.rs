@@ -3,19 +3,14 @@
 //!
 //! `ws_echo [ADDR]` (127.0.0.1:9001), tells the address it listens on, and runs until it is ended.
 
-#[allow(dead_code, unused_imports)]
-#[path = "../src/ws/mod.rs"]
-mod ws;
-
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
+use askrd::protocol::ws::decoder::{Decoder, Message, Violation};
+use askrd::protocol::ws::{frame, handshake};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Version};
-
-use ws::decoder::{Decoder, Message, Violation};
-use ws::{frame, handshake};
 
 /// Autobahn's largest message has 16 MiB.
 const MAX_MESSAGE: usize = 16 << 20;

@@ -1,97 +1,20 @@
-//! askrd: tails the Askr rings and serves Server-Sent Events and WebSockets.
-//!
-//! ```text
-//! tailer ─► history, routes ─► worker inboxes ─► engine (streams, subscriptions) ─► sockets
-//! acceptor ─► worker: HTTP ─► engine
-//! ```
-#![deny(unsafe_code)]
-// They panic when nobody reads: `log` and `told` do not.
-#![deny(clippy::print_stdout, clippy::print_stderr)]
+//! The program: reads the command line and the settings, then serves or does what a command says.
 
-mod acceptor;
-mod app;
-mod applications;
-mod archive;
-mod ask;
-mod asker;
-mod askers;
-mod auth;
-mod budget;
-mod bus;
-mod ceiling;
-mod census;
-mod channel;
-mod cli;
-mod command;
-mod commands;
-mod control;
-mod engine;
-mod event_memory;
-mod faults;
-mod gap;
-mod gather;
-mod handoff;
-mod health;
-mod histogram;
-mod history;
-mod holdings;
-mod http;
-mod jitter;
-mod last_events;
-mod limits;
-mod lingering;
-mod listen;
-mod live;
-mod log;
-mod members;
-mod metrics;
-mod notice;
-mod outbox;
-mod outgoing;
-mod parts;
-mod plain;
-mod preflight;
-mod presence;
-mod pull;
-mod pusher;
-mod quarantine;
-mod requests;
-mod routes;
-mod scan_shares;
-#[cfg(test)]
-mod seam;
-mod serve;
-mod settings;
-mod shares;
-mod signals;
-mod socket_id;
-mod sse;
-mod stream;
-mod subscriptions;
-mod tailer;
-#[cfg(test)]
-mod testing;
-mod transmit;
-mod trim;
-mod uring;
-mod watch;
-mod watchlists;
-mod webhooks;
-mod who;
-mod wire;
-mod worker;
-mod ws;
+// They panic when nobody reads: `say` does not.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::fmt::Display;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use askrd::cli::arguments::{Cli, Command};
+use askrd::cli::commands;
+use askrd::config::{self, Flags, Problem, Settings, Sources};
+use askrd::process::{logging, parts, quarantine};
+use askrd::server::preflight::{self, Prepared};
+use askrd::server::serve::serve as run;
+use askrd::server::signals::{self, Held};
 use clap::Parser;
-
-use cli::{Cli, Command};
-use preflight::Prepared;
-use settings::{Flags, Problem, Settings, Sources};
-use signals::Held;
 
 /// Exit code for settings that cannot be used; systemd is told not to try again.
 const BAD_SETTINGS: u8 = 2;
@@ -129,18 +52,18 @@ fn main() -> ExitCode {
 
 fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> Result<ExitCode, String> {
     parts::end_at_a_panic();
-    if let Err(why) = log::start() {
+    if let Err(why) = logging::start() {
         say(&why);
         return Ok(ExitCode::FAILURE);
     }
     let served = signals
         .listen()
         .map_err(|why| format!("cannot listen to signals: {why}"))
-        .and_then(|stops| serve::serve(settings, prepared, stops))
+        .and_then(|stops| run(settings, prepared, stops))
         .inspect_err(|why| tracing::error!("{why}"));
     // Threads that are still at work do not die of it.
     quarantine::blame();
-    log::finish();
+    logging::finish();
     served
 }
 
@@ -167,7 +90,7 @@ fn command(flags: &Flags, work: impl FnOnce(&Settings) -> Result<ExitCode, Strin
 }
 
 fn with_settings(flags: &Flags, work: impl FnOnce(&Settings, &Sources) -> ExitCode) -> ExitCode {
-    match settings::load(flags, |name| std::env::var(name).ok()) {
+    match config::load(flags, |name| std::env::var(name).ok()) {
         Ok((settings, sources)) => work(&settings, &sources),
         Err(problem) => unusable(&problem),
     }

@@ -4,7 +4,8 @@
 mod common;
 
 use std::sync::Barrier;
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
 use common::grants::{SECRET, Socket, body, now, request, signature, token, token_by};

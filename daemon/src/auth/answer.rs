@@ -20,7 +20,7 @@ use serde_json::value::RawValue;
 use shared::grant;
 
 use super::authorizer::{Access, Answer, Closed, Wanted};
-use super::info;
+use crate::protocol::info;
 
 #[derive(Deserialize)]
 struct Body<'a> {
@@ -120,9 +120,10 @@ fn closed(channel: &Wanted, why: &str) -> Answer {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
     use shared::grant::MAX_INFO;
+
+    use super::*;
 
     const WANTED: [Wanted; 2] = [
         Wanted {

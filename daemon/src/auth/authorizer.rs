@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use hyper::HeaderMap;
 
-use crate::limits::ClientKey;
+use crate::process::admission::ClientKey;
 
 /// What somebody may do on a channel, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

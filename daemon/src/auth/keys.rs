@@ -6,7 +6,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, VerifyingKey};
 use shared::secret::{self, NamedSecret, Secret};
 
-use super::mac;
+use crate::protocol::mac;
 
 /// Keys of one application.
 pub const MAX_KEYS: usize = 16;

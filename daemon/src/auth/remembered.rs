@@ -11,8 +11,9 @@ use hyper::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::authorizer::Access;
-use crate::limits::ClientKey;
-use crate::shares::{self, Shares};
+use crate::process::admission::ClientKey;
+use crate::process::shares;
+use crate::process::shares::Shares;
 
 pub type Key = [u8; 32];
 
@@ -144,7 +145,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::limits::testing::client;
+    use crate::process::admission::testing::client;
 
     const NOBODY: ClientKey = ClientKey::NONE;
 

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use shared::grant;
 
 use super::revoked::{DEFAULT_USERS, Revoked};
-use crate::parts;
+use crate::process::parts;
 
 const HEAD: &str = "askr revocations 1";
 /// Bytes of a file: as many users as are remembered, with the longest ids.

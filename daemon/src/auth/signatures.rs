@@ -1,7 +1,7 @@
 //! Pusher's signatures as an authorizer: the application signed for this socket and this channel.
 
 use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
-use super::pusher::Credentials;
+use crate::protocol::pusher::signature::Credentials;
 
 impl Authorizer for Credentials {
     fn authorize<'a>(

@@ -26,9 +26,9 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::{self, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
 
-use super::info;
 use super::keys::{Algorithm, Key};
 use super::revoked::Revoked;
+use crate::protocol::info;
 
 /// Seconds by which the clock of whoever signs may be ahead of this one.
 pub const LEEWAY: u64 = 10;
@@ -260,13 +260,14 @@ fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
 
 #[cfg(test)]
 pub mod tests {
-    use super::*;
-    use crate::auth::mac;
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
     use serde_json::{Value, json};
     use shared::grant::MAX_INFO;
     use shared::secret;
+
+    use super::*;
+    use crate::protocol::mac;
 
     pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const OLD: &str = "fedcba9876543210fedcba9876543210";

@@ -11,7 +11,7 @@ use super::keys::{Key, MAX_KEYS};
 use super::revocations_file::{self, RevocationsFile};
 use super::revoked::{DEFAULT_USERS, Revoked};
 use super::token::{self, Grant, Verifier};
-use crate::settings::Auth;
+use crate::config::Auth;
 
 #[derive(Debug)]
 pub struct Tokens {

@@ -4,15 +4,15 @@ use shared::cursor::Cursor;
 
 use super::Engine;
 use crate::auth::authorizer::Access;
-use crate::channel::Kind;
-use crate::command::{Command, Denied, Target, Which};
-use crate::gap::Gap;
-use crate::outbox::At;
-use crate::pull::{Late, Pull};
-use crate::socket_id::SocketId;
-use crate::stream::End;
-use crate::subscriptions::Member;
-use crate::wire;
+use crate::engine::outbox::At;
+use crate::engine::replay::{Late, Pull};
+use crate::engine::stream::End;
+use crate::engine::subscriptions::Member;
+use crate::hub::command::{Command, Denied, Target, Which};
+use crate::protocol::channel::Kind;
+use crate::protocol::format;
+use crate::protocol::gap::Gap;
+use crate::protocol::socket_id::SocketId;
 
 impl Engine {
     /// Whoever asked may have given up waiting; it is done all the same.
@@ -188,12 +188,12 @@ impl Engine {
         };
         let format = self.streams[slot as usize].format;
         let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
-        let mut bytes = wire::all_subscribed(format, &all, of_all);
+        let mut bytes = format::all_subscribed(format, &all, of_all);
         for name in &all {
             if Kind::of(name).is_presence() {
                 self.untell(slot, name);
             } else {
-                bytes.extend(wire::subscribed(format, name, of(name)));
+                bytes.extend(format::subscribed(format, name, of(name)));
             }
         }
         let least = match names.len() == all.len() {
@@ -217,7 +217,7 @@ impl Engine {
     /// Tells a WebSocket in its own protocol what did not come of its wish.
     pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
         let format = self.streams[slot as usize].format;
-        let told = wire::denied(format, channels, 403, &why.to_string());
+        let told = format::denied(format, channels, 403, &why.to_string());
         self.tell(slot, told);
     }
 
@@ -259,7 +259,7 @@ impl Engine {
     }
 
     fn end_all(&mut self, target: &Target) -> usize {
-        let is = |who: Option<&crate::who::Who>, socket| match target {
+        let is = |who: Option<&crate::engine::identity::Who>, socket| match target {
             Target::Socket(wanted) => socket == *wanted,
             Target::User(user) => who.is_some_and(|who| who.is(user)),
             Target::All => true,

@@ -4,12 +4,12 @@
 use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
-use crate::budget::Held;
-use crate::limits::Place;
-use crate::lingering::Ending;
-use crate::outbox::Of;
-use crate::stream::{End, FORMATS, Format, Stream};
-use crate::wire;
+use crate::engine::lingering::Ending;
+use crate::engine::outbox::Of;
+use crate::engine::stream::{End, FORMATS, Format, Stream};
+use crate::process::admission::Place;
+use crate::process::budget::Held;
+use crate::protocol::format;
 
 impl Engine {
     /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
@@ -52,7 +52,10 @@ impl Engine {
                     epoch: self.epoch,
                     seq,
                 };
-                *frame = (seq, self.bus.memory.hold(wire::ping(stream.format, cursor)));
+                *frame = (
+                    seq,
+                    self.bus.memory.hold(format::ping(stream.format, cursor)),
+                );
             }
             sent += 1;
             let bytes = frame.1.clone();
@@ -78,7 +81,7 @@ impl Engine {
                 self.retire(slot, End::Expired);
             } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
                 stream.warned = true;
-                let told = wire::expiring(stream.format, expires);
+                let told = format::expiring(stream.format, expires);
                 self.tell(slot, told);
             }
         }
@@ -88,7 +91,7 @@ impl Engine {
     pub(super) fn retire(&mut self, slot: u32, end: End) {
         let retry = self.jitter.around(self.rules.retry);
         let format = self.streams[slot as usize].format;
-        self.close_with(slot, end, wire::farewell(format, end, retry));
+        self.close_with(slot, end, format::farewell(format, end, retry));
     }
 
     /// Cuts the clients that have taken nothing for too long.
@@ -120,7 +123,7 @@ impl Engine {
             stream.pull = None;
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
-            let told = wire::farewell(stream.format, End::Drain, retry);
+            let told = format::farewell(stream.format, End::Drain, retry);
             if stream.outbox.is_none() {
                 self.close_with(slot, End::Drain, told);
             } else {

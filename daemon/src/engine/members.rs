@@ -7,13 +7,13 @@ use shared::cursor::Cursor;
 
 use super::Engine;
 use crate::auth::authorizer::Access;
-use crate::channel::Kind;
-use crate::notice::Notice;
-use crate::outbox::Of;
-use crate::presence::{Departure, Refused};
-use crate::stream::Stream;
-use crate::who::{Present, Row, UNTOLD, Who};
-use crate::wire;
+use crate::engine::identity::{Present, Row, UNTOLD, Who};
+use crate::engine::outbox::Of;
+use crate::engine::stream::Stream;
+use crate::hub::ephemeral::Notice;
+use crate::hub::presence::{Departure, Refused};
+use crate::protocol::channel::Kind;
+use crate::protocol::format;
 
 impl Engine {
     /// Who it is, which is this user unless another was known before.
@@ -88,7 +88,7 @@ impl Engine {
                 continue;
             };
             row.told = snapshot.number;
-            out.extend(wire::snapshot(
+            out.extend(format::snapshot(
                 stream.format,
                 name,
                 &snapshot.members,

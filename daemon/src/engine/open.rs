@@ -2,25 +2,25 @@
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
 use shared::cursor::{Cursor, Epoch};
-
 use shared::segment::now_s;
 
 use super::{Engine, Opening, Resume};
-use crate::app::Full;
-use crate::bus::Bus;
-use crate::census::Told;
-use crate::command::Denied;
-use crate::gap::Gap;
-use crate::holdings;
-use crate::limits::{self, ClientKey};
-use crate::lingering::Ending;
-use crate::outbox::At;
-use crate::pull::{Pull, Reader};
-use crate::pusher::code;
-use crate::socket_id::Place;
-use crate::stream::{End, NONE, Stream};
-use crate::subscriptions::{Member, Subscription};
-use crate::{webhooks, wire};
+use crate::app::application::Full;
+use crate::engine::lingering::Ending;
+use crate::engine::outbox::At;
+use crate::engine::replay::{Pull, Reader};
+use crate::engine::stream::{End, NONE, Stream};
+use crate::engine::subscriptions::{Member, Subscription};
+use crate::hub::command::Denied;
+use crate::hub::hub::Bus;
+use crate::hub::subscriber_counts::Told;
+use crate::outbound::webhooks;
+use crate::process::admission::ClientKey;
+use crate::process::{admission, holdings};
+use crate::protocol::format;
+use crate::protocol::gap::Gap;
+use crate::protocol::pusher::code;
+use crate::protocol::socket_id::Place;
 
 impl Engine {
     /// Takes a stream over from its request.
@@ -111,7 +111,7 @@ impl Engine {
                 self.resign(slot, *channel);
             }
             let retry = self.jitter.around(self.rules.retry);
-            bytes.extend(wire::farewell(opening.format, End::Members, retry));
+            bytes.extend(format::farewell(opening.format, End::Members, retry));
             return self.close_with(slot, End::Members, bytes);
         }
         let place = Place {
@@ -120,7 +120,7 @@ impl Engine {
         };
         let secret = self.app.prover.prove(opening.socket, place, now_s());
         let next = self.cursor(pull.map_or(here, |pull| pull.next) - 1);
-        let first = wire::Opening {
+        let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
             told,
             next,
@@ -129,7 +129,7 @@ impl Engine {
             channels: &opening.channels,
             activity: self.rules.pusher.silence.after / 1000,
         };
-        bytes.extend(wire::opening(opening.format, &first));
+        bytes.extend(format::opening(opening.format, &first));
         bytes.extend(self.snapshots(slot, false, next));
         if opening.resume.is_none() {
             self.owe(slot, &opening.channels, here);
@@ -187,8 +187,8 @@ impl Engine {
     fn turn_away(&self, opening: Opening, code: u16) {
         let mut answer = opening.head;
         let retry = self.jitter.around(self.rules.retry);
-        answer.extend(wire::turned_away(opening.format, code, retry));
-        let place = limits::Place::new(self.bus.limits.clone(), self.worker, opening.client);
+        answer.extend(format::turned_away(opening.format, code, retry));
+        let place = admission::Place::new(self.bus.limits.clone(), self.worker, opening.client);
         let most = self.rules.message_bytes;
         self.lingering.borrow_mut().end(Ending {
             words: answer.into(),

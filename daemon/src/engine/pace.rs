@@ -4,7 +4,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use super::Engine;
-use crate::limits::ClientKey;
+use crate::process::admission::ClientKey;
 
 /// Streams of one client that go on at a time.
 const AT_ONCE: usize = 16;

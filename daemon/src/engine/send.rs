@@ -8,16 +8,19 @@ use nix::errno::Errno;
 use shared::segment::now_ns;
 
 use super::Engine;
-use crate::budget::Held;
-use crate::bus::Bus;
-use crate::channel::Kind;
-use crate::outbox::{At, Frame, GivenUp, Of, Outbox};
-use crate::pull::{self, Ask, Piece, Pull, Rest, Turn};
-use crate::settings::SlowClients;
-use crate::stream::{End, Stream};
-use crate::transmit::write_some;
-use crate::uring::{BATCH, Job};
-use crate::{quarantine, webhooks, wire};
+use crate::config::SlowClients;
+use crate::engine::outbox::{At, Frame, GivenUp, Of, Outbox};
+use crate::engine::replay;
+use crate::engine::replay::{Ask, Piece, Pull, Rest, Turn};
+use crate::engine::stream::{End, Stream};
+use crate::engine::transmit::write_some;
+use crate::engine::uring::{BATCH, Job};
+use crate::hub::hub::Bus;
+use crate::outbound::webhooks;
+use crate::process::budget::Held;
+use crate::process::quarantine;
+use crate::protocol::channel::Kind;
+use crate::protocol::format;
 
 /// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
 const STUCK: Duration = Duration::from_secs(1);
@@ -82,7 +85,7 @@ impl Engine {
                 target: joins.map_or(pull.target, |at| at.min(pull.target)),
                 ..pull
             };
-            let (part, turn) = pull::fill(&ask, &mut self.reader, part, &mut self.piece);
+            let (part, turn) = replay::fill(&ask, &mut self.reader, part, &mut self.piece);
             let turn = match turn {
                 // Others of its channels join in.
                 Turn::Reached if part.target < pull.target => Turn::More,
@@ -423,12 +426,12 @@ fn last_event(bus: &Bus, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
         Some(last) if last.except == Some(stream.socket) => Vec::new(),
         Some(last) => {
             let _in_hand = quarantine::hold(last.cursor);
-            wire::earlier(format, &last.event, last.cursor, channel)
+            format::earlier(format, &last.event, last.cursor, channel)
         }
         None => {
             let miss = webhooks::event::What::CacheMiss;
             bus.hook(stream.client, channel, miss);
-            wire::cache_miss(format, channel)
+            format::cache_miss(format, channel)
         }
     }
 }

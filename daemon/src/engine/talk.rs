@@ -13,24 +13,24 @@ use shared::cursor::{Cursor, Epoch};
 
 use super::Engine;
 use super::send::ended;
-use crate::app::Full;
+use crate::app::application::Full;
 use crate::auth::authorizer::{Access, Claim, Refused};
-use crate::auth::pusher::{Credentials, User};
-use crate::bus::Bus;
-use crate::channel::Kind;
-use crate::command::Command;
-use crate::lingering::Hearing;
-use crate::metrics::Metrics;
-use crate::notice::{Notice, What};
-use crate::socket_id::Place;
-use crate::stream::{End, Format, Stream};
-use crate::watchlists::Watcher;
-use crate::who::Who;
-use crate::wire;
-use crate::ws::decoder::{Decoder, Message};
-use crate::ws::rate::{Bound, Rate};
-use crate::ws::{code, frame};
-use crate::{plain, pusher, webhooks};
+use crate::engine::identity::Who;
+use crate::engine::lingering::Hearing;
+use crate::engine::stream::{End, Format, Stream};
+use crate::hub::command::Command;
+use crate::hub::ephemeral::{Notice, What};
+use crate::hub::hub::Bus;
+use crate::hub::watchlists::Watcher;
+use crate::outbound::webhooks;
+use crate::process::metrics::Metrics;
+use crate::protocol::channel::Kind;
+use crate::protocol::pusher::signature::{Credentials, User};
+use crate::protocol::rate_limit::{Bound, Rate};
+use crate::protocol::socket_id::Place;
+use crate::protocol::ws::decoder::{Decoder, Message};
+use crate::protocol::ws::{code, frame};
+use crate::protocol::{format, plain, pusher};
 
 /// Bytes read at once, and how often before others have their turn.
 pub const INPUT: usize = 16 << 10;
@@ -272,10 +272,10 @@ impl Engine {
     fn act(&mut self, slot: u32, action: pusher::session::Action) -> Goes {
         use pusher::session::Action;
         match action {
-            Action::Send(text) => self.say(slot, wire::text(text)),
+            Action::Send(text) => self.say(slot, format::text(text)),
             Action::Ping => {
                 let format = self.streams[slot as usize].format;
-                self.say(slot, wire::ping(format, self.cursor_of(slot)))
+                self.say(slot, format::ping(format, self.cursor_of(slot)))
             }
             Action::Subscribe {
                 channel,
@@ -321,8 +321,8 @@ impl Engine {
     ) -> Goes {
         use plain::Action;
         match action {
-            Action::Send(text) => self.say(slot, wire::text(text)),
-            Action::Ping => self.say(slot, wire::ping(Format::Plain, self.cursor_of(slot))),
+            Action::Send(text) => self.say(slot, format::text(text)),
+            Action::Ping => self.say(slot, format::ping(Format::Plain, self.cursor_of(slot))),
             Action::Subscribe {
                 channels,
                 since,
@@ -397,7 +397,7 @@ impl Engine {
                         Refused::Forbidden(_) => 403,
                         Refused::Away(_) => 503,
                     };
-                    let bytes = wire::denied(Format::Plain, &channels, status, why.reason());
+                    let bytes = format::denied(Format::Plain, &channels, status, why.reason());
                     Command::Tell {
                         slot,
                         socket,
@@ -436,7 +436,7 @@ impl Engine {
             };
             counter.add(1);
             let told = pusher::encode::error(Some(pusher::code::RATE), reason);
-            return self.say(slot, wire::text(told));
+            return self.say(slot, format::text(told));
         }
         self.bus.metrics.client_events.add(1);
         // A text is told as it is, anything else as JSON.
@@ -487,7 +487,7 @@ impl Engine {
         }
         let (online, offline) = lists.watch(users, watcher);
         let told = pusher::encode::watchlist_events(&online, &offline);
-        self.say(slot, wire::text(told))
+        self.say(slot, format::text(told))
     }
 
     /// It ends: nobody is told anything there any more, and others that this user is gone.
@@ -619,7 +619,7 @@ fn tell_watchers(bus: &Bus, watchers: Vec<Watcher>, text: &[u8]) {
         bus.inboxes[place.worker].command(Command::Tell {
             slot: place.slot,
             socket,
-            bytes: wire::text(text.to_vec()),
+            bytes: format::text(text.to_vec()),
         });
     }
 }

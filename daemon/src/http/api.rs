@@ -17,14 +17,15 @@ use shared::segment::{now_ns, now_s};
 use super::refusal::{Refusal, bad};
 use super::respond::Answer;
 use super::socket::Progress;
-use crate::app::App;
-use crate::ask;
-use crate::auth::pusher::{ApiRequest, Refused};
-use crate::command::{Target, Which};
-use crate::last_events;
-use crate::pusher::api::answer::{self, Cached, Told};
-use crate::pusher::api::{self, Call, Info, Limits, Publish};
-use crate::settings::api_body_bytes;
+use crate::app::application::App;
+use crate::app::queries;
+use crate::config::api_body_bytes;
+use crate::hub::command::{Target, Which};
+use crate::hub::last_events;
+use crate::protocol::pusher::api;
+use crate::protocol::pusher::api::answer::{Cached, Told};
+use crate::protocol::pusher::api::{Call, Info, Limits, Publish, answer};
+use crate::protocol::pusher::signature::{ApiRequest, Refused};
 
 /// The ring from its publishers' side, and bounds. One of it an application.
 pub struct Api {
@@ -224,7 +225,7 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         }
         Call::Channels { prefix, info } => {
             let which = Which::Prefix(prefix.unwrap_or_default());
-            let counts = ask::channels(app, which).await;
+            let counts = queries::channels(app, which).await;
             let each = counts
                 .iter()
                 .map(|(name, count)| (name.as_str(), told(app, name, *count, info)));
@@ -240,7 +241,7 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
             answer::users(members.iter().map(|member| &*member.id))
         }
         Call::Terminate { user } => {
-            ask::end(app, Target::User(user)).await;
+            queries::end(app, Target::User(user)).await;
             answer::done()
         }
         Call::Connections => answer::connections(app.quota.used() as u64),
@@ -248,7 +249,7 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
 }
 
 async fn count(app: &App, names: &[String]) -> BTreeMap<String, usize> {
-    ask::channels(app, Which::Names(names.to_vec())).await
+    queries::channels(app, Which::Names(names.to_vec())).await
 }
 
 async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
@@ -261,7 +262,7 @@ async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
 }
 
 fn told(app: &App, channel: &str, count: usize, info: Info) -> Told {
-    let presence = crate::channel::Kind::of(channel).is_presence();
+    let presence = crate::protocol::channel::Kind::of(channel).is_presence();
     let cached = || {
         let now = now_ns();
         let live = app.bus.last_events.get(channel, now)?;

@@ -42,8 +42,9 @@ pub fn asked_by_ours(headers: &HeaderMap, origin: &Origin) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use hyper::header::HeaderValue;
+
+    use super::*;
 
     fn find(pairs: &[(&'static str, &str)], query: Option<&str>, origin: Origin) -> Option<String> {
         let mut headers = HeaderMap::new();

@@ -17,7 +17,7 @@ use shared::cursor::Cursor;
 use super::query::add_channel;
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
-use crate::socket_id::{Place, Prover, SocketId};
+use crate::protocol::socket_id::{Place, Prover, SocketId};
 
 #[derive(Debug)]
 pub struct Change {
@@ -90,8 +90,9 @@ pub fn read(body: &[u8], prover: &Prover, most: usize) -> Result<Change, Refusal
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
+
+    use super::*;
 
     const HERE: Place = Place { worker: 1, slot: 2 };
 

@@ -33,21 +33,23 @@ use super::request::{Ask, Policy, Wish, judge};
 use super::respond::{self, Answer};
 use super::socket::{Progress, Stopped, Watched};
 use super::{api, change};
-use crate::app::App;
+use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::http_call::forwarded;
-use crate::command::{Command, Denied};
+use crate::engine::lingering::{Ending, Hearing, Lingering};
+use crate::engine::stream::Format;
 use crate::engine::{Engine, Opening, Talk};
-use crate::jitter::Jitter;
-use crate::limits::{Admission, ClientKey, Place, Verdict};
-use crate::lingering::{Ending, Hearing, Lingering};
-use crate::metrics::Metrics;
-use crate::pusher::{api::answer, code};
-use crate::requests::{Held, Requests};
-use crate::socket_id::SocketId;
-use crate::stream::Format;
-use crate::ws::decoder::Decoder;
-use crate::{faults, wire};
+use crate::hub::command::{Command, Denied};
+use crate::process::admission::{Admission, ClientKey, Place, Verdict};
+use crate::process::faults;
+use crate::process::jitter::Jitter;
+use crate::process::metrics::Metrics;
+use crate::process::requests::{Held, Requests};
+use crate::protocol::format;
+use crate::protocol::pusher::api::answer;
+use crate::protocol::pusher::code;
+use crate::protocol::socket_id::SocketId;
+use crate::protocol::ws::decoder::Decoder;
 
 /// hyper's own least bound of its buffer, and its bound of a head's lines.
 const LEAST_BUFFER: usize = 8 << 10;
@@ -347,7 +349,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         }) => {
             world.metrics().refused_requests.add(1);
             let mut bytes = accept.response();
-            bytes.extend(wire::refusal(Format::Pusher, code, reason));
+            bytes.extend(format::refusal(Format::Pusher, code, reason));
             client.borrow_mut().last_words = Some(bytes);
             None
         }
@@ -358,7 +360,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                 Some(accept) => {
                     let mut bytes = accept.response();
                     let retry = world.jitter.around(world.retry);
-                    bytes.extend(wire::turned_away(ask.format, code::OVER_CAPACITY, retry));
+                    bytes.extend(format::turned_away(ask.format, code::OVER_CAPACITY, retry));
                     client.borrow_mut().last_words = Some(bytes);
                     None
                 }

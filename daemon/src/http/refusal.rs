@@ -3,7 +3,7 @@
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, RETRY_AFTER};
 
-use crate::ws::handshake;
+use crate::protocol::ws::handshake;
 
 /// A request that is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -12,12 +12,14 @@ use super::cors::{Origin, origin};
 use super::query::{self, Name};
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Claim;
-use crate::channel::Kind;
+use crate::config;
+use crate::config::Server;
 use crate::engine::Resume;
-use crate::pusher::{api, code, connect};
-use crate::settings::{self, Server};
-use crate::stream::Format;
-use crate::ws::handshake::{self, Accept};
+use crate::engine::stream::Format;
+use crate::protocol::channel::Kind;
+use crate::protocol::pusher::{api, code, connect};
+use crate::protocol::ws::handshake;
+use crate::protocol::ws::handshake::Accept;
 
 const EVENTS: &str = "/askr/events";
 const SOCKET: &str = "/askr/ws";
@@ -44,8 +46,8 @@ pub struct Door {
 }
 
 impl Policy {
-    pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a settings::App>) -> Self {
-        let door = |app: &settings::App| Door {
+    pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a config::App>) -> Self {
+        let door = |app: &config::App| Door {
             id: app.id.clone(),
             key: app.key().to_owned(),
             origins: app.allowed_origins.clone(),
@@ -355,11 +357,12 @@ fn resume(id: &[u8]) -> Option<Resume> {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use proptest::prelude::*;
 
+    use super::*;
+
     fn policy() -> Policy {
-        Policy::new(&Server::default(), [settings::App::default()].iter())
+        Policy::new(&Server::default(), [config::App::default()].iter())
     }
 
     fn get(target: &str, headers: &[(&'static str, &str)]) -> Result<Ask, (u16, String)> {

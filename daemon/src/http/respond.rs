@@ -11,7 +11,7 @@ use hyper::{Response, StatusCode};
 
 use super::cors::Origin;
 use super::refusal::Refusal;
-use crate::sse;
+use crate::protocol::sse;
 
 pub type Answer = Response<Full<Bytes>>;
 

@@ -12,8 +12,8 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::limits::ClientKey;
-use crate::requests::{Full, Held, Stage};
+use crate::process::admission::ClientKey;
+use crate::process::requests::{Full, Held, Stage};
 
 /// What a connection costs while hyper has it, besides its buffers: its task, its state, a parsed head, and
 /// the pages that a buffer only begins.

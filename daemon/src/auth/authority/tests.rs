@@ -1,11 +1,12 @@
+use hyper::header::{COOKIE, HeaderValue};
+use shared::secret::Secret;
+
 use super::*;
 use crate::auth::authorizer::Signed;
 use crate::auth::http_call::Limits;
 use crate::auth::token::Verifier;
 use crate::auth::token::tests::{SECRET, keys, token};
-use crate::outgoing::testing::{App, Reply, app, nobody, ok};
-use hyper::header::{COOKIE, HeaderValue};
-use shared::secret::Secret;
+use crate::outbound::http_client::testing::{App, Reply, app, nobody, ok};
 
 const NOW: u64 = 1_800_000_000;
 const OPEN: &str = r#"{"channels":{"private-h":true,"presence-h":{"user":"h"}}}"#;

@@ -2,8 +2,8 @@ use std::sync::Arc;
 
 use super::*;
 use crate::auth::authorizer::{Access, Closed};
-use crate::limits::testing::client;
-use crate::outgoing::testing::{App, Reply, app, nobody, ok};
+use crate::outbound::http_client::testing::{App, Reply, app, nobody, ok};
+use crate::process::admission::testing::client;
 
 const A: Wanted = Wanted {
     number: 1,

@@ -1,0 +1,182 @@
+//! Who may listen to what, as an application is set up: its authorizers, asked in turn, each only for
+//! the channels that are still closed.
+//!
+//! Something forged or expired ends it there, even if another authorizer could open the channel: who
+//! shows it shall hear of it.
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+
+use shared::segment::now_ns;
+
+use super::authorizer::{Access, Authorizer, Claim, Closed, Refused, Wanted};
+use super::http_call::HttpCall;
+use super::tokens::Tokens;
+use crate::protocol::channel::Kind;
+use crate::protocol::pusher::signature::Credentials;
+
+/// The authorizers of one application.
+#[derive(Debug, Default)]
+pub struct Authority {
+    tokens: Option<Tokens>,
+    credentials: Option<Credentials>,
+    http: Option<HttpCall>,
+    /// Times that something was revoked.
+    revocations: AtomicU64,
+}
+
+impl Authority {
+    /// Those that are given, in this order.
+    pub fn new(
+        tokens: Option<Tokens>,
+        credentials: Option<Credentials>,
+        http: Option<HttpCall>,
+    ) -> Self {
+        Self {
+            tokens,
+            credentials,
+            http,
+            revocations: AtomicU64::new(0),
+        }
+    }
+
+    /// Changes when something is revoked: an access that was granted before may be worth nothing then.
+    pub fn revocations(&self) -> u64 {
+        self.revocations.load(SeqCst)
+    }
+
+    /// What tokens are checked by, if they are taken.
+    pub fn tokens(&self) -> Option<&Tokens> {
+        self.tokens.as_ref()
+    }
+
+    /// The call to the application, if there is one: its counts.
+    pub fn http(&self) -> Option<&HttpCall> {
+        self.http.as_ref()
+    }
+
+    /// The access to each channel, in order; nothing in it for public ones.
+    ///
+    /// # Errors
+    /// If one of them stays closed: none is opened then.
+    pub async fn authorize(
+        &self,
+        claim: &Claim,
+        channels: &[String],
+    ) -> Result<Vec<Access>, Refused> {
+        self.authorize_at(claim, channels, now_ns() / 1_000_000_000)
+            .await
+    }
+
+    async fn authorize_at(
+        &self,
+        claim: &Claim,
+        channels: &[String],
+        now: u64,
+    ) -> Result<Vec<Access>, Refused> {
+        let mut accesses = vec![Access::default(); channels.len()];
+        let mut closed: Vec<Wanted> = channels
+            .iter()
+            .zip(1..)
+            .map(|(name, number)| Wanted { number, name })
+            .filter(|channel| needs_authorization(channel.name))
+            .collect();
+        let mut why = Why::default();
+        for authorizer in self.authorizers() {
+            if closed.is_empty() {
+                break;
+            }
+            let answers = authorizer.authorize(claim, &closed, now).await?;
+            let mut still = Vec::new();
+            for (channel, answer) in closed.iter().zip(answers) {
+                match answer.and_then(|access| with_user(access, *channel)) {
+                    Ok(access) => accesses[channel.number - 1] = access,
+                    Err(reason) => {
+                        why.add(reason);
+                        still.push(*channel);
+                    }
+                }
+            }
+            closed = still;
+        }
+        match closed.is_empty() {
+            true => Ok(accesses),
+            false => Err(why.refusal()),
+        }
+    }
+
+    /// In the order in which they are asked: what costs least comes first.
+    fn authorizers(&self) -> impl Iterator<Item = &dyn Authorizer> {
+        let tokens = self.tokens.as_ref().map(|one| one as &dyn Authorizer);
+        let credentials = self.credentials.as_ref().map(|one| one as _);
+        let http = self.http.as_ref().map(|one| one as _);
+        [tokens, credentials, http].into_iter().flatten()
+    }
+
+    /// Refuses what was given to this user until `now` (seconds since 1970).
+    pub fn revoke_user(&self, user: &str, now: u64) {
+        self.revoke(Some(user), now);
+    }
+
+    /// Refuses what was given to anybody until `now`.
+    pub fn revoke_all(&self, now: u64) {
+        self.revoke(None, now);
+    }
+
+    fn revoke(&self, user: Option<&str>, now: u64) {
+        for authorizer in self.authorizers() {
+            authorizer.revoke(user, now);
+        }
+        // After it is refused, before streams are ended.
+        self.revocations.fetch_add(1, SeqCst);
+    }
+}
+
+fn needs_authorization(channel: &str) -> bool {
+    Kind::of(channel).needs_authorization()
+}
+
+/// Members have names: without a user a presence channel stays closed, whoever opened it.
+fn with_user(access: Access, channel: Wanted) -> Result<Access, Closed> {
+    if access.user.is_none() && Kind::of(channel.name).is_presence() {
+        let number = channel.number;
+        let reason = format!("channel {number} is presence-, and no user is named for it");
+        return Err(Closed::NotGranted(reason));
+    }
+    Ok(access)
+}
+
+/// Why channels stay closed: the first real refusal, else all that could have been shown.
+#[derive(Default)]
+struct Why {
+    not_granted: Option<String>,
+    not_shown: Vec<&'static str>,
+}
+
+impl Why {
+    fn add(&mut self, reason: Closed) {
+        match reason {
+            Closed::NotGranted(reason) => {
+                self.not_granted.get_or_insert(reason);
+            }
+            Closed::NotShown(what) if !self.not_shown.contains(&what) => self.not_shown.push(what),
+            Closed::NotShown(_) => {}
+        }
+    }
+
+    fn refusal(self) -> Refused {
+        if let Some(reason) = self.not_granted {
+            return Refused::Forbidden(reason);
+        }
+        if self.not_shown.is_empty() {
+            let reason =
+                "private- and presence- channels need an authorization, and [auth] is not set";
+            return Refused::Forbidden(reason.into());
+        }
+        let what = self.not_shown.join(" or ");
+        Refused::Unauthorized(format!("a private- or presence- channel needs {what}"))
+    }
+}
+
+#[cfg(test)]
+mod tests;

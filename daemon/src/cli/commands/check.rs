@@ -1,0 +1,42 @@
+//! `askrd check`: prints the settings in force, and what memory they come to. What is wrong with them has been
+//! told before.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use crate::config::{App, Settings};
+use crate::server::ceiling::Ceiling;
+
+pub fn check(settings: &Settings) -> ExitCode {
+    #[derive(serde::Serialize)]
+    struct Several<'a> {
+        app: &'a [App],
+    }
+    // Plain values only: this cannot fail.
+    let mut table = toml::Table::try_from(settings).unwrap_or_default();
+    if !settings.apps.is_empty() {
+        table.remove("app");
+        let apps = Several {
+            app: &settings.apps,
+        };
+        table.extend(toml::Table::try_from(apps).unwrap_or_default());
+    }
+    // A reader that went away, as `head` does, is no failure.
+    let _ = write!(io::stdout(), "{table}{}", ceiling(&Ceiling::new(settings)));
+    ExitCode::SUCCESS
+}
+
+/// As comments, so that the whole stays a file of settings.
+fn ceiling(ceiling: &Ceiling) -> String {
+    let mut text = String::from("\n");
+    for part in &ceiling.parts {
+        let mib = part.bytes as f64 / f64::from(1 << 20);
+        let line = format!("# {:24}{mib:10.1} MiB  {}", part.name, part.bound);
+        text.push_str(line.trim_end());
+        text.push('\n');
+    }
+    let (total, kept) = (ceiling.total(), ceiling.kept());
+    text + &format!(
+        "# memory ceiling: {total} bytes\n# memory ceiling without connections: {kept} bytes\n"
+    )
+}

@@ -1,0 +1,109 @@
+//! `askrd stats`: what the running daemon counts, for a person.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use super::ask::{ask, unready};
+use crate::config::Settings;
+
+/// # Errors
+/// A sentence, if the daemon cannot be asked.
+pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
+    let metrics = ask(settings, "/metrics", None)?;
+    let unready = unready(settings)?;
+    let mut out = io::stdout().lock();
+    if let Some(why) = unready {
+        let _ = writeln!(out, "not ready: {why}");
+    }
+    // A reader that went away, as `head` does, is no failure.
+    let _ = out.write_all(table(&String::from_utf8_lossy(&metrics)).as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+/// One line a figure: value, name, what it is. Of a histogram: its median, its 99th percentile.
+fn table(metrics: &str) -> String {
+    let mut out = String::new();
+    let (mut help, mut histogram): (&str, Vec<(&str, f64)>) = ("", Vec::new());
+    for line in metrics.lines() {
+        if let Some(rest) = line.strip_prefix("# HELP ") {
+            help = rest.split_once(' ').map_or("", |(_, help)| help);
+            continue;
+        }
+        let Some((name, value)) = line.rsplit_once(' ').filter(|_| !line.starts_with('#')) else {
+            continue;
+        };
+        let name = name.trim_start_matches("askr_");
+        if let Some((_, le)) = name.split_once("_bucket{le=\"") {
+            histogram.push((le.trim_end_matches("\"}"), value.parse().unwrap_or(0.0)));
+        } else if let Some(name) = name
+            .strip_suffix("_count")
+            .filter(|_| !histogram.is_empty())
+        {
+            for (part, share) in [("p50", 0.5), ("p99", 0.99)] {
+                let value = quantile(&histogram, share);
+                out += &format!("{value:>16}  {:<40} {help}\n", format!("{name} {part}"));
+            }
+            histogram.clear();
+        } else if histogram.is_empty() {
+            out += &format!("{:>16}  {name:<40} {help}\n", grouped(value));
+        }
+    }
+    out
+}
+
+/// The bound below which this share of the observations lies.
+fn quantile(histogram: &[(&str, f64)], share: f64) -> String {
+    let all = histogram.last().map_or(0.0, |(_, count)| *count);
+    let found = histogram.iter().find(|(_, count)| *count >= all * share);
+    match found {
+        Some((le, _)) if all > 0.0 => match le.parse::<f64>() {
+            Ok(seconds) if seconds.is_finite() => {
+                format!("≤ {} µs", grouped(&format!("{:.0}", seconds * 1e6)))
+            }
+            _ => "> 5 s".to_owned(),
+        },
+        _ => "-".to_owned(),
+    }
+}
+
+/// `1234567` as `1 234 567`.
+fn grouped(value: &str) -> String {
+    if !value.bytes().all(|b| b.is_ascii_digit()) {
+        return value.to_owned();
+    }
+    let mut out = String::new();
+    for (n, digit) in value.chars().enumerate() {
+        if n > 0 && (value.len() - n).is_multiple_of(3) {
+            out.push(' ');
+        }
+        out.push(digit);
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_person_reads_names_values_and_what_they_mean() {
+        let text = "# HELP askr_streams Streams open.\n# TYPE askr_streams gauge\naskr_streams 12345\n\
+            # HELP askr_x_seconds Time.\n# TYPE askr_x_seconds histogram\n\
+            askr_x_seconds_bucket{le=\"0.00001\"} 5\naskr_x_seconds_bucket{le=\"0.5\"} 9\n\
+            askr_x_seconds_bucket{le=\"+Inf\"} 10\naskr_x_seconds_sum 1\naskr_x_seconds_count 10\n";
+        let table = table(text);
+        let words: Vec<Vec<&str>> = table
+            .lines()
+            .map(|line| {
+                line.split("  ")
+                    .map(str::trim)
+                    .filter(|w| !w.is_empty())
+                    .collect()
+            })
+            .collect();
+        assert_eq!(words[0], ["12 345", "streams", "Streams open."]);
+        assert_eq!(words[1][..2], ["≤ 10 µs", "x_seconds p50"]);
+        assert_eq!(words[2][..2], ["> 5 s", "x_seconds p99"]);
+        assert_eq!(words.len(), 3);
+    }
+}

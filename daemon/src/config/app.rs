@@ -1,0 +1,321 @@
+//! An application's settings: `[app]` where there is one, `[[app]]` where one askrd serves several.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use shared::name::RingName;
+use shared::secret::{NamedSecret, Secret};
+use shared::spec::RingSpec;
+
+use super::{Auth, Settings, Size, check_origin, range};
+use crate::outbound::http_client::Target;
+use crate::outbound::webhooks::Endpoint;
+
+/// Applications of one daemon.
+pub const MAX_APPS: usize = 64;
+const MAX_ID: usize = 64;
+
+/// An application: what names it, what it may use, who lets subscribers in.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct App {
+    /// 1 to 64 letters, digits, `_`, `-` and `.`. Pusher's app id, and what a token's `aud` must name.
+    pub id: String,
+    /// Pusher's app key: public, in every page. Empty: the id.
+    pub key: String,
+    /// Pusher's app secret, which also signs tokens: 20 to 512 printable characters. Empty: `secret_file`.
+    #[serde(serialize_with = "hidden")]
+    pub secret: String,
+    /// File of secrets, one a line, `SECRET` or `NAME SECRET`. Empty: that of `[auth]`, in `[app]`.
+    pub secret_file: String,
+    /// Its ring. Empty: `ring.name`. No two applications share one.
+    pub ring: String,
+    /// Origins whose pages may listen. Empty: `server.allowed_origins`.
+    pub allowed_origins: Vec<String>,
+    /// Who may let subscribers into `private-` and `presence-` channels: `token`, `pusher`, `http`.
+    pub authorizers: Vec<String>,
+    /// Where the authorizer `http` asks the application: `http://host:port/path` or
+    /// `unix:/socket:/path`. Empty: it is not asked.
+    pub auth_url: String,
+    /// Seconds until it must have answered.
+    pub auth_timeout: f64,
+    /// Seconds for which what it granted is remembered. 0: not at all.
+    pub auth_cache: u32,
+    /// Questions to it at one time; more are answered "later".
+    pub auth_calls: usize,
+    /// Of those, for one client address, counted as `server.connections_per_address` counts. -1: an eighth.
+    /// 0: any number.
+    pub auth_calls_per_address: i64,
+    /// Whether it is also asked about viewers who show neither a cookie nor `Authorization`: for an
+    /// application that lets them in by address.
+    pub auth_anonymous: bool,
+    /// Connections. 0: as many as the daemon has.
+    pub max_connections: usize,
+    /// Different channels with a subscriber. 0: `server.max_channels`.
+    pub max_channels: usize,
+    /// Members of one presence channel, and of all, of which one user may be an eighth, or 100.
+    pub channel_members: usize,
+    pub members: usize,
+    /// Seconds that a member whose connection was lost is still there.
+    pub presence_grace: f64,
+    /// Where the application is told what happens on its channels (Pusher's webhooks):
+    /// `http://host:port/path` or `unix:/socket:/path`. Empty: nowhere.
+    pub webhook_url: String,
+    /// Which events: `channel_occupied`, `channel_vacated`, `member_added`, `member_removed`,
+    /// `client_event`, `cache_miss`, `subscription_count`. Empty: all.
+    pub webhook_events: Vec<String>,
+    /// Only of channels whose name begins so.
+    pub webhook_prefix: String,
+    /// Seconds until it must have answered.
+    pub webhook_timeout: f64,
+    /// Whether subscribers of a channel are told how many they are, as they change; above 100 at most
+    /// every 5 seconds. Not on presence channels.
+    pub subscription_counts: bool,
+    /// Bytes of the data of an event that comes by the HTTP API.
+    pub api_payload: Size,
+    /// Whether subscribers of private and presence channels may send to one another (`client-…`).
+    pub client_events: bool,
+    /// Client events a second: of one connection, and of all together (an eighth from one client address).
+    pub client_event_rate: u32,
+    pub client_events_total: u32,
+    /// Bytes of a client event's data.
+    pub client_event_bytes: Size,
+}
+
+impl Default for App {
+    fn default() -> Self {
+        Self {
+            id: "askr".to_owned(),
+            key: String::new(),
+            secret: String::new(),
+            secret_file: String::new(),
+            ring: String::new(),
+            allowed_origins: Vec::new(),
+            authorizers: ["token", "pusher", "http"].map(str::to_owned).into(),
+            auth_url: String::new(),
+            auth_timeout: 5.0,
+            auth_cache: 30,
+            auth_calls: 64,
+            auth_calls_per_address: -1,
+            auth_anonymous: false,
+            max_connections: 0,
+            max_channels: 0,
+            channel_members: 100,
+            members: 100_000,
+            presence_grace: 5.0,
+            webhook_url: String::new(),
+            webhook_events: Vec::new(),
+            webhook_prefix: String::new(),
+            webhook_timeout: 5.0,
+            subscription_counts: false,
+            api_payload: Size(256 << 10),
+            client_events: true,
+            client_event_rate: 10,
+            client_events_total: 10_000,
+            client_event_bytes: Size(10 << 10),
+        }
+    }
+}
+
+/// `askrd check` prints the settings.
+fn hidden<S: serde::Serializer>(secret: &str, to: S) -> Result<S::Ok, S::Error> {
+    to.serialize_str(if secret.is_empty() { "" } else { "(set)" })
+}
+
+/// What is wrong: key and reason.
+type Wrong = (&'static str, String);
+
+/// Bytes of the body of a request to Pusher's HTTP API, where an event's data has up to `payload`: JSON in JSON
+/// may double, a batch of small events is allowed.
+pub const fn api_body_bytes(payload: usize) -> usize {
+    (64 << 10) + 3 * payload
+}
+
+impl App {
+    pub fn key(&self) -> &str {
+        if self.key.is_empty() {
+            &self.id
+        } else {
+            &self.key
+        }
+    }
+
+    /// Whether it may let subscribers in.
+    pub fn asks(&self, authorizer: &str) -> bool {
+        self.authorizers.iter().any(|name| name == authorizer)
+    }
+
+    pub fn webhook(&self) -> Endpoint {
+        Endpoint {
+            url: self.webhook_url.clone(),
+            events: self.webhook_events.clone(),
+            channel_prefix: self.webhook_prefix.clone(),
+            timeout: Duration::from_secs_f64(self.webhook_timeout),
+        }
+    }
+
+    pub fn grace(&self) -> Duration {
+        Duration::from_secs_f64(self.presence_grace)
+    }
+
+    /// The secrets it signs with, the newest first.
+    ///
+    /// # Errors
+    /// The key that cannot be used, and why; never a secret.
+    pub fn secrets(&self, auth: &Auth) -> Result<Vec<NamedSecret>, Wrong> {
+        let mut secrets = Vec::new();
+        if !self.secret.is_empty() {
+            let secret = Secret::new(&self.secret).map_err(|why| ("secret", why.to_owned()))?;
+            secrets.push(NamedSecret { kid: None, secret });
+        }
+        if let Some(path) = auth.secret_file() {
+            let more = shared::secret::read(path).map_err(|why| ("secret_file", why))?;
+            secrets.extend(more);
+        }
+        Ok(secrets)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+        let name = |text: &str| text.len() <= MAX_ID && text.bytes().all(plain);
+        if self.id.is_empty() || !name(&self.id) {
+            return Err(("id", bad_name()));
+        }
+        if !name(&self.key) {
+            return Err(("key", bad_name()));
+        }
+        if !self.ring.is_empty() {
+            let parsed = self.ring.parse::<RingName>();
+            parsed.map_err(|bad| ("ring", bad.to_string()))?;
+        }
+        for origin in &self.allowed_origins {
+            check_origin(origin).map_err(|why| ("allowed_origins", why))?;
+        }
+        for name in &self.authorizers {
+            if !["token", "pusher", "http"].contains(&name.as_str()) {
+                let why = format!("\"{name}\" must be \"token\", \"pusher\" or \"http\"");
+                return Err(("authorizers", why));
+            }
+        }
+        let range = |key, value: f64, least, most| {
+            range("app", key, value, least, most).map_err(|(_, key, why)| (key, why))
+        };
+        range("auth_timeout", self.auth_timeout, 0.1, 60.0)?;
+        range("auth_cache", self.auth_cache.into(), 0.0, 3600.0)?;
+        range("auth_calls", self.auth_calls as f64, 1.0, 10_000.0)?;
+        let per_address = self.auth_calls_per_address as f64;
+        range("auth_calls_per_address", per_address, -1.0, 10_000.0)?;
+        range("channel_members", self.channel_members as f64, 1.0, 1e6)?;
+        range("members", self.members as f64, 1.0, 1e7)?;
+        range("presence_grace", self.presence_grace, 0.0, 3600.0)?;
+        range("webhook_timeout", self.webhook_timeout, 0.1, 60.0)?;
+        if !self.auth_url.is_empty() {
+            let parsed = self.auth_url.parse::<Target>();
+            parsed.map_err(|why| ("auth_url", why))?;
+        }
+        if !self.webhook_url.is_empty() {
+            self.webhook().check().map_err(|(key, why)| match key {
+                "events" => ("webhook_events", why),
+                _ => ("webhook_url", why),
+            })?;
+        }
+        range("api_payload", self.api_payload.0 as f64, 1.0, 16e6)?;
+        range(
+            "client_event_rate",
+            self.client_event_rate.into(),
+            1.0,
+            10_000.0,
+        )?;
+        range(
+            "client_events_total",
+            self.client_events_total.into(),
+            1.0,
+            1e7,
+        )?;
+        range(
+            "client_event_bytes",
+            self.client_event_bytes.0 as f64,
+            1.0,
+            1e6,
+        )
+    }
+}
+
+fn bad_name() -> String {
+    format!("must be 1 to {MAX_ID} letters, digits, \"_\", \"-\" or \".\"")
+}
+
+impl Settings {
+    /// The applications, each with everything that `[ring]`, `[server]` and `[auth]` say for it.
+    pub fn applications(&self) -> Vec<(App, RingSpec, Auth)> {
+        let several = !self.apps.is_empty();
+        let one = std::slice::from_ref(&self.app);
+        let all = if several { &self.apps[..] } else { one };
+        let complete = |app: &App| {
+            let mut app = app.clone();
+            if app.ring.is_empty() {
+                app.ring.clone_from(&self.ring.name);
+            }
+            if app.allowed_origins.is_empty() {
+                app.allowed_origins.clone_from(&self.server.allowed_origins);
+            }
+            if app.max_channels == 0 {
+                app.max_channels = self.server.max_channels;
+            }
+            let mut auth = self.auth.clone();
+            if !app.secret_file.is_empty() {
+                auth.secret_file.clone_from(&app.secret_file);
+            } else if several {
+                auth.secret_file.clear();
+            }
+            if several || app.id != App::default().id {
+                auth.audience.clone_from(&app.id);
+            }
+            let mut spec = self.ring.spec();
+            // Checked with the settings.
+            if let Ok(name) = app.ring.parse() {
+                spec.name = name;
+            }
+            (app, spec, auth)
+        };
+        all.iter().map(complete).collect()
+    }
+
+    /// What is wrong with the applications: their section, the key, the reason.
+    pub(super) fn check_apps(&self) -> Result<(), (String, &'static str, String)> {
+        if self.apps.len() > MAX_APPS {
+            let why = format!("there may be at most {MAX_APPS}");
+            return Err(("app".into(), "id", why));
+        }
+        let apps = self.applications();
+        for (n, (app, ..)) in apps.iter().enumerate() {
+            let section = || match self.apps.is_empty() {
+                true => "app".to_owned(),
+                false => format!("app[{}]", n + 1),
+            };
+            app.check().map_err(|(key, why)| (section(), key, why))?;
+            for (other, ..) in &apps[..n] {
+                let same = |key, what| {
+                    let why = format!("is that of \"{}\"; each application has {what}", other.id);
+                    Err((section(), key, why))
+                };
+                if other.id == app.id {
+                    return same("id", "an id of its own");
+                }
+                if other.key() == app.key() {
+                    return same("key", "a key of its own");
+                }
+                if other.ring == app.ring {
+                    return same("ring", "a ring of its own");
+                }
+                if !app.secret.is_empty() && other.secret == app.secret {
+                    return same("secret", "a secret of its own");
+                }
+                if !app.secret_file.is_empty() && other.secret_file == app.secret_file {
+                    return same("secret_file", "a file of its own");
+                }
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,377 @@
+//! What one wake has for each stream. Events that arrived together leave together: frames are
+//! collected first, by reference, and then each stream gets one write.
+//!
+//! A stream's frames are a chain of runs of neighbouring frames; for a subscriber of one busy channel
+//! that is one run, whatever the number of events. Streams with the same chain share one buffer.
+//!
+//! How much is gathered is bounded: what `is_full` is to be flushed before more is added, and of an event
+//! that is larger in the forms of all its channels the rest is left to replay, a piece at a time (`aside`).
+
+use std::sync::Arc;
+
+use slab::Slab;
+
+use crate::engine::identity::Who;
+use crate::engine::outbox::{At, Frame, Of};
+use crate::engine::stream::{FORMATS, Format, NONE, Stream};
+use crate::engine::subscriptions::Subscriptions;
+use crate::hub::encoded_event::Live;
+use crate::hub::ephemeral::{Notice, What};
+use crate::process::budget::{Budget, Held};
+
+#[derive(Debug, Default)]
+pub struct Gather {
+    frames: Vec<Frame>,
+    /// Streams with something to write, in the order they were first met.
+    pub dirty: Vec<u32>,
+    /// Frames gathered, over all streams.
+    pub count: u64,
+    /// Streams that get no more in this wake, and from where they are to be replayed to.
+    pub aside: Vec<(u32, At)>,
+    /// Of all frames.
+    bytes: usize,
+    links: Vec<Link>,
+    hits: Vec<(u32, usize)>,
+    runs: Vec<Run>,
+    joined: Vec<Joined>,
+    /// How many of `joined` are in use; the others keep their memory for later.
+    used: usize,
+}
+
+/// Joined parcels that are sent together, and their bytes; one more may be of any size.
+const MAX_PARCELS: usize = 32;
+const MAX_JOINED: usize = 4 << 20;
+/// Bytes of frames, and links, after which no further event is added.
+const MAX_GATHERED: usize = 1 << 20;
+const MAX_LINKS: usize = 1 << 18;
+/// Bytes of frames after which no further form of the same event is: it takes a large event in several
+/// formats, or on several channels, to get there.
+const MAX_EVENT: usize = 8 << 20;
+
+/// Bytes that one wake of a worker takes at most, `largest` being those of the largest frame: its frames, and
+/// the same again joined.
+pub const fn ceiling(largest: u64) -> u64 {
+    let frames = (MAX_GATHERED + MAX_EVENT) as u64 + largest;
+    2 * frames + MAX_JOINED as u64
+}
+
+/// Bytes of room of each kind that are kept for the next wake, and of all four.
+const KEPT: usize = 1 << 20;
+pub const KEPT_IN_ALL: usize = 4 * KEPT;
+
+/// Neighbouring frames, from and to, not with it.
+type Run = (u32, u32);
+
+#[derive(Debug, Clone, Copy)]
+struct Link {
+    start: u32,
+    end: u32,
+    next: u32,
+}
+
+/// A chain of several frames as one buffer, which every stream with that chain shares.
+#[derive(Debug, Default)]
+struct Joined {
+    runs: Vec<Run>,
+    bytes: Vec<u8>,
+}
+
+/// What one stream is to be written.
+#[derive(Debug, Clone, Copy)]
+pub enum Parcel {
+    Frame(u32),
+    Joined(u32),
+}
+
+impl Gather {
+    pub fn event(
+        &mut self,
+        live: &Live,
+        streams: &mut Slab<Stream>,
+        subscriptions: &Subscriptions,
+    ) {
+        let several = live.event.channels().nth(1).is_some();
+        let mut places = [NONE; FORMATS];
+        let at = At::start(live.seq());
+        for (index, name) in live.event.channels().enumerate() {
+            for member in subscriptions.members(name) {
+                let stream = &mut streams[member.slot as usize];
+                if !stream.takes(live.seq()) || live.except == Some(stream.socket) {
+                    continue;
+                }
+                let place = &mut places[stream.format as usize];
+                match stream.format {
+                    Format::Raw => {
+                        if *place == NONE && self.bytes >= MAX_EVENT {
+                            self.aside.push((member.slot, at));
+                            continue;
+                        }
+                        let frame = self.frame(place, at, || live.raw());
+                        // Another of its channels brought it already.
+                        if !(several && self.ends_with(stream, frame)) {
+                            self.link(stream, member.slot, frame);
+                        }
+                    }
+                    _ if several => self.hits.push((member.slot, index)),
+                    format => {
+                        if *place == NONE && self.bytes >= MAX_EVENT {
+                            self.aside.push((member.slot, at));
+                            continue;
+                        }
+                        let form = || live.form(format, 0, true);
+                        let frame = self.frame(place, at, form);
+                        self.link(stream, member.slot, frame);
+                    }
+                }
+            }
+        }
+        if !self.hits.is_empty() {
+            self.of_several(live, streams);
+        }
+    }
+
+    /// The same notice for every live stream that has not been told `seq` yet.
+    pub fn everybody(
+        &mut self,
+        from: Option<u64>,
+        seq: u64,
+        frame: impl Fn(Format) -> Held,
+        streams: &mut Slab<Stream>,
+    ) {
+        let mut places = [NONE; FORMATS];
+        for (slot, stream) in streams.iter_mut() {
+            if stream.takes(seq) {
+                let place = &mut places[stream.format as usize];
+                if *place == NONE {
+                    let of = from.map_or(Of::Notice, |seq| Of::Event(At::start(seq)));
+                    *place = self.push(of, frame(stream.format));
+                }
+                self.link(stream, slot as u32, *place);
+            }
+        }
+    }
+
+    /// A notice for the subscribers of its channel to whom it is news. Those that replay are left to
+    /// `aside`.
+    pub fn notice(
+        &mut self,
+        notice: &Notice,
+        memory: &Arc<Budget>,
+        streams: &mut Slab<Stream>,
+        subscriptions: &Subscriptions,
+        aside: &mut Vec<u32>,
+    ) {
+        let mut places = [NONE; FORMATS];
+        for member in subscriptions.members(&notice.channel) {
+            let stream = &mut streams[member.slot as usize];
+            let channel = stream.subscriptions[member.sub as usize].channel;
+            if !stream.wants(notice, channel) {
+                continue;
+            }
+            if stream.pull.is_some() {
+                aside.push(member.slot);
+                continue;
+            }
+            let place = &mut places[stream.format as usize];
+            if *place == NONE {
+                *place = self.push(Of::Ephemeral, notice.form(stream.format, memory));
+            }
+            self.link(stream, member.slot, *place);
+        }
+    }
+
+    /// Takes a stream's chain apart: see `chain` and `parcel`.
+    pub fn take(&mut self, stream: &mut Stream) {
+        self.runs.clear();
+        let mut at = std::mem::replace(&mut stream.first, NONE);
+        stream.last = NONE;
+        while at != NONE {
+            let link = self.links[at as usize];
+            self.runs.push((link.start, link.end));
+            at = link.next;
+        }
+    }
+
+    /// The frames of the chain taken last.
+    pub fn chain(&self) -> impl Iterator<Item = &Frame> {
+        self.frames_of(&self.runs)
+    }
+
+    /// The chain taken last, in one piece; good until `forget_parcels`.
+    pub fn parcel(&mut self) -> Parcel {
+        if let [(start, end)] = self.runs[..]
+            && end == start + 1
+        {
+            return Parcel::Frame(start);
+        }
+        let in_use = &self.joined[..self.used];
+        if in_use.last().is_none_or(|last| last.runs != self.runs) {
+            if self.used == self.joined.len() {
+                self.joined.push(Joined::default());
+            }
+            let mut joined = std::mem::take(&mut self.joined[self.used]);
+            joined.runs.clone_from(&self.runs);
+            joined.bytes.clear();
+            self.chain()
+                .for_each(|(_, frame)| joined.bytes.extend_from_slice(frame));
+            self.joined[self.used] = joined;
+            self.used += 1;
+        }
+        Parcel::Joined(self.used as u32 - 1)
+    }
+
+    pub fn bytes(&self, parcel: Parcel) -> &[u8] {
+        match parcel {
+            Parcel::Frame(frame) => &self.frames[frame as usize].1,
+            Parcel::Joined(joined) => &self.joined[joined as usize].bytes,
+        }
+    }
+
+    /// The frames of a parcel.
+    pub fn frames(&self, parcel: Parcel) -> Vec<Frame> {
+        match parcel {
+            Parcel::Frame(frame) => vec![self.frames[frame as usize].clone()],
+            Parcel::Joined(joined) => self
+                .frames_of(&self.joined[joined as usize].runs)
+                .cloned()
+                .collect(),
+        }
+    }
+
+    /// Whether the parcels hold as much as they should: every stream may have a chain of its own.
+    pub fn parcels_full(&self) -> bool {
+        let bytes = || self.joined[..self.used].iter().map(|j| j.bytes.len());
+        self.used >= MAX_PARCELS || bytes().sum::<usize>() >= MAX_JOINED
+    }
+
+    pub fn forget_parcels(&mut self) {
+        self.used = 0;
+        // Each may have been large once.
+        if self.joined_room() > MAX_JOINED {
+            self.joined = Vec::new();
+        }
+    }
+
+    fn joined_room(&self) -> usize {
+        self.joined.iter().map(|j| j.bytes.capacity()).sum()
+    }
+
+    /// Whether it is to be flushed before another event is added.
+    pub fn is_full(&self) -> bool {
+        self.bytes >= MAX_GATHERED || self.links.len() >= MAX_LINKS || !self.aside.is_empty()
+    }
+
+    fn frames_of(&self, runs: &[Run]) -> impl Iterator<Item = &Frame> {
+        runs.iter()
+            .flat_map(|(start, end)| &self.frames[*start as usize..*end as usize])
+    }
+
+    /// Ready for the next wake. The room of ordinary bursts is kept, that of a rare large one is not.
+    pub fn clear(&mut self) {
+        self.frames.clear();
+        self.dirty.clear();
+        self.links.clear();
+        self.bytes = 0;
+        self.used = 0;
+        if self.joined_room() > KEPT {
+            self.joined = Vec::new();
+        }
+        if self.links.capacity() * size_of::<Link>() > KEPT {
+            self.links = Vec::new();
+        }
+        if self.frames.capacity() * size_of::<Frame>() > KEPT {
+            self.frames = Vec::new();
+        }
+        if self.hits.capacity() * size_of::<(u32, usize)>() > KEPT {
+            self.hits = Vec::new();
+        }
+        self.count = 0;
+    }
+
+    /// One frame per matching channel, the last of which moves the cursor.
+    fn of_several(&mut self, live: &Live, streams: &mut Slab<Stream>) {
+        let mut hits = std::mem::take(&mut self.hits);
+        hits.sort_unstable();
+        // Where the form of each channel, not last and last, lies among the frames.
+        let mut placed = vec![NONE; 2 * FORMATS * live.event.channels().count()];
+        for (n, &(slot, index)) in hits.iter().enumerate() {
+            if self.aside.last().is_some_and(|(other, _)| *other == slot) {
+                continue;
+            }
+            let last = hits.get(n + 1).is_none_or(|(next, _)| *next != slot);
+            let stream = &mut streams[slot as usize];
+            let format = stream.format;
+            let place = &mut placed[2 * (FORMATS * index + format as usize) + usize::from(last)];
+            let at = At {
+                seq: live.seq(),
+                channel: index as u16,
+            };
+            if *place == NONE && self.bytes >= MAX_EVENT {
+                self.aside.push((slot, at));
+                continue;
+            }
+            let form = || live.form(format, index, last);
+            let frame = self.frame(place, at, form);
+            self.link(stream, slot, frame);
+        }
+        hits.clear();
+        self.hits = hits;
+    }
+
+    fn frame(&mut self, place: &mut u32, at: At, make: impl FnOnce() -> Held) -> u32 {
+        if *place == NONE {
+            *place = self.push(Of::Event(at), make());
+        }
+        *place
+    }
+
+    fn push(&mut self, of: Of, frame: Held) -> u32 {
+        self.bytes += frame.len() + size_of::<Frame>();
+        self.frames.push((of, frame));
+        self.frames.len() as u32 - 1
+    }
+
+    fn ends_with(&self, stream: &Stream, frame: u32) -> bool {
+        stream.last != NONE && self.links[stream.last as usize].end == frame + 1
+    }
+
+    fn link(&mut self, stream: &mut Stream, slot: u32, frame: u32) {
+        self.count += 1;
+        if stream.last != NONE && self.links[stream.last as usize].end == frame {
+            self.links[stream.last as usize].end += 1;
+            return;
+        }
+        let link = self.links.len() as u32;
+        self.links.push(Link {
+            start: frame,
+            end: frame + 1,
+            next: NONE,
+        });
+        match stream.last {
+            NONE => {
+                stream.first = link;
+                self.dirty.push(slot);
+            }
+            last => self.links[last as usize].next = link,
+        }
+        stream.last = link;
+    }
+}
+
+impl Stream {
+    /// Whether a hand-off at `seq` is for it: live, and not told that yet.
+    fn takes(&self, seq: u64) -> bool {
+        self.pull.is_none() && !self.leaving && seq >= self.from
+    }
+
+    /// Whether a notice of its channel tells it something.
+    fn wants(&self, notice: &Notice, channel: u32) -> bool {
+        let number = match notice.what {
+            What::Joined { number, .. } | What::Left { number, .. } => number,
+            What::Count(_) => return !self.leaving,
+            What::Client { from, .. } => return !self.leaving && self.socket != from,
+        };
+        let lacks = |who: &Who| who.lacks(channel, number);
+        !self.leaving && self.who.as_deref().is_some_and(lacks)
+    }
+}

@@ -1,0 +1,80 @@
+//! Who a stream is, as far as somebody vouched for it, and what it has been told about members. Only
+//! streams with a user have one.
+
+use std::sync::Arc;
+
+use crate::hub::presence::Connection;
+
+#[derive(Debug)]
+pub struct Who {
+    pub user: Arc<str>,
+    /// Others that it has shown a grant of: as a rule none.
+    pub others: Box<[Arc<str>]>,
+    /// Whose coming and going it wants to hear of. Only if it signed in, over Pusher's protocol.
+    #[expect(clippy::box_collection, reason = "most have none: 8 bytes, not 24")]
+    pub signed_in: Option<Box<Vec<String>>>,
+    /// Only on presence channels.
+    pub present: Option<Box<Present>>,
+}
+
+#[derive(Debug)]
+pub struct Present {
+    /// Its number for `Presence`.
+    pub connection: Connection,
+    /// It missed an announcement: a snapshot is due.
+    pub stale: bool,
+    pub rows: Vec<Row>,
+}
+
+/// A membership.
+#[derive(Debug)]
+pub struct Row {
+    /// The engine's number of the channel.
+    pub channel: u32,
+    pub user: Arc<str>,
+    /// Announcements up to this one have been told. `UNTOLD`: it waits for its first snapshot.
+    pub told: u64,
+}
+
+pub const UNTOLD: u64 = u64::MAX;
+
+impl Who {
+    /// What a stream has of presence. Not a method of the stream, whose other fields are wanted beside it.
+    pub fn present_of(who: &mut Option<Box<Self>>) -> Option<&mut Present> {
+        who.as_mut()?.present.as_deref_mut()
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        self.present.as_ref().map_or(&[], |present| &present.rows)
+    }
+
+    /// It has shown a grant of this user.
+    pub fn add(&mut self, user: &Arc<str>) {
+        if !self.is(user) {
+            let others = std::mem::take(&mut self.others).into_iter();
+            self.others = others.chain([user.clone()]).collect();
+        }
+    }
+
+    pub fn is(&self, user: &str) -> bool {
+        let others = self.others.iter().any(|other| &**other == user);
+        &*self.user == user || others || self.rows().iter().any(|row| &*row.user == user)
+    }
+
+    /// What it was to be told of members could not be.
+    pub fn miss(&mut self) {
+        if let Some(present) = &mut self.present {
+            present.stale = true;
+        }
+    }
+
+    /// Whether announcement `number` of `channel` is news. To one that missed some it is not: a snapshot
+    /// will say it.
+    pub fn lacks(&self, channel: u32, number: u64) -> bool {
+        if self.present.as_ref().is_some_and(|present| present.stale) {
+            return false;
+        }
+        let row = self.rows().iter().find(|row| row.channel == channel);
+        row.is_some_and(|row| row.told < number)
+    }
+}

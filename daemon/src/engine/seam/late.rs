@@ -1,0 +1,571 @@
+//! Channels that are added to a stream under way, under random schedules: each channel's events arrive
+//! once and in order from where the page wants them, the other channels' are not disturbed, and a cursor
+//! told after the change covers the added channels too, so that a page may come back with it at any time.
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::auth::authorizer::Access;
+use crate::hub::command::Command;
+
+#[derive(Debug, Clone)]
+enum Step {
+    Tail,
+    Open {
+        channels: u8,
+        back: Option<u64>,
+        small: bool,
+        json: bool,
+    },
+    /// A page wants more channels, with a cursor so far back, or from now on.
+    Add {
+        page: usize,
+        channels: u8,
+        back: Option<u64>,
+    },
+    Take {
+        page: usize,
+        channel: usize,
+    },
+    /// Its connection breaks, and it comes back with the cursor it holds.
+    Reconnect(usize),
+    Handoff,
+    Ready,
+    Pull,
+    Ping(usize),
+    Read {
+        page: usize,
+        bytes: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => Just(Step::Tail),
+        1 => (1..8u8, prop::option::of(0..30u64), any::<bool>(), any::<bool>())
+            .prop_map(|(channels, back, small, json)| Step::Open { channels, back, small, json }),
+        3 => (0..4usize, 1..8u8, prop::option::of(0..30u64))
+            .prop_map(|(page, channels, back)| Step::Add { page, channels, back }),
+        1 => (0..4usize, 0..3usize).prop_map(|(page, channel)| Step::Take { page, channel }),
+        1 => (0..4usize).prop_map(Step::Reconnect),
+        3 => Just(Step::Handoff),
+        2 => Just(Step::Ready),
+        4 => Just(Step::Pull),
+        2 => (0..4usize).prop_map(Step::Ping),
+        4 => (0..4usize, 1..9000usize).prop_map(|(page, bytes)| Step::Read { page, bytes }),
+    ]
+}
+
+/// What a page wants of one channel, and what it got.
+#[derive(Debug)]
+struct Wanted {
+    /// Everything at or past this is due.
+    from: u64,
+    /// A cursor at or past this was told after the channel was added.
+    covered: u64,
+    /// Taken away again: what had been sent may still arrive.
+    gone: bool,
+    got: Vec<u64>,
+}
+
+impl Wanted {
+    fn new(from: u64, covered: u64) -> Self {
+        Self {
+            from,
+            covered,
+            gone: false,
+            got: Vec::new(),
+        }
+    }
+
+    fn is_covered(&self, held: u64) -> bool {
+        !self.gone && (held >= self.covered || self.from == held + 1)
+    }
+}
+
+struct Page {
+    socket: UnixStream,
+    id: SocketId,
+    parser: Parser,
+    head: bool,
+    json: bool,
+    small: bool,
+    held: u64,
+    wanted: BTreeMap<&'static str, Wanted>,
+}
+
+impl Page {
+    fn read(&mut self, limit: usize) {
+        let mut buffer = vec![0; limit];
+        let Ok(n) = self.socket.read(&mut buffer) else {
+            return;
+        };
+        let mut bytes = &buffer[..n];
+        if !self.head && n > 0 {
+            self.head = true;
+            bytes = &bytes[1..];
+        }
+        for message in self.parser.feed(bytes) {
+            assert_eq!(message.event, "message", "{}", message.data);
+            self.take(&message.data);
+        }
+        if let Ok(cursor) = self.parser.last_event_id().parse::<Cursor>() {
+            assert!(cursor.seq >= self.held, "{cursor} after {}", self.held);
+            self.held = cursor.seq;
+        }
+    }
+
+    fn take(&mut self, data: &str) {
+        let number = |text: &str| text.split(' ').next().unwrap().parse().unwrap();
+        if self.json {
+            let shown: serde_json::Value = serde_json::from_str(data).unwrap();
+            let wanted = self.wanted.get_mut(shown["channel"].as_str().unwrap());
+            let seq = number(shown["data"].as_str().unwrap());
+            return wanted.expect("one of its channels").got.push(seq);
+        }
+        // Here an event has one channel, named behind its number.
+        let channel = data.split(' ').nth(1).unwrap();
+        let wanted = self.wanted.get_mut(channel);
+        wanted.expect("one of its channels").got.push(number(data));
+    }
+
+    /// Its place in the engine, as its secret says.
+    fn slot(&mut self) -> u32 {
+        while self.parser.connected().is_empty() {
+            self.read(100);
+        }
+        let told = self.parser.connected().last().unwrap();
+        let told: serde_json::Value = serde_json::from_str(told).unwrap();
+        let secret = told["secret"].as_str().unwrap();
+        secret.split('-').nth(2).unwrap().parse().unwrap()
+    }
+}
+
+/// The events, of one channel each where pages cannot tell them apart.
+struct Scene {
+    ring: Ring,
+    bus: Arc<Bus>,
+    engine: Engine,
+    tailer: Tailer,
+    truth: Vec<(u64, u8)>,
+    pages: Vec<Page>,
+}
+
+fn channel_number(name: &str) -> usize {
+    CHANNELS.iter().position(|known| *known == name).unwrap()
+}
+
+impl Scene {
+    fn due(&self, name: &str, from: u64, to: u64) -> Vec<u64> {
+        let bit = 1 << channel_number(name);
+        let mine = |(seq, channels): &&(u64, u8)| *seq >= from && *seq < to && channels & bit != 0;
+        self.truth
+            .iter()
+            .filter(mine)
+            .map(|(seq, _)| *seq)
+            .collect()
+    }
+
+    fn connect(
+        &mut self,
+        names: Vec<&'static str>,
+        resume: Option<u64>,
+        small: bool,
+        json: bool,
+    ) -> Page {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        if small {
+            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+        }
+        let admission =
+            crate::process::admission::Admission::new(&self.bus.limits, &self.bus.metrics, 0, None)
+                .unwrap();
+        let id = SocketId::random().unwrap();
+        let from = resume.map_or(self.bus.clock.started(), |seq| seq + 1);
+        self.engine.open(Opening {
+            fd: ours.into(),
+            client: admission.keep(),
+            head: b"H".to_vec(),
+            channels: names.iter().map(|name| (*name).to_owned()).collect(),
+            format: if json { Format::Json } else { Format::Raw },
+            resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
+            accesses: vec![],
+            socket: id,
+            talk: None,
+        });
+        Page {
+            socket: theirs,
+            id,
+            parser: Parser::default(),
+            head: false,
+            json,
+            small,
+            held: 0,
+            wanted: names
+                .into_iter()
+                .map(|name| (name, Wanted::new(from, 0)))
+                .collect(),
+        }
+    }
+
+    /// A cursor somebody may have been told.
+    fn back(&self, back: u64) -> u64 {
+        let newest = self.bus.clock.completed() - 1;
+        newest.saturating_sub(back).max(FIRST - 1)
+    }
+
+    fn add(&mut self, page: usize, channels: u8, back: Option<u64>) {
+        let since = back.map(|back| self.back(back));
+        let started = self.bus.clock.started();
+        let page = &mut self.pages[page];
+        let mut new = names(channels);
+        new.retain(|name| !page.wanted.contains_key(name));
+        let from = since.map_or(started, |seq| seq + 1);
+        for name in &new {
+            page.wanted.insert(name, Wanted::new(from, started));
+        }
+        let (answer, mut answered) = oneshot::channel();
+        let access = |name: &&str| ((*name).to_owned(), Access::default());
+        self.engine.command(Command::Subscribe {
+            slot: page.slot(),
+            revocations: 0,
+            socket: page.id,
+            channels: new.iter().map(access).collect(),
+            since: since.map(cursor),
+            answer: Some(answer),
+        });
+        let channels = answered.try_recv().unwrap().unwrap();
+        assert!(
+            new.iter()
+                .all(|name| channels.iter().any(|one| one == name))
+        );
+    }
+
+    fn take(&mut self, page: usize, channel: usize) {
+        let page = &mut self.pages[page];
+        let Some(wanted) = page.wanted.get_mut(CHANNELS[channel]) else {
+            return;
+        };
+        wanted.gone = true;
+        let (answer, mut answered) = oneshot::channel();
+        self.engine.command(Command::Unsubscribe {
+            slot: page.slot(),
+            socket: page.id,
+            channels: vec![CHANNELS[channel].to_owned()],
+            answer,
+        });
+        let channels = answered.try_recv().unwrap().unwrap();
+        assert!(!channels.iter().any(|name| name == CHANNELS[channel]));
+    }
+
+    fn reconnect(&mut self, number: usize) {
+        let page = &self.pages[number];
+        let (held, small, json) = (page.held, page.small, page.json);
+        let covered = page.wanted.iter().filter(|(_, w)| w.is_covered(held));
+        let names: Vec<_> = covered.map(|(name, _)| *name).collect();
+        if held == 0 || names.is_empty() {
+            return;
+        }
+        let mut next = self.connect(names, Some(held), small, json);
+        for (name, wanted) in &mut next.wanted {
+            let before = self.pages[number].wanted.remove(name).unwrap();
+            *wanted = before;
+            // The first frame of an event of several channels moves no cursor: it comes again.
+            wanted.got.retain(|seq| *seq <= held);
+        }
+        next.held = held;
+        self.pages[number] = next;
+    }
+
+    fn check(&self) {
+        for page in &self.pages {
+            for (name, wanted) in &page.wanted {
+                let all = self.due(name, wanted.from, u64::MAX);
+                assert!(
+                    all.starts_with(&wanted.got),
+                    "{name}: {:?} of {all:?}, json {}",
+                    wanted.got,
+                    page.json
+                );
+                if wanted.is_covered(page.held) {
+                    let due = self.due(name, wanted.from, page.held + 1);
+                    assert!(
+                        wanted.got.len() >= due.len(),
+                        "{name}: {:?} of {due:?} at {}",
+                        wanted.got,
+                        page.held
+                    );
+                }
+            }
+        }
+    }
+
+    fn step(&mut self, step: Step) {
+        let count = self.pages.len();
+        match step {
+            Step::Tail => self.tail(),
+            Step::Open {
+                channels,
+                back,
+                small,
+                json,
+            } if count < 4 => {
+                let resume = back.map(|back| self.back(back));
+                let page = self.connect(names(channels), resume, small, json);
+                self.pages.push(page);
+            }
+            Step::Open { .. } => {}
+            Step::Handoff => self.engine.on_handoff(),
+            Step::Ready => drop(self.engine.on_ready()),
+            Step::Pull => self.engine.on_pull(),
+            Step::Ping(bucket) => {
+                self.engine.on_handoff();
+                self.engine.ping(bucket);
+            }
+            _ if count == 0 => {}
+            Step::Add {
+                page,
+                channels,
+                back,
+            } => self.add(page % count, channels, back),
+            Step::Take { page, channel } => self.take(page % count, channel),
+            Step::Reconnect(page) => self.reconnect(page % count),
+            Step::Read { page, bytes } => self.pages[page % count].read(bytes),
+        }
+    }
+
+    fn tail(&mut self) {
+        let mut lost = Vec::new();
+        self.tailer
+            .step(&self.bus, &self.ring, &mut self.truth, &mut lost);
+    }
+
+    fn rest(&mut self) {
+        while !self.tailer.doing.is_empty() || self.tailer.script.len() > 0 {
+            self.tail();
+        }
+        let mut before = (0, 0);
+        for round in 0.. {
+            assert!(round < 5_000, "it never comes to rest");
+            self.engine.on_handoff();
+            self.engine.on_ready();
+            self.engine.on_pull();
+            self.pages.iter_mut().for_each(|page| page.read(100_000));
+            let got = self.pages.iter().flat_map(|page| page.wanted.values());
+            let moved = (
+                self.bus.metrics.bytes.get(),
+                got.map(|wanted| wanted.got.len()).sum::<usize>(),
+            );
+            if moved == before && !self.engine.is_pulling() {
+                break;
+            }
+            before = moved;
+        }
+        self.check();
+        for page in &self.pages {
+            for (name, wanted) in page.wanted.iter().filter(|(_, wanted)| !wanted.gone) {
+                assert_eq!(wanted.got, self.due(name, wanted.from, u64::MAX), "{name}");
+            }
+        }
+    }
+}
+
+fn events() -> impl Strategy<Value = Vec<Found>> {
+    let found = prop_oneof![
+        8 => (0..3u8).prop_map(|bit| Found::Event { channels: 1 << bit, size: 0 }),
+        4 => (0..3u8, 1000..20_000usize).prop_map(|(bit, size)| Found::Event { channels: 1 << bit, size }),
+    ];
+    prop::collection::vec(found, 1..40)
+}
+
+#[test]
+fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
+    let ring = Ring::default();
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+        marks: 1000,
+    };
+    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let event = |channels| Found::Event { channels, size: 0 };
+    let mut scene = Scene {
+        ring,
+        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
+        bus,
+        tailer: Tailer {
+            script: [1, 2, 4, 1, 2].map(event).to_vec().into_iter(),
+            next: FIRST,
+            doing: Vec::new(),
+        },
+        truth: Vec::new(),
+        pages: Vec::new(),
+    };
+    let page = scene.connect(vec!["a"], None, false, false);
+    scene.pages.push(page);
+    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+        scene.tail();
+    }
+    scene.engine.on_handoff();
+    scene.pages[0].read(100_000);
+    scene.add(0, 6, Some(3));
+    assert_eq!(scene.engine.late_channels(), 2);
+    scene.take(0, 1);
+    scene.take(0, 2);
+    assert_eq!(scene.engine.late_channels(), 0);
+    scene.rest();
+}
+
+#[test]
+fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
+    const EVENTS: usize = 10;
+    let ring = Ring::default();
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+        marks: 1000,
+    };
+    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    // More than one turn of a replay.
+    let event = Found::Event {
+        channels: 1,
+        size: 20_000,
+    };
+    let mut scene = Scene {
+        ring,
+        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
+        bus,
+        tailer: Tailer {
+            script: vec![event; EVENTS].into_iter(),
+            next: FIRST,
+            doing: Vec::new(),
+        },
+        truth: Vec::new(),
+        pages: Vec::new(),
+    };
+    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+        scene.tail();
+    }
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let admission =
+        crate::process::admission::Admission::new(&scene.bus.limits, &scene.bus.metrics, 0, None)
+            .unwrap();
+    let socket = SocketId::random().unwrap();
+    scene.engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: Vec::new(),
+        channels: vec!["a".into()],
+        format: Format::Plain,
+        resume: Some(Resume::Cursor(cursor(FIRST - 1))),
+        accesses: vec![],
+        socket,
+        talk: crate::engine::Talk::new(Format::Plain, None),
+    });
+    let (answer, _answered) = oneshot::channel();
+    scene.engine.command(Command::Subscribe {
+        slot: 0,
+        revocations: 0,
+        socket,
+        channels: vec![("b".into(), Access::default())],
+        since: None,
+        answer: Some(answer),
+    });
+    theirs.set_nonblocking(true).unwrap();
+    let (mut bytes, mut part) = (Vec::new(), [0; 1 << 16]);
+    while let Ok(count) = theirs.read(&mut part) {
+        bytes.extend_from_slice(&part[..count]);
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let (before, told) = text
+        .split_once(r#"{"subscribed":["b"],"cursor":""#)
+        .unwrap();
+    let told: Cursor = told.split('"').next().unwrap().parse().unwrap();
+    let got = before.matches(r#"{"channel":"a""#).count() as u64;
+    assert!((1..EVENTS as u64).contains(&got), "{got} events");
+    assert_eq!(told, cursor(FIRST + got - 1));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 300, ..ProptestConfig::default() })]
+
+    #[test]
+    fn an_added_channel_disturbs_no_other_and_loses_nothing(
+        script in events(),
+        steps in prop::collection::vec(step(), 1..300),
+        index in prop_oneof![Just(1usize), Just(1000)],
+        queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
+        frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
+    ) {
+        let ring = Ring::default();
+        let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
+        let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let rules = rules(Io::Write, SlowClients::Replay, frames);
+        let mut scene = Scene {
+            ring,
+            engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
+            bus,
+            tailer: Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() },
+            truth: Vec::new(),
+            pages: Vec::new(),
+        };
+        for step in steps {
+            scene.step(step);
+            scene.check();
+        }
+        scene.rest();
+    }
+}
+
+#[test]
+fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+        marks: 1000,
+    };
+    let bus = bus(Box::new(Ring::default()), 1000, index, 1 << 30);
+    let app = app(bus.clone());
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
+    let (ours, _theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    let admission =
+        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+    let socket = SocketId::random().unwrap();
+    engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: Vec::new(),
+        channels: vec!["a".into()],
+        format: Format::Raw,
+        resume: None,
+        accesses: vec![],
+        socket,
+        talk: None,
+    });
+    let granted_at = app.authority.revocations();
+    let mut subscribe = |channel: &str| {
+        let (answer, mut answered) = oneshot::channel();
+        engine.command(Command::Subscribe {
+            slot: 0,
+            socket,
+            revocations: granted_at,
+            channels: vec![(channel.into(), Access::default())],
+            since: None,
+            answer: Some(answer),
+        });
+        answered.try_recv().unwrap()
+    };
+    assert!(subscribe("private-before").is_ok());
+    app.authority.revoke_user("7", 1000);
+    assert_eq!(
+        subscribe("private-after"),
+        Err(crate::hub::command::Denied::Revoked)
+    );
+    assert!(subscribe("open").is_ok(), "a public channel needs no grant");
+}

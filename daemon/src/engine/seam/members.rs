@@ -1,0 +1,323 @@
+//! Presence through the engines, under random schedules: whatever joins, leaves, breaks and comes back,
+//! and however slow its sockets are, what a page puts together from the snapshots and announcements it
+//! is told is who is there; and nobody is told a join or a leave twice.
+
+use std::collections::BTreeSet;
+
+use tokio::sync::oneshot;
+
+use super::*;
+use crate::app::application::App;
+use crate::auth::authorizer::Access;
+use crate::hub::command::Command;
+
+const ROOMS: [&str; 2] = ["presence-a", "presence-b"];
+const WORKERS: usize = 2;
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// Somebody opens a stream on one room or both.
+    Enter {
+        worker: usize,
+        user: u8,
+        rooms: u8,
+        small: bool,
+    },
+    Add(usize, usize),
+    Take(usize, usize),
+    /// A connection breaks.
+    Cut(usize),
+    /// The grace time of all who are lost ends.
+    Grace,
+    /// Something large goes to a room, so that sockets fill up.
+    Publish(usize, usize),
+    Handoff(usize),
+    Ready(usize),
+    Pull(usize),
+    Read(usize, usize),
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        4 => (0..WORKERS, 0..4u8, 1..4u8, any::<bool>())
+            .prop_map(|(worker, user, rooms, small)| Step::Enter { worker, user, rooms, small }),
+        2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Add(page, room)),
+        2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Take(page, room)),
+        3 => (0..8usize).prop_map(Step::Cut),
+        1 => Just(Step::Grace),
+        2 => (0..2usize, 1000..40_000usize).prop_map(|(room, size)| Step::Publish(room, size)),
+        6 => (0..WORKERS).prop_map(Step::Handoff),
+        4 => (0..WORKERS).prop_map(Step::Ready),
+        3 => (0..WORKERS).prop_map(Step::Pull),
+        4 => (0..8usize, 1..30_000usize).prop_map(|(page, bytes)| Step::Read(page, bytes)),
+    ]
+}
+
+struct Page {
+    socket: UnixStream,
+    worker: usize,
+    id: SocketId,
+    user: String,
+    parser: Parser,
+    head: bool,
+    rooms: BTreeSet<&'static str>,
+    /// Who it thinks is there.
+    seen: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Page {
+    fn read(&mut self, limit: usize) -> usize {
+        let mut buffer = vec![0; limit];
+        let Ok(n) = self.socket.read(&mut buffer) else {
+            return 0;
+        };
+        let mut bytes = &buffer[..n];
+        if !self.head && n > 0 {
+            self.head = true;
+            bytes = &bytes[1..];
+        }
+        for message in self.parser.feed(bytes) {
+            if message.event != "message" {
+                self.told(&message.event, &message.data);
+            }
+        }
+        n
+    }
+
+    fn told(&mut self, event: &str, data: &str) {
+        let data: serde_json::Value = serde_json::from_str(data).unwrap();
+        let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
+        let room = text(&data["channel"]);
+        let me = format!("{} in {room}", self.user);
+        if event == "askr:members" {
+            let members = data["members"].as_array().unwrap();
+            let members = members.iter().map(|member| text(&member["id"])).collect();
+            self.seen.insert(room, members);
+            return;
+        }
+        let seen = self.seen.get_mut(&room).expect("a snapshot first");
+        let user = text(&data["id"]);
+        match event {
+            "askr:joined" => {
+                assert_ne!(user, self.user, "{me}: news of itself");
+                assert!(seen.insert(user.clone()), "{me}: {user} joined twice");
+            }
+            "askr:left" => assert!(seen.remove(&user), "{me}: {user} left twice"),
+            other => panic!("{other}"),
+        }
+    }
+
+    fn slot(&mut self) -> u32 {
+        while self.parser.connected().is_empty() {
+            self.read(100);
+        }
+        let told: serde_json::Value = serde_json::from_str(&self.parser.connected()[0]).unwrap();
+        let secret = told["secret"].as_str().unwrap();
+        secret.split('-').nth(2).unwrap().parse().unwrap()
+    }
+}
+
+struct Scene {
+    bus: Arc<Bus>,
+    ring: Ring,
+    app: Arc<App>,
+    engines: Vec<Engine>,
+    pages: Vec<Page>,
+    time: u64,
+    next: u64,
+}
+
+fn as_user(user: &str) -> Access {
+    Access {
+        user: Some(user.into()),
+        ..Access::default()
+    }
+}
+
+impl Scene {
+    fn new(queue: usize, frames: usize) -> Self {
+        let ring = Ring::default();
+        let index = Bounds {
+            entries: 1000,
+            channels: 1000,
+            marks: 1000,
+        };
+        let mut bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let shared = Arc::get_mut(&mut bus).unwrap();
+        shared.inboxes.push(inbox(queue, &shared.memory));
+        shared.limits = Arc::new(Limits::new(&Server::default(), 1000, WORKERS));
+        let app = app(bus.clone());
+        let rules = rules(Io::Write, SlowClients::Replay, frames);
+        let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();
+        Self {
+            engines: (0..WORKERS).map(engine).collect(),
+            bus,
+            ring,
+            app: app.clone(),
+            pages: Vec::new(),
+            time: 0,
+            next: FIRST,
+        }
+    }
+
+    fn enter(&mut self, worker: usize, user: u8, rooms: u8, small: bool) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        if small {
+            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+        }
+        let admission = crate::process::admission::Admission::new(
+            &self.bus.limits,
+            &self.bus.metrics,
+            worker,
+            None,
+        );
+        let rooms: BTreeSet<&str> = (0..2)
+            .filter(|n| rooms & 1 << n != 0)
+            .map(|n| ROOMS[n])
+            .collect();
+        let user = format!("u{user}");
+        let id = SocketId::random().unwrap();
+        self.engines[worker].open(Opening {
+            fd: ours.into(),
+            client: admission.unwrap().keep(),
+            head: b"H".to_vec(),
+            channels: rooms.iter().map(|room| (*room).to_owned()).collect(),
+            format: Format::Raw,
+            resume: None,
+            accesses: rooms.iter().map(|_| as_user(&user)).collect(),
+            socket: id,
+            talk: None,
+        });
+        self.pages.push(Page {
+            socket: theirs,
+            worker,
+            id,
+            user,
+            parser: Parser::default(),
+            head: false,
+            rooms,
+            seen: BTreeMap::new(),
+        });
+    }
+
+    fn add(&mut self, page: usize, room: usize) {
+        let page = &mut self.pages[page];
+        let (answer, mut answered) = oneshot::channel();
+        self.engines[page.worker].command(Command::Subscribe {
+            slot: page.slot(),
+            revocations: 0,
+            socket: page.id,
+            channels: vec![(ROOMS[room].to_owned(), as_user(&page.user))],
+            since: None,
+            answer: Some(answer),
+        });
+        assert!(answered.try_recv().unwrap().is_ok());
+        page.rooms.insert(ROOMS[room]);
+    }
+
+    fn take(&mut self, page: usize, room: usize) {
+        let page = &mut self.pages[page];
+        let (answer, mut answered) = oneshot::channel();
+        self.engines[page.worker].command(Command::Unsubscribe {
+            slot: page.slot(),
+            socket: page.id,
+            channels: vec![ROOMS[room].to_owned()],
+            answer,
+        });
+        assert!(answered.try_recv().unwrap().is_ok());
+        page.rooms.remove(ROOMS[room]);
+    }
+
+    fn grace(&mut self) {
+        self.time += 1_000_000;
+        self.app.members.tick(&self.bus, self.time);
+    }
+
+    fn publish(&mut self, room: usize, size: usize) {
+        let seq = self.next;
+        self.next += 1;
+        let event = event(&[ROOMS[room]], None, None, None, &"x".repeat(size)).unwrap();
+        self.ring.0.lock().unwrap().insert(seq, event.clone());
+        self.bus.history.push(seq, event.channels(), None);
+        self.bus.clock.start(seq + 1);
+        let workers = self.bus.routes.workers(event.channels());
+        let live = Arc::new(Live::new(EPOCH, seq, event, &self.bus.memory));
+        for worker in (0..WORKERS).filter(|worker| workers & 1 << worker != 0) {
+            self.bus.inboxes[worker].push(Item::Event(live.clone()));
+        }
+        self.bus.clock.complete(seq + 1);
+    }
+
+    fn step(&mut self, step: Step) {
+        let count = self.pages.len();
+        match step {
+            Step::Enter {
+                worker,
+                user,
+                rooms,
+                small,
+            } if count < 8 => self.enter(worker, user, rooms, small),
+            Step::Enter { .. } => {}
+            Step::Grace => self.grace(),
+            Step::Publish(room, size) => self.publish(room, size),
+            Step::Handoff(worker) => self.engines[worker].on_handoff(),
+            Step::Ready(worker) => drop(self.engines[worker].on_ready()),
+            Step::Pull(worker) => self.engines[worker].on_pull(),
+            _ if count == 0 => {}
+            Step::Add(page, room) => self.add(page % count, room),
+            Step::Take(page, room) => self.take(page % count, room),
+            Step::Cut(page) => drop(self.pages.swap_remove(page % count)),
+            Step::Read(page, bytes) => drop(self.pages[page % count].read(bytes)),
+        }
+    }
+
+    fn rest(&mut self) {
+        for round in 0.. {
+            assert!(round < 5_000, "it never comes to rest");
+            for engine in &mut self.engines {
+                engine.on_handoff();
+                while !engine.on_ready() {}
+                engine.on_pull();
+            }
+            let read: usize = self.pages.iter_mut().map(|page| page.read(100_000)).sum();
+            if read == 0 && !self.engines.iter().any(Engine::is_pulling) {
+                break;
+            }
+        }
+    }
+
+    fn check(&mut self) {
+        self.rest();
+        self.grace();
+        self.rest();
+        for room in ROOMS {
+            let there = self.pages.iter().filter(|page| page.rooms.contains(room));
+            let there: BTreeSet<String> = there.map(|page| page.user.clone()).collect();
+            let members = self.app.members.list(room);
+            let members: BTreeSet<String> = members.iter().map(|m| m.id.to_string()).collect();
+            assert_eq!(members, there, "{room}: the members are who is connected");
+            for page in self.pages.iter().filter(|page| page.rooms.contains(room)) {
+                assert_eq!(page.seen.get(room), Some(&there), "{} in {room}", page.user);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_a_page_puts_together_is_who_is_there(
+        steps in prop::collection::vec(step(), 1..200),
+        queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
+        frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
+    ) {
+        let mut scene = Scene::new(queue, frames);
+        for step in steps {
+            scene.step(step);
+        }
+        scene.check();
+    }
+}

@@ -1,0 +1,426 @@
+//! The seam between replay and live, under random schedules: however the tailer's steps, openings,
+//! hand-offs, replays, pings and slow sockets interleave, a stream gets every event of its channels once
+//! and in order, and no cursor it is told is past something it did not get.
+//!
+//! The tailer's steps are single ones here, in the order `tailer.rs` does them, so that a stream may
+//! open between any two of them.
+
+mod late;
+mod members;
+mod slow;
+
+use std::collections::BTreeMap;
+use std::io::{ErrorKind, Read};
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use proptest::prelude::*;
+use shared::cursor::{Cursor, Epoch};
+use shared::event::Event;
+
+use crate::config::{Io, Server, SlowClients};
+use crate::engine::stream::Format;
+use crate::engine::{Engine, Opening, Resume, Rules, outbox};
+use crate::hub::channel_index::{Bounds, History};
+use crate::hub::encoded_event::Live;
+use crate::hub::event_store::Segments;
+use crate::hub::hub::{Archive, Bus};
+use crate::hub::inbox;
+use crate::hub::inbox::{Clock, Handoff, Item};
+use crate::hub::last_events::LastEvents;
+use crate::hub::routes::Routes;
+use crate::hub::subscriber_counts::Census;
+use crate::process::admission::{ClientKey, Limits};
+use crate::process::budget::Budget;
+use crate::process::holdings;
+use crate::process::holdings::Holdings;
+use crate::protocol::gap::Gap;
+use crate::protocol::socket_id::SocketId;
+use crate::testing::sse::Parser;
+use crate::testing::{EPOCH, app, cursor, event};
+
+const FIRST: u64 = 100;
+const CHANNELS: [&str; 3] = ["a", "b", "c"];
+
+#[derive(Debug, Clone)]
+enum Step {
+    /// The tailer's next step.
+    Tail,
+    /// A stream opens on some channels, with a cursor so far back, or none.
+    Open {
+        channels: u8,
+        back: Option<u64>,
+        small: bool,
+    },
+    /// The worker deals with one kind of thing.
+    Handoff,
+    Ready,
+    Pull,
+    Ping(usize),
+    /// A client reads so many bytes.
+    Read {
+        client: usize,
+        bytes: usize,
+    },
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        6 => Just(Step::Tail),
+        2 => (1..8u8, prop::option::of(0..30u64), any::<bool>())
+            .prop_map(|(channels, back, small)| Step::Open { channels, back, small }),
+        3 => Just(Step::Handoff),
+        2 => Just(Step::Ready),
+        3 => Just(Step::Pull),
+        3 => (0..4usize).prop_map(Step::Ping),
+        4 => (0..8usize, 1..9000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
+    ]
+}
+
+/// What the tailer will find: an event on some channels, large or small, or a loss.
+#[derive(Debug, Clone)]
+enum Found {
+    Event { channels: u8, size: usize },
+    Lost(u64),
+}
+
+fn found() -> impl Strategy<Value = Found> {
+    prop_oneof![
+        8 => (1..8u8).prop_map(|channels| Found::Event { channels, size: 0 }),
+        4 => (1..8u8, 1000..20_000usize).prop_map(|(channels, size)| Found::Event { channels, size }),
+        1 => (1..5u64).prop_map(Found::Lost),
+    ]
+}
+
+fn names(set: u8) -> Vec<&'static str> {
+    CHANNELS
+        .iter()
+        .enumerate()
+        .filter(|(n, _)| set & 1 << n != 0)
+        .map(|(_, name)| *name)
+        .collect()
+}
+
+/// A ring that forgets nothing: what is lost is what the tailer did not see.
+#[derive(Clone, Default)]
+struct Ring(Arc<Mutex<BTreeMap<u64, Event>>>);
+
+impl Archive for Ring {
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
+        assert_eq!(epoch, EPOCH);
+        self.0.lock().unwrap().get(&seq).cloned()
+    }
+
+    fn is_hole(&self, _: Epoch, seq: u64) -> bool {
+        !self.0.lock().unwrap().contains_key(&seq)
+    }
+
+    fn held_from(&self, seq: u64) -> u64 {
+        let ring = self.0.lock().unwrap();
+        ring.keys()
+            .copied()
+            .filter(|held| *held >= seq)
+            .min()
+            .unwrap_or(u64::MAX)
+    }
+}
+
+/// One of the things the tailer does for an event.
+type Doing = Box<dyn FnOnce(&Bus)>;
+
+/// The tailer, a step at a time.
+struct Tailer {
+    script: std::vec::IntoIter<Found>,
+    next: u64,
+    doing: Vec<Doing>,
+}
+
+impl Tailer {
+    fn step(
+        &mut self,
+        bus: &Bus,
+        ring: &Ring,
+        truth: &mut Vec<(u64, u8)>,
+        lost: &mut Vec<(u64, u64)>,
+    ) {
+        if let Some(step) = self.doing.pop() {
+            return step(bus);
+        }
+        let seq = self.next;
+        // Pushed last to first: `doing` is popped from its end.
+        match self.script.next() {
+            None => {}
+            Some(Found::Event { channels, size }) => {
+                let named = names(channels).join(",");
+                let data = format!("{seq} {named} {}", "x".repeat(size));
+                let event = event(&names(channels), None, None, None, &data).unwrap();
+                ring.0.lock().unwrap().insert(seq, event.clone());
+                truth.push((seq, channels));
+                let live = Arc::new(Live::new(EPOCH, seq, event, &bus.memory));
+                let other = live.clone();
+                self.next += 1;
+                self.doing
+                    .push(Box::new(move |bus| bus.clock.complete(seq + 1)));
+                self.doing.push(Box::new(move |bus| {
+                    if bus.routes.workers(live.event.channels()) != 0 {
+                        bus.inboxes[0].push(Item::Event(live));
+                    }
+                }));
+                self.doing
+                    .push(Box::new(move |bus| bus.clock.start(seq + 1)));
+                self.doing.push(Box::new(move |bus| {
+                    bus.history.push(seq, other.event.channels(), None);
+                }));
+            }
+            Some(Found::Lost(count)) => {
+                let to = seq + count;
+                lost.push((seq, to));
+                self.next = to;
+                self.doing.push(Box::new(move |bus| bus.clock.complete(to)));
+                self.doing.push(Box::new(move |bus| {
+                    bus.inboxes[0].push(Item::Lost {
+                        to,
+                        gap: Gap::at_most(count),
+                    });
+                }));
+                self.doing.push(Box::new(move |bus| bus.clock.start(to)));
+                self.doing
+                    .push(Box::new(move |bus| bus.history.blind(seq, to)));
+            }
+        }
+    }
+}
+
+/// A client, and what it has been told.
+struct Client {
+    socket: UnixStream,
+    parser: Parser,
+    head: bool,
+    channels: u8,
+    /// Everything at or past this is due.
+    due_from: u64,
+    got: Vec<u64>,
+    /// The last cursor it was told.
+    told: u64,
+    gaps: u64,
+    ended: bool,
+}
+
+impl Client {
+    fn read(&mut self, limit: usize) {
+        let mut buffer = vec![0; limit];
+        match self.socket.read(&mut buffer) {
+            Ok(0) => self.ended = true,
+            Ok(n) => self.feed(&buffer[..n]),
+            Err(why) if why.kind() == ErrorKind::WouldBlock => {}
+            Err(_) => self.ended = true,
+        }
+    }
+
+    fn feed(&mut self, mut bytes: &[u8]) {
+        if !self.head {
+            assert_eq!(bytes[0], b'H');
+            self.head = true;
+            bytes = &bytes[1..];
+        }
+        for message in self.parser.feed(bytes) {
+            if message.event == "askr:gap" {
+                let gap: serde_json::Value = serde_json::from_str(&message.data).unwrap();
+                self.gaps += gap["at_most"].as_u64().expect("bounded here");
+            } else {
+                self.got
+                    .push(message.data.split(' ').next().unwrap().parse().unwrap());
+            }
+        }
+    }
+
+    /// What it should have once it has been told everything below `seq`.
+    fn due(&self, truth: &[(u64, u8)], seq: u64) -> Vec<u64> {
+        let from = self.due_from;
+        let mine =
+            |(s, channels): &&(u64, u8)| *s >= from && *s < seq && channels & self.channels != 0;
+        truth.iter().filter(mine).map(|(s, _)| *s).collect()
+    }
+}
+
+/// `index`: entries and channels that the history remembers. `budget`: bytes for events.
+fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> Arc<Bus> {
+    let memory = Arc::new(Budget::new(budget));
+    Arc::new(Bus {
+        history: History::new(index, FIRST),
+        routes: Routes::new(),
+        clock: Clock::new(FIRST),
+        inboxes: vec![inbox(queue, &memory)],
+        archive,
+        segments: Segments::default(),
+        census: Census::default(),
+        holdings: Holdings::new(holdings::Limits::NONE),
+        last_events: LastEvents::default(),
+        webhooks: None,
+        limits: Arc::new(Limits::new(&Server::default(), 1000, 1)),
+        metrics: Arc::default(),
+        latency: Arc::default(),
+        turns: Arc::default(),
+        memory,
+    })
+}
+
+fn inbox(items: usize, memory: &Arc<Budget>) -> Handoff {
+    let bytes = 1 << 30;
+    Handoff::new(inbox::Limits { items, bytes }, memory)
+}
+
+/// `frames`: what an outbox holds.
+fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
+    Rules {
+        io,
+        slow_clients,
+        outbox: outbox::Bounds {
+            frames,
+            bytes: 1 << 30,
+        },
+        retry: 1000,
+        max_age: 0,
+        max_idle: 0,
+        expiry_notice: 0,
+        write_timeout: Duration::from_secs(3600),
+        max_channels: 100,
+        channels_per_stream: 100,
+        pusher: crate::protocol::pusher::session::Limits::default(),
+        plain: crate::protocol::plain::Limits::default(),
+        message_bytes: 1 << 14,
+    }
+}
+
+fn open(
+    engine: &mut Engine,
+    bus: &Arc<Bus>,
+    channels: u8,
+    resume: Option<u64>,
+    small: bool,
+) -> Client {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    if small {
+        // A few kilobytes, so that the socket is full soon.
+        nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+    }
+    let started = bus.clock.started();
+    let admission =
+        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+    engine.open(Opening {
+        fd: ours.into(),
+        client: {
+            let key = admission.keep();
+            assert_eq!(key, ClientKey::NONE);
+            key
+        },
+        head: b"H".to_vec(),
+        channels: names(channels).into_iter().map(str::to_owned).collect(),
+        format: Format::Raw,
+        resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
+        talk: None,
+    });
+    Client {
+        socket: theirs,
+        parser: Parser::default(),
+        head: false,
+        channels,
+        // Without a cursor: from where the tailer stood.
+        due_from: resume.map_or(started, |seq| seq + 1),
+        got: Vec::new(),
+        told: 0,
+        gaps: 0,
+        ended: false,
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 150, ..ProptestConfig::default() })]
+
+    #[test]
+    fn every_stream_gets_every_event_once_and_in_order(
+        script in prop::collection::vec(found(), 1..40),
+        steps in prop::collection::vec(step(), 1..300),
+        // As many as there are, or so few that replays have to scan.
+        index in prop_oneof![Just(1usize), Just(2), Just(1000)],
+        queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
+        // So few that slow clients go over to replay, or so many that none does.
+        frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
+        io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
+    ) {
+        let ring = Ring::default();
+        let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
+        let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let rules = rules(io, SlowClients::Replay, frames);
+        let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
+        let mut tailer = Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() };
+        let (mut truth, mut lost) = (Vec::new(), Vec::new());
+        let mut clients: Vec<Client> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Tail => tailer.step(&bus, &ring, &mut truth, &mut lost),
+                Step::Open { channels, back, small } => {
+                    // A cursor somebody may have been told: of something completed.
+                    let newest = bus.clock.completed() - 1;
+                    let resume = back.map(|back| newest.saturating_sub(back).max(FIRST - 1));
+                    clients.push(open(&mut engine, &bus, channels, resume, small));
+                }
+                Step::Handoff => engine.on_handoff(),
+                Step::Ready => drop(engine.on_ready()),
+                Step::Pull => engine.on_pull(),
+                Step::Ping(bucket) => {
+                    engine.on_handoff();
+                    engine.ping(bucket);
+                }
+                Step::Read { client, bytes } => {
+                    let count = clients.len().max(1);
+                    if let Some(client) = clients.get_mut(client % count) {
+                        client.read(bytes);
+                    }
+                }
+            }
+            for client in &mut clients {
+                let Ok(held) = client.parser.last_event_id().parse::<Cursor>() else { continue };
+                // A cursor that went back would bring events twice on resume.
+                prop_assert!(held.seq >= client.told, "{} after {}", held.seq, client.told);
+                client.told = held.seq;
+                // Whatever cursor a client holds, everything up to there has arrived.
+                let due = client.due(&truth, held.seq + 1);
+                prop_assert!(client.got.len() >= due.len(), "{held}: {due:?} but {:?}", client.got);
+                prop_assert_eq!(&client.got[..due.len()], due);
+            }
+        }
+        // Everything comes to rest.
+        while !tailer.doing.is_empty() || tailer.script.len() > 0 {
+            tailer.step(&bus, &ring, &mut truth, &mut lost);
+        }
+        let mut before = (0, 0);
+        for round in 0.. {
+            prop_assert!(round < 5_000, "it never comes to rest");
+            engine.on_handoff();
+            engine.on_ready();
+            engine.on_pull();
+            clients.iter_mut().for_each(|client| client.read(100_000));
+            let moved = (bus.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
+            if moved == before && !engine.is_pulling() {
+                break;
+            }
+            before = moved;
+        }
+        for client in &mut clients {
+            prop_assert!(!client.ended);
+            let due = client.due(&truth, u64::MAX);
+            prop_assert_eq!(&client.got, &due);
+            // What was lost while it was there or away has been told, neither less nor out of thin air.
+            let from = client.due_from;
+            let missed: u64 = lost.iter().map(|(a, b)| b.saturating_sub((*a).max(from))).sum();
+            let at_all: u64 = lost.iter().filter(|(_, b)| *b > from).map(|(a, b)| b - a).sum();
+            prop_assert!(client.gaps >= missed && client.gaps <= at_all, "{} {missed} {at_all}", client.gaps);
+        }
+    }
+}

@@ -1,0 +1,275 @@
+//! Slow clients, and an index that is too small, in the cases that random schedules hardly ever meet.
+
+use super::*;
+
+/// A history that remembers `index` entries of as many channels.
+fn bus_with(archive: Box<dyn Archive>, index: usize, budget: u64) -> Arc<Bus> {
+    let index = Bounds {
+        entries: index,
+        channels: index,
+        marks: 1000,
+    };
+    bus(archive, 1000, index, budget)
+}
+
+fn publish(bus: &Bus, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
+    let data = format!("{seq} {}", "x".repeat(size));
+    let event = event(channels, None, None, None, &data).unwrap();
+    ring.0.lock().unwrap().insert(seq, event.clone());
+    bus.history.push(seq, event.channels(), None);
+    bus.clock.start(seq + 1);
+    if bus.routes.workers(event.channels()) != 0 {
+        bus.inboxes[0].push(Item::Event(Arc::new(Live::new(
+            EPOCH,
+            seq,
+            event,
+            &bus.memory,
+        ))));
+    }
+    bus.clock.complete(seq + 1);
+}
+
+fn rest(engine: &mut Engine, client: &mut Client) {
+    for _ in 0..400 {
+        client.read(100_000);
+        engine.on_ready();
+        engine.on_pull();
+    }
+}
+
+/// A page of the channels "a" and "b", whose socket is small; what it got is for the caller to read.
+fn open_json(engine: &mut Engine, bus: &Arc<Bus>) -> UnixStream {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+    let admission =
+        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+    engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: b"H".to_vec(),
+        channels: vec!["a".into(), "b".into()],
+        format: Format::Json,
+        resume: None,
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
+        talk: None,
+    });
+    theirs
+}
+
+/// How often each channel was told, once everything is at rest.
+fn told(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
+    let mut all = Vec::new();
+    for _ in 0..400 {
+        let mut buffer = [0; 65536];
+        if let Ok(n) = socket.read(&mut buffer) {
+            all.extend_from_slice(&buffer[..n]);
+        }
+        engine.on_ready();
+        engine.on_pull();
+    }
+    let text = String::from_utf8(all).unwrap();
+    ["a", "b"].map(|channel| {
+        text.matches(&format!("{{\"channel\":\"{channel}\""))
+            .count()
+    })
+}
+
+#[test]
+fn of_an_event_torn_by_the_streams_bound_the_rest_is_read_again() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let mut rules = rules(Io::Write, SlowClients::Replay, 1000);
+    rules.outbox.bytes = 60_000;
+    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
+    let socket = open_json(&mut engine, &bus);
+    publish(&bus, &ring, FIRST, &["a"], 45_000);
+    engine.on_handoff();
+    let waiting = bus.memory.waiting.get();
+    assert!(waiting > 10_000, "blocked: {waiting}");
+    // Room for one of the two frames.
+    let size = (60_000 - waiting) as usize - 5_000;
+    publish(&bus, &ring, FIRST + 1, &["a", "b"], size);
+    engine.on_handoff();
+    assert_eq!(bus.metrics.slow_replayed.get(), 1);
+    assert_eq!(told(&mut engine, socket), [2, 1]);
+}
+
+#[test]
+fn a_stream_that_gave_up_what_waited_for_it_is_told_it_later() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ring.clone()), 1000, 100_000);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
+    let socket = open_json(&mut engine, &bus);
+    for n in 0..20 {
+        publish(&bus, &ring, FIRST + n, &["a", "b"], 5_000);
+        engine.on_handoff();
+        assert!(!bus.memory.is_tight(), "{} held", bus.memory.used());
+    }
+    assert!(bus.metrics.relieved_stream.get() > 0);
+    assert_eq!(told(&mut engine, socket), [20, 20]);
+    assert_eq!(bus.metrics.closed_memory.get(), 0);
+    engine.rest();
+    engine.rest();
+    assert_eq!(bus.memory.waiting.get(), 0);
+}
+
+#[test]
+fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
+    let first = open_json(&mut engine, &bus);
+    let second = open_json(&mut engine, &bus);
+    // Two frames for each stream; that of "a" alone is as much as there may be.
+    publish(&bus, &ring, FIRST, &["a", "b"], 9 << 20);
+    publish(&bus, &ring, FIRST + 1, &["a", "b"], 10);
+    engine.on_handoff();
+    assert_eq!(bus.metrics.large_replayed.get(), 2);
+    for mut socket in [first, second] {
+        let mut all = Vec::new();
+        let end = format!("\"data\":\"{} xxxxxxxxxx\"}}\n\n", FIRST + 1);
+        let frames = |text: &[u8]| {
+            let start = b"{\"channel\":\"";
+            let all = memchr::memmem::find_iter(text, start);
+            all.map(|at| char::from(text[at + start.len()]))
+                .collect::<String>()
+        };
+        while !all.ends_with(end.as_bytes()) || !frames(&all).ends_with("abab") {
+            let mut buffer = [0; 65536];
+            if let Ok(n) = socket.read(&mut buffer) {
+                all.extend_from_slice(&buffer[..n]);
+            }
+            engine.on_ready();
+            engine.on_pull();
+        }
+        assert_eq!(frames(&all), "abab", "in order, and none twice");
+    }
+}
+
+#[test]
+fn no_notice_moves_the_cursor_past_what_was_skipped() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let mut engine = Engine::new(
+        0,
+        app(bus.clone()),
+        rules(Io::Write, SlowClients::Skip, 3),
+        EPOCH,
+    )
+    .unwrap();
+    let mut client = open(&mut engine, &bus, 1, None, true);
+    publish(&bus, &ring, FIRST, &["a"], 30_000);
+    engine.on_handoff();
+    publish(&bus, &ring, FIRST + 1, &["a"], 10);
+    engine.on_handoff();
+    bus.history.blind(FIRST + 2, FIRST + 4);
+    bus.clock.start(FIRST + 4);
+    bus.inboxes[0].push(Item::Lost {
+        to: FIRST + 4,
+        gap: Gap::at_most(2),
+    });
+    bus.clock.complete(FIRST + 4);
+    engine.on_handoff();
+    publish(&bus, &ring, FIRST + 4, &["a"], 10);
+    engine.on_handoff();
+    assert_eq!(bus.metrics.slow_skipped.get(), 1);
+    // The outbox drains; the skip has not been told yet. The connection may end here.
+    for _ in 0..100 {
+        client.read(100_000);
+        engine.on_ready();
+    }
+    let held: Cursor = client.parser.last_event_id().parse().unwrap();
+    assert!(
+        held.seq < FIRST + 1 || client.got.contains(&(FIRST + 1)) || client.gaps >= 3,
+        "told cursor {}, got {:?}, gaps {}: event {} is past and unheard of",
+        held.seq,
+        client.got,
+        client.gaps,
+        FIRST + 1
+    );
+    rest(&mut engine, &mut client);
+    assert!(client.gaps <= 4, "2 + 2 lost, told {}", client.gaps);
+}
+
+#[test]
+fn a_client_that_stays_slow_goes_on_skipping() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
+    let mut engine = Engine::new(
+        0,
+        app(bus.clone()),
+        rules(Io::Write, SlowClients::Skip, 3),
+        EPOCH,
+    )
+    .unwrap();
+    let mut client = open(&mut engine, &bus, 1, None, true);
+    let mut seq = FIRST;
+    while bus.metrics.slow_skipped.get() == 0 {
+        publish(&bus, &ring, seq, &["a"], 900);
+        engine.on_handoff();
+        seq += 1;
+    }
+    engine.on_pull();
+    let skipped_at = seq;
+    for _ in 0..500 {
+        publish(&bus, &ring, seq, &["a"], 900);
+        engine.on_handoff();
+        engine.on_pull();
+        seq += 1;
+    }
+    rest(&mut engine, &mut client);
+    let stale = client.got.iter().filter(|s| **s >= skipped_at).count();
+    assert!(
+        stale < 50,
+        "{stale} events of the past were sent, skipped {}",
+        client.gaps
+    );
+}
+
+/// Slots are held longer than the bodies of large events in the arena.
+struct ArenaGone(Ring, u64);
+impl Archive for ArenaGone {
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
+        if seq == self.1 {
+            None
+        } else {
+            self.0.fetch(epoch, seq)
+        }
+    }
+    fn held_from(&self, seq: u64) -> u64 {
+        seq
+    }
+    fn is_hole(&self, _: Epoch, _: u64) -> bool {
+        false
+    }
+}
+
+#[test]
+fn a_scan_tells_a_body_that_is_gone() {
+    let ring = Ring::default();
+    let bus = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
+    let mut engine = Engine::new(
+        0,
+        app(bus.clone()),
+        rules(Io::Write, SlowClients::Replay, 1000),
+        EPOCH,
+    )
+    .unwrap();
+    for n in 0..10 {
+        publish(&bus, &ring, FIRST + n, &["a"], 10);
+    }
+    engine.on_handoff();
+    let mut client = open(&mut engine, &bus, 1, Some(FIRST - 1), false);
+    rest(&mut engine, &mut client);
+    assert_eq!(client.got.len(), 9);
+    assert!(
+        client.gaps >= 1,
+        "event {} vanished without a word",
+        FIRST + 1
+    );
+}

@@ -1,0 +1,598 @@
+//! Which positions each channel's events have: what makes a replay cost what it replays, and a loss
+//! known exactly where it can be.
+//!
+//! The tailer appends; workers ask for plans. One lock, held for one append or for one bounded plan.
+//! Positions stay here longer than the ring holds their events, up to a bound, so that what was
+//! overwritten can be counted.
+
+mod marks;
+
+use std::cmp::Reverse;
+use std::collections::{BinaryHeap, HashMap, VecDeque};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+pub use marks::Candidates;
+use marks::Marks;
+
+use crate::protocol::gap::Gap;
+
+/// Positions looked at at a time, each once for each channel.
+const LOOKS: usize = 1 << 14;
+/// Intervals nobody read that are remembered one by one; past that the two oldest are joined.
+const MAX_BLIND: usize = 1024;
+/// Places a custom id is looked for at most, newest first: hashes of 32 bits hardly ever collide.
+const MAX_CANDIDATES: usize = 64;
+
+/// How much is remembered.
+#[derive(Clone, Copy, Debug)]
+pub struct Bounds {
+    /// Positions in all, an event counting once for each of its channels. 24 bytes each.
+    pub entries: usize,
+    /// Channels, those without any position left included. Some 200 bytes each.
+    pub channels: usize,
+    /// Latest events of which it is known which channels they may have been on, whatever was forgotten: as
+    /// many as the ring holds. 16 bytes each.
+    pub marks: usize,
+}
+
+/// The next stretch of a replay.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Plan {
+    /// What is missing before the first of `seqs`, whatever becomes of them.
+    pub gap: Gap,
+    /// Positions to read, ascending; some may have been overwritten meanwhile.
+    pub seqs: Vec<u64>,
+    /// Positions from and to, not with it, before all of `seqs`, whose channels the index has forgotten:
+    /// `History::candidates` has those that may be wanted. Empty as a rule.
+    pub scan: (u64, u64),
+    /// Everything below is covered by this plan; where the next one starts.
+    pub next: u64,
+}
+
+/// Where an event with some custom id may be.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Newest first.
+    pub seqs: Vec<u64>,
+    /// There may be older ones.
+    pub more: bool,
+}
+
+#[derive(Debug)]
+pub struct History {
+    inner: Mutex<Inner>,
+    hasher: RandomState,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bounds: Bounds,
+    ids: HashMap<Box<str>, u32>,
+    channels: slab::Slab<Channel>,
+    /// The channel of each entry, oldest first: what to evict next.
+    order: VecDeque<u32>,
+    /// Channels whose last entry was evicted, oldest first: what to forget next. May name a channel
+    /// that has events again or is gone; `Channel::emptied` tells.
+    emptied: VecDeque<(u32, u64)>,
+    /// Positions below were never indexed: they were gone when this daemon started.
+    first: u64,
+    /// A channel that is not in the table had no event past here.
+    forgotten_up_to: u64,
+    /// Positions `from..to` that the tailer never saw, ascending.
+    blind: VecDeque<(u64, u64)>,
+    marks: Marks,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    name: Box<str>,
+    entries: VecDeque<Entry>,
+    /// The last position evicted, 0 if none was.
+    evicted_up_to: u64,
+    evicted: u64,
+    /// Set while it waits in `Inner::emptied`: the same mark as there.
+    emptied: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Entry {
+    seq: u64,
+    /// Hash of the custom id, 0 without one.
+    id: u32,
+}
+
+impl History {
+    /// `first`: the oldest position that will be appended.
+    pub fn new(bounds: Bounds, first: u64) -> Self {
+        Self {
+            inner: Mutex::new(Inner::new(bounds, first)),
+            hasher: RandomState::new(),
+        }
+    }
+
+    /// Positions below were never seen by this daemon.
+    pub fn first(&self) -> u64 {
+        self.lock().first
+    }
+
+    /// Appends an event. Positions only rise.
+    pub fn push<'a>(&self, seq: u64, channels: impl Iterator<Item = &'a str>, id: Option<&str>) {
+        let id = id.map_or(0, |id| self.id_hash(id));
+        let mut inner = self.lock();
+        let mut mark = 0;
+        for channel in channels {
+            inner.push(seq, channel, id);
+            mark |= marks::of(self.hasher.hash_one(channel));
+        }
+        inner.marks.put(seq, mark);
+        inner.evict();
+    }
+
+    /// The positions `from..to` were lost before anybody could read which channels they were for.
+    pub fn blind(&self, from: u64, to: u64) {
+        self.lock().blind(from, to);
+    }
+
+    /// Forgets everything: another ring, whose positions begin at `first`.
+    pub fn restart(&self, first: u64) {
+        let mut inner = self.lock();
+        *inner = Inner::new(inner.bounds, first);
+    }
+
+    /// The events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
+    /// position from `next` on that can still be read.
+    pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
+        self.lock().plan(channels, next, target, limit, held)
+    }
+
+    /// Of `range`, which a plan has for a scan: the first `limit` positions that may have an event on these
+    /// channels.
+    pub fn candidates(&self, channels: &[&str], range: (u64, u64), limit: usize) -> Candidates {
+        let mark = |name: &&str| marks::of(self.hasher.hash_one(*name));
+        let wanted: Vec<_> = channels.iter().map(mark).collect();
+        self.lock().marks.candidates(&wanted, range, limit, LOOKS)
+    }
+
+    /// Where an event with the custom id `id` may be.
+    pub fn find_id(&self, channels: &[&str], id: &str) -> Found {
+        let hash = self.id_hash(id);
+        let inner = self.lock();
+        let mut found: Vec<u64> = Vec::new();
+        for channel in channels.iter().filter_map(|name| inner.channel(name)) {
+            let seqs = channel
+                .entries
+                .iter()
+                .rev()
+                .filter(|e| e.id == hash)
+                .map(|e| e.seq);
+            found.extend(seqs.take(MAX_CANDIDATES));
+        }
+        drop(inner);
+        found.sort_unstable_by_key(|seq| Reverse(*seq));
+        found.dedup();
+        let more = found.len() >= MAX_CANDIDATES;
+        found.truncate(MAX_CANDIDATES);
+        Found { seqs: found, more }
+    }
+
+    /// Positions remembered.
+    pub fn entries(&self) -> usize {
+        self.lock().order.len()
+    }
+
+    fn id_hash(&self, id: &str) -> u32 {
+        (self.hasher.hash_one(id) as u32).max(1)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        // No code under this lock panics; if it did, a wrong index is worse than none: go on.
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn new(bounds: Bounds, first: u64) -> Self {
+        Self {
+            bounds,
+            ids: HashMap::new(),
+            channels: slab::Slab::new(),
+            order: VecDeque::new(),
+            emptied: VecDeque::new(),
+            first,
+            forgotten_up_to: 0,
+            blind: VecDeque::new(),
+            marks: Marks::new(bounds.marks, first),
+        }
+    }
+
+    fn channel(&self, name: &str) -> Option<&Channel> {
+        self.ids
+            .get(name)
+            .and_then(|id| self.channels.get(*id as usize))
+    }
+
+    fn push(&mut self, seq: u64, name: &str, id: u32) {
+        let key = match self.ids.get(name) {
+            Some(key) => *key,
+            None => {
+                // A channel that comes back may have been forgotten, with events up to there.
+                let channel = Channel {
+                    name: name.into(),
+                    evicted_up_to: self.forgotten_up_to,
+                    evicted: self.forgotten_up_to,
+                    ..Channel::default()
+                };
+                let key = self.channels.insert(channel) as u32;
+                self.ids.insert(name.into(), key);
+                key
+            }
+        };
+        let channel = &mut self.channels[key as usize];
+        channel.emptied = None;
+        channel.entries.push_back(Entry { seq, id });
+        self.order.push_back(key);
+    }
+
+    fn evict(&mut self) {
+        while self.order.len() > self.bounds.entries || self.ids.len() > self.bounds.channels {
+            // Too many channels: first those that hold nothing, then whatever is oldest.
+            if self.ids.len() > self.bounds.channels && self.forget() {
+                continue;
+            }
+            let Some(key) = self.order.pop_front() else {
+                return;
+            };
+            let channel = &mut self.channels[key as usize];
+            let Some(entry) = channel.entries.pop_front() else {
+                continue;
+            };
+            channel.evicted_up_to = entry.seq;
+            channel.evicted += 1;
+            if channel.entries.is_empty() {
+                channel.emptied = Some(entry.seq);
+                self.emptied.push_back((key, entry.seq));
+            }
+        }
+    }
+
+    /// Drops the channel that has been empty for longest. False if there is none.
+    fn forget(&mut self) -> bool {
+        while let Some((key, mark)) = self.emptied.pop_front() {
+            let stale = self
+                .channels
+                .get(key as usize)
+                .is_none_or(|c| c.emptied != Some(mark));
+            if !stale {
+                let channel = self.channels.remove(key as usize);
+                self.ids.remove(&channel.name);
+                self.forgotten_up_to = self.forgotten_up_to.max(channel.evicted_up_to);
+                return true;
+            }
+        }
+        false
+    }
+
+    fn blind(&mut self, from: u64, to: u64) {
+        match self.blind.back_mut() {
+            Some(last) if last.1 == from => last.1 = to,
+            _ => self.blind.push_back((from, to)),
+        }
+        if self.blind.len() > MAX_BLIND {
+            // Joined with what was read in between: the bound grows, no loss goes untold.
+            let oldest = self.blind.pop_front().expect("longer than the bound");
+            if let Some(next) = self.blind.front_mut() {
+                next.0 = oldest.0;
+            }
+        }
+    }
+
+    fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
+        let (from, mut start) = (next, next.max(self.first));
+        let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
+        // Up to the next blind interval; if the plan starts in one, past it.
+        let mut end = target.max(start);
+        for &(from, to) in &self.blind {
+            if to <= start {
+                continue;
+            }
+            if from > start {
+                end = end.min(from);
+                break;
+            }
+            let past = to.min(end);
+            gap.add(Gap::at_most(past - start));
+            start = past;
+        }
+        let mut rows = Vec::with_capacity(channels.len());
+        let mut forgotten_up_to = 0;
+        for name in channels {
+            let (up_to, evicted) = match self.channel(name) {
+                Some(channel) => {
+                    rows.push(&channel.entries);
+                    (channel.evicted_up_to, channel.evicted)
+                }
+                // Forgotten, or never heard of: no telling which.
+                None => (self.forgotten_up_to, u64::MAX),
+            };
+            gap.add(lost(up_to, evicted, start, end.min(held)));
+            forgotten_up_to = forgotten_up_to.max(up_to);
+        }
+        let scan = (start.max(held), end.min(forgotten_up_to + 1));
+        if scan.0 < scan.1 {
+            return Plan {
+                gap,
+                seqs: Vec::new(),
+                scan,
+                next: scan.1,
+            };
+        }
+        let seqs = merge(&rows, start, end, limit);
+        let next = if seqs.len() == limit {
+            seqs[limit - 1] + 1
+        } else {
+            end
+        };
+        Plan {
+            gap,
+            seqs,
+            scan: (end, end),
+            next: next.max(start),
+        }
+    }
+}
+
+/// What was evicted in `start..end`: bounded by the distance, and by how many there were.
+fn lost(evicted_up_to: u64, evicted: u64, start: u64, end: u64) -> Gap {
+    Gap::at_most(
+        (evicted_up_to + 1)
+            .min(end)
+            .saturating_sub(start)
+            .min(evicted),
+    )
+}
+
+/// The first `limit` positions in `start..end` of any row, each once.
+fn merge(rows: &[&VecDeque<Entry>], start: u64, end: u64, limit: usize) -> Vec<u64> {
+    let mut seqs = Vec::new();
+    let mut heap = BinaryHeap::with_capacity(rows.len());
+    for (row, entries) in rows.iter().enumerate() {
+        let at = entries.partition_point(|e| e.seq < start);
+        if let Some(entry) = entries.get(at) {
+            heap.push(Reverse((entry.seq, row, at)));
+        }
+    }
+    while let Some(Reverse((seq, row, at))) = heap.pop() {
+        if seq >= end || seqs.len() == limit {
+            break;
+        }
+        if seqs.last() != Some(&seq) {
+            seqs.push(seq);
+        }
+        if let Some(entry) = rows[row].get(at + 1) {
+            heap.push(Reverse((entry.seq, row, at + 1)));
+        }
+    }
+    seqs
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const WIDE: Bounds = Bounds {
+        entries: 1000,
+        channels: 1000,
+        marks: 1000,
+    };
+
+    fn whole(
+        history: &History,
+        channels: &[&str],
+        from: u64,
+        to: u64,
+        limit: usize,
+    ) -> (Gap, Vec<u64>) {
+        let (mut gap, mut seqs, mut next) = (Gap::NONE, Vec::new(), from);
+        loop {
+            let plan = history.plan(channels, next, to, limit, u64::MAX);
+            assert!(plan.seqs.len() <= limit);
+            assert!(plan.seqs.iter().all(|s| (next..plan.next).contains(s)));
+            gap.add(plan.gap);
+            seqs.extend(plan.seqs);
+            if plan.next >= to {
+                return (gap, seqs);
+            }
+            assert!(plan.next > next, "a plan moves on");
+            next = plan.next;
+        }
+    }
+
+    #[test]
+    fn a_quiet_channel_has_no_gap_however_much_went_on_elsewhere() {
+        let history = History::new(
+            Bounds {
+                entries: 10,
+                channels: 10,
+                marks: 1000,
+            },
+            1,
+        );
+        for seq in 1..500 {
+            history.push(seq, ["busy"].into_iter(), None);
+        }
+        assert_eq!(whole(&history, &["quiet"], 3, 500, 64), (Gap::NONE, vec![]));
+        assert_eq!(
+            whole(&history, &["busy"], 495, 500, 64),
+            (Gap::NONE, (495..500).collect())
+        );
+    }
+
+    #[test]
+    fn evicted_positions_bound_the_gap() {
+        let history = History::new(
+            Bounds {
+                entries: 2,
+                channels: 10,
+                marks: 1000,
+            },
+            1,
+        );
+        for seq in [10, 20, 30, 40] {
+            history.push(seq, ["a"].into_iter(), None);
+        }
+        // 10 and 20 are evicted: two at most, though 20 positions lie between.
+        assert_eq!(
+            whole(&history, &["a"], 1, 50, 64),
+            (Gap::at_most(2), vec![30, 40])
+        );
+        assert_eq!(
+            whole(&history, &["a"], 20, 50, 64),
+            (Gap::at_most(1), vec![30, 40])
+        );
+        assert_eq!(
+            whole(&history, &["a"], 21, 50, 64),
+            (Gap::NONE, vec![30, 40])
+        );
+    }
+
+    #[test]
+    fn what_was_never_seen_is_bounded_by_its_positions() {
+        let history = History::new(WIDE, 100);
+        assert_eq!(whole(&history, &["a"], 90, 100, 64).0, Gap::at_most(10));
+        history.push(100, ["a"].into_iter(), None);
+        history.blind(101, 110);
+        history.push(110, ["a"].into_iter(), None);
+        assert_eq!(
+            whole(&history, &["a"], 100, 111, 64),
+            (Gap::at_most(9), vec![100, 110])
+        );
+        assert_eq!(
+            whole(&history, &["a"], 105, 111, 64),
+            (Gap::at_most(5), vec![110])
+        );
+        assert_eq!(
+            whole(&history, &["a"], 110, 111, 64),
+            (Gap::NONE, vec![110])
+        );
+    }
+
+    #[test]
+    fn the_oldest_of_too_many_unread_stretches_are_joined_and_the_newest_are_not() {
+        let history = History::new(WIDE, 1);
+        let stretches = MAX_BLIND as u64 + 10;
+        // One position unread, one read, and so on.
+        for n in 0..stretches {
+            history.blind(2 * n + 1, 2 * n + 2);
+            history.push(2 * n + 2, ["other"].into_iter(), None);
+        }
+        let end = 2 * stretches + 1;
+        let bound = |from| whole(&history, &["quiet"], from, end, 64).0;
+        assert_eq!(bound(end - 20), Gap::at_most(10));
+        let lost = stretches;
+        // Ten were joined with the next: the ten that were read in between count as well.
+        assert_eq!(bound(1), Gap::at_most(lost + 10));
+    }
+
+    #[test]
+    fn custom_ids_are_found_newest_first_in_these_channels_only() {
+        let history = History::new(WIDE, 1);
+        history.push(1, ["a"].into_iter(), Some("x"));
+        history.push(2, ["a", "b"].into_iter(), Some("x"));
+        history.push(3, ["c"].into_iter(), Some("x"));
+        history.push(4, ["a"].into_iter(), Some("y"));
+        assert_eq!(history.find_id(&["a", "b"], "x").seqs, [2, 1]);
+        assert_eq!(history.find_id(&["a"], "z").seqs, [] as [u64; 0]);
+    }
+
+    #[test]
+    fn a_flood_of_channel_names_stays_within_the_bound() {
+        let history = History::new(
+            Bounds {
+                entries: 50,
+                channels: 20,
+                marks: 1000,
+            },
+            1,
+        );
+        for seq in 1..1000 {
+            history.push(seq, [format!("c{seq}").as_str()].into_iter(), None);
+        }
+        let inner = history.lock();
+        assert!(inner.ids.len() <= 20 && inner.channels.len() <= 20 && inner.order.len() <= 50);
+        assert!(inner.emptied.len() <= 21);
+    }
+
+    /// A step of a random life.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Push(Vec<u8>),
+        Hole,
+        Blind(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            8 => prop::collection::vec(0..6u8, 1..4).prop_map(Step::Push),
+            1 => Just(Step::Hole),
+            1 => (1..20u64).prop_map(Step::Blind),
+        ]
+    }
+
+    proptest! {
+        /// Against everything that ever happened, kept in a plain list.
+        #[test]
+        fn a_replay_has_what_is_held_and_its_gap_covers_what_is_not(
+            steps in prop::collection::vec(step(), 1..120),
+            entries in 1..60usize, channels in 1..8usize,
+            first in 1..50u64, back in 0..60u64,
+            wanted in prop::collection::btree_set(0..6u8, 1..4),
+            limit in 1..9usize,
+        ) {
+            let history = History::new(Bounds { entries, channels, marks: 1000 }, first);
+            let (mut seq, mut all, mut blind) = (first, Vec::new(), Vec::new());
+            for step in steps {
+                match step {
+                    Step::Push(mut names) => {
+                        names.sort_unstable();
+                        names.dedup();
+                        let texts: Vec<String> = names.iter().map(u8::to_string).collect();
+                        history.push(seq, texts.iter().map(String::as_str), None);
+                        all.push((seq, names));
+                        seq += 1;
+                    }
+                    Step::Hole => seq += 1,
+                    Step::Blind(n) => {
+                        history.blind(seq, seq + n);
+                        blind.push((seq, seq + n));
+                        seq += n;
+                    }
+                }
+            }
+            let cursor = seq.saturating_sub(back);
+            let texts: Vec<String> = wanted.iter().map(u8::to_string).collect();
+            let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+            let (gap, got) = whole(&history, &texts, cursor, seq, limit);
+
+            let due: Vec<u64> = all.iter()
+                .filter(|(s, names)| *s >= cursor && names.iter().any(|n| wanted.contains(n)))
+                .map(|(s, _)| *s).collect();
+            prop_assert!(got.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once");
+            prop_assert!(got.iter().all(|s| due.contains(s)), "nothing foreign");
+            // Only old ones may be missing, and no more than told.
+            let missing = due.len() - got.len();
+            let bound = gap.bound().expect("always bounded here");
+            let unseen: u64 = blind.iter().map(|(a, b)| b.saturating_sub((*a).max(cursor))).sum::<u64>()
+                + first.saturating_sub(cursor);
+            prop_assert!(bound >= missing as u64 + unseen, "{bound} for {missing} and {unseen}");
+            prop_assert_eq!(gap.is_none() , bound == 0);
+            // No false gap while nothing was evicted.
+            if all.iter().map(|(_, n)| n.len()).sum::<usize>() <= entries && channels >= 6 {
+                prop_assert_eq!(got, due);
+                prop_assert_eq!(bound, unseen);
+            }
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! The ring's segments as an archive: whatever can still be read, in the current one and in those it
+//! replaced.
+
+use std::sync::{Arc, PoisonError, RwLock};
+
+use shared::cursor::{Cursor, Epoch};
+use shared::event::Event;
+use shared::fetch::Fetch;
+use shared::segment::Segment;
+
+use crate::hub::hub::Archive;
+use crate::process::quarantine;
+
+/// The tailer keeps it up to date; workers read.
+#[derive(Clone, Default)]
+pub struct Segments(Arc<RwLock<Vec<Arc<Segment>>>>);
+
+impl Segments {
+    pub fn new(segments: Vec<Arc<Segment>>) -> Self {
+        Self(Arc::new(RwLock::new(segments)))
+    }
+
+    /// Oldest first.
+    pub fn set(&self, segments: Vec<Arc<Segment>>) {
+        *self.0.write().unwrap_or_else(PoisonError::into_inner) = segments;
+    }
+
+    /// Of the newest.
+    ///
+    /// # Panics
+    /// Before the first `set`.
+    pub fn epoch(&self) -> Epoch {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().expect("the tailer has set it").epoch()
+    }
+
+    /// The next position a publisher will claim.
+    pub fn head(&self) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments.last().map_or(0, |segment| segment.head())
+    }
+
+    fn read(&self, epoch: Epoch, seq: u64) -> Option<Fetch> {
+        if quarantine::skips(Cursor { epoch, seq }) {
+            return None;
+        }
+        let segment = {
+            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            segments
+                .iter()
+                .rev()
+                .find(|segment| segment.first() <= seq)?
+                .clone()
+        };
+        (segment.epoch() == epoch).then(|| segment.read(seq))
+    }
+
+    /// Seconds between the oldest event held and now.
+    pub fn history_seconds(&self) -> f64 {
+        let segments = self
+            .0
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        segments
+            .iter()
+            .map(|segment| segment.history_seconds())
+            .fold(0.0, f64::max)
+    }
+}
+
+impl Archive for Segments {
+    fn held_from(&self, seq: u64) -> u64 {
+        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        segments
+            .iter()
+            .find(|segment| seq < segment.head())
+            .map_or(u64::MAX, |segment| seq.max(segment.oldest()))
+    }
+
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
+        match self.read(epoch, seq)? {
+            Fetch::Event(event) => Some(event),
+            _ => None,
+        }
+    }
+
+    fn is_hole(&self, epoch: Epoch, seq: u64) -> bool {
+        matches!(self.read(epoch, seq), Some(Fetch::Hole))
+    }
+}

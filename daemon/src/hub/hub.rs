@@ -1,0 +1,90 @@
+//! What an application's tailer and the workers share.
+
+use std::sync::Arc;
+
+use shared::cursor::Epoch;
+use shared::event::Event;
+
+use crate::hub::channel_index::History;
+use crate::hub::ephemeral::Notice;
+use crate::hub::event_store::Segments;
+use crate::hub::inbox::{Clock, Handoff, Item};
+use crate::hub::last_events::LastEvents;
+use crate::hub::routes::Routes;
+use crate::hub::subscriber_counts::Census;
+use crate::hub::{ephemeral, subscriber_counts};
+use crate::outbound::webhooks;
+use crate::outbound::webhooks::Webhooks;
+use crate::process::admission::{ClientKey, Limits};
+use crate::process::budget::Budget;
+use crate::process::histogram::Histogram;
+use crate::process::holdings::Holdings;
+use crate::process::metrics::Metrics;
+
+/// Random access to what the ring still holds. Any thread.
+pub trait Archive: Send + Sync {
+    /// None: overwritten, unreadable, or of another epoch.
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
+
+    /// Whether it is sure that no event was published at `seq`.
+    fn is_hole(&self, epoch: Epoch, seq: u64) -> bool;
+
+    /// The first position from `seq` on that may be held; `u64::MAX` if there is none.
+    fn held_from(&self, seq: u64) -> u64;
+}
+
+pub struct Bus {
+    pub history: History,
+    pub routes: Routes,
+    pub clock: Clock,
+    /// One inbox per worker.
+    pub inboxes: Vec<Handoff>,
+    pub archive: Box<dyn Archive>,
+    /// The same, for who counts.
+    pub segments: Segments,
+    pub census: Census,
+    pub holdings: Holdings,
+    pub last_events: LastEvents,
+    /// The application's, if it wants any.
+    pub webhooks: Option<Webhooks>,
+    /// What the whole process has once, whatever its applications.
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    /// From a publish to the end of the writes of its event, per event and worker.
+    pub latency: Arc<Histogram>,
+    /// What one wake of a worker takes.
+    pub turns: Arc<Histogram>,
+    /// For events, in every form, of the whole process.
+    pub memory: Arc<Budget>,
+}
+
+impl Bus {
+    /// Tells the application, if it wants to hear. Never waits. `client`: whose doing it is.
+    pub fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
+        if let Some(webhooks) = &self.webhooks {
+            let event = webhooks::Event::new(channel, what);
+            if webhooks.wants(event.name()) {
+                webhooks.tell(client, event);
+            }
+        }
+    }
+
+    /// Tells channels how many subscribers they have, and the application.
+    pub fn tell_counts(&self, client: ClientKey, counts: subscriber_counts::Told) {
+        for (channel, count) in counts {
+            let what = webhooks::event::What::SubscriptionCount(count.into());
+            self.hook(client, &channel, what);
+            self.tell(Notice::new(channel.into(), ephemeral::What::Count(count)));
+        }
+    }
+
+    /// To every worker with a subscriber of its channel. What a full inbox drops is made good there.
+    pub fn tell(&self, notice: Notice) {
+        let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
+        let notice = Arc::new(notice);
+        while workers != 0 {
+            self.inboxes[workers.trailing_zeros() as usize].push(Item::Notice(notice.clone()));
+            workers &= workers - 1;
+        }
+    }
+}

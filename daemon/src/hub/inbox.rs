@@ -1,0 +1,242 @@
+//! From the tailer to one worker: a bounded queue that the worker empties at once, and the two
+//! counters that make the seam between replay and live exact (see ARCHITECTURE.md, "The seam").
+
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::SeqCst;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use shared::cursor::Epoch;
+use tokio::sync::Notify;
+
+use crate::hub::command::Command;
+use crate::hub::encoded_event::Live;
+use crate::hub::ephemeral::Notice;
+use crate::process::budget::Budget;
+use crate::protocol::gap::Gap;
+
+/// What a worker is told, in order of position.
+#[derive(Clone, Debug)]
+pub enum Item {
+    Event(Arc<Live>),
+    /// Positions up to `to`, not with it, were lost; `gap` is what that may mean for a stream.
+    Lost {
+        to: u64,
+        gap: Gap,
+    },
+    /// Beside the ring, and without a position.
+    Notice(Arc<Notice>),
+    /// The members of presence channels are known again since the start.
+    Settled,
+    /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
+    Replaced {
+        epoch: Epoch,
+        first: u64,
+    },
+}
+
+impl Item {
+    /// Bytes that are held with it.
+    fn size(&self) -> usize {
+        let more = match self {
+            Self::Event(live) => live.event.size(),
+            Self::Notice(notice) => notice.size(),
+            Self::Lost { .. } | Self::Settled | Self::Replaced { .. } => 0,
+        };
+        size_of::<Self>() + more
+    }
+}
+
+/// Where the tailer is. Everything below `started` is in the history; everything below `completed`
+/// has been handed to each worker that wanted it.
+#[derive(Debug, Default)]
+pub struct Clock {
+    started: AtomicU64,
+    completed: AtomicU64,
+}
+
+impl Clock {
+    pub fn new(next: u64) -> Self {
+        Self {
+            started: AtomicU64::new(next),
+            completed: AtomicU64::new(next),
+        }
+    }
+
+    /// Stored after the history was told, before the routes are looked at.
+    pub fn start(&self, next: u64) {
+        self.started.store(next, SeqCst);
+    }
+
+    /// Stored after the hand-off.
+    pub fn complete(&self, next: u64) {
+        self.completed.store(next, SeqCst);
+    }
+
+    pub fn started(&self) -> u64 {
+        self.started.load(SeqCst)
+    }
+
+    pub fn completed(&self) -> u64 {
+        self.completed.load(SeqCst)
+    }
+}
+
+/// A worker's inbox.
+#[derive(Debug)]
+pub struct Handoff {
+    queue: Mutex<Queue>,
+    wake: Arc<Notify>,
+    limits: Limits,
+    memory: Arc<Budget>,
+}
+
+/// What is kept for a worker that does not come.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    pub items: usize,
+    /// Of events as they came; one always fits.
+    pub bytes: usize,
+}
+
+#[derive(Debug, Default)]
+struct Queue {
+    items: Vec<Item>,
+    bytes: usize,
+    commands: Vec<Command>,
+    overrun: bool,
+}
+
+/// What a worker found in its inbox.
+#[derive(Debug, Default)]
+pub struct Batch {
+    pub items: Vec<Item>,
+    pub commands: Vec<Command>,
+    /// The worker was so far behind that later events were not kept for it: its streams pull them
+    /// from the history instead.
+    pub overrun: bool,
+}
+
+impl Handoff {
+    /// Its worker is woken, too, when `memory` gets tight.
+    pub fn new(limits: Limits, memory: &Arc<Budget>) -> Self {
+        let wake = Arc::new(Notify::new());
+        memory.wakes(wake.clone());
+        Self {
+            queue: Mutex::default(),
+            wake,
+            limits,
+            memory: memory.clone(),
+        }
+    }
+
+    /// False if the queue was full: the worker will find `overrun`.
+    pub fn push(&self, item: Item) -> bool {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let first = queue.items.is_empty();
+        let bytes = queue.bytes + item.size();
+        let over = queue.items.len() >= self.limits.items || bytes > self.limits.bytes;
+        // A replaced ring must be known to whoever reads on.
+        let room = !queue.overrun && (first || !over && !self.memory.is_full());
+        if room || matches!(item, Item::Replaced { .. }) {
+            queue.items.push(item);
+            queue.bytes = bytes;
+        } else {
+            queue.overrun = true;
+        }
+        drop(queue);
+        if first {
+            self.wake.notify_one();
+        }
+        room
+    }
+
+    /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited. (A
+    /// user's coming and going, told to watchers, is one for each of these.)
+    pub fn command(&self, command: Command) {
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        queue.commands.push(command);
+        drop(queue);
+        self.wake.notify_one();
+    }
+
+    /// Takes everything into `batch`, which is emptied first. Its room is kept for the next items.
+    pub fn take(&self, batch: &mut Batch) {
+        batch.items.clear();
+        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut queue.items, &mut batch.items);
+        queue.bytes = 0;
+        batch.commands.append(&mut queue.commands);
+        batch.overrun = std::mem::take(&mut queue.overrun);
+    }
+
+    /// Resolves when something has been put in since the last take.
+    pub async fn wait(&self) {
+        self.wake.notified().await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{EPOCH, event};
+
+    fn handoff(items: usize, bytes: usize) -> Handoff {
+        let memory = Arc::new(Budget::new(1 << 30));
+        Handoff::new(Limits { items, bytes }, &memory)
+    }
+
+    fn lost(seq: u64) -> Item {
+        Item::Lost {
+            to: seq + 1,
+            gap: Gap::at_most(1),
+        }
+    }
+
+    #[test]
+    fn a_full_queue_drops_what_follows_until_it_is_taken() {
+        let handoff = handoff(2, 1 << 20);
+        assert!(handoff.push(lost(1)) && handoff.push(lost(2)) && !handoff.push(lost(3)));
+        let mut batch = Batch::default();
+        handoff.take(&mut batch);
+        assert!(batch.overrun && batch.items.len() == 2);
+        assert!(handoff.push(lost(4)));
+        handoff.take(&mut batch);
+        assert!(!batch.overrun && batch.items.len() == 1);
+    }
+
+    #[test]
+    fn nothing_is_kept_between_an_overrun_and_the_next_take() {
+        let handoff = handoff(1, 1 << 20);
+        handoff.push(lost(1));
+        handoff.push(lost(2));
+        assert!(
+            !handoff.push(lost(3)),
+            "or the worker would see 3 without 2"
+        );
+    }
+
+    fn large(seq: u64, memory: &Arc<Budget>) -> Item {
+        let event = event(&["a"], None, None, None, &"x".repeat(1000)).unwrap();
+        Item::Event(Arc::new(Live::new(EPOCH, seq, event, memory)))
+    }
+
+    #[test]
+    fn large_events_fill_it_by_their_bytes_but_one_always_fits() {
+        let handoff = handoff(100, 2500);
+        let memory = handoff.memory.clone();
+        let mut batch = Batch::default();
+        assert!(handoff.push(large(1, &memory)) && handoff.push(large(2, &memory)));
+        assert!(!handoff.push(large(3, &memory)));
+        handoff.take(&mut batch);
+        assert!(batch.overrun && batch.items.len() == 2);
+        assert!(handoff.push(large(4, &memory)), "the room is there again");
+        let other = memory.charge(1 << 30);
+        assert!(
+            !handoff.push(large(5, &memory)),
+            "nothing waits in full memory"
+        );
+        handoff.take(&mut batch);
+        assert!(batch.overrun && handoff.push(large(6, &memory)));
+        drop(other);
+    }
+}

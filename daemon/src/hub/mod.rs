@@ -1,0 +1,17 @@
+//! What an application's tailer and the workers share: the ring's events on their way out, who is subscribed
+//! to what, who is present. Leans on `auth`, `outbound` and `process`.
+
+pub mod channel_index;
+pub mod command;
+pub mod encoded_event;
+pub mod ephemeral;
+pub mod event_store;
+pub mod hub;
+pub mod inbox;
+pub mod last_events;
+pub mod presence;
+pub mod roster;
+pub mod routes;
+pub mod subscriber_counts;
+pub mod tailer;
+pub mod watchlists;

@@ -1,0 +1,592 @@
+//! Who is on a presence channel. One member per user, however many tabs and transports; a join and a
+//! leave are announced once each; a user who comes back within the grace time has never left.
+//!
+//! A state machine without sockets and clock: calls in, announcements out. One for each application,
+//! so nothing of another can be seen. Every call costs the same however many members there are; the
+//! members who wait out their grace are a list in the order of their leaving, linked through the slab.
+//!
+//! After a start nobody is there yet who was there before. So for the grace time nothing is announced
+//! and `settled()` is false: pages keep the list they have. Then [`Presence::tick`] says
+//! [`Announcement::Settled`], every subscriber of every presence channel gets a snapshot, and
+//! announcements begin. A restart of the daemon is not seen as everybody leaving and coming.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use shared::grant::MAX_INFO;
+use slab::Slab;
+
+/// One subscription's bearer: a stream or a socket, by any number of its own.
+pub type Connection = u64;
+
+/// Bounds, and the grace time in milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Members of a channel, those in grace included. Pusher: 100.
+    pub channel_members: usize,
+    /// Members of all channels, and of those, one user on so many channels.
+    pub members: usize,
+    pub user_channels: usize,
+    /// Connections of one member to one channel.
+    pub connections: usize,
+    /// After the last connection of a member was lost, in milliseconds.
+    pub grace: u64,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            channel_members: 100,
+            members: 1_000_000,
+            user_channels: 10_000,
+            connections: 100,
+            grace: 5_000,
+        }
+    }
+}
+
+/// Of so many members, those that one user may be: an eighth, and at least on the channels of one stream.
+pub fn channels_of_a_user(members: usize) -> usize {
+    (members / 8).max(100)
+}
+
+/// To be told to the channel's subscribers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Announcement {
+    Joined {
+        channel: Arc<str>,
+        user: Arc<str>,
+        info: Option<Arc<str>>,
+    },
+    Left {
+        channel: Arc<str>,
+        user: Arc<str>,
+    },
+    /// All channels: every subscriber gets a snapshot now.
+    Settled,
+}
+
+/// Why somebody cannot join. `Display` is a phrase.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    ChannelFull,
+    Full,
+    TooManyChannels,
+    TooManyConnections,
+    Info,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::ChannelFull => "the channel has as many members as are allowed",
+            Self::Full => "there are as many members as are allowed",
+            Self::TooManyChannels => "the user is on as many presence channels as are allowed",
+            Self::TooManyConnections => "the user has as many connections here as are allowed",
+            Self::Info => "the user's info is longer than 1024 bytes",
+        })
+    }
+}
+
+/// How a connection left a channel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Departure {
+    /// It said so: the user has left at once if this was the last connection.
+    Unsubscribed,
+    /// It was cut, or closed: the user may be back in a moment.
+    Lost,
+}
+
+#[derive(Debug)]
+struct Member {
+    channel: Arc<str>,
+    user: Arc<str>,
+    info: Option<Arc<str>>,
+    connections: Vec<Connection>,
+    /// While there is none: when the grace time ends, and the neighbours in the list.
+    until: u64,
+    before: Option<usize>,
+    after: Option<usize>,
+}
+
+#[derive(Debug)]
+pub struct Presence {
+    limits: Limits,
+    members: Slab<Member>,
+    channels: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+    /// Channels of each user.
+    users: HashMap<Arc<str>, usize>,
+    /// Those in grace, who leaves first being first.
+    first: Option<usize>,
+    last: Option<usize>,
+    /// The latest time told: it never goes back.
+    now: u64,
+    /// Until when it settles; None once it has.
+    settling: Option<u64>,
+    /// Joins refused at a bound.
+    pub refused: u64,
+}
+
+impl Presence {
+    /// `now` and all times are milliseconds of one clock.
+    pub fn new(limits: Limits, now: u64) -> Self {
+        Self {
+            limits,
+            members: Slab::new(),
+            channels: HashMap::new(),
+            users: HashMap::new(),
+            first: None,
+            last: None,
+            now,
+            settling: Some(now.saturating_add(limits.grace)),
+            refused: 0,
+        }
+    }
+
+    /// Whether snapshots may be told: the members are known again since the start.
+    pub fn settled(&self) -> bool {
+        self.settling.is_none()
+    }
+
+    /// A connection of `user` subscribed. The info of the first one stands while the member does.
+    ///
+    /// # Errors
+    /// If a bound is reached.
+    pub fn join(
+        &mut self,
+        channel: &str,
+        user: &str,
+        info: Option<&str>,
+        connection: Connection,
+        now: u64,
+    ) -> Result<Option<Announcement>, Refused> {
+        self.now = self.now.max(now);
+        let joined = self.try_join(channel, user, info, connection);
+        self.refused += u64::from(joined.is_err());
+        Ok(joined?.filter(|_| self.settled()))
+    }
+
+    fn try_join(
+        &mut self,
+        channel: &str,
+        user: &str,
+        info: Option<&str>,
+        connection: Connection,
+    ) -> Result<Option<Announcement>, Refused> {
+        if let Some(at) = self.find(channel, user) {
+            let connections = &self.members[at].connections;
+            if connections.contains(&connection) {
+                return Ok(None);
+            }
+            if connections.len() >= self.limits.connections {
+                return Err(Refused::TooManyConnections);
+            }
+            if connections.is_empty() {
+                self.unlink(at);
+            }
+            self.members[at].connections.push(connection);
+            return Ok(None);
+        }
+        if info.is_some_and(|info| info.len() > MAX_INFO) {
+            return Err(Refused::Info);
+        }
+        if self.members.len() >= self.limits.members {
+            return Err(Refused::Full);
+        }
+        if self.count(channel) >= self.limits.channel_members {
+            return Err(Refused::ChannelFull);
+        }
+        let others = self.users.get(user).copied().unwrap_or(0);
+        if others >= self.limits.user_channels {
+            return Err(Refused::TooManyChannels);
+        }
+        let channel = match self.channels.get_key_value(channel) {
+            Some((name, _)) => name.clone(),
+            None => channel.into(),
+        };
+        let (user, info): (Arc<str>, Option<Arc<str>>) = (user.into(), info.map(Into::into));
+        let at = self.members.insert(Member {
+            channel: channel.clone(),
+            user: user.clone(),
+            info: info.clone(),
+            connections: vec![connection],
+            until: 0,
+            before: None,
+            after: None,
+        });
+        let users = self.channels.entry(channel.clone()).or_default();
+        users.insert(user.clone(), at);
+        self.users.insert(user.clone(), others + 1);
+        Ok(Some(Announcement::Joined {
+            channel,
+            user,
+            info,
+        }))
+    }
+
+    /// A connection of `user` is no longer subscribed. One that never was changes nothing.
+    pub fn leave(
+        &mut self,
+        channel: &str,
+        user: &str,
+        connection: Connection,
+        how: Departure,
+        now: u64,
+    ) -> Option<Announcement> {
+        self.now = self.now.max(now);
+        let at = self.find(channel, user)?;
+        let connections = &mut self.members[at].connections;
+        let index = connections.iter().position(|one| *one == connection)?;
+        connections.swap_remove(index);
+        if !connections.is_empty() {
+            return None;
+        }
+        if how == Departure::Lost && self.limits.grace > 0 {
+            self.link(at);
+            return None;
+        }
+        Some(self.remove(at)).filter(|_| self.settled())
+    }
+
+    /// What time brings. Call it at [`Self::next`] or later. Members whose grace has ended while it
+    /// settled are gone without a word; the snapshots do not name them.
+    pub fn tick(&mut self, now: u64) -> Vec<Announcement> {
+        self.now = self.now.max(now);
+        let mut announcements = Vec::new();
+        while let Some(at) = self.first
+            && self.members[at].until <= self.now
+        {
+            self.unlink(at);
+            let left = self.remove(at);
+            if self.settled() {
+                announcements.push(left);
+            }
+        }
+        if self.settling.is_some_and(|at| at <= self.now) {
+            self.settling = None;
+            announcements.push(Announcement::Settled);
+        }
+        announcements
+    }
+
+    /// When [`Self::tick`] has something to do.
+    pub fn next(&self) -> Option<u64> {
+        let first = self.first.map(|at| self.members[at].until);
+        [first, self.settling].into_iter().flatten().min()
+    }
+
+    /// Nobody was there before the start: there is nothing to wait for.
+    pub fn settle(&mut self) {
+        self.settling = None;
+    }
+
+    /// Each member once, in no order: user and info.
+    pub fn members(&self, channel: &str) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
+        let users = self.channels.get(channel);
+        users.into_iter().flat_map(HashMap::values).map(|at| {
+            let member = &self.members[*at];
+            (&member.user, member.info.as_ref())
+        })
+    }
+
+    /// Members of a channel, those in grace included.
+    pub fn count(&self, channel: &str) -> usize {
+        self.channels.get(channel).map_or(0, HashMap::len)
+    }
+
+    /// Members of all channels.
+    pub fn total(&self) -> usize {
+        self.members.len()
+    }
+
+    fn find(&self, channel: &str, user: &str) -> Option<usize> {
+        self.channels.get(channel)?.get(user).copied()
+    }
+
+    /// Takes out a member without connections that is not in the list.
+    fn remove(&mut self, at: usize) -> Announcement {
+        let Member { channel, user, .. } = self.members.remove(at);
+        if let Some(users) = self.channels.get_mut(&channel) {
+            users.remove(&user);
+            if users.is_empty() {
+                self.channels.remove(&channel);
+            }
+        }
+        if let Some(count) = self.users.get_mut(&user) {
+            *count -= 1;
+            if *count == 0 {
+                self.users.remove(&user);
+            }
+        }
+        Announcement::Left { channel, user }
+    }
+
+    /// To the list's end: the grace time is the same for all and time does not go back, so it stays
+    /// in order.
+    fn link(&mut self, at: usize) {
+        let member = &mut self.members[at];
+        member.until = self.now.saturating_add(self.limits.grace);
+        (member.before, member.after) = (self.last, None);
+        match self.last.replace(at) {
+            Some(last) => self.members[last].after = Some(at),
+            None => self.first = Some(at),
+        }
+    }
+
+    fn unlink(&mut self, at: usize) {
+        let (before, after) = (self.members[at].before, self.members[at].after);
+        match before {
+            Some(before) => self.members[before].after = after,
+            None => self.first = after,
+        }
+        match after {
+            Some(after) => self.members[after].before = before,
+            None => self.last = before,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::{BTreeMap, BTreeSet};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ROOM: &str = "presence-room";
+
+    fn settled(limits: Limits) -> Presence {
+        let mut presence = Presence::new(limits, 0);
+        assert_eq!(presence.tick(limits.grace), [Announcement::Settled]);
+        presence
+    }
+
+    fn joined(user: &str) -> Result<Option<Announcement>, Refused> {
+        Ok(Some(Announcement::Joined {
+            channel: ROOM.into(),
+            user: user.into(),
+            info: None,
+        }))
+    }
+
+    fn left(user: &str) -> Announcement {
+        Announcement::Left {
+            channel: ROOM.into(),
+            user: user.into(),
+        }
+    }
+
+    #[test]
+    fn three_tabs_are_one_member() {
+        let mut p = settled(Limits::default());
+        assert_eq!(p.join(ROOM, "7", None, 1, 10_000), joined("7"));
+        assert_eq!(p.join(ROOM, "7", None, 2, 10_000), Ok(None));
+        assert_eq!(p.join(ROOM, "7", None, 2, 10_000), Ok(None), "again");
+        assert_eq!(p.leave(ROOM, "7", 2, Departure::Unsubscribed, 10_000), None);
+        assert_eq!(p.leave(ROOM, "7", 2, Departure::Unsubscribed, 10_000), None);
+        assert_eq!(p.leave(ROOM, "8", 1, Departure::Unsubscribed, 10_000), None);
+        assert_eq!(p.count(ROOM), 1);
+        let last = p.leave(ROOM, "7", 1, Departure::Unsubscribed, 10_000);
+        assert_eq!(last, Some(left("7")));
+        assert_eq!((p.count(ROOM), p.total(), p.channels.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_reconnect_within_the_grace_time_is_not_seen() {
+        let mut p = settled(Limits::default());
+        p.join(ROOM, "7", Some("1"), 1, 10_000).unwrap();
+        assert_eq!(p.leave(ROOM, "7", 1, Departure::Lost, 10_000), None);
+        assert_eq!(p.next(), Some(15_000));
+        assert_eq!(p.tick(14_999), []);
+        assert_eq!(p.join(ROOM, "7", Some("2"), 2, 14_999), Ok(None));
+        assert_eq!((p.tick(20_000), p.next()), (vec![], None));
+        let members: Vec<_> = p.members(ROOM).collect();
+        assert_eq!(members, [(&"7".into(), Some(&"1".into()))]);
+        p.leave(ROOM, "7", 2, Departure::Lost, 30_000);
+        assert_eq!(p.tick(35_000), [left("7")]);
+        assert_eq!(p.tick(99_000), []);
+    }
+
+    #[test]
+    fn after_a_start_there_is_one_snapshot_and_no_flicker() {
+        let mut p = Presence::new(Limits::default(), 1000);
+        assert_eq!(p.join(ROOM, "7", None, 1, 1500), Ok(None));
+        p.join(ROOM, "8", None, 2, 1600).unwrap();
+        assert_eq!(p.leave(ROOM, "8", 2, Departure::Unsubscribed, 1700), None);
+        assert!(!p.settled());
+        assert_eq!((p.next(), p.tick(5999)), (Some(6000), vec![]));
+        assert_eq!(p.tick(6000), [Announcement::Settled]);
+        assert!(p.settled() && p.count(ROOM) == 1);
+        assert_eq!(p.join(ROOM, "8", None, 2, 6000), joined("8"));
+    }
+
+    #[test]
+    fn bounds_are_kept_and_counted() {
+        let limits = Limits {
+            channel_members: 2,
+            members: 3,
+            user_channels: 3,
+            connections: 2,
+            grace: 0,
+        };
+        let mut p = settled(limits);
+        let mut join =
+            |channel, user, connection| p.join(channel, user, None, connection, 0).map(|_| ());
+        assert_eq!((join("a", "1", 1), join("a", "2", 2)), (Ok(()), Ok(())));
+        assert_eq!(join("a", "3", 3), Err(Refused::ChannelFull));
+        assert_eq!(join("a", "1", 4), Ok(()), "a member already");
+        assert_eq!(join("a", "1", 5), Err(Refused::TooManyConnections));
+        assert_eq!(join("b", "1", 1), Ok(()));
+        assert_eq!(join("c", "1", 1), Err(Refused::Full));
+        assert_eq!(p.refused, 3);
+        p.leave("b", "1", 1, Departure::Lost, 0).unwrap();
+        let long = "x".repeat(MAX_INFO + 1);
+        assert_eq!(p.join("b", "1", Some(&long), 1, 0), Err(Refused::Info));
+        assert_eq!(
+            (p.total(), p.channels.len()),
+            (2, 1),
+            "nothing is left of the refused"
+        );
+    }
+
+    #[test]
+    fn a_user_takes_its_share_of_the_members_and_no_more() {
+        let limits = Limits {
+            user_channels: 2,
+            grace: 50,
+            ..Limits::default()
+        };
+        let mut p = settled(limits);
+        let join = |p: &mut Presence, channel, user| p.join(channel, user, None, 1, 100).map(drop);
+        assert_eq!(
+            (join(&mut p, "a", "1"), join(&mut p, "b", "1")),
+            (Ok(()), Ok(()))
+        );
+        assert_eq!(join(&mut p, "c", "1"), Err(Refused::TooManyChannels));
+        assert_eq!(join(&mut p, "b", "1"), Ok(()), "there already");
+        assert_eq!(join(&mut p, "c", "2"), Ok(()), "another");
+        p.leave("a", "1", 1, Departure::Lost, 100);
+        assert_eq!(
+            join(&mut p, "c", "1"),
+            Err(Refused::TooManyChannels),
+            "in grace"
+        );
+        p.tick(150);
+        assert_eq!(join(&mut p, "c", "1"), Ok(()));
+        for (channel, user) in [("b", "1"), ("c", "1"), ("c", "2")] {
+            p.leave(channel, user, 1, Departure::Unsubscribed, 150);
+        }
+        assert!(p.users.is_empty() && p.total() == 0);
+    }
+
+    /// Connection `n` is of user `n % 3` and of channel `n % 2`.
+    #[derive(Debug, Clone)]
+    enum Step {
+        Join(u64),
+        Leave(u64),
+        Lose(u64),
+        Crash,
+        Wait(u64),
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            6 => (0..12u64).prop_map(Step::Join),
+            2 => (0..12u64).prop_map(Step::Leave),
+            4 => (0..12u64).prop_map(Step::Lose),
+            1 => Just(Step::Crash),
+            4 => (0..60u64).prop_map(Step::Wait),
+        ]
+    }
+
+    /// A page that keeps its list by snapshots and announcements, and objects to any said twice.
+    #[derive(Default)]
+    struct Page(BTreeSet<(String, String)>);
+
+    impl Page {
+        fn hear(&mut self, presence: &Presence, said: impl IntoIterator<Item = Announcement>) {
+            for one in said {
+                match one {
+                    Announcement::Joined { channel, user, .. } => {
+                        assert!(
+                            self.0.insert((channel.to_string(), user.to_string())),
+                            "joined twice"
+                        );
+                    }
+                    Announcement::Left { channel, user } => {
+                        assert!(
+                            self.0.remove(&(channel.to_string(), user.to_string())),
+                            "left twice"
+                        );
+                    }
+                    Announcement::Settled => self.0 = listed(presence),
+                }
+            }
+        }
+    }
+
+    fn listed(p: &Presence) -> BTreeSet<(String, String)> {
+        let of = |channel: &'static str| {
+            p.members(channel)
+                .map(move |(user, _)| (channel.to_owned(), user.to_string()))
+        };
+        of("a").chain(of("b")).collect()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+        #[test]
+        fn members_are_exactly_the_connected_and_those_in_grace(steps in prop::collection::vec(step(), 0..80)) {
+            const GRACE: u64 = 50;
+            let limits = Limits { grace: GRACE, ..Limits::default() };
+            let mut now = 0;
+            let mut p = Presence::new(limits, now);
+            let mut page = Page::default();
+            let mut open: BTreeSet<u64> = BTreeSet::new();
+            // Whose last connection was lost, and when.
+            let mut lost: BTreeMap<(String, String), u64> = BTreeMap::new();
+            let name = |n: u64| (["a", "b"][n as usize % 2], (n % 3).to_string());
+            let key = |n: u64| (name(n).0.to_owned(), name(n).1);
+            for step in steps {
+                match step {
+                    Step::Join(n) => {
+                        let said = p.join(name(n).0, &name(n).1, None, n, now).unwrap();
+                        open.insert(n);
+                        lost.remove(&key(n));
+                        page.hear(&p, said);
+                    }
+                    Step::Leave(n) | Step::Lose(n) => {
+                        let gone = matches!(step, Step::Leave(_));
+                        let how = if gone { Departure::Unsubscribed } else { Departure::Lost };
+                        let said = p.leave(name(n).0, &name(n).1, n, how, now);
+                        let was = open.remove(&n);
+                        if was && !gone && !open.iter().any(|other| key(*other) == key(n)) {
+                            lost.insert(key(n), now);
+                        }
+                        page.hear(&p, said);
+                    }
+                    // The daemon is killed: no connection is left, and the page keeps what it saw.
+                    Step::Crash => {
+                        open.clear();
+                        lost.clear();
+                        p = Presence::new(limits, now);
+                    }
+                    Step::Wait(time) => {
+                        now += time;
+                        lost.retain(|_, at| *at + GRACE > now);
+                        let said = p.tick(now);
+                        page.hear(&p, said);
+                    }
+                }
+                let expected: BTreeSet<_> = open.iter().map(|n| key(*n)).chain(lost.keys().cloned()).collect();
+                prop_assert_eq!(&listed(&p), &expected);
+                prop_assert_eq!(p.total(), expected.len());
+                if p.settled() {
+                    prop_assert_eq!(&page.0, &expected);
+                }
+                prop_assert_eq!(p.next().is_some(), !p.settled() || !lost.is_empty());
+            }
+        }
+    }
+}

@@ -1,0 +1,226 @@
+//! An application's presence: the state machine under its lock, its announcements numbered there and
+//! sent to the workers that have a subscriber.
+//!
+//! The lock orders everything: whoever takes a snapshot as of number `n` has been told what the
+//! announcements up to `n` say, and those after it reach its worker's inbox.
+
+use std::convert::Infallible;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+
+use crate::hub::ephemeral::{Notice, What};
+use crate::hub::hub::Bus;
+use crate::hub::inbox::Item;
+use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
+use crate::outbound::webhooks;
+use crate::process::admission::ClientKey;
+
+pub struct Members {
+    inner: Mutex<Inner>,
+    started: Instant,
+    /// There is something for the clock that was not there before.
+    due: Notify,
+    connections: AtomicU64,
+}
+
+struct Inner {
+    presence: Presence,
+    /// Announcements made.
+    number: u64,
+}
+
+/// One member, as it is told.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Member {
+    pub id: Arc<str>,
+    #[serde(serialize_with = "as_json")]
+    pub info: Option<Arc<str>>,
+}
+
+fn as_json<S: serde::Serializer>(info: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
+    let raw = |info: &Arc<str>| serde_json::value::RawValue::from_string(info.to_string()).ok();
+    serde::Serialize::serialize(&info.as_ref().and_then(raw), to)
+}
+
+/// Who is on a channel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    pub members: Vec<Member>,
+    /// Announcements up to this one are in it.
+    pub number: u64,
+}
+
+impl Members {
+    /// `fresh`: nobody can have been there before, so there is nothing to wait for.
+    pub fn new(limits: Limits, fresh: bool) -> Self {
+        let mut presence = Presence::new(limits, 0);
+        if fresh {
+            presence.settle();
+        }
+        Self {
+            inner: Mutex::new(Inner {
+                presence,
+                number: 0,
+            }),
+            started: Instant::now(),
+            due: Notify::new(),
+            connections: AtomicU64::new(0),
+        }
+    }
+
+    /// A number for one stream.
+    pub fn connection(&self) -> Connection {
+        self.connections.fetch_add(1, Relaxed)
+    }
+
+    /// # Errors
+    /// At a bound.
+    pub fn join(
+        &self,
+        bus: &Bus,
+        channel: &str,
+        user: &str,
+        info: Option<&str>,
+        (client, connection): (ClientKey, Connection),
+    ) -> Result<(), Refused> {
+        let now = self.now();
+        let mut inner = self.lock();
+        let told = inner.presence.join(channel, user, info, connection, now)?;
+        inner.announce(bus, client, told);
+        Ok(())
+    }
+
+    pub fn leave(
+        &self,
+        bus: &Bus,
+        channel: &str,
+        user: &str,
+        (client, connection): (ClientKey, Connection),
+        how: Departure,
+    ) {
+        let now = self.now();
+        let mut inner = self.lock();
+        let told = inner.presence.leave(channel, user, connection, how, now);
+        inner.announce(bus, client, told);
+        drop(inner);
+        self.due.notify_one();
+    }
+
+    /// None while the members are not known again after a start: a snapshot follows then.
+    pub fn snapshot(&self, channel: &str) -> Option<Snapshot> {
+        let inner = self.lock();
+        let presence = &inner.presence;
+        presence.settled().then(|| Snapshot {
+            members: list(presence, channel),
+            number: inner.number,
+        })
+    }
+
+    /// Who is known to be there, settled or not.
+    pub fn list(&self, channel: &str) -> Vec<Member> {
+        list(&self.lock().presence, channel)
+    }
+
+    /// Members of one channel.
+    pub fn count(&self, channel: &str) -> usize {
+        self.lock().presence.count(channel)
+    }
+
+    /// Members of all channels, and joins refused at a bound.
+    pub fn counts(&self) -> (usize, u64) {
+        let inner = self.lock();
+        (inner.presence.total(), inner.presence.refused)
+    }
+
+    /// The clock: who is not back in time has left. Runs until dropped.
+    pub async fn run(&self, bus: &Bus) -> Infallible {
+        loop {
+            let next = self.lock().presence.next();
+            let wait = next.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
+            match wait {
+                // Nothing earlier can come: all wait equally long.
+                Some(wait) => tokio::time::sleep(wait).await,
+                None => self.due.notified().await,
+            }
+            self.tick(bus, self.now());
+        }
+    }
+
+    /// What time brings, which is `now` in milliseconds.
+    pub fn tick(&self, bus: &Bus, now: u64) {
+        let mut inner = self.lock();
+        for told in inner.presence.tick(now) {
+            // Whose it was is not known any more.
+            inner.announce(bus, ClientKey::NONE, Some(told));
+        }
+    }
+
+    fn now(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn list(presence: &Presence, channel: &str) -> Vec<Member> {
+    let member = |(user, info): (&Arc<str>, Option<&Arc<str>>)| Member {
+        id: user.clone(),
+        info: info.cloned(),
+    };
+    let mut members: Vec<Member> = presence.members(channel).map(member).collect();
+    members.sort_unstable_by(|a, b| a.id.cmp(&b.id));
+    members
+}
+
+impl Inner {
+    fn announce(&mut self, bus: &Bus, client: ClientKey, told: Option<Announcement>) {
+        let (channel, what) = match told {
+            None => return,
+            Some(Announcement::Settled) => {
+                return bus.inboxes.iter().for_each(|inbox| {
+                    inbox.push(Item::Settled);
+                });
+            }
+            Some(Announcement::Joined {
+                channel,
+                user,
+                info,
+            }) => {
+                self.number += 1;
+                let number = self.number;
+                (channel, What::Joined { number, user, info })
+            }
+            Some(Announcement::Left { channel, user }) => {
+                self.number += 1;
+                let number = self.number;
+                (channel, What::Left { number, user })
+            }
+        };
+        match &what {
+            What::Joined { user, .. } => {
+                let user = user.clone();
+                bus.hook(
+                    client,
+                    &channel,
+                    webhooks::event::What::MemberAdded { user },
+                );
+            }
+            What::Left { user, .. } => {
+                let user = user.clone();
+                bus.hook(
+                    client,
+                    &channel,
+                    webhooks::event::What::MemberRemoved { user },
+                );
+            }
+            _ => {}
+        }
+        bus.tell(Notice::new(channel, what));
+    }
+}

@@ -1,0 +1,230 @@
+//! The thread that reads the ring: decodes each event once, enters it into the history, and hands it
+//! to the workers that have a subscriber for it.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::atomic::Ordering::Relaxed;
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use shared::cursor::{Cursor, Epoch};
+use shared::keeper::{Keeper, Next};
+
+use crate::hub::encoded_event::Live;
+use crate::hub::hub::Bus;
+use crate::hub::inbox::Item;
+use crate::process::heartbeats::Beat;
+use crate::process::{faults, parts, quarantine};
+use crate::protocol::gap::Gap;
+use crate::server::signals::Stops;
+
+/// The longest sleep: how soon a stop is noticed, and how often it beats.
+const NAP: Duration = Duration::from_millis(250);
+/// Bad records are logged at most this often.
+const LOG_PAUSE: Duration = Duration::from_secs(10);
+
+pub struct Tailer {
+    keeper: Keeper,
+    epoch: Epoch,
+    bus: Arc<Bus>,
+    next_log: Instant,
+    unlogged: u64,
+    /// Failed replacements of the ring that were counted, and whether it is known that they fail.
+    failures: u64,
+    troubled: bool,
+}
+
+impl Tailer {
+    pub fn new(keeper: Keeper, bus: Arc<Bus>) -> Self {
+        let epoch = keeper.current().epoch();
+        if let Some(why) = keeper.given_up() {
+            let ring = keeper.name();
+            tracing::error!("the ring {ring} begins a new epoch, its history is lost: {why}");
+            bus.metrics.replaced.add(1);
+        }
+        Self {
+            keeper,
+            epoch,
+            bus,
+            next_log: Instant::now(),
+            unlogged: 0,
+            failures: 0,
+            troubled: false,
+        }
+    }
+
+    /// Reads what the ring holds, before anybody listens: a client that comes back must not know more
+    /// than this daemon does.
+    pub fn read_history(&mut self, stops: &Stops) {
+        // Publishers may go on as fast as this reads: what was there at the start is what counts.
+        let end = self.keeper.current().head();
+        // A claim that never becomes an event is passed in milliseconds; this bounds a broken ring.
+        let patience = Instant::now() + NAP * 4;
+        while self.keeper.position() < end && !stops.asked() {
+            if !self.step() {
+                if Instant::now() >= patience {
+                    tracing::warn!("the ring's last events cannot be read yet");
+                    return;
+                }
+                self.keeper.wait(NAP);
+            }
+        }
+    }
+
+    /// Goes on in a thread of its own until `stop`.
+    pub fn start(mut self, stop: Arc<AtomicBool>, beat: Beat) -> io::Result<JoinHandle<()>> {
+        parts::thread("tailer", move || {
+            let mut steps = 0u32;
+            while !stop.load(Relaxed) {
+                let more = self.step();
+                steps = steps.wrapping_add(1);
+                if !more {
+                    self.bus
+                        .metrics
+                        .index_entries
+                        .set(self.bus.history.entries() as u64);
+                    self.keeper.wait(NAP);
+                }
+                if !more || steps.is_multiple_of(1024) {
+                    beat.beat();
+                    self.report(&beat);
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Tells once that the ring cannot be replaced, and once that all is well again.
+    fn report(&mut self, beat: &Beat) {
+        let (trouble, failures) = (self.keeper.trouble(), self.keeper.failures());
+        if failures == self.failures && trouble.is_some() == self.troubled {
+            return;
+        }
+        let metrics = &self.bus.metrics;
+        match (self.troubled, trouble) {
+            (false, Some(why)) => {
+                metrics.rings_in_trouble.add(1);
+                tracing::error!("{why}; this is tried again until it succeeds");
+            }
+            (true, None) => {
+                metrics.rings_in_trouble.sub(1);
+                let ring = self.keeper.name();
+                tracing::info!("publishers can reach the ring {ring} again");
+            }
+            _ => {}
+        }
+        metrics.replacements_failed.add(failures - self.failures);
+        self.troubled = trouble.is_some();
+        self.failures = failures;
+        beat.set_trouble(trouble.map(str::to_owned));
+    }
+
+    /// One thing from the ring. False if there is nothing for now.
+    fn step(&mut self) -> bool {
+        let epoch = self.epoch;
+        let mut in_hand = None;
+        let next = self.keeper.step_if(|seq| {
+            let event = Cursor { epoch, seq };
+            let reads = !quarantine::skips(event);
+            if reads {
+                in_hand = Some(quarantine::hold(event));
+            }
+            reads
+        });
+        match next {
+            Next::Empty => return false,
+            Next::Event { seq, event } => {
+                self.event(seq, Live::new(self.epoch, seq, event, &self.bus.memory))
+            }
+            Next::Lapped { from, to } => {
+                self.bus.metrics.lapped.add(to - from);
+                self.lost(from, to);
+            }
+            Next::Unreadable { seq, why } => {
+                self.bus.metrics.unreadable.add(1);
+                self.unlogged += 1;
+                if Instant::now() >= self.next_log {
+                    tracing::warn!(
+                        "{} unreadable records in the ring, the last at {seq}: {why}",
+                        self.unlogged
+                    );
+                    (self.next_log, self.unlogged) = (Instant::now() + LOG_PAUSE, 0);
+                }
+                self.lost(seq, seq + 1);
+            }
+            Next::Skipped { seq } => {
+                self.bus.metrics.quarantined.add(1);
+                self.lost(seq, seq + 1);
+            }
+            Next::Changed {
+                fresh_epoch,
+                reason,
+            } => self.changed(fresh_epoch, &reason),
+        }
+        drop(in_hand);
+        true
+    }
+
+    /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
+    fn event(&self, seq: u64, live: Live) {
+        faults::at("tailer-event", live.event.data());
+        let bus = &self.bus;
+        let live = Arc::new(live);
+        bus.history
+            .push(seq, live.event.channels(), live.event.id());
+        bus.last_events.put(&live);
+        bus.clock.start(seq + 1);
+        let mut workers = bus.routes.workers(live.event.channels());
+        if workers != 0 {
+            bus.metrics.handoffs.add(u64::from(workers.count_ones()));
+            while workers != 0 {
+                let worker = workers.trailing_zeros() as usize;
+                bus.inboxes[worker].push(Item::Event(live.clone()));
+                workers &= workers - 1;
+            }
+        }
+        bus.clock.complete(seq + 1);
+        bus.metrics.events.add(1);
+    }
+
+    /// Nobody knows which channels these positions were for: everybody is told.
+    fn lost(&self, from: u64, to: u64) {
+        let bus = &self.bus;
+        bus.history.blind(from, to);
+        bus.clock.start(to);
+        self.everybody(Item::Lost {
+            to,
+            gap: Gap::at_most(to - from),
+        });
+        bus.clock.complete(to);
+    }
+
+    fn changed(&mut self, fresh_epoch: bool, reason: &str) {
+        self.bus.segments.set(self.keeper.segments());
+        if !fresh_epoch {
+            tracing::info!("the ring's segments changed: {reason}");
+            return;
+        }
+        tracing::error!(
+            "the ring could not be trusted and was replaced, its history is lost: {reason}"
+        );
+        self.bus.metrics.replaced.add(1);
+        self.epoch = self.keeper.current().epoch();
+        let first = self.keeper.position();
+        self.bus.history.restart(first);
+        self.bus.last_events.clear();
+        self.bus.clock.start(first);
+        self.everybody(Item::Replaced {
+            epoch: self.epoch,
+            first,
+        });
+        self.bus.clock.complete(first);
+    }
+
+    fn everybody(&self, item: Item) {
+        for inbox in &self.bus.inboxes {
+            inbox.push(item.clone());
+        }
+    }
+}

@@ -1,0 +1,190 @@
+//! Webhooks: tells an application what happens on its channels, as Pusher does.
+//!
+//! ```text
+//! POST /path                     {"time_ms":1800000000123,"events":[
+//! X-Pusher-Key: KEY                {"name":"channel_occupied","channel":"a"},
+//! X-Pusher-Signature: HEX          {"name":"member_added","channel":"presence-b","user_id":"7"}]}
+//!
+//! any thread: tell ─► room for it? ─► webhooks' own thread: queue ─► deliver, one batch at a time
+//! ```
+//!
+//! The signature is the HMAC-SHA256 of the body by the application's newest secret. An answer of 200 to 299
+//! takes the batch; anything else, or none, and it is posted again with growing pauses for five minutes.
+//! Whoever receives them may get one twice, but never in another order.
+//!
+//! Nothing waits for them: `tell` makes no system call beyond a wake-up, and where there is no room, for all or
+//! for the client whose doing it is, an event is dropped and counted.
+
+mod deliver;
+mod endpoint;
+pub mod event;
+mod queue;
+mod room;
+#[cfg(test)]
+mod tests;
+
+use std::future::Future;
+use std::io;
+use std::pin::pin;
+use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+pub use endpoint::{Counts, Endpoint, Limits};
+pub use event::Event;
+use room::{Full, Room, Told};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use crate::process::admission::ClientKey;
+use crate::process::heartbeats::Beat;
+use crate::process::parts;
+use crate::protocol::pusher::signature::Credentials;
+
+/// The webhooks of one application.
+#[derive(Debug)]
+pub struct Webhooks {
+    endpoints: Vec<Entrance>,
+    pub counts: Arc<Counts>,
+    finish: watch::Sender<Option<Duration>>,
+    thread: Mutex<Option<JoinHandle<()>>>,
+}
+
+/// Where events for one endpoint go in.
+#[derive(Debug)]
+struct Entrance {
+    wants: queue::Wants,
+    room: Arc<Room>,
+    events: mpsc::UnboundedSender<Told>,
+}
+
+impl Webhooks {
+    /// Starts the thread that delivers.
+    ///
+    /// # Errors
+    /// If an endpoint cannot be used, there is no secret to sign with, or no thread to be had.
+    pub fn start(
+        endpoints: Vec<Endpoint>,
+        credentials: &Credentials,
+        limits: Limits,
+        beat: Beat,
+    ) -> Result<Self, String> {
+        if credentials.secrets.is_empty() {
+            return Err("webhooks are signed: a secret must be set".into());
+        }
+        let counts = Arc::new(Counts::default());
+        let (finish, finishing) = watch::channel(None);
+        let mut entrances = Vec::new();
+        let mut deliveries = Vec::new();
+        for endpoint in endpoints {
+            endpoint
+                .check()
+                .map_err(|(key, why)| format!("{key}: {why}"))?;
+            let (events, told) = mpsc::unbounded_channel();
+            let wants = queue::Wants::new(&endpoint);
+            entrances.push(Entrance {
+                wants: wants.clone(),
+                room: Arc::new(Room::new(limits)),
+                events,
+            });
+            let receiver = deliver::Receiver {
+                target: endpoint.url.parse()?,
+                timeout: endpoint.timeout,
+                credentials: credentials.clone(),
+                limits,
+                counts: counts.clone(),
+            };
+            deliveries.push(deliver::run(receiver, wants, told, finishing.clone()));
+        }
+        let rooms = entrances.iter().map(|one| one.room.clone()).collect();
+        let thread = start_thread(deliveries, finishing, rooms, counts.clone(), beat)
+            .map_err(|why| format!("webhooks cannot be started: {why}"))?;
+        Ok(Self {
+            endpoints: entrances,
+            counts,
+            finish,
+            thread: Mutex::new(Some(thread)),
+        })
+    }
+
+    /// From any thread. Never waits. `client`: whose doing it is.
+    pub fn tell(&self, client: ClientKey, event: Event) {
+        let concerned = |entrance: &&Entrance| entrance.wants.concern(&event);
+        for entrance in self.endpoints.iter().filter(concerned) {
+            let event = event.clone();
+            let told = Room::enter(&entrance.room, client, event.bytes()).and_then(|place| {
+                let sent = entrance.events.send(Told { event, place });
+                // A thread that has finished takes nothing more.
+                sent.map_err(|_| Full::All)
+            });
+            let dropped = match told {
+                Ok(()) => continue,
+                Err(Full::All) => &self.counts.dropped,
+                Err(Full::Client) => &self.counts.share,
+            };
+            dropped.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Whether anybody wants events of this name: to spare the work of making them.
+    pub fn wants(&self, name: &str) -> bool {
+        let mut endpoints = self.endpoints.iter();
+        endpoints.any(|entrance| entrance.wants.name(name))
+    }
+
+    /// Events waiting, also those that are called off and only hold their place.
+    pub fn waiting(&self) -> usize {
+        let rooms = self.endpoints.iter().map(|entrance| &entrance.room);
+        rooms.map(|room| room.events.load(Relaxed)).sum()
+    }
+
+    /// The daemon ends: delivers what waits, without holding anything back, for at most so long. What is
+    /// left then is given up and counted.
+    pub fn finish(&self, within: Duration) {
+        self.finish.send_replace(Some(within));
+        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(thread) = thread.take() {
+            let _ = thread.join();
+        }
+    }
+}
+
+fn start_thread(
+    deliveries: Vec<impl Future<Output = ()> + Send + 'static>,
+    mut finishing: watch::Receiver<Option<Duration>>,
+    rooms: Vec<Arc<Room>>,
+    counts: Arc<Counts>,
+    beat: Beat,
+) -> io::Result<JoinHandle<()>> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    parts::thread("webhooks", move || {
+        runtime.block_on(async move {
+            let mut all: JoinSet<()> = deliveries.into_iter().collect();
+            let done = pin!(async { while all.join_next().await.is_some() {} });
+            let cut = pin!(async {
+                // Dropped without a word is the same as finished at once.
+                let told = finishing.wait_for(Option::is_some).await;
+                let within = told.ok().and_then(|within| *within);
+                tokio::time::sleep(within.unwrap_or_default()).await;
+            });
+            let beats = async {
+                let mut seconds = tokio::time::interval(Duration::from_secs(1));
+                loop {
+                    seconds.tick().await;
+                    beat.beat();
+                }
+            };
+            tokio::select! {
+                () = done => {}
+                () = cut => {}
+                () = beats => {}
+            }
+            let left: usize = rooms.iter().map(|room| room.events.load(Relaxed)).sum();
+            counts.given_up.fetch_add(left as u64, Relaxed);
+        });
+        Ok(())
+    })
+}

@@ -1,0 +1,416 @@
+//! What waits for one endpoint, in order. Pure: times are milliseconds of one clock.
+//!
+//! `channel_vacated` and `member_removed` are held back for a while: if the opposite happens meanwhile,
+//! neither is told, so that a page that is loaded anew makes no noise. `subscription_count` is held back
+//! too, and a newer count takes its place. Everything else is ready at once.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use super::endpoint::{Endpoint, Limits};
+use super::event::{Event, What};
+use super::room::Told;
+
+/// Which events an endpoint wants.
+#[derive(Debug, Clone)]
+pub struct Wants {
+    events: Vec<String>,
+    channel_prefix: String,
+}
+
+impl Wants {
+    pub fn new(endpoint: &Endpoint) -> Self {
+        Self {
+            events: endpoint.events.clone(),
+            channel_prefix: endpoint.channel_prefix.clone(),
+        }
+    }
+
+    pub fn name(&self, name: &str) -> bool {
+        self.events.is_empty() || self.events.iter().any(|wanted| wanted == name)
+    }
+
+    /// Whether it must hear of it: for itself, or because of its opposite.
+    pub fn concern(&self, event: &Event) -> bool {
+        let opposite = match event.what {
+            What::ChannelOccupied => "channel_vacated",
+            What::ChannelVacated => "channel_occupied",
+            What::MemberAdded { .. } => "member_removed",
+            What::MemberRemoved { .. } => "member_added",
+            _ => event.name(),
+        };
+        let named = self.name(event.name()) || self.name(opposite);
+        named && event.channel.starts_with(&self.channel_prefix)
+    }
+}
+
+/// What is held back at most once.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+enum Held {
+    Channel(Arc<str>),
+    Member(Arc<str>, Arc<str>),
+    Count(Arc<str>),
+}
+
+#[derive(Debug)]
+pub struct Queue {
+    wants: Wants,
+    limits: Limits,
+    /// Events that nothing can call off any more, and since when.
+    ready: VecDeque<(u64, Told)>,
+    /// The one that is held back now, by its number; the time is the same for all, so it is in order.
+    held: HashMap<Held, u64>,
+    holding: VecDeque<(u64, u64, Held, Told)>,
+    numbers: u64,
+    /// Events that were called off or replaced.
+    pub cancelled: u64,
+}
+
+impl Queue {
+    pub fn new(wants: Wants, limits: Limits) -> Self {
+        Self {
+            wants,
+            limits,
+            ready: VecDeque::new(),
+            held: HashMap::new(),
+            holding: VecDeque::new(),
+            numbers: 0,
+            cancelled: 0,
+        }
+    }
+
+    pub fn put(&mut self, told: Told, now: u64) {
+        self.tick(now);
+        let channel = told.event.channel.clone();
+        match &told.event.what {
+            What::ChannelOccupied => self.put_unless(&Held::Channel(channel), told, now),
+            What::MemberAdded { user } => {
+                let held = Held::Member(channel, user.clone());
+                self.put_unless(&held, told, now);
+            }
+            What::ChannelVacated => self.hold(Held::Channel(channel), told, now),
+            What::MemberRemoved { user } => {
+                let held = Held::Member(channel, user.clone());
+                self.hold(held, told, now);
+            }
+            What::SubscriptionCount(_) => self.hold(Held::Count(channel), told, now),
+            What::ClientEvent { .. } | What::CacheMiss => self.push(now, told),
+        }
+    }
+
+    /// Calls off what is held back, or else is ready itself.
+    fn put_unless(&mut self, opposite: &Held, told: Told, now: u64) {
+        // Its place in `holding` stays taken until its time, so that this costs no more than it may.
+        match self.held.remove(opposite) {
+            Some(_) => self.cancelled += 2,
+            None => self.push(now, told),
+        }
+    }
+
+    /// What is here for the sake of its opposite alone is not told.
+    fn push(&mut self, since: u64, told: Told) {
+        if self.wants.name(told.event.name()) {
+            self.ready.push_back((since, told));
+        }
+    }
+
+    fn hold(&mut self, held: Held, told: Told, now: u64) {
+        if let Some(number) = self.held.get(&held) {
+            // Numbers are in order, one after the other.
+            let first = self.holding.front().map_or(0, |(_, number, ..)| *number);
+            if let Some((.., there)) = self.holding.get_mut((number - first) as usize) {
+                there.event = told.event;
+                self.cancelled += 1;
+            }
+            return;
+        }
+        let due = now + self.limits.hold.as_millis() as u64;
+        self.held.insert(held.clone(), self.numbers);
+        self.holding.push_back((due, self.numbers, held, told));
+        self.numbers += 1;
+    }
+
+    /// Lets go what was held back long enough.
+    pub fn tick(&mut self, now: u64) {
+        while self.holding.front().is_some_and(|(due, ..)| *due <= now) {
+            self.release();
+        }
+    }
+
+    /// Lets everything go: there will be no opposite any more.
+    pub fn release_all(&mut self) {
+        while !self.holding.is_empty() {
+            self.release();
+        }
+    }
+
+    fn release(&mut self) {
+        if let Some((due, number, held, told)) = self.holding.pop_front()
+            && self.held.get(&held) == Some(&number)
+        {
+            self.held.remove(&held);
+            self.push(due, told);
+        }
+    }
+
+    /// When there is something to do: something held back is due, or a batch has gathered long enough.
+    pub fn next(&self) -> Option<u64> {
+        let held = self.holding.front().map(|(due, ..)| *due);
+        let gather = self.limits.gather.as_millis() as u64;
+        let gathered = self.ready.front().map(|(since, _)| since + gather);
+        [held, gathered].into_iter().flatten().min()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ready.is_empty() && self.holding.is_empty()
+    }
+
+    /// The next batch and since when its oldest event is ready, if it is full or has gathered long enough,
+    /// or if `all` shall go.
+    pub fn take(&mut self, now: u64, all: bool) -> Option<(u64, Vec<Told>)> {
+        let since = self.ready.front()?.0;
+        let gather = self.limits.gather.as_millis() as u64;
+        let mut bytes = 0;
+        let fit = |(_, told): &&(u64, Told)| {
+            bytes += told.event.bytes();
+            bytes <= self.limits.batch_bytes
+        };
+        let most = self.limits.batch;
+        let count = self.ready.iter().take(most).take_while(fit).count().max(1);
+        let full = count == most || count < self.ready.len();
+        if !(full || all || now >= since + gather) {
+            return None;
+        }
+        Some((
+            since,
+            self.ready.drain(..count).map(|(_, told)| told).collect(),
+        ))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::super::room::Room;
+    use super::*;
+    use crate::process::admission::ClientKey;
+
+    const LIMITS: Limits = Limits {
+        events: 100,
+        bytes: 100_000,
+        batch: 3,
+        batch_bytes: 1000,
+        gather: Duration::from_millis(50),
+        hold: Duration::from_millis(3000),
+        pause: Duration::ZERO,
+        longest_pause: Duration::ZERO,
+        patience: Duration::ZERO,
+    };
+
+    struct Test {
+        queue: Queue,
+        room: Arc<Room>,
+    }
+
+    impl Test {
+        fn new(events: &[&str]) -> Self {
+            let endpoint = Endpoint {
+                events: events.iter().map(ToString::to_string).collect(),
+                ..Endpoint::default()
+            };
+            Self {
+                queue: Queue::new(Wants::new(&endpoint), LIMITS),
+                room: Arc::new(Room::new(LIMITS)),
+            }
+        }
+
+        fn put(&mut self, what: What, now: u64) {
+            self.put_on("c", what, now);
+        }
+
+        fn put_on(&mut self, channel: &str, what: What, now: u64) {
+            let event = Event::new(channel, what);
+            if self.queue.wants.concern(&event) {
+                let place = Room::enter(&self.room, ClientKey::NONE, event.bytes()).unwrap();
+                self.queue.put(Told { event, place }, now);
+            }
+        }
+
+        /// What is ready at `now`, batch by batch.
+        fn at(&mut self, now: u64) -> Vec<What> {
+            self.queue.tick(now);
+            let batches = std::iter::from_fn(|| self.queue.take(now, true));
+            batches
+                .flat_map(|(_, all)| all)
+                .map(|told| told.event.what)
+                .collect()
+        }
+
+        fn waiting(&self) -> usize {
+            self.room.events.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    fn added() -> What {
+        What::MemberAdded { user: "7".into() }
+    }
+
+    fn removed() -> What {
+        What::MemberRemoved { user: "7".into() }
+    }
+
+    #[test]
+    fn what_went_and_came_back_is_not_told() {
+        for (came, went) in [
+            (What::ChannelOccupied, What::ChannelVacated),
+            (added(), removed()),
+        ] {
+            let mut t = Test::new(&[]);
+            t.put(came.clone(), 1000);
+            assert_eq!(t.at(1000), std::slice::from_ref(&came));
+            t.put(went.clone(), 2000);
+            assert_eq!((t.at(4999), t.queue.next()), (vec![], Some(5000)));
+            t.put(came.clone(), 4999);
+            assert_eq!((t.at(4999), t.queue.cancelled), (vec![], 2));
+            // The next time starts anew.
+            t.put(went.clone(), 4999);
+            assert_eq!((t.at(5000), t.at(7998)), (vec![], vec![]));
+            assert_eq!(t.at(7999), [went]);
+            t.put(came.clone(), 9000);
+            assert_eq!(t.at(9000), [came]);
+            assert!(t.queue.is_empty() && t.queue.held.is_empty());
+            assert_eq!(t.waiting(), 0);
+        }
+    }
+
+    #[test]
+    fn too_late_is_told_both() {
+        let mut t = Test::new(&[]);
+        t.put(What::ChannelVacated, 0);
+        t.put(What::ChannelOccupied, 3000);
+        assert_eq!(t.at(3000), [What::ChannelVacated, What::ChannelOccupied]);
+    }
+
+    #[test]
+    fn only_the_same_channel_and_user_call_off() {
+        let mut t = Test::new(&[]);
+        t.put_on("a", What::ChannelVacated, 0);
+        t.put_on("a", removed(), 0);
+        t.put_on("b", What::ChannelOccupied, 1);
+        t.put_on("b", added(), 1);
+        let other = What::MemberAdded { user: "8".into() };
+        t.put_on("a", other.clone(), 1);
+        assert_eq!(t.at(1), [What::ChannelOccupied, added(), other]);
+        assert_eq!(t.at(3000), [What::ChannelVacated, removed()]);
+    }
+
+    #[test]
+    fn an_endpoint_that_wants_one_of_a_pair_is_spared_the_noise_too() {
+        for wanted in ["channel_occupied", "channel_vacated"] {
+            let mut t = Test::new(&[wanted]);
+            t.put(added(), 0);
+            t.put(What::ChannelOccupied, 0);
+            t.put(What::ChannelVacated, 100);
+            t.put(What::ChannelOccupied, 200);
+            t.put(What::ChannelVacated, 300);
+            let expected = match wanted {
+                "channel_occupied" => What::ChannelOccupied,
+                _ => What::ChannelVacated,
+            };
+            assert_eq!(t.at(3300), [expected], "{wanted}");
+            assert_eq!(t.waiting(), 0);
+        }
+    }
+
+    #[test]
+    fn only_the_newest_count_is_told() {
+        let mut t = Test::new(&[]);
+        for n in 1..=5 {
+            t.put(What::SubscriptionCount(n), 100 * n);
+            t.put(What::CacheMiss, 100 * n);
+        }
+        t.put_on("d", What::SubscriptionCount(9), 500);
+        assert_eq!(t.waiting(), 7);
+        assert_eq!(t.at(600), vec![What::CacheMiss; 5]);
+        assert_eq!(t.at(3100), [What::SubscriptionCount(5)]);
+        assert_eq!(
+            (t.at(3500), t.queue.cancelled),
+            (vec![What::SubscriptionCount(9)], 4)
+        );
+    }
+
+    #[test]
+    fn going_and_coming_without_end_takes_no_more_room_than_there_is() {
+        let mut t = Test::new(&[]);
+        let most = LIMITS.events as u64;
+        for now in 1..most {
+            t.put(What::ChannelVacated, now);
+            assert_eq!(t.waiting() as u64, now, "called off, it keeps its place");
+            t.put(What::ChannelOccupied, now);
+        }
+        t.put(What::ChannelVacated, most);
+        assert!(Room::enter(&t.room, ClientKey::NONE, 1).is_err());
+        assert_eq!(t.queue.holding.len(), LIMITS.events);
+        assert_eq!(t.at(3001), []);
+        assert_eq!(t.waiting(), LIMITS.events - 1);
+        assert_eq!(t.at(3000 + most), [What::ChannelVacated]);
+        assert_eq!(t.waiting(), 0);
+    }
+
+    #[test]
+    fn a_batch_goes_when_it_is_full_or_has_waited_long_enough() {
+        let mut t = Test::new(&[]);
+        t.put(What::CacheMiss, 100);
+        t.put(What::CacheMiss, 120);
+        assert!(t.queue.take(149, false).is_none());
+        assert_eq!(t.queue.next(), Some(150));
+        let (since, batch) = t.queue.take(150, false).unwrap();
+        assert_eq!((since, batch.len()), (100, 2));
+        for now in 200..204 {
+            t.put(What::CacheMiss, now);
+        }
+        assert_eq!(t.queue.take(204, false).unwrap().1.len(), 3);
+        assert!(t.queue.take(204, false).is_none());
+        assert_eq!(t.queue.take(204, true).unwrap().1.len(), 1);
+        assert!(t.queue.take(204, true).is_none());
+        let large = What::ClientEvent {
+            event: "client-a".into(),
+            data: "x".repeat(600).into(),
+            socket: "1.2".into(),
+            user: None,
+        };
+        for _ in 0..2 {
+            t.put(large.clone(), 300);
+        }
+        assert_eq!(
+            t.queue.take(300, false).unwrap().1.len(),
+            1,
+            "by their bytes"
+        );
+        let huge = What::ClientEvent {
+            event: "client-a".into(),
+            data: "x".repeat(6000).into(),
+            socket: "1.2".into(),
+            user: None,
+        };
+        t.put(huge, 300);
+        assert_eq!(t.queue.take(300, false).unwrap().1.len(), 1);
+        assert_eq!(
+            t.queue.take(300, true).unwrap().1.len(),
+            1,
+            "one always fits"
+        );
+    }
+
+    #[test]
+    fn at_the_end_nothing_is_held_back() {
+        let mut t = Test::new(&[]);
+        t.put(What::ChannelVacated, 0);
+        t.put_on("d", What::ChannelVacated, 0);
+        t.put_on("d", What::ChannelOccupied, 1);
+        t.queue.release_all();
+        assert_eq!(t.at(1), [What::ChannelVacated]);
+        assert!(t.queue.is_empty());
+    }
+}

@@ -1,0 +1,358 @@
+//! How many connections there may be: in all, of one client address; and which worker has the fewest.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
+use std::sync::atomic::Ordering::Relaxed;
+
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+
+use crate::config::Server;
+use crate::process::control_places;
+use crate::process::metrics::Metrics;
+use crate::process::scan_shares::ScanShares;
+use crate::process::shares::Shares;
+
+/// Connections past a limit that are still told when to come back; more are closed unheard.
+pub const OVERFLOW: usize = 64;
+/// Of one client.
+const OVERFLOW_PER_ADDRESS: u32 = 8;
+/// Descriptors that are not connections: ring, sockets, event queues, the log, room to accept, and the
+/// control socket's connections.
+const RESERVE: u64 = 64 + control_places::MOST as u64;
+
+/// A client for counting: an IPv4 address, or an IPv6 /64, which is what one subscriber gets.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ClientKey(u64);
+
+impl ClientKey {
+    /// Not counted.
+    pub const NONE: Self = Self(0);
+
+    fn new(address: IpAddr) -> Self {
+        match address.to_canonical() {
+            // 0:1::/32 is not assigned to anybody.
+            IpAddr::V4(v4) => Self(1 << 32 | u64::from(u32::from(v4))),
+            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64),
+        }
+    }
+}
+
+impl Default for ClientKey {
+    fn default() -> Self {
+        Self::NONE
+    }
+}
+
+#[derive(Debug)]
+pub struct Limits {
+    max: usize,
+    loopback_counts: bool,
+    /// Connections that were admitted.
+    total: AtomicUsize,
+    /// Those of each client.
+    clients: Shares,
+    /// Connections that are only told when to come back. They are not in `total`: who is over its own
+    /// limit must not take places of others with them.
+    over: AtomicUsize,
+    over_clients: Shares,
+    /// Connections each worker has, of both kinds.
+    loads: Vec<AtomicUsize>,
+    /// How much looking through rings each client may cause.
+    pub scans: ScanShares,
+}
+
+/// What the limits say to a connection.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Welcome,
+    /// It is to be told when to come back.
+    Over,
+}
+
+impl Limits {
+    pub fn new(server: &Server, max: usize, workers: usize) -> Self {
+        Self {
+            max,
+            loopback_counts: server.connections_per_address >= 0,
+            total: AtomicUsize::new(0),
+            clients: Shares::new(server.connections_share(max)),
+            over: AtomicUsize::new(0),
+            over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
+            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            scans: ScanShares::new(),
+        }
+    }
+
+    /// The worker with the fewest connections.
+    pub fn least_loaded(&self) -> usize {
+        let loads = self.loads.iter().enumerate();
+        loads
+            .min_by_key(|(_, load)| load.load(Relaxed))
+            .map_or(0, |(worker, _)| worker)
+    }
+
+    pub fn connections(&self) -> usize {
+        self.total.load(Relaxed) + self.over.load(Relaxed)
+    }
+
+    /// Who `address` is for counting.
+    pub fn client(&self, address: Option<IpAddr>) -> ClientKey {
+        match address {
+            Some(address) if self.loopback_counts || !address.to_canonical().is_loopback() => {
+                ClientKey::new(address)
+            }
+            _ => ClientKey::NONE,
+        }
+    }
+
+    /// A connection that was admitted is gone.
+    pub fn leave(&self, worker: usize, client: ClientKey) {
+        self.total.fetch_sub(1, Relaxed);
+        self.loads[worker].fetch_sub(1, Relaxed);
+        self.clients.leave(client);
+    }
+
+    fn enter(&self, client: ClientKey, metrics: &Metrics) -> bool {
+        if self.total.fetch_add(1, Relaxed) >= self.max {
+            metrics.over_total.add(1);
+        } else if !self.clients.enter(client) {
+            metrics.over_address.add(1);
+        } else {
+            return true;
+        }
+        self.total.fetch_sub(1, Relaxed);
+        false
+    }
+
+    fn enter_over(&self, client: ClientKey) -> bool {
+        let room = self.over.fetch_add(1, Relaxed) < OVERFLOW && self.over_clients.enter(client);
+        if !room {
+            self.over.fetch_sub(1, Relaxed);
+        }
+        room
+    }
+
+    fn leave_over(&self, worker: usize, client: ClientKey) {
+        self.over.fetch_sub(1, Relaxed);
+        self.loads[worker].fetch_sub(1, Relaxed);
+        self.over_clients.leave(client);
+    }
+}
+
+/// A connection's place, given back when dropped.
+pub struct Admission {
+    limits: Arc<Limits>,
+    metrics: Arc<Metrics>,
+    pub worker: usize,
+    client: ClientKey,
+    pub verdict: Verdict,
+}
+
+impl Admission {
+    /// None: closed unheard, there are too many even to be told.
+    pub fn new(
+        limits: &Arc<Limits>,
+        metrics: &Arc<Metrics>,
+        worker: usize,
+        address: Option<IpAddr>,
+    ) -> Option<Self> {
+        let client = limits.client(address);
+        let verdict = match limits.enter(client, metrics) {
+            true => Verdict::Welcome,
+            false if limits.enter_over(client) => Verdict::Over,
+            false => return None,
+        };
+        limits.loads[worker].fetch_add(1, Relaxed);
+        Some(Self {
+            limits: limits.clone(),
+            metrics: metrics.clone(),
+            worker,
+            client,
+            verdict,
+        })
+    }
+
+    /// Whose connection it is, as far as anybody said.
+    pub fn client(&self) -> ClientKey {
+        self.client
+    }
+
+    /// Who `address` is for counting.
+    pub fn key(&self, address: IpAddr) -> ClientKey {
+        self.limits.client(Some(address))
+    }
+
+    /// A proxy said who its client is. False: that client has too many already.
+    pub fn identify(&mut self, address: IpAddr) -> bool {
+        let client = self.limits.client(Some(address));
+        if client == self.client {
+            return true;
+        }
+        if !self.limits.clients.enter(client) {
+            self.metrics.over_address.add(1);
+            return false;
+        }
+        let before = std::mem::replace(&mut self.client, client);
+        self.limits.clients.leave(before);
+        true
+    }
+
+    /// The same place, for a connection that ends.
+    pub fn into_place(self) -> Place {
+        let (limits, worker) = (self.limits.clone(), self.worker);
+        Place::new(limits, worker, self.keep())
+    }
+
+    /// Whoever takes the place over gives it back with `Limits::leave`.
+    pub fn keep(mut self) -> ClientKey {
+        let client = self.client;
+        // Only the references are dropped; `worker` tells Drop that the place was passed on.
+        self.worker = usize::MAX;
+        client
+    }
+}
+
+impl Drop for Admission {
+    fn drop(&mut self) {
+        match self.verdict {
+            _ if self.worker == usize::MAX => {}
+            Verdict::Welcome => self.limits.leave(self.worker, self.client),
+            Verdict::Over => self.limits.leave_over(self.worker, self.client),
+        }
+    }
+}
+
+/// A place that was passed on with [`Admission::keep`], given back when dropped.
+pub struct Place {
+    limits: Arc<Limits>,
+    worker: usize,
+    client: ClientKey,
+}
+
+impl Place {
+    pub fn new(limits: Arc<Limits>, worker: usize, client: ClientKey) -> Self {
+        Self {
+            limits,
+            worker,
+            client,
+        }
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        self.limits.leave(self.worker, self.client);
+    }
+}
+
+/// Raises the descriptor limit as far as it goes and says how many connections it allows.
+///
+/// # Errors
+/// A sentence, if `wanted` (0: whatever is possible) does not fit.
+pub fn descriptors(wanted: usize, workers: usize) -> Result<usize, String> {
+    let (_, hard) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|why| why.to_string())?;
+    let _ = setrlimit(Resource::RLIMIT_NOFILE, hard, hard);
+    let (soft, _) = getrlimit(Resource::RLIMIT_NOFILE).map_err(|why| why.to_string())?;
+    let reserve = RESERVE + OVERFLOW as u64 + 8 * workers as u64;
+    let room = usize::try_from(soft.saturating_sub(reserve)).unwrap_or(usize::MAX);
+    match wanted {
+        0 if room == 0 => Err(format!(
+            "the limit of {soft} open files leaves no room for connections"
+        )),
+        // A process with a million descriptors has other limits first; keep counters sane.
+        0 => Ok(room.min(4_000_000)),
+        _ if wanted > room => Err(format!(
+            "server.max_connections is {wanted}, but the limit of open files is {soft}, of which \
+             {reserve} are needed for other things: raise it (LimitNOFILE= in the unit, ulimit -n in \
+             a shell) or set max_connections to {room} or less"
+        )),
+        _ => Ok(wanted),
+    }
+}
+
+/// Clients for tests of what counts by client.
+#[cfg(test)]
+pub mod testing {
+    use super::ClientKey;
+
+    pub fn client(n: u8) -> ClientKey {
+        ClientKey::new([192, 0, 2, n].into())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn limits(per_address: i64) -> Limits {
+        let server = Server {
+            connections_per_address: per_address,
+            ..Server::default()
+        };
+        Limits::new(&server, 10, 2)
+    }
+
+    fn key(limits: &Limits, address: &str) -> ClientKey {
+        limits.client(Some(address.parse().unwrap()))
+    }
+
+    #[test]
+    fn a_client_has_its_limit_and_gets_its_place_back() {
+        let limits = Arc::new(limits(2));
+        let metrics = Arc::default();
+        let admit = |n| {
+            let address = IpAddr::from([192, 0, 2, n]);
+            Admission::new(&limits, &metrics, 0, Some(address))
+        };
+        let welcome = |one: &Option<Admission>| {
+            let verdict = one.as_ref().map(|one| one.verdict);
+            verdict == Some(Verdict::Welcome)
+        };
+        let (one, two) = (admit(1), admit(1));
+        assert!(welcome(&one) && welcome(&two));
+        let beyond: Vec<_> = (0..20).map_while(|_| admit(1)).collect();
+        assert_eq!(beyond.len(), OVERFLOW_PER_ADDRESS as usize);
+        assert!(beyond.iter().all(|one| one.verdict == Verdict::Over));
+        assert_eq!(limits.total.load(Relaxed), 2, "they take no places");
+        assert!(welcome(&admit(2)), "others are not affected");
+        drop(one);
+        assert!(welcome(&admit(1)));
+        drop((two, beyond));
+        assert_eq!(limits.connections(), 0);
+        assert_eq!(limits.loads[0].load(Relaxed), 0);
+    }
+
+    #[test]
+    fn an_ipv6_subscriber_is_one_client() {
+        let limits = limits(1);
+        assert_eq!(
+            key(&limits, "2001:db8::1"),
+            key(&limits, "2001:db8::ffff:2")
+        );
+        assert_ne!(key(&limits, "2001:db8::1"), key(&limits, "2001:db8:0:1::1"));
+        assert_eq!(key(&limits, "::ffff:192.0.2.1"), key(&limits, "192.0.2.1"));
+    }
+
+    #[test]
+    fn loopback_counts_only_when_a_limit_was_set() {
+        assert_eq!(key(&limits(-1), "127.0.0.1"), ClientKey::NONE);
+        assert_ne!(key(&limits(5), "127.0.0.1"), ClientKey::NONE);
+        assert_ne!(key(&limits(-1), "192.0.2.1"), ClientKey::NONE);
+        assert_eq!(
+            limits(5).client(None),
+            ClientKey::NONE,
+            "a Unix socket's peer is a proxy"
+        );
+    }
+
+    #[test]
+    fn too_few_descriptors_are_told_with_the_remedy() {
+        let why = descriptors(usize::MAX, 1).unwrap_err();
+        assert!(
+            why.contains("server.max_connections") && why.contains("LimitNOFILE"),
+            "{why}"
+        );
+        assert!(descriptors(0, 1).unwrap() > 0);
+    }
+}

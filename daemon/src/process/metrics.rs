@@ -1,0 +1,233 @@
+//! What is counted. Plain counters, one set a process; each is touched once per event, wake or rare
+//! case, and never per subscriber: a worker adds up first.
+
+use std::fmt::Write;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
+
+#[derive(Debug, Default)]
+pub struct Counter(AtomicU64);
+
+impl Counter {
+    pub fn add(&self, n: u64) {
+        self.0.fetch_add(n, Relaxed);
+    }
+
+    pub fn sub(&self, n: u64) {
+        self.0.fetch_sub(n, Relaxed);
+    }
+
+    pub fn set(&self, n: u64) {
+        self.0.store(n, Relaxed);
+    }
+
+    pub fn get(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
+macro_rules! metrics {
+    ($($(#[doc = $doc:literal])* $field:ident: $kind:ident $name:literal;)*) => {
+        /// Counters and gauges, each with the name and help text it is shown under.
+        #[derive(Debug, Default)]
+        pub struct Metrics {
+            $($(#[doc = $doc])* pub $field: Counter,)*
+        }
+
+        impl Metrics {
+            /// The Prometheus text format, version 0.0.4.
+            pub fn to_text(&self) -> String {
+                let mut out = String::with_capacity(4096);
+                let mut family = "";
+                $(
+                    let bare: &'static str = $name.split('{').next().unwrap_or($name);
+                    // Rows of one family share its head.
+                    if bare != family {
+                        let help = concat!($($doc),*).trim();
+                        let _ = writeln!(out, "# HELP {bare} {help}\n# TYPE {bare} {}", stringify!($kind));
+                        family = bare;
+                    }
+                    let _ = writeln!(out, "{} {}", $name, self.$field.get());
+                )*
+                let _ = family;
+                out
+            }
+        }
+    };
+}
+
+metrics! {
+    /// Connections open, requests and streams.
+    connections: gauge "askr_connections";
+    /// Streams open.
+    streams: gauge "askr_streams";
+    /// Subscriptions, a stream counting once for each of its channels.
+    subscriptions: gauge "askr_subscriptions";
+    /// Channels with a subscriber.
+    channels: gauge "askr_channels";
+    /// Connections accepted.
+    accepted: counter "askr_accepted_total";
+    /// Connections answered with a time to come back, or closed at once, at a limit.
+    over_total: counter "askr_refused_total{limit=\"connections\"}";
+    over_address: counter "askr_refused_total{limit=\"address\"}";
+    over_channels: counter "askr_refused_total{limit=\"channels\"}";
+    over_address_channels: counter "askr_refused_total{limit=\"channels_per_address\"}";
+    over_address_subscribers: counter "askr_refused_total{limit=\"subscribers_per_address\"}";
+    over_descriptors: counter "askr_refused_total{limit=\"descriptors\"}";
+    over_app: counter "askr_refused_total{limit=\"app_connections\"}";
+    over_app_address: counter "askr_refused_total{limit=\"app_address\"}";
+    over_members: counter "askr_refused_total{limit=\"members\"}";
+    over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
+    over_requests: counter "askr_refused_total{limit=\"requests\"}";
+    /// Bytes of requests in progress.
+    requests_bytes: gauge "askr_requests_bytes";
+    /// Requests in progress that gave way to others, at the bound of all or of their client's address.
+    requests_gave_way_total: counter "askr_requests_given_way_total{bound=\"total\"}";
+    requests_gave_way_address: counter "askr_requests_given_way_total{bound=\"address\"}";
+    /// Connections closed because their client took nothing of an answer.
+    answers_stalled: counter "askr_answers_stalled_total";
+    /// Connections to the control socket of users who have as many as they may have, or of whom there are
+    /// too many.
+    control_refused: counter "askr_control_refused_total";
+    /// Requests refused with a status of 400 to 499.
+    refused_requests: counter "askr_bad_requests_total";
+    /// Requests without a token that was needed, or with one that was refused.
+    refused_tokens: counter "askr_tokens_refused_total";
+    /// Events read from the ring.
+    events: counter "askr_events_read_total";
+    /// Positions lost: publishers came round, their record could not be read, or askrd died of it twice.
+    lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
+    unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
+    quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
+    /// Positions claimed by publishers and not handed on yet.
+    behind: gauge "askr_ring_lag_positions";
+    /// Times the ring was replaced, with or without its history.
+    replaced: counter "askr_ring_replaced_total";
+    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz says why.
+    rings_in_trouble: gauge "askr_rings_in_trouble";
+    /// Times a replacement of a ring failed.
+    replacements_failed: counter "askr_ring_replacements_failed_total";
+    /// Frames sent or queued to streams, pings not among them.
+    delivered: counter "askr_events_delivered_total";
+    /// Events read from the ring again for a stream that came back.
+    replayed: counter "askr_events_replayed_total";
+    /// Clients that were too slow and went over to replay from the ring, or had to skip events.
+    slow_replayed: counter "askr_slow_clients_total{action=\"replay\"}";
+    slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
+    /// Events that slow clients skipped, and were told of.
+    skipped: counter "askr_events_skipped_total";
+    /// Positions read one by one for a replay, because the index had forgotten whose they are.
+    scanned: counter "askr_positions_scanned_total";
+    /// Times a replay had to wait, because its client had caused enough looking through the ring.
+    paced: counter "askr_replays_paced_total";
+    /// Gap events told.
+    gaps: counter "askr_gaps_told_total";
+    /// Resumes by something that was no known cursor or id.
+    unknown_cursors: counter "askr_unknown_cursors_total";
+    /// Pings sent.
+    pings: counter "askr_pings_total";
+    /// Times a worker was too far behind and turned to the history.
+    overruns: counter "askr_worker_overruns_total";
+    /// Bytes written to streams.
+    bytes: counter "askr_bytes_written_total";
+    /// Bytes waiting for slow clients; what is shared counts for each of them.
+    outbox_bytes: gauge "askr_outbox_bytes";
+    /// Bytes of memory for events, in every form; what is shared counts once. Bounded by server.outbox_total.
+    held_bytes: gauge "askr_held_bytes";
+    /// Slow clients that gave up what waited for them, and caches of events read again that were emptied,
+    /// because memory for events was short.
+    relieved_stream: counter "askr_memory_relief_total{what=\"stream\"}";
+    relieved_cache: counter "askr_memory_relief_total{what=\"cache\"}";
+    /// Streams that went over to replay in the midst of an event that is large in the forms of all its
+    /// channels.
+    large_replayed: counter "askr_large_events_replayed_total";
+    /// Streams ended, by reason.
+    closed_peer: counter "askr_streams_ended_total{reason=\"peer\"}";
+    closed_input: counter "askr_streams_ended_total{reason=\"input\"}";
+    closed_error: counter "askr_streams_ended_total{reason=\"error\"}";
+    closed_slow: counter "askr_streams_ended_total{reason=\"slow\"}";
+    closed_memory: counter "askr_streams_ended_total{reason=\"memory\"}";
+    closed_stalled: counter "askr_streams_ended_total{reason=\"stalled\"}";
+    closed_drain: counter "askr_streams_ended_total{reason=\"drain\"}";
+    closed_aged: counter "askr_streams_ended_total{reason=\"age\"}";
+    closed_expired: counter "askr_streams_ended_total{reason=\"token\"}";
+    closed_idle: counter "askr_streams_ended_total{reason=\"idle\"}";
+    closed_form: counter "askr_streams_ended_total{reason=\"closed\"}";
+    closed_ended: counter "askr_streams_ended_total{reason=\"command\"}";
+    closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
+    /// Connections that have been told the end and whose client has not closed yet.
+    ending: gauge "askr_connections_ending";
+    /// Such connections that were closed because their client took too long, or sent too much.
+    endings_cut_time: counter "askr_endings_cut_total{limit=\"time\"}";
+    endings_cut_bytes: counter "askr_endings_cut_total{limit=\"bytes\"}";
+    /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
+    ephemeral_missed: counter "askr_ephemeral_missed_total";
+    /// Members of presence channels, those in their grace time included.
+    members: gauge "askr_presence_members";
+    /// Joins refused at a limit.
+    members_refused: counter "askr_presence_refused_total";
+    /// Last events of cache channels that were forgotten because there were too many.
+    last_events_forgotten: counter "askr_last_events_forgotten_total";
+    /// Client events passed on.
+    client_events: counter "askr_client_events_total";
+    /// What WebSocket clients did not get, and were told so.
+    talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
+    talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
+    talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
+    talk_client_event_share: counter "askr_websocket_refused_total{what=\"client_event_address\"}";
+    talk_rate: counter "askr_websocket_refused_total{what=\"rate\"}";
+    talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
+    talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
+    talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
+    /// Calls to applications' auth_url; channels they did not open; calls without a usable answer; those not
+    /// made because there were too many, in all or of one address, or because the viewer shows nothing;
+    /// channels opened without a call.
+    auth_asked: counter "askr_auth_calls_total{result=\"asked\"}";
+    auth_refused: counter "askr_auth_calls_total{result=\"refused\"}";
+    auth_away: counter "askr_auth_calls_total{result=\"away\"}";
+    auth_full: counter "askr_auth_calls_total{result=\"full\"}";
+    auth_share: counter "askr_auth_calls_total{result=\"address\"}";
+    auth_anonymous: counter "askr_auth_calls_total{result=\"anonymous\"}";
+    auth_cached: counter "askr_auth_calls_total{result=\"cached\"}";
+    /// Webhook events, and requests that failed.
+    hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";
+    hooks_dropped: counter "askr_webhooks_total{result=\"dropped\"}";
+    hooks_share: counter "askr_webhooks_total{result=\"dropped_address\"}";
+    hooks_given_up: counter "askr_webhooks_total{result=\"given_up\"}";
+    hooks_failed: counter "askr_webhooks_total{result=\"failed_request\"}";
+    /// Webhook events waiting.
+    hooks_waiting: gauge "askr_webhooks_waiting";
+    /// Times the file of revoked tokens could not be written.
+    revocations_unsaved: counter "askr_revocations_unsaved_total";
+    /// Presence snapshots sent.
+    snapshots: counter "askr_presence_snapshots_total";
+    /// Hand-offs from the ring's reader to workers.
+    handoffs: counter "askr_handoffs_total";
+    /// Times a worker woke for events.
+    wakes: counter "askr_worker_wakes_total";
+    /// Log lines that wait to be written: standard error is not read, or its disk is full.
+    log_waiting: gauge "askr_log_lines_waiting";
+    /// Log lines lost, because too many waited.
+    log_lost: counter "askr_log_lines_lost_total";
+    /// Positions the index remembers.
+    index_entries: gauge "askr_index_entries";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_family_has_one_head_and_a_row_for_each_label() {
+        let metrics = Metrics::default();
+        metrics.closed_slow.add(3);
+        let text = metrics.to_text();
+        assert_eq!(
+            text.matches("# TYPE askr_streams_ended_total counter\n")
+                .count(),
+            1
+        );
+        assert!(text.contains("\naskr_streams_ended_total{reason=\"slow\"} 3\n"));
+        assert!(text.starts_with("# HELP askr_connections Connections open"));
+    }
+}

@@ -1,0 +1,20 @@
+//! What the process has once, whatever its applications: metrics, admission of connections, heartbeats.
+//! Leans on no other folder.
+
+pub mod admission;
+pub mod async_fd;
+pub mod budget;
+pub mod control_places;
+pub mod faults;
+pub mod heartbeats;
+pub mod histogram;
+pub mod holdings;
+pub mod jitter;
+pub mod logging;
+pub mod metrics;
+pub mod parts;
+pub mod quarantine;
+pub mod requests;
+pub mod scan_shares;
+pub mod shares;
+pub mod trim;

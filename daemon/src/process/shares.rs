@@ -1,0 +1,159 @@
+//! So many places of a pool for each client, so that nobody takes what belongs to all.
+
+use std::collections::HashMap;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use crate::process::admission::ClientKey;
+
+/// A client may have any number.
+pub const ANY: u32 = u32::MAX;
+
+/// What one client may have of a pool for which no setting says it: an eighth, and no more than `most`.
+/// At least one, or nobody would be served.
+pub fn by_default(pool: usize, most: u32) -> u32 {
+    u32::try_from(pool / 8).unwrap_or(ANY).clamp(1, most)
+}
+
+/// A setting of which -1 means `default`, and 0 any number.
+pub fn of_setting(setting: i64, default: u32) -> u32 {
+    match u32::try_from(setting) {
+        Ok(0) => ANY,
+        Ok(most) => most,
+        Err(_) if setting < 0 => default,
+        Err(_) => ANY,
+    }
+}
+
+/// Bytes at the most where so many clients have something of a pool: an entry each, in a table that has just
+/// doubled.
+pub const fn ceiling(clients: u64) -> u64 {
+    64 * clients
+}
+
+/// What each client has of one pool. Who has no address (`ClientKey::NONE`) is bounded by the pool alone.
+#[derive(Debug)]
+pub struct Shares {
+    most: u32,
+    held: Mutex<HashMap<ClientKey, u32>>,
+}
+
+/// One place, given back when dropped.
+#[derive(Debug)]
+pub struct Share<'a> {
+    shares: &'a Shares,
+    client: ClientKey,
+}
+
+impl Shares {
+    pub fn new(most: u32) -> Self {
+        Self {
+            most,
+            held: Mutex::default(),
+        }
+    }
+
+    /// Counts one more place of `client`. False, and not counted, if it has its share.
+    pub fn enter(&self, client: ClientKey) -> bool {
+        self.add(client, 1)
+    }
+
+    /// Gives back what `enter` counted.
+    pub fn leave(&self, client: ClientKey) {
+        self.give_back(client, 1);
+    }
+
+    /// Counts so many more.
+    pub fn add(&self, client: ClientKey, amount: u32) -> bool {
+        if !self.counts(client) {
+            return true;
+        }
+        let mut held = self.lock();
+        let count = held.get(&client).copied().unwrap_or(0);
+        let room = amount <= self.most.saturating_sub(count);
+        if room {
+            held.insert(client, count + amount);
+        }
+        room
+    }
+
+    pub fn give_back(&self, client: ClientKey, amount: u32) {
+        if !self.counts(client) {
+            return;
+        }
+        let mut held = self.lock();
+        if let Some(count) = held.get_mut(&client) {
+            *count -= amount;
+            if *count == 0 {
+                held.remove(&client);
+            }
+        }
+    }
+
+    /// The same for as long as what it returns is kept.
+    pub fn take(&self, client: ClientKey) -> Option<Share<'_>> {
+        // Made only then: one that is dropped gives a place back.
+        self.enter(client).then(|| Share {
+            shares: self,
+            client,
+        })
+    }
+
+    fn counts(&self, client: ClientKey) -> bool {
+        client != ClientKey::NONE && self.most != ANY
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Drop for Share<'_> {
+    fn drop(&mut self) {
+        self.shares.leave(self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::process::admission::testing::client;
+
+    #[test]
+    fn a_client_has_its_share_and_gives_it_back() {
+        let shares = Shares::new(2);
+        let (one, two) = (client(1), client(2));
+        assert!(shares.enter(one) && shares.enter(one) && !shares.enter(one));
+        let place = shares.take(two).unwrap();
+        assert!(shares.enter(two) && shares.take(two).is_none());
+        assert!(!shares.enter(two), "what was refused gives nothing back");
+        drop(place);
+        assert!(shares.enter(two), "others are not affected");
+        shares.leave(one);
+        assert!(shares.enter(one));
+        for client in [one, one, two, two] {
+            shares.leave(client);
+        }
+        assert!(
+            shares.lock().is_empty(),
+            "nothing is kept of who has nothing"
+        );
+    }
+
+    #[test]
+    fn who_has_no_address_and_where_there_is_no_bound_nobody_is_counted() {
+        let (shares, open) = (Shares::new(1), Shares::new(ANY));
+        for _ in 0..10 {
+            assert!(shares.enter(ClientKey::NONE) && open.enter(client(1)));
+        }
+        assert!(shares.lock().is_empty() && open.lock().is_empty());
+    }
+
+    #[test]
+    fn a_share_is_an_eighth_unless_a_setting_says_it() {
+        let of = |pool| of_setting(-1, by_default(pool, 1024));
+        assert_eq!((of(0), of(15), of(16), of(800)), (1, 1, 2, 100));
+        assert_eq!((of(1_000_000), of(usize::MAX)), (1024, 1024));
+        assert_eq!((of_setting(0, 7), of_setting(9, 7)), (ANY, 9));
+        assert_eq!(of_setting(i64::MAX, 7), ANY);
+    }
+}

@@ -1,0 +1,15 @@
+//! The protocols: bytes or text and a time in, values and actions out. Pure: no runtime, no sockets, no clock.
+//! Leans on `shared` alone.
+
+pub mod channel;
+pub mod format;
+pub mod gap;
+pub mod info;
+pub mod keepalive;
+pub mod mac;
+pub mod plain;
+pub mod pusher;
+pub mod rate_limit;
+pub mod socket_id;
+pub mod sse;
+pub mod ws;

@@ -1,0 +1,197 @@
+//! What a client of the plain protocol says. Pure: text in, a message or what is wrong with it out.
+//!
+//! Strict: one of the three kinds, and nothing that is not known, so that a misspelt member is told at
+//! once.
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::grant::MAX_TOKEN;
+
+/// Channels in a message.
+const MAX_CHANNELS: usize = 1000;
+/// Bytes of a cursor, or of what is said to be one.
+const MAX_CURSOR: usize = 200;
+/// Bytes of a ping's payload.
+const MAX_PING: usize = 125;
+
+#[derive(Debug)]
+pub enum Message<'a> {
+    Subscribe {
+        channels: Vec<String>,
+        since: Option<String>,
+        token: Option<String>,
+    },
+    Unsubscribe(Vec<String>),
+    /// JSON, as it was written.
+    Ping(&'a RawValue),
+}
+
+/// What a message must be: one line.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wire<'a> {
+    subscribe: Option<Vec<String>>,
+    since: Option<String>,
+    token: Option<String>,
+    unsubscribe: Option<Vec<String>>,
+    /// `null` is a payload as well, which an Option alone would not tell from none.
+    #[serde(borrow, default, deserialize_with = "present")]
+    ping: Option<&'a RawValue>,
+}
+
+fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
+}
+
+/// # Errors
+/// What a message must be.
+pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
+    let shape = Malformed(
+        "a message is a JSON object: {\"subscribe\":[…],\"since\":\"…\",\"token\":\"…\"}, \
+         {\"unsubscribe\":[…]} or {\"ping\":…}",
+    );
+    let text = text.trim_ascii_start();
+    // The derived code would take an array, too.
+    if !text.starts_with('{') {
+        return Err(shape);
+    }
+    let wire: Wire = serde_json::from_str(text).map_err(|_| shape)?;
+    match wire {
+        Wire {
+            subscribe: Some(channels),
+            since,
+            token,
+            unsubscribe: None,
+            ping: None,
+        } => {
+            if since.as_ref().is_some_and(|since| since.len() > MAX_CURSOR) {
+                return Err(Malformed("since is at most 200 bytes long"));
+            }
+            if token.as_ref().is_some_and(|token| token.len() > MAX_TOKEN) {
+                return Err(Malformed("token is at most 4000 bytes long"));
+            }
+            let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+            Ok(Message::Subscribe {
+                channels: distinct(channels)?,
+                since: some(since),
+                token: some(token),
+            })
+        }
+        Wire {
+            unsubscribe: Some(channels),
+            subscribe: None,
+            since: None,
+            token: None,
+            ping: None,
+        } => distinct(channels).map(Message::Unsubscribe),
+        Wire {
+            ping: Some(payload),
+            subscribe: None,
+            since: None,
+            token: None,
+            unsubscribe: None,
+        } => match payload.get().len() <= MAX_PING {
+            true => Ok(Message::Ping(payload)),
+            false => Err(Malformed("a ping is at most 125 bytes long")),
+        },
+        _ => Err(shape),
+    }
+}
+
+/// In the order in which they were first named.
+fn distinct(channels: Vec<String>) -> Result<Vec<String>, Malformed> {
+    if channels.is_empty() || channels.len() > MAX_CHANNELS {
+        return Err(Malformed("a message names 1 to 1000 channels"));
+    }
+    let mut seen = std::collections::HashSet::new();
+    let fresh: Vec<bool> = channels
+        .iter()
+        .map(|one| seen.insert(one.as_str()))
+        .collect();
+    let pairs = channels.iter().zip(&fresh);
+    Ok(pairs
+        .filter(|(_, fresh)| **fresh)
+        .map(|(one, _)| one.clone())
+        .collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_three_kinds() {
+        let text = r#" {"subscribe":["b","a","b"],"since":"0a0b0c0d0e0f-7","token":"t"}"#;
+        let Ok(Message::Subscribe {
+            channels,
+            since,
+            token,
+        }) = parse(text)
+        else {
+            panic!()
+        };
+        assert_eq!(channels, ["b", "a"]);
+        assert_eq!(
+            (since.as_deref(), token.as_deref()),
+            (Some("0a0b0c0d0e0f-7"), Some("t"))
+        );
+        let bare = parse(r#"{"subscribe":["a"],"since":"","token":null}"#);
+        assert!(matches!(
+            bare,
+            Ok(Message::Subscribe {
+                since: None,
+                token: None,
+                ..
+            })
+        ));
+        let leave = parse(r#"{"unsubscribe":["a","a"]}"#);
+        assert!(matches!(leave, Ok(Message::Unsubscribe(names)) if names == ["a"]));
+        for payload in ["null", "7", r#""x""#, r#"{"a":[1]}"#] {
+            let text = format!(r#"{{"ping":{payload}}}"#);
+            assert!(matches!(parse(&text), Ok(Message::Ping(raw)) if raw.get() == payload));
+        }
+    }
+
+    #[test]
+    fn anything_else_is_refused() {
+        let many: Vec<String> = (0..1001).map(|n| n.to_string()).collect();
+        for text in [
+            "",
+            "{}",
+            "x",
+            "[]",
+            r#"[["a"],null,null,null,null]"#,
+            r#"{"subscribe":"a"}"#,
+            r#"{"subscribe":[]}"#,
+            r#"{"subscribe":[7]}"#,
+            r#"{"subscribe":["a"],"snice":"x"}"#,
+            r#"{"subscribe":["a"],"subscribe":["b"]}"#,
+            r#"{"subscribe":["a"],"unsubscribe":["b"]}"#,
+            r#"{"subscribe":["a"],"ping":null}"#,
+            r#"{"unsubscribe":["a"],"token":"t"}"#,
+            r#"{"since":"x"}"#,
+            r#"{"ping":1} x"#,
+            &format!(r#"{{"ping":"{}"}}"#, "x".repeat(124)),
+            &format!(r#"{{"subscribe":["a"],"since":"{}"}}"#, "x".repeat(201)),
+            &format!(r#"{{"subscribe":["a"],"token":"{}"}}"#, "x".repeat(4001)),
+            &serde_json::json!({"subscribe": many}).to_string(),
+        ] {
+            let why = parse(text).unwrap_err();
+            assert!(!why.0.contains('\n') && why.0.len() > 10, "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in ".{0,100}", inner in r#"["\[\]{},:a-z0-9\\]{0,40}"#) {
+            let _ = parse(&text);
+            let _ = parse(&format!(r#"{{"subscribe":{inner}}}"#));
+            let _ = parse(&format!(r#"{{"ping":{inner}}}"#));
+        }
+    }
+}

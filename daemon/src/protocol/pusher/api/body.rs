@@ -1,0 +1,115 @@
+//! The bodies of `events` and `batch_events`. Pure. Members that are not known are passed over: libraries
+//! send some of their own.
+
+use std::collections::HashSet;
+
+use hyper::StatusCode;
+use serde::Deserialize;
+use shared::rules;
+
+use super::refusal::{Refusal, bad, refusal};
+use super::request::{Limits, Publish, info};
+use crate::protocol::pusher::channel_name;
+
+#[derive(Deserialize)]
+struct Event {
+    name: String,
+    data: String,
+    channels: Option<Vec<String>>,
+    channel: Option<String>,
+    socket_id: Option<String>,
+    info: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Batch {
+    batch: Vec<Event>,
+}
+
+pub fn event(body: &[u8], limits: &Limits) -> Result<Publish, Refusal> {
+    let event: Event = object(body).ok_or_else(|| {
+        bad(
+            "the body must be a JSON object with the strings name and data (encode your data as \
+             JSON text), and channels, a list of strings, or channel",
+        )
+    })?;
+    check(event, limits)
+}
+
+/// All of them are checked before one is published.
+pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
+    let Batch { batch } = object(body).ok_or_else(|| {
+        bad(
+            "the body must be a JSON object with batch, a list of objects with the strings name, \
+             data and channel",
+        )
+    })?;
+    if !(1..=limits.batch).contains(&batch.len()) {
+        return Err(bad(format!("a batch has 1 to {} events", limits.batch)));
+    }
+    let numbered = batch.into_iter().enumerate();
+    numbered
+        .map(|(n, event)| {
+            let at = |why: Refusal| refusal(why.status, format!("event {}: {why}", n + 1));
+            if event.channels.is_some() {
+                return Err(at(bad("an event of a batch has one channel")));
+            }
+            check(event, limits).map_err(at)
+        })
+        .collect()
+}
+
+fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
+    // The derived code would take an array for an object, its members in order.
+    body.trim_ascii_start().starts_with(b"{").then_some(())?;
+    serde_json::from_slice(body).ok()
+}
+
+fn check(event: Event, limits: &Limits) -> Result<Publish, Refusal> {
+    let name = event.name;
+    rules::event(name.as_bytes()).map_err(|why| bad(format!("name {why}")))?;
+    if event.data.len() > limits.payload {
+        let reason = format!("data must be at most {} bytes long", limits.payload);
+        return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, reason));
+    }
+    let channels = match (event.channels, event.channel) {
+        (Some(channels), None) => channels,
+        (None, Some(channel)) => vec![channel],
+        _ => return Err(bad("there must be either channels or channel")),
+    };
+    if !(1..=limits.channels).contains(&channels.len()) {
+        return Err(bad(format!("channels must be 1 to {}", limits.channels)));
+    }
+    for (n, channel) in channels.iter().enumerate() {
+        channel_name::published(channel).map_err(|why| bad(format!("channel {}: {why}", n + 1)))?;
+    }
+    if event.socket_id.as_deref().is_some_and(|id| !is_socket(id)) {
+        return Err(bad("socket_id must be two numbers with a dot between them"));
+    }
+    let info = info(event.info.as_deref())?;
+    if info.cache {
+        return Err(bad("info may have user_count and subscription_count here"));
+    }
+    Ok(Publish {
+        channels: distinct(channels),
+        name,
+        data: event.data,
+        except: event.socket_id,
+        info,
+    })
+}
+
+fn distinct(mut channels: Vec<String>) -> Vec<String> {
+    let mut seen = HashSet::new();
+    channels.retain(|channel| seen.insert(channel.clone()));
+    channels
+}
+
+/// Also one that no connection here can have: it excepts nobody.
+fn is_socket(id: &str) -> bool {
+    let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
+    let shaped = id
+        .split_once('.')
+        .is_some_and(|(a, b)| number(a) && number(b));
+    shaped && rules::except(id.as_bytes()).is_ok()
+}

@@ -1,0 +1,161 @@
+//! Pusher's HTTP API: what a signed request asks for. Pure: a request in, a call or a refusal out, and the
+//! answers as JSON (`answer`).
+//!
+//! | request | call |
+//! |---|---|
+//! | `POST /apps/{id}/events` | publish to 1 to 100 channels |
+//! | `POST /apps/{id}/batch_events` | publish up to 10 events, all or none |
+//! | `GET /apps/{id}/channels` | who is subscribed to what |
+//! | `GET /apps/{id}/channels/{name}` | one channel |
+//! | `GET /apps/{id}/channels/{name}/users` | the members of a presence channel |
+//! | `POST /apps/{id}/users/{user}/terminate_connections` | end a user's connections |
+//! | `GET /apps/{id}/connections` | how many there are (Reverb) |
+//! | `GET /up` | whether askrd is there (Reverb); not signed |
+//!
+//! The signature is checked before anything else is looked at.
+
+pub mod answer;
+mod body;
+mod refusal;
+mod request;
+
+use hyper::StatusCode;
+use percent_encoding::percent_decode_str;
+pub use refusal::Refusal;
+use refusal::{bad, refusal};
+use request::info;
+pub use request::{Call, Info, Limits, Publish, Target};
+use shared::grant;
+
+use crate::protocol::channel::Kind;
+use crate::protocol::pusher::channel_name;
+use crate::protocol::pusher::signature::{ApiRequest, Credentials, Refused};
+
+/// None: not a path of this API.
+pub fn target(path: &str) -> Option<Target> {
+    if path == "/up" {
+        return Some(Target::Up);
+    }
+    let (id, _) = split(path)?;
+    decode(id).map(Target::App)
+}
+
+/// What a request to an application asks for, at `now` in seconds since 1970.
+///
+/// # Errors
+/// Status and reason.
+pub fn call(
+    request: &ApiRequest,
+    credentials: &Credentials,
+    now: u64,
+    limits: &Limits,
+) -> Result<Call, Refusal> {
+    credentials.request(request, now).map_err(unsigned)?;
+    let (_, rest) = split(request.path).unwrap_or_default();
+    let parts: Vec<&str> = rest.split('/').collect();
+    // What a path asks for by which method; what it is in detail is looked at after both are right.
+    let (method, endpoint): (&str, &dyn Fn() -> Result<Call, Refusal>) = match parts[..] {
+        ["events"] => ("POST", &|| {
+            body::event(request.body, limits).map(Call::Publish)
+        }),
+        ["batch_events"] => ("POST", &|| {
+            body::batch(request.body, limits).map(Call::Batch)
+        }),
+        ["users", user, "terminate_connections"] => ("POST", &move || terminate(user)),
+        ["channels"] => ("GET", &|| channels(request.query)),
+        ["channels", channel] => ("GET", &move || one_channel(channel, request.query)),
+        ["channels", channel, "users"] => ("GET", &move || users(channel)),
+        ["connections"] => ("GET", &|| Ok(Call::Connections)),
+        _ => return Err(refusal(StatusCode::NOT_FOUND, "there is no such endpoint")),
+    };
+    if request.method != method {
+        return Err(refusal(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("use {method}"),
+        ));
+    }
+    endpoint()
+}
+
+/// The id and what is behind it, both still escaped.
+fn split(path: &str) -> Option<(&str, &str)> {
+    let (id, rest) = path.strip_prefix("/apps/")?.split_once('/')?;
+    (!id.is_empty()).then_some((id, rest))
+}
+
+fn channels(query: &str) -> Result<Call, Refusal> {
+    let prefix = parameter(query, "filter_by_prefix")?.filter(|prefix| !prefix.is_empty());
+    let info = info(parameter(query, "info")?.as_deref())?;
+    if info.cache {
+        return Err(bad("info: cache can be asked of one channel only"));
+    }
+    let presence = prefix
+        .as_ref()
+        .is_some_and(|prefix| prefix.starts_with("presence-"));
+    if info.user_count && !presence {
+        let reason = "info: user_count needs a filter_by_prefix that begins with presence-";
+        return Err(bad(reason));
+    }
+    Ok(Call::Channels { prefix, info })
+}
+
+fn one_channel(channel: &str, query: &str) -> Result<Call, Refusal> {
+    let channel = channel_name(channel)?;
+    let info = info(parameter(query, "info")?.as_deref())?;
+    let kind = Kind::of(&channel);
+    if info.user_count && !kind.is_presence() {
+        return Err(bad(
+            "info: user_count can be asked of presence channels only",
+        ));
+    }
+    if info.cache && !kind.is_cached() {
+        return Err(bad("info: cache can be asked of cache channels only"));
+    }
+    Ok(Call::Channel { channel, info })
+}
+
+fn users(channel: &str) -> Result<Call, Refusal> {
+    let channel = channel_name(channel)?;
+    match Kind::of(&channel).is_presence() {
+        true => Ok(Call::Users { channel }),
+        false => Err(bad("users can be asked of presence channels only")),
+    }
+}
+
+fn terminate(user: &str) -> Result<Call, Refusal> {
+    let user = decode(user).ok_or_else(|| bad("the user's id must be UTF-8"))?;
+    grant::user(user.as_bytes()).map_err(|why| bad(format!("the user's id {why}")))?;
+    Ok(Call::Terminate { user })
+}
+
+fn channel_name(escaped: &str) -> Result<String, Refusal> {
+    let channel = decode(escaped).ok_or_else(|| bad(channel_name::Invalid.to_string()))?;
+    channel_name::published(&channel).map_err(|why| bad(why.to_string()))?;
+    Ok(channel)
+}
+
+fn parameter(query: &str, name: &str) -> Result<Option<String>, Refusal> {
+    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+    let Some((_, value)) = pairs.find(|(key, _)| *key == name) else {
+        return Ok(None);
+    };
+    let value = decode(&value.replace('+', " "));
+    value
+        .map(Some)
+        .ok_or_else(|| bad(format!("{name} must be UTF-8")))
+}
+
+fn decode(text: &str) -> Option<String> {
+    percent_decode_str(text).decode_utf8().ok().map(Into::into)
+}
+
+fn unsigned(why: Refused) -> Refusal {
+    let status = match why {
+        Refused::Parameters => StatusCode::BAD_REQUEST,
+        _ => StatusCode::UNAUTHORIZED,
+    };
+    refusal(status, why.to_string())
+}
+
+#[cfg(test)]
+mod tests;

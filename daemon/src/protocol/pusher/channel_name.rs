@@ -1,0 +1,112 @@
+//! Names of channels as Pusher documents them: narrower than the ring's own rules, so that whatever
+//! passes here passes there.
+//!
+//! A user's own channel, `#server-to-user-ID`, is the one exception: a server's library publishes to it,
+//! and the server subscribes whoever signed in as that user.
+
+use std::fmt;
+
+use shared::{grant, rules};
+
+/// Bytes of a channel's name.
+pub const MAX: usize = 164;
+const USER: &str = "#server-to-user-";
+
+/// What a name must be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Invalid;
+
+impl fmt::Display for Invalid {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a channel's name is 1 to 164 of the characters A-Z a-z 0-9 _ - = @ , . ;")
+    }
+}
+
+/// A channel that may be subscribed to by its name, or published to.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn channel(name: &str) -> Result<(), Invalid> {
+    let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b);
+    match (1..=MAX).contains(&name.len()) && name.bytes().all(allowed) {
+        true => Ok(()),
+        false => Err(Invalid),
+    }
+}
+
+/// The same for a publisher, who may also send to a user.
+///
+/// # Errors
+/// Says what is allowed.
+pub fn published(name: &str) -> Result<(), Invalid> {
+    let user = user(name).is_some() && rules::channel(name.as_bytes()).is_ok();
+    if user { Ok(()) } else { channel(name) }
+}
+
+/// Whose own channel this is.
+pub fn user(channel: &str) -> Option<&str> {
+    let id = channel.strip_prefix(USER)?;
+    grant::user(id.as_bytes()).is_ok().then_some(id)
+}
+
+/// Whether a name is kept for users' own channels, also where it cannot be that of one.
+pub fn is_of_user(channel: &str) -> bool {
+    channel.starts_with(USER)
+}
+
+/// The channel of a user with a checked id.
+pub fn of_user(id: &str) -> String {
+    format!("{USER}{id}")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn the_documented_characters_and_length() {
+        assert_eq!(channel("presence-Room_1=@,.;"), Ok(()));
+        assert_eq!(channel(&"a".repeat(164)), Ok(()));
+        for bad in [
+            "",
+            "a b",
+            "a:b",
+            "été",
+            "#x",
+            "a/b",
+            "a\n",
+            "#server-to-user-1",
+        ] {
+            assert_eq!(channel(bad), Err(Invalid), "{bad}");
+        }
+        assert_eq!(channel(&"a".repeat(165)), Err(Invalid));
+    }
+
+    #[test]
+    fn a_users_own_channel() {
+        assert_eq!(user(&of_user("a b")), Some("a b"));
+        assert_eq!(published("#server-to-user-7"), Ok(()));
+        for bad in [
+            "#server-to-user-",
+            "#server-to-user-\n",
+            "#server",
+            "#else-1",
+        ] {
+            assert_eq!((user(bad), published(bad)), (None, Err(Invalid)), "{bad}");
+        }
+        let longest = of_user(&"x".repeat(128));
+        assert_eq!(published(&longest), Ok(()));
+        assert_eq!(published(&of_user(&"x".repeat(129))), Err(Invalid));
+    }
+
+    proptest! {
+        #[test]
+        fn what_passes_here_passes_the_rings_rules(name in "(#server-to-user-)?.{0,200}") {
+            if published(&name).is_ok() {
+                prop_assert_eq!(rules::channel(name.as_bytes()), Ok(()));
+            }
+        }
+    }
+}

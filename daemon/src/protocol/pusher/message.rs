@@ -1,0 +1,300 @@
+//! What a Pusher client says. Pure: text in, a message or what is wrong with it out.
+//!
+//! Strict about what matters, tolerant where real clients differ: `data` may be an object or a string that
+//! holds one, fields that are not known are passed over, and an empty `auth` or `channel_data` is none.
+
+use std::fmt;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Bytes of a cursor, or of what is said to be one.
+const MAX_CURSOR: usize = 200;
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Message {
+    Subscribe(Subscribe),
+    Unsubscribe {
+        channel: String,
+    },
+    Ping,
+    Pong,
+    Signin {
+        auth: String,
+        user_data: String,
+        /// Of the user's own channel: as in [`Subscribe`].
+        cursor: Option<String>,
+    },
+    /// `client-…`
+    Client(ClientEvent),
+    /// Well formed, but of a name that means nothing here.
+    Unknown,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Subscribe {
+    pub channel: String,
+    pub auth: Option<String>,
+    pub channel_data: Option<String>,
+    /// Where to go on, by a client that asked for recovery. Not checked, at most 200 bytes.
+    pub cursor: Option<String>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClientEvent {
+    pub channel: String,
+    pub event: String,
+    /// JSON, as it was written.
+    pub data: String,
+}
+
+/// What is wrong. `Display` is one line, and repeats nothing that was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Malformed(pub &'static str);
+
+impl fmt::Display for Malformed {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+#[derive(Deserialize)]
+struct Envelope<'a> {
+    event: String,
+    channel: Option<String>,
+    #[serde(borrow)]
+    data: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct SubscribeData {
+    channel: String,
+    auth: Option<String>,
+    channel_data: Option<String>,
+    askr: Option<Recovery>,
+}
+
+#[derive(Deserialize)]
+struct Recovery {
+    cursor: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct UnsubscribeData {
+    channel: String,
+}
+
+#[derive(Deserialize)]
+struct SigninData {
+    auth: String,
+    user_data: String,
+    askr: Option<Recovery>,
+}
+
+/// # Errors
+/// What a message must be.
+pub fn parse(text: &str) -> Result<Message, Malformed> {
+    let shape = "a message is a JSON object with a string \"event\"";
+    let message: Envelope = object(text).ok_or(Malformed(shape))?;
+    match message.event.as_str() {
+        "pusher:subscribe" => {
+            let shape = "the data of pusher:subscribe is an object with a string \"channel\", and \"auth\" \
+                         and \"channel_data\" are strings";
+            let data: SubscribeData = inner(message.data).ok_or(Malformed(shape))?;
+            let cursor = cursor(data.askr)?;
+            let some = |text: Option<String>| text.filter(|text| !text.is_empty());
+            Ok(Message::Subscribe(Subscribe {
+                channel: data.channel,
+                auth: some(data.auth),
+                channel_data: some(data.channel_data),
+                cursor,
+            }))
+        }
+        "pusher:unsubscribe" => {
+            let shape = "the data of pusher:unsubscribe is an object with a string \"channel\"";
+            let data: UnsubscribeData = inner(message.data).ok_or(Malformed(shape))?;
+            let channel = data.channel;
+            Ok(Message::Unsubscribe { channel })
+        }
+        "pusher:ping" => Ok(Message::Ping),
+        "pusher:pong" => Ok(Message::Pong),
+        "pusher:signin" => {
+            let shape = "the data of pusher:signin is an object with the strings \"auth\" and \"user_data\"";
+            let data: SigninData = inner(message.data).ok_or(Malformed(shape))?;
+            Ok(Message::Signin {
+                auth: data.auth,
+                user_data: data.user_data,
+                cursor: cursor(data.askr)?,
+            })
+        }
+        event if event.starts_with("client-") => Ok(Message::Client(ClientEvent {
+            channel: message
+                .channel
+                .ok_or(Malformed("a client event has a string \"channel\""))?,
+            data: message.data.map_or("null", RawValue::get).to_owned(),
+            event: message.event,
+        })),
+        _ => Ok(Message::Unknown),
+    }
+}
+
+fn cursor(askr: Option<Recovery>) -> Result<Option<String>, Malformed> {
+    let cursor = askr.and_then(|askr| askr.cursor);
+    match cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
+        true => Err(Malformed("a cursor is at most 200 bytes long")),
+        false => Ok(cursor.filter(|cursor| !cursor.is_empty())),
+    }
+}
+
+/// The derived code would take an array for an object, its members in order.
+fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
+    let text = text.trim_ascii_start();
+    text.starts_with('{').then_some(())?;
+    serde_json::from_str(text).ok()
+}
+
+fn inner<T: for<'a> Deserialize<'a>>(data: Option<&RawValue>) -> Option<T> {
+    let data = data?.get();
+    if !data.starts_with('"') {
+        return object(data);
+    }
+    object(&serde_json::from_str::<String>(data).ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::json;
+
+    use super::*;
+
+    fn subscribe(channel: &str) -> Subscribe {
+        Subscribe {
+            channel: channel.into(),
+            auth: None,
+            channel_data: None,
+            cursor: None,
+        }
+    }
+
+    #[test]
+    fn data_may_be_an_object_or_a_string_that_holds_one() {
+        let data = json!({"channel": "presence-x", "auth": "k:1", "channel_data": "{}"});
+        let expected = Subscribe {
+            auth: Some("k:1".into()),
+            channel_data: Some("{}".into()),
+            ..subscribe("presence-x")
+        };
+        for data in [data.clone(), json!(data.to_string())] {
+            let text = json!({"event": "pusher:subscribe", "data": data}).to_string();
+            assert_eq!(parse(&text), Ok(Message::Subscribe(expected.clone())));
+        }
+    }
+
+    #[test]
+    fn what_clients_leave_empty_is_none() {
+        for text in [
+            // pusher-js, pysher, and what a careless one might send
+            r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"x"}}"#,
+            r#"{"event":"pusher:subscribe","data":{"auth":null,"channel":"x","channel_data":""}}"#,
+            r#" {"data":{"channel":"x","more":[1]},"event":"pusher:subscribe","id":7} "#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{"cursor":""}}}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{}}}"#,
+        ] {
+            assert_eq!(
+                parse(text),
+                Ok(Message::Subscribe(subscribe("x"))),
+                "{text}"
+            );
+        }
+        for data in ["{}", r#""""#, "null", r#""x""#] {
+            let ping = format!(r#"{{"event":"pusher:ping","data":{data}}}"#);
+            assert_eq!(parse(&ping), Ok(Message::Ping));
+        }
+        assert_eq!(parse(r#"{"event":"pusher:pong"}"#), Ok(Message::Pong));
+    }
+
+    #[test]
+    fn a_cursor_is_passed_on() {
+        let text = r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{"cursor":"0a0b0c0d0e0f-7"}}}"#;
+        let Ok(Message::Subscribe(got)) = parse(text) else {
+            panic!("{:?}", parse(text))
+        };
+        assert_eq!(got.cursor.as_deref(), Some("0a0b0c0d0e0f-7"));
+        let long = text.replace("0a0b", &"a".repeat(200));
+        assert!(parse(&long).is_err());
+    }
+
+    #[test]
+    fn a_client_events_data_is_kept_as_it_was_written() {
+        for data in [r#"{"a" : [1.0,  "ü\u0041"]}"#, r#""text""#, "1e400", "null"] {
+            let text = format!(r#"{{"event":"client-x","channel":"private-c","data":{data}}}"#);
+            let expected = ClientEvent {
+                channel: "private-c".into(),
+                event: "client-x".into(),
+                data: data.into(),
+            };
+            assert_eq!(parse(&text), Ok(Message::Client(expected)));
+        }
+        let none = parse(r#"{"event":"client-x","channel":"private-c"}"#);
+        assert!(matches!(none, Ok(Message::Client(event)) if event.data == "null"));
+    }
+
+    #[test]
+    fn what_cannot_be_read_says_what_it_must_be() {
+        for text in [
+            "",
+            "x",
+            "[]",
+            r#"["pusher:ping",null,null]"#,
+            "{}",
+            r#"{"event":7}"#,
+            r#"{"event":"pusher:ping"} x"#,
+            r#"{"event":"pusher:ping","event":"pusher:ping"}"#,
+            r#"{"event":"pusher:subscribe"}"#,
+            r#"{"event":"pusher:subscribe","data":{}}"#,
+            r#"{"event":"pusher:subscribe","data":["x","k:1","{}",null]}"#,
+            r#"{"event":"pusher:subscribe","data":"[]"}"#,
+            r#"{"event":"pusher:subscribe","data":"x"}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":7}}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"x","channel_data":{}}}"#,
+            r#"{"event":"pusher:unsubscribe","data":null}"#,
+            r#"{"event":"pusher:signin","data":{"auth":"k:1"}}"#,
+            r#"{"event":"client-x","data":{}}"#,
+            r#"{"event":"client-x","channel":7,"data":{}}"#,
+            "{\"event\":\"client-\u{0}\"}",
+        ] {
+            let said = parse(text).unwrap_err().to_string();
+            assert!(!said.contains('\n') && said.len() > 10, "{text}");
+        }
+        let deep = format!(
+            r#"{{"event":"pusher:subscribe","data":{}}}"#,
+            "[".repeat(100_000)
+        );
+        assert!(parse(&deep).is_err());
+    }
+
+    #[test]
+    fn other_events_are_unknown() {
+        for event in [
+            "pusher:nothing",
+            "",
+            "x",
+            "Client-x",
+            "pusher_internal:member_added",
+        ] {
+            let text = json!({"event": event, "data": {}}).to_string();
+            assert_eq!(parse(&text), Ok(Message::Unknown));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_breaks_it(text in ".{0,200}", data in ".{0,60}") {
+            let _ = parse(&text);
+            for event in ["pusher:subscribe", "pusher:signin", "client-a"] {
+                let _ = parse(&format!(r#"{{"event":"{event}","channel":"c","data":{data}}}"#));
+            }
+        }
+    }
+}

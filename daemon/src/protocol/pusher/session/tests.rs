@@ -1,0 +1,568 @@
+//! A session against a small world that does what the actions say.
+
+use std::collections::BTreeMap;
+
+use proptest::prelude::*;
+use serde_json::{Value, json};
+use shared::secret::Secret;
+
+use super::*;
+
+const SOCKET: &str = "1234.1234";
+const KEY: &str = "278d425bdf160c739803";
+
+struct Engine {
+    credentials: Credentials,
+    limits: Limits,
+    /// And on presence channels, as whom.
+    channels: BTreeMap<String, Option<String>>,
+}
+
+impl World for Engine {
+    fn socket(&self) -> String {
+        SOCKET.into()
+    }
+
+    fn credentials(&self) -> &Credentials {
+        &self.credentials
+    }
+
+    fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    fn subscribed(&self, channel: &str) -> Subscribed<'_> {
+        match self.channels.get(channel) {
+            None => Subscribed::No,
+            Some(None) => Subscribed::Yes,
+            Some(Some(user)) => Subscribed::As(user),
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.channels.len()
+    }
+}
+
+/// What came of a message: what was told, and what else was asked for.
+struct Connection {
+    session: Session,
+    engine: Engine,
+    now: u64,
+}
+
+impl Connection {
+    fn new() -> Self {
+        Self {
+            session: Session::default(),
+            engine: Engine {
+                credentials: Credentials {
+                    key: KEY.into(),
+                    secrets: vec![Secret::new("7ad3773142a6692b25b8").unwrap()],
+                },
+                limits: Limits {
+                    client_events: true,
+                    ..Limits::default()
+                },
+                channels: BTreeMap::new(),
+            },
+            now: 1_000_000,
+        }
+    }
+
+    fn say(&mut self, message: Value) -> Vec<Action> {
+        self.say_text(&message.to_string())
+    }
+
+    fn say_text(&mut self, text: &str) -> Vec<Action> {
+        let actions = self.session.on_text(text, self.now, &self.engine);
+        for action in &actions {
+            match action {
+                Action::Subscribe { channel, user, .. } => {
+                    let user = user.as_ref().map(|user| user.id.clone());
+                    self.engine.channels.insert(channel.clone(), user);
+                }
+                Action::Unsubscribe { channel } => {
+                    let was = self.engine.channels.remove(channel);
+                    assert!(was.is_some(), "only what is subscribed is left");
+                }
+                _ => {}
+            }
+        }
+        actions
+    }
+
+    fn subscribe(&mut self, channel: &str, data: Option<&str>) -> Vec<Action> {
+        let signed = match data {
+            Some(data) => format!("{SOCKET}:{channel}:{data}"),
+            None => format!("{SOCKET}:{channel}"),
+        };
+        let auth = self.sign(&signed);
+        self.say(
+            json!({"event": "pusher:subscribe", "data": {"channel": channel, "auth": auth, "channel_data": data}}),
+        )
+    }
+
+    fn sign(&self, text: &str) -> String {
+        let code = self.engine.credentials.sign(text.as_bytes()).unwrap();
+        format!("{KEY}:{code}")
+    }
+
+    fn signin(&mut self, data: &Value) -> Vec<Action> {
+        let data = data.to_string();
+        let auth = self.sign(&format!("{SOCKET}::user::{data}"));
+        self.say(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": data}}))
+    }
+
+    fn whisper(&mut self, channel: &str, data: Value) -> Vec<Action> {
+        self.say(json!({"event": "client-x", "channel": channel, "data": data}))
+    }
+}
+
+fn told(action: &Action) -> Value {
+    match action {
+        Action::Send(text) => serde_json::from_slice(text).unwrap(),
+        other => panic!("{other:?} is not told"),
+    }
+}
+
+/// The parts of a refusal: a message, what is counted, the code of a close.
+fn refusal(actions: &[Action]) -> (Value, Refusal, Option<u16>) {
+    let (Action::Count(what), close) = (&actions[1], actions.get(2)) else {
+        panic!("{actions:?} is no refusal")
+    };
+    let code = close.map(|close| match close {
+        Action::Close { code, .. } => *code,
+        other => panic!("{other:?} after a refusal"),
+    });
+    (told(&actions[0]), *what, code)
+}
+
+/// Type and status of a refused subscription.
+fn denied(actions: &[Action]) -> (String, u64) {
+    let (message, what, close) = refusal(actions);
+    assert_eq!((what, close), (Refusal::Subscription, None));
+    assert_eq!(message["event"], "pusher:subscription_error");
+    let data: Value = serde_json::from_str(message["data"].as_str().unwrap()).unwrap();
+    (
+        data["type"].as_str().unwrap().to_owned(),
+        data["status"].as_u64().unwrap(),
+    )
+}
+
+fn subscribed(channel: &str) -> Vec<Action> {
+    vec![Action::Subscribe {
+        channel: channel.into(),
+        user: None,
+        cursor: None,
+    }]
+}
+
+fn user(id: &str, info: Option<&str>) -> User {
+    User {
+        id: id.into(),
+        info: info.map(Into::into),
+        watchlist: vec![],
+    }
+}
+
+#[test]
+fn a_session_is_small() {
+    assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
+}
+
+#[test]
+fn a_public_channel_needs_nothing() {
+    let mut c = Connection::new();
+    let message = json!({"event": "pusher:subscribe", "data": {"channel": "orders"}});
+    assert_eq!(c.say(message.clone()), subscribed("orders"));
+    // Again: the engine answers again.
+    assert_eq!(c.say(message), subscribed("orders"));
+    let leave = json!({"event": "pusher:unsubscribe", "data": {"channel": "orders"}});
+    let channel = "orders".to_owned();
+    assert_eq!(c.say(leave.clone()), [Action::Unsubscribe { channel }]);
+    assert_eq!(c.say(leave), []);
+}
+
+#[test]
+fn a_cursor_goes_to_the_engine() {
+    let mut c = Connection::new();
+    let message = json!({"event": "pusher:subscribe", "data": {"channel": "a", "askr": {"cursor": "0a0b0c0d0e0f-7"}}});
+    let [Action::Subscribe { cursor, .. }] = &c.say(message)[..] else {
+        panic!()
+    };
+    assert_eq!(cursor.as_deref(), Some("0a0b0c0d0e0f-7"));
+}
+
+#[test]
+fn private_channels_need_their_signature() {
+    let mut c = Connection::new();
+    // Pusher's own vectors.
+    let auth = format!("{KEY}:58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4");
+    let message = |channel: &str, auth: &str| {
+        let data = json!({"channel": channel, "auth": auth});
+        json!({"event": "pusher:subscribe", "data": data})
+    };
+    assert_eq!(
+        c.say(message("private-foobar", &auth)),
+        subscribed("private-foobar")
+    );
+    for (channel, auth) in [
+        ("private-other", auth.as_str()),
+        ("private-foobar2", ""),
+        ("private-foobar2", "x"),
+        ("presence-foobar", &auth),
+        ("private-encrypted-foobar", &auth),
+    ] {
+        let said = c.say(message(channel, auth));
+        assert_eq!(denied(&said), ("AuthError".into(), 401), "{channel} {auth}");
+        assert_eq!(told(&said[0])["channel"], channel);
+    }
+    assert_eq!(c.engine.channels.len(), 1);
+}
+
+#[test]
+fn presence_channels_say_who_it_is() {
+    let mut c = Connection::new();
+    let alice = r#"{"user_id":"alice","user_info":{"name":"A"}}"#;
+    let expected = Action::Subscribe {
+        channel: "presence-room".into(),
+        user: Some(user("alice", Some(r#"{"name":"A"}"#))),
+        cursor: None,
+    };
+    assert_eq!(
+        c.subscribe("presence-room", Some(alice)),
+        std::slice::from_ref(&expected)
+    );
+    assert_eq!(c.subscribe("presence-room", Some(alice)), [expected]);
+    let bob = c.subscribe("presence-room", Some(r#"{"user_id":"bob"}"#));
+    assert_eq!(denied(&bob), ("AuthError".into(), 409));
+    let none = c.subscribe("presence-else", None);
+    assert_eq!(denied(&none), ("AuthError".into(), 401));
+}
+
+#[test]
+fn names_are_pushers() {
+    let mut c = Connection::new();
+    for bad in ["", "a b", "a:b", "ü", "#x", "a\u{0}", &"x".repeat(165)] {
+        let message = json!({"event": "pusher:subscribe", "data": {"channel": bad}});
+        let said = c.say(message);
+        assert_eq!(denied(&said), ("ChannelError".into(), 400), "{bad}");
+        assert!(
+            told(&said[0])["data"]
+                .as_str()
+                .unwrap()
+                .contains("A-Z a-z 0-9")
+        );
+    }
+}
+
+#[test]
+fn channels_of_a_connection_are_bounded() {
+    let mut c = Connection::new();
+    c.engine.limits.channels = 2;
+    let join = |c: &mut Connection, name: &str| {
+        c.say(json!({"event": "pusher:subscribe", "data": {"channel": name}}))
+    };
+    assert_eq!(join(&mut c, "a"), subscribed("a"));
+    assert_eq!(join(&mut c, "b"), subscribed("b"));
+    assert_eq!(denied(&join(&mut c, "c")), ("LimitError".into(), 403));
+    assert_eq!(join(&mut c, "b"), subscribed("b"), "again is not one more");
+    c.say(json!({"event": "pusher:unsubscribe", "data": {"channel": "a"}}));
+    assert_eq!(join(&mut c, "c"), subscribed("c"));
+}
+
+#[test]
+fn a_signin_opens_the_users_own_channel() {
+    let mut c = Connection::new();
+    let own =
+        json!({"event": "pusher:subscribe", "data": {"channel": "#server-to-user-7", "auth": ""}});
+    assert_eq!(denied(&c.say(own.clone())), ("AuthError".into(), 401));
+
+    let data = json!({"id": "7", "user_info": {"n": 1}, "watchlist": ["8", 9]});
+    let said = c.signin(&data);
+    let inner: Value = serde_json::from_str(told(&said[0])["data"].as_str().unwrap()).unwrap();
+    assert_eq!(told(&said[0])["event"], "pusher:signin_success");
+    assert_eq!(inner["user_data"], data.to_string());
+    let expected = User {
+        watchlist: vec!["8".into(), "9".into()],
+        ..user("7", Some(r#"{"n":1}"#))
+    };
+    assert_eq!(said[1], Action::Signin(expected.clone()));
+    assert_eq!(said[2..], subscribed("#server-to-user-7"));
+    assert_eq!(c.session.user(), Some(&expected));
+
+    // pusher-js asks for it by itself as well; but only for its own.
+    assert_eq!(c.say(own), subscribed("#server-to-user-7"));
+    let other = json!({"event": "pusher:subscribe", "data": {"channel": "#server-to-user-70"}});
+    assert_eq!(denied(&c.say(other)), ("AuthError".into(), 401));
+    // Signed in again, also with other info; not as somebody else.
+    assert_eq!(c.signin(&json!({"id": "7"})).len(), 3);
+    let (message, what, close) = refusal(&c.signin(&json!({"id": "8"})));
+    assert_eq!((what, close), (Refusal::Signin, None));
+    assert_eq!(message["event"], "pusher:error");
+    assert_eq!(c.session.user().map(|user| user.id.as_str()), Some("7"));
+}
+
+#[test]
+fn a_wrong_signin_is_told_and_closed() {
+    let mut c = Connection::new();
+    let said = c.say(
+        json!({"event": "pusher:signin", "data": {"auth": format!("{KEY}:{}", "0".repeat(64)), "user_data": "{\"id\":\"7\"}"}}),
+    );
+    let (message, what, close) = refusal(&said);
+    assert_eq!((what, close), (Refusal::Signin, Some(4009)));
+    assert_eq!(message["data"]["code"], 4009);
+    assert_eq!(c.session.user(), None);
+}
+
+#[test]
+fn a_watchlist_too_long_is_told_and_left_out() {
+    let mut c = Connection::new();
+    // As long as ids may be.
+    let list = |n: usize| (0..n).map(|n| format!("{n:0>128}")).collect::<Vec<_>>();
+    assert_eq!(
+        c.signin(&json!({"id": "7", "watchlist": list(100)})).len(),
+        3
+    );
+    assert_eq!(c.session.user().map(|user| user.watchlist.len()), Some(100));
+    let said = c.signin(&json!({"id": "7", "watchlist": list(101)}));
+    assert_eq!(told(&said[1])["data"]["code"], 4302);
+    assert_eq!(said[2], Action::Count(Refusal::Watchlist));
+    assert_eq!(said[3], Action::Signin(user("7", None)));
+}
+
+#[test]
+fn client_events_go_to_private_and_presence_channels_one_is_in() {
+    let mut c = Connection::new();
+    c.subscribe("private-a", None);
+    c.subscribe("presence-a", Some(r#"{"user_id":"alice"}"#));
+    c.subscribe("private-encrypted-a", None);
+    c.signin(&json!({"id": "7"}));
+    c.say(json!({"event": "pusher:subscribe", "data": {"channel": "public"}}));
+    let sent = |channel: &str, user: Option<&str>| Action::ClientEvent {
+        channel: channel.into(),
+        event: "client-x".into(),
+        data: r#"{"a":1}"#.into(),
+        user: user.map(Into::into),
+    };
+    let data = || json!({"a": 1});
+    assert_eq!(c.whisper("private-a", data()), [sent("private-a", None)]);
+    assert_eq!(
+        c.whisper("presence-a", data()),
+        [sent("presence-a", Some("alice"))]
+    );
+    for channel in [
+        "public",
+        "private-encrypted-a",
+        "private-b",
+        "#server-to-user-7",
+        "\u{0}",
+    ] {
+        let (message, what, close) = refusal(&c.whisper(channel, data()));
+        assert_eq!((what, close), (Refusal::ClientEvent, None), "{channel}");
+        assert_eq!(message["event"], "pusher:error");
+    }
+    let text = "{\"event\":\"client-x\",\"channel\":\"private-a\",\"data\":{\n\"a\":\r\n1}}";
+    let [Action::ClientEvent { data, .. }] = &c.say_text(text)[..] else {
+        panic!()
+    };
+    assert!(!data.contains(['\n', '\r']), "{data:?} is one line");
+}
+
+#[test]
+fn client_events_are_off_unless_enabled_and_bounded_in_size_and_name() {
+    let mut c = Connection::new();
+    c.subscribe("private-a", None);
+    c.engine.limits.client_event_bytes = 12;
+    assert_eq!(c.whisper("private-a", json!("0123456789")).len(), 1);
+    let (_, what, _) = refusal(&c.whisper("private-a", json!("0123456789a")));
+    assert_eq!(what, Refusal::ClientEvent);
+    for name in [
+        "client-a\nb".to_owned(),
+        "client-".to_owned() + &"x".repeat(200),
+    ] {
+        let said = c.say(json!({"event": name, "channel": "private-a", "data": 1}));
+        assert_eq!(refusal(&said).1, Refusal::ClientEvent);
+    }
+    let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
+    c.engine.limits.client_event_bytes = 1000;
+    for data in [r#""\ud800""#, "1e400", &nested] {
+        let text = format!(r#"{{"event":"client-x","channel":"private-a","data":{data}}}"#);
+        assert_eq!(
+            refusal(&c.say_text(&text)).1,
+            Refusal::ClientEvent,
+            "{data}"
+        );
+    }
+    c.engine.limits.client_events = false;
+    let (message, what, _) = refusal(&c.whisper("private-a", json!(1)));
+    assert_eq!(what, Refusal::ClientEvent);
+    assert!(
+        message["data"]["message"]
+            .as_str()
+            .unwrap()
+            .contains("not enabled")
+    );
+}
+
+#[test]
+fn ten_client_events_a_second_and_the_connection_stays() {
+    let mut c = Connection::new();
+    c.subscribe("private-a", None);
+    for _ in 0..10 {
+        assert_eq!(c.whisper("private-a", json!(1)).len(), 1);
+    }
+    let (message, what, close) = refusal(&c.whisper("private-a", json!(1)));
+    assert_eq!((what, close), (Refusal::ClientEventRate, None));
+    assert_eq!(message["data"]["code"], 4301);
+    c.now += 100;
+    assert_eq!(c.whisper("private-a", json!(1)).len(), 1);
+    assert_eq!(
+        refusal(&c.whisper("private-a", json!(1))).1,
+        Refusal::ClientEventRate
+    );
+}
+
+#[test]
+fn what_cannot_be_read_closes_when_it_goes_on() {
+    let mut c = Connection::new();
+    let ping = json!({"event": "pusher:ping", "data": {}});
+    for _ in 0..4 {
+        let (message, what, close) = refusal(&c.say_text("{"));
+        assert_eq!((what, close), (Refusal::Malformed, None));
+        assert_eq!(message["event"], "pusher:error");
+    }
+    assert_eq!(c.say(ping), [Action::Send(encode::pong())]);
+    for _ in 0..4 {
+        assert_eq!(refusal(&c.say_text("x")).2, None);
+    }
+    assert_eq!(refusal(&c.say_text("x")).2, Some(4300));
+}
+
+#[test]
+fn an_unknown_event_is_told_and_nothing_more() {
+    let mut c = Connection::new();
+    for _ in 0..20 {
+        let (message, what, close) = refusal(&c.say(json!({"event": "pusher:x", "data": {}})));
+        assert_eq!((what, close), (Refusal::Unknown, None));
+        assert_eq!(message["event"], "pusher:error");
+    }
+    assert_eq!(c.say(json!({"event": "pusher:pong", "data": {}})), []);
+}
+
+#[test]
+fn a_flood_of_messages_is_closed() {
+    let mut c = Connection::new();
+    c.engine.limits.message_rate = Bound {
+        per_second: 10,
+        burst: 20,
+    };
+    let ping = json!({"event": "pusher:ping"});
+    for _ in 0..20 {
+        assert_eq!(c.say(ping.clone()).len(), 1);
+    }
+    let (message, what, close) = refusal(&c.say(ping));
+    assert_eq!((what, close), (Refusal::MessageRate, Some(4301)));
+    assert_eq!(message["data"]["code"], 4301);
+}
+
+#[test]
+fn silence_is_asked_about_and_then_closed() {
+    let limits = Limits::default();
+    let mut session = Session::default();
+    let heard = 5_000;
+    assert_eq!(session.on_tick(124_999, heard, &limits), []);
+    assert_eq!(session.on_tick(125_000, heard, &limits), [Action::Ping]);
+    assert_eq!(session.on_tick(154_999, heard, &limits), []);
+    // Anything that comes is an answer.
+    assert_eq!(session.on_tick(155_000, 130_000, &limits), []);
+    assert_eq!(session.on_tick(250_000, 130_000, &limits), [Action::Ping]);
+    let said = session.on_tick(280_000, 130_000, &limits);
+    let (message, what, close) = refusal(&said);
+    assert_eq!((what, close), (Refusal::NoPong, Some(4201)));
+    assert_eq!(message["data"]["code"], 4201);
+}
+
+/// Steps that a client, honest or not, may take.
+fn step() -> impl Strategy<Value = Value> {
+    let channel = prop::sample::select(vec![
+        "a",
+        "private-a",
+        "presence-a",
+        "private-encrypted-a",
+        "cache-a",
+        "#server-to-user-7",
+        "a b",
+        "",
+    ]);
+    let event = prop::sample::select(vec![
+        "pusher:subscribe",
+        "pusher:unsubscribe",
+        "pusher:ping",
+        "pusher:signin",
+        "client-x",
+        "x",
+    ]);
+    let user = prop::sample::select(vec![
+        r#"{"user_id":"1","id":"1"}"#,
+        r#"{"user_id":"2","id":"7"}"#,
+    ]);
+    (event, channel, user, 0u8..4).prop_map(|(event, channel, user, right)| {
+        let signer = Connection::new();
+        let signed = match event {
+            "pusher:signin" => format!("{SOCKET}::user::{user}"),
+            _ if channel.starts_with("presence-") => format!("{SOCKET}:{channel}:{user}"),
+            _ => format!("{SOCKET}:{channel}"),
+        };
+        let auth = signer.sign(&if right > 0 { signed } else { "else".into() });
+        let mut data = json!({"channel": channel, "auth": auth, "user_data": user});
+        if channel.starts_with("presence-") {
+            data["channel_data"] = user.into();
+        }
+        json!({"event": event, "channel": channel, "data": data})
+    })
+}
+
+proptest! {
+    /// Whatever is said: the bounds hold, and nobody is where a signature would have been needed.
+    #[test]
+    fn no_sequence_leads_where_it_must_not(steps in prop::collection::vec(step(), 0..60)) {
+        let mut c = Connection::new();
+        c.engine.limits.channels = 3;
+        for step in steps {
+            c.now += 30;
+            for action in c.say(step.clone()) {
+                match action {
+                    Action::Subscribe { channel, user, .. } => {
+                        prop_assert_eq!(channel.starts_with("presence-"), user.is_some());
+                        prop_assert!(!channel.contains(' ') && !channel.is_empty());
+                        if let Some(own) = channel_name::user(&channel) {
+                            prop_assert_eq!(c.session.user().map(|user| user.id.as_str()), Some(own));
+                        }
+                    }
+                    Action::ClientEvent { channel, user, .. } => {
+                        prop_assert!(Kind::of(&channel).allows_client_events());
+                        prop_assert_eq!(channel.starts_with("presence-"), user.is_some());
+                    }
+                    Action::Send(text) => {
+                        let text: Value = serde_json::from_slice(&text).unwrap();
+                        prop_assert!(text["event"].is_string());
+                    }
+                    Action::Close { code, .. } => prop_assert!((4000..4400).contains(&code)),
+                    _ => {}
+                }
+            }
+            // The user's own channel comes by itself, beyond the three.
+            prop_assert!(c.engine.channels.len() <= 4);
+        }
+    }
+
+    #[test]
+    fn no_text_breaks_it(texts in prop::collection::vec(".{0,80}", 0..12)) {
+        let mut c = Connection::new();
+        for text in texts {
+            c.say_text(&text);
+        }
+    }
+}

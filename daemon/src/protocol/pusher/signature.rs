@@ -1,0 +1,558 @@
+//! Pusher's signatures: of a subscription, of a user, of a request to the HTTP API, of a webhook.
+//!
+//! Each is HMAC-SHA256 in hexadecimal digits over
+//!
+//! | | text |
+//! |---|---|
+//! | subscription | `socket_id:channel`, on presence channels `socket_id:channel:channel_data` |
+//! | user | `socket_id::user::user_data` |
+//! | request | `METHOD\npath\nk=v&…`, keys in lower case and sorted, values unescaped |
+//! | webhook | the body |
+//!
+//! None of these texts can be that of another kind, or of a token: tokens have no colon, requests have
+//! line breaks, channels that are signed here have no colon (nor have they at Pusher), and the text of
+//! a user has two of them where a channel would begin.
+
+use std::collections::BTreeMap;
+
+use md5::{Digest, Md5};
+use percent_encoding::percent_decode_str;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use shared::grant::{self, MAX_INFO};
+use shared::secret::Secret;
+
+use crate::protocol::channel::Kind;
+use crate::protocol::{info, mac};
+
+/// Seconds that a request's `auth_timestamp` may be off, either way.
+pub const WINDOW: u64 = 600;
+/// Bytes of `channel_data`.
+const MAX_DATA: usize = 2 * MAX_INFO;
+/// Bytes of `user_data`: as much, and a watchlist of 100 ids of 128 bytes.
+const MAX_USER_DATA: usize = 16 << 10;
+/// Parameters of a request.
+const MAX_PARAMETERS: usize = 64;
+
+/// An application's key, and the secrets that sign for it: more than one while they are changed.
+#[derive(Debug, Clone)]
+pub struct Credentials {
+    pub key: String,
+    pub secrets: Vec<Secret>,
+}
+
+/// A user, as the application signed it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct User {
+    pub id: String,
+    /// JSON on one line.
+    pub info: Option<String>,
+    /// Whose coming and going this user wants to hear of (signin only).
+    pub watchlist: Vec<String>,
+}
+
+/// Why a signature is refused. `Display` is a phrase; it never repeats what was sent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refused {
+    Malformed,
+    Key,
+    Signature,
+    Channel,
+    Data,
+    Parameters,
+    Version,
+    Timestamp,
+    Body,
+}
+
+impl std::fmt::Display for Refused {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Malformed => "auth must be the key, a colon and 64 hexadecimal digits",
+            Self::Key => "the key is not this application's",
+            Self::Signature => "the signature is wrong",
+            Self::Channel => "this channel cannot be signed for",
+            Self::Data => "the signed data is not what it must be",
+            Self::Parameters => "a parameter is there twice, or there are too many",
+            Self::Version => "auth_version must be 1.0",
+            Self::Timestamp => "auth_timestamp is more than 600 seconds off",
+            Self::Body => "body_md5 is not that of the body",
+        })
+    }
+}
+
+/// An API request, as it came: the path without its query, both still escaped.
+#[derive(Debug, Clone, Copy)]
+pub struct ApiRequest<'a> {
+    pub method: &'a str,
+    pub path: &'a str,
+    pub query: &'a str,
+    pub body: &'a [u8],
+}
+
+#[derive(Deserialize)]
+struct ChannelData<'a> {
+    user_id: Id,
+    #[serde(borrow)]
+    user_info: Option<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct UserData<'a> {
+    id: Id,
+    #[serde(borrow)]
+    user_info: Option<&'a RawValue>,
+    #[serde(default)]
+    watchlist: Vec<Id>,
+}
+
+/// Pusher's clients get ids as text, whatever the application calls them.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Id {
+    Text(String),
+    Number(i64),
+}
+
+impl Credentials {
+    /// A subscription of this socket. On presence channels: the user.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn channel(
+        &self,
+        socket: &str,
+        channel: &str,
+        data: Option<&str>,
+        auth: &str,
+    ) -> Result<Option<User>, Refused> {
+        let kind = Kind::of(channel);
+        if !kind.needs_authorization() || channel.contains(':') || socket.contains(':') {
+            return Err(Refused::Channel);
+        }
+        // Data on another channel would let its name's end be taken for data.
+        if kind.is_presence() != data.is_some() {
+            return Err(Refused::Data);
+        }
+        let mut text: Vec<&[u8]> = vec![socket.as_bytes(), b":", channel.as_bytes()];
+        if let Some(data) = data {
+            text.extend([&b":"[..], data.as_bytes()]);
+        }
+        self.check(auth, &text)?;
+        data.map(|data| {
+            let data: ChannelData = read(data, MAX_DATA)?;
+            user(data.user_id, data.user_info, Vec::new())
+        })
+        .transpose()
+    }
+
+    /// A signin of this socket.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn user(&self, socket: &str, data: &str, auth: &str) -> Result<User, Refused> {
+        if socket.contains(':') {
+            return Err(Refused::Malformed);
+        }
+        self.check(auth, &[socket.as_bytes(), b"::user::", data.as_bytes()])?;
+        let data: UserData = read(data, MAX_USER_DATA)?;
+        user(data.id, data.user_info, data.watchlist)
+    }
+
+    /// A request to the HTTP API at `now`, in seconds since 1970.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn request(&self, request: &ApiRequest, now: u64) -> Result<(), Refused> {
+        let mut parameters = parameters(request.query)?;
+        let mut take = |name: &str| parameters.remove(name);
+        let signature = take("auth_signature").ok_or(Refused::Signature)?;
+        let get = |name: &str| parameters.get(name).map(String::as_str);
+        if get("auth_key") != Some(&self.key) {
+            return Err(Refused::Key);
+        }
+        if get("auth_version") != Some("1.0") {
+            return Err(Refused::Version);
+        }
+        let text = parameters
+            .iter()
+            .map(|(key, value)| format!("{key}={value}"))
+            .collect::<Vec<_>>()
+            .join("&");
+        let text = format!("{}\n{}\n{text}", request.method, request.path);
+        let code = mac::from_hex(&signature).ok_or(Refused::Signature)?;
+        self.check_code(&code, &[text.as_bytes()])?;
+
+        // Digits alone: `parse` would also take a plus.
+        let time = get("auth_timestamp").filter(|time| time.bytes().all(|b| b.is_ascii_digit()));
+        let time: u64 = time
+            .and_then(|t| t.parse().ok())
+            .ok_or(Refused::Timestamp)?;
+        if time.abs_diff(now) > WINDOW {
+            return Err(Refused::Timestamp);
+        }
+        let told = get("body_md5").map(mac::from_hex::<16>);
+        match (told, request.body.is_empty()) {
+            (None, true) => Ok(()),
+            (Some(Some(told)), _) if told[..] == Md5::digest(request.body)[..] => Ok(()),
+            _ => Err(Refused::Body),
+        }
+    }
+
+    /// The signature of a webhook's body, by the newest secret. None without a secret.
+    pub fn sign(&self, body: &[u8]) -> Option<String> {
+        let newest = self.secrets.first()?;
+        Some(mac::hex(&mac::sign(newest.bytes(), &[body])))
+    }
+
+    fn check(&self, auth: &str, text: &[&[u8]]) -> Result<(), Refused> {
+        let (key, code) = auth.rsplit_once(':').ok_or(Refused::Malformed)?;
+        let code = mac::from_hex(code).ok_or(Refused::Malformed)?;
+        // The key is public: each page has it.
+        if key != self.key {
+            return Err(Refused::Key);
+        }
+        self.check_code(&code, text)
+    }
+
+    fn check_code(&self, code: &[u8; mac::BYTES], text: &[&[u8]]) -> Result<(), Refused> {
+        let by = |secret: &Secret| mac::verify(secret.bytes(), text, code);
+        match self.secrets.iter().any(by) {
+            true => Ok(()),
+            false => Err(Refused::Signature),
+        }
+    }
+}
+
+fn read<'a, T: Deserialize<'a>>(json: &'a str, max: usize) -> Result<T, Refused> {
+    if json.len() > max || !json.trim_start().starts_with('{') {
+        return Err(Refused::Data);
+    }
+    serde_json::from_str(json).map_err(|_| Refused::Data)
+}
+
+fn user(id: Id, info: Option<&RawValue>, watchlist: Vec<Id>) -> Result<User, Refused> {
+    let text = |id: Id| {
+        let id = match id {
+            Id::Text(text) => text,
+            Id::Number(number) => number.to_string(),
+        };
+        match grant::user(id.as_bytes()) {
+            Ok(()) => Ok(id),
+            Err(_) => Err(Refused::Data),
+        }
+    };
+    let info = info.map(|info| info::read(info).ok_or(Refused::Data));
+    let info = info.transpose()?;
+    Ok(User {
+        id: text(id)?,
+        info,
+        watchlist: watchlist.into_iter().map(text).collect::<Result<_, _>>()?,
+    })
+}
+
+/// Keys in lower case, values unescaped, in the order of the keys.
+fn parameters(query: &str) -> Result<BTreeMap<String, String>, Refused> {
+    let mut all = BTreeMap::new();
+    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        let decode = |text: &str| {
+            let text = text.replace('+', " ");
+            let text = percent_decode_str(&text).decode_utf8().map(Into::into);
+            text.map_err(|_| Refused::Parameters)
+        };
+        let (key, value): (String, String) = (decode(key)?, decode(value)?);
+        if all.len() == MAX_PARAMETERS || all.insert(key.to_lowercase(), value).is_some() {
+            return Err(Refused::Parameters);
+        }
+    }
+    Ok(all)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Those of Pusher's documentation.
+    fn documented() -> Credentials {
+        Credentials {
+            key: "278d425bdf160c739803".into(),
+            secrets: vec![Secret::new("7ad3773142a6692b25b8").unwrap()],
+        }
+    }
+
+    fn auth(text: &str) -> String {
+        let app = documented();
+        format!("{}:{}", app.key, app.sign(text.as_bytes()).unwrap())
+    }
+
+    const PRIVATE: &str =
+        "278d425bdf160c739803:58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4";
+    const PRESENCE: &str =
+        "278d425bdf160c739803:31935e7d86dba64c2a90aed31fdc61869f9b22ba9d8863bba239c03ca481bc80";
+    const MEMBER: &str = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
+
+    #[test]
+    fn the_documented_subscriptions_are_taken() {
+        let app = documented();
+        assert_eq!(
+            app.channel("1234.1234", "private-foobar", None, PRIVATE),
+            Ok(None)
+        );
+        let user = app
+            .channel("1234.1234", "presence-foobar", Some(MEMBER), PRESENCE)
+            .unwrap()
+            .unwrap();
+        assert_eq!(user.id, "10");
+        assert_eq!(user.info.as_deref(), Some(r#"{"name":"Mr. Channels"}"#));
+    }
+
+    #[test]
+    fn the_documented_user_is_taken() {
+        let auth =
+            "278d425bdf160c739803:4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
+        let user = documented()
+            .user("1234.1234", r#"{"id":"12345"}"#, auth)
+            .unwrap();
+        assert_eq!((user.id.as_str(), user.info), ("12345", None));
+        assert_eq!(
+            documented().user("1234.1235", r#"{"id":"12345"}"#, auth),
+            Err(Refused::Signature)
+        );
+        assert_eq!(
+            documented().user("1234.1234", r#"{"id":"12346"}"#, auth),
+            Err(Refused::Signature)
+        );
+    }
+
+    #[test]
+    fn another_socket_channel_or_data_is_refused() {
+        let app = documented();
+        let (signature, data) = (Err(Refused::Signature), Err(Refused::Data));
+        let wrong = |socket, channel, data, auth: &str| app.channel(socket, channel, data, auth);
+        assert_eq!(
+            wrong("1234.1235", "private-foobar", None, PRIVATE),
+            signature
+        );
+        assert_eq!(
+            wrong("1234.1234", "private-foobaz", None, PRIVATE),
+            signature
+        );
+        assert_eq!(
+            wrong(
+                "1234.1234",
+                "presence-foobar",
+                Some("{\"user_id\":11}"),
+                PRESENCE
+            ),
+            signature
+        );
+        assert_eq!(wrong("1234.1234", "presence-foobar", None, PRESENCE), data);
+        assert_eq!(
+            wrong("1234.1234", "private-foobar", Some(MEMBER), PRIVATE),
+            data
+        );
+        assert_eq!(
+            wrong("1234.1234", "foobar", None, &auth("1234.1234:foobar")),
+            Err(Refused::Channel)
+        );
+        // The end of a channel's name is not data, and a channel is not a user.
+        assert_eq!(
+            wrong("1.1", "private-a:b", None, &auth("1.1:private-a:b")),
+            Err(Refused::Channel)
+        );
+        assert_eq!(
+            wrong("1.1", "private-a", Some("b"), &auth("1.1:private-a:b")),
+            data
+        );
+        assert_eq!(
+            wrong("1.1", ":user::{}", None, &auth("1.1::user::{}")),
+            Err(Refused::Channel)
+        );
+        assert_eq!(
+            wrong(
+                "1.1:private-x",
+                "private-a",
+                None,
+                &auth("1.1:private-x:private-a")
+            ),
+            Err(Refused::Channel)
+        );
+        let other_key = PRIVATE.replace("278d", "378d");
+        assert_eq!(
+            wrong("1234.1234", "private-foobar", None, &other_key),
+            Err(Refused::Key)
+        );
+        for bad in [
+            "",
+            ":",
+            "x",
+            &PRIVATE[..84],
+            &PRIVATE[21..],
+            &format!("{PRIVATE}0"),
+        ] {
+            assert!(
+                wrong("1234.1234", "private-foobar", None, bad).is_err(),
+                "{bad}"
+            );
+        }
+    }
+
+    #[test]
+    fn members_are_bounded_and_named() {
+        let member = |data: &str| {
+            documented().channel(
+                "1.1",
+                "presence-a",
+                Some(data),
+                &auth(&format!("1.1:presence-a:{data}")),
+            )
+        };
+        let info = |bytes| format!(r#"{{"user_id":"7","user_info":"{}"}}"#, "x".repeat(bytes));
+        assert!(member(&info(MAX_INFO - 2)).is_ok());
+        for bad in [
+            "",
+            "{}",
+            "[7]",
+            "7",
+            r#"{"user_id":1.5}"#,
+            r#"{"user_id":null}"#,
+            r#"{"user_id":""}"#,
+            r#"{"user_id":"7","user_id":"8"}"#,
+            &info(MAX_INFO - 1),
+            &info(4000),
+        ] {
+            assert_eq!(member(bad), Err(Refused::Data), "{bad}");
+        }
+    }
+
+    const BODY: &str = r#"{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
+    const QUERY: &str = "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0&\
+        body_md5=ec365a775a4cd0599faeb73354201b6f&\
+        auth_signature=da454824c97ba181a32ccc17a72625ba02771f50b50e1e7430e47a1f3f457e6c";
+
+    fn request(method: &str, path: &str, query: &str, body: &str, now: u64) -> Result<(), Refused> {
+        let request = ApiRequest {
+            method,
+            path,
+            query,
+            body: body.as_bytes(),
+        };
+        documented().request(&request, now)
+    }
+
+    #[test]
+    fn the_documented_request_is_taken() {
+        let at = |now| request("POST", "/apps/3/events", QUERY, BODY, now);
+        assert_eq!(at(1_353_088_179), Ok(()));
+        assert_eq!((at(1_353_088_779), at(1_353_087_579)), (Ok(()), Ok(())));
+        assert_eq!(at(1_353_088_780), Err(Refused::Timestamp));
+        assert_eq!(at(1_353_087_578), Err(Refused::Timestamp));
+        let shuffled = QUERY.split('&').rev().collect::<Vec<_>>().join("&");
+        let shuffled = shuffled.replace("auth_key", "AUTH%5Fkey");
+        assert_eq!(
+            request("POST", "/apps/3/events", &shuffled, BODY, 1_353_088_179),
+            Ok(())
+        );
+    }
+
+    #[test]
+    fn another_method_path_query_or_body_is_refused() {
+        let at =
+            |method, path, query: &str, body| request(method, path, query, body, 1_353_088_179);
+        let signature = Err(Refused::Signature);
+        assert_eq!(at("GET", "/apps/3/events", QUERY, BODY), signature);
+        assert_eq!(at("POST", "/apps/4/events", QUERY, BODY), signature);
+        assert_eq!(
+            at("POST", "/apps/3/events", &format!("{QUERY}&info=x"), BODY),
+            signature
+        );
+        assert_eq!(
+            at("POST", "/apps/3/events", QUERY, "{}"),
+            Err(Refused::Body)
+        );
+        assert_eq!(at("POST", "/apps/3/events", QUERY, ""), Err(Refused::Body));
+        let without = QUERY.split_once("&auth_signature").unwrap().0;
+        assert_eq!(at("POST", "/apps/3/events", without, BODY), signature);
+        assert_eq!(
+            at(
+                "POST",
+                "/apps/3/events",
+                &format!("{QUERY}&auth_key=x"),
+                BODY
+            ),
+            Err(Refused::Parameters)
+        );
+        assert_eq!(
+            at(
+                "POST",
+                "/apps/3/events",
+                &QUERY.replace("=1.0", "=2.0"),
+                BODY
+            ),
+            Err(Refused::Version)
+        );
+        assert_eq!(
+            at(
+                "POST",
+                "/apps/3/events",
+                &QUERY.replace("=278", "=378"),
+                BODY
+            ),
+            Err(Refused::Key)
+        );
+    }
+
+    /// A right signature over what a right client would not send.
+    #[test]
+    fn a_body_must_be_signed_and_a_time_must_be_digits() {
+        let signed = |query: &str, body: &str| {
+            let query = format!("auth_key=278d425bdf160c739803&{query}");
+            let code = documented()
+                .sign(format!("POST\n/x\n{query}").as_bytes())
+                .unwrap();
+            request(
+                "POST",
+                "/x",
+                &format!("{query}&auth_signature={code}"),
+                body,
+                1000,
+            )
+        };
+        assert_eq!(signed("auth_timestamp=1000&auth_version=1.0", ""), Ok(()));
+        assert_eq!(
+            signed("auth_timestamp=1000&auth_version=1.0", "x"),
+            Err(Refused::Body)
+        );
+        for bad in ["", "-1", "1e3", "99999999999999999999"] {
+            assert_eq!(
+                signed(&format!("auth_timestamp={bad}&auth_version=1.0"), ""),
+                Err(Refused::Timestamp),
+                "{bad}"
+            );
+        }
+        assert_eq!(signed("auth_version=1.0", ""), Err(Refused::Timestamp));
+    }
+
+    #[test]
+    fn secrets_rotate() {
+        let mut app = documented();
+        app.secrets
+            .insert(0, Secret::new("aaaaaaaaaaaaaaaaaaaaaaaa").unwrap());
+        assert_eq!(
+            app.channel("1234.1234", "private-foobar", None, PRIVATE),
+            Ok(None)
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_and_no_data_break_it(query in "[ -~é]{0,80}", auth in ".{0,80}", data in ".{0,40}") {
+            prop_assert!(request("POST", "/x", &query, &data, 1000).is_err());
+            prop_assert!(documented().channel("1.1", "presence-x", Some(&data), &auth).is_err());
+            prop_assert!(documented().user("1.1", &data, &auth).is_err());
+        }
+    }
+}

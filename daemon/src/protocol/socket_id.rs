@@ -1,0 +1,268 @@
+//! Socket ids: what `except` and `toOthers` leave out, and the secret by which a stream proves that an
+//! id is its own.
+//!
+//! An id is `DIGITS.DIGITS` (Laravel refuses anything else), 64 bits. It is no secret: a page sends it to
+//! its application with each request. So a stream is also told `SECONDS-WORKER-SLOT-CODE`: when it was
+//! made and where it is held, and the HMAC of the id and that. Nothing has to be stored to check it, no
+//! other page can make one, and it leads straight to the stream.
+//!
+//! The key is derived from the application's secret, so a daemon that was restarted (or another one,
+//! after a move) still knows the ids it told before. Without a secret it is random, and after a restart
+//! a page simply gets a new id. An application whose secret is changed keeps the old one in its file for
+//! a while; codes made by it are taken as long.
+//!
+//! A browser's EventSource comes back with the address it has, and so cannot say which id it had. A page
+//! that names a *session*, a random text of its own making, gets the id derived from it each time.
+
+use std::fmt;
+use std::str::FromStr;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::secret::Secret;
+
+use crate::protocol::mac;
+
+/// Seconds after which an earlier id is not taken back when a client resumes: one day.
+const RESUME_WITHIN: u64 = 24 * 3600;
+/// Characters of a session: what `crypto.randomUUID()` gives fits.
+pub const SESSION: std::ops::RangeInclusive<usize> = 16..=64;
+/// Keep the keys apart from what else the secret signs, and from each other.
+const PROOF: &[u8] = b"askr: proof of a socket id, 2";
+const DERIVED: &[u8] = b"askr: socket id of a session, 1";
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SocketId(u64);
+
+impl SocketId {
+    /// # Errors
+    /// If the system has no random numbers.
+    pub fn random() -> Result<Self, getrandom::Error> {
+        getrandom::u64().map(Self)
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}.{}", self.0 >> 32, self.0 & 0xffff_ffff)
+    }
+}
+
+impl fmt::Debug for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{self}")
+    }
+}
+
+/// Exactly what `Display` writes: two numbers of 32 bits without leading zeros.
+impl FromStr for SocketId {
+    type Err = ();
+
+    fn from_str(text: &str) -> Result<Self, ()> {
+        let number = |text: &str| {
+            let digits = text.bytes().all(|b| b.is_ascii_digit());
+            let plain = digits && (text == "0" || !text.starts_with('0'));
+            text.parse::<u32>().ok().filter(|_| plain).ok_or(())
+        };
+        let (high, low) = text.split_once('.').ok_or(())?;
+        Ok(Self(
+            u64::from(number(high)?) << 32 | u64::from(number(low)?),
+        ))
+    }
+}
+
+/// Where a stream is held: its worker, and its place there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Place {
+    pub worker: usize,
+    pub slot: u32,
+}
+
+/// Makes and checks the proofs of one application.
+pub struct Prover {
+    keys: Vec<[u8; mac::BYTES]>,
+    session: [u8; mac::BYTES],
+    app: String,
+}
+
+impl Prover {
+    /// `secrets`: the newest first.
+    ///
+    /// # Errors
+    /// If there is no secret and the system has no random numbers.
+    pub fn new(app: &str, secrets: &[Secret]) -> Result<Self, getrandom::Error> {
+        let mut random = [0; mac::BYTES];
+        getrandom::fill(&mut random)?;
+        let mut keys: Vec<_> = secrets
+            .iter()
+            .map(|secret| mac::sign(secret.bytes(), &[PROOF]))
+            .collect();
+        if keys.is_empty() {
+            keys.push(random);
+        }
+        // By the oldest secret, so that a new one on top changes no id.
+        let oldest = secrets.last().map_or(&random[..], Secret::bytes);
+        Ok(Self {
+            keys,
+            session: mac::sign(oldest, &[DERIVED]),
+            app: app.to_owned(),
+        })
+    }
+
+    /// The id of a session.
+    pub fn of_session(&self, session: &str) -> SocketId {
+        let code = mac::sign(
+            &self.session,
+            &[self.app.as_bytes(), b"\n", session.as_bytes()],
+        );
+        let (first, _) = code.split_first_chunk().expect("32 bytes");
+        SocketId(u64::from_be_bytes(*first))
+    }
+
+    /// The proof told with an id at `now`, in seconds since 1970.
+    pub fn prove(&self, id: SocketId, place: Place, now: u64) -> String {
+        let said = format!("{now}-{}-{}", place.worker, place.slot);
+        let code = mac::sign(&self.keys[0], &[self.text(id, &said).as_bytes()]);
+        format!("{said}-{}", URL_SAFE_NO_PAD.encode(code))
+    }
+
+    /// Where the stream is that was told this proof, if it was made for this id.
+    pub fn place(&self, id: SocketId, proof: &str) -> Option<Place> {
+        self.read(id, proof).map(|(_, place)| place)
+    }
+
+    /// Whether who bears this proof may have the id again at `now`.
+    pub fn resumes(&self, id: SocketId, proof: &str, now: u64) -> bool {
+        let made = self.read(id, proof).map(|(made, _)| made);
+        made.is_some_and(|made| now.saturating_sub(made) <= RESUME_WITHIN)
+    }
+
+    fn read(&self, id: SocketId, proof: &str) -> Option<(u64, Place)> {
+        if proof.len() > 128 {
+            return None;
+        }
+        // The code may have dashes itself.
+        let mut parts = proof.splitn(4, '-');
+        let (made, worker, slot) = (parts.next()?, parts.next()?, parts.next()?);
+        let code = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
+        let text = self.text(id, &format!("{made}-{worker}-{slot}"));
+        let by = |key: &[u8; mac::BYTES]| mac::verify(key, &[text.as_bytes()], &code);
+        if !self.keys.iter().any(by) {
+            return None;
+        }
+        let place = Place {
+            worker: worker.parse().ok()?,
+            slot: slot.parse().ok()?,
+        };
+        Some((made.parse().ok()?, place))
+    }
+
+    /// Ids and what is said have no line breaks, so the parts cannot be taken for one another.
+    fn text(&self, id: SocketId, said: &str) -> String {
+        format!("{id}\n{said}\n{}", self.app)
+    }
+}
+
+impl fmt::Debug for Prover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Prover")
+            .field("app", &self.app)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Place = Place { worker: 3, slot: 7 };
+
+    fn secret(letter: &str) -> Secret {
+        Secret::new(&letter.repeat(32)).unwrap()
+    }
+
+    fn prover(letters: &[&str]) -> Prover {
+        let secrets: Vec<_> = letters.iter().map(|letter| secret(letter)).collect();
+        Prover::new("shop", &secrets).unwrap()
+    }
+
+    fn id(text: &str) -> SocketId {
+        text.parse().unwrap()
+    }
+
+    #[test]
+    fn ids_are_two_numbers_and_never_the_same() {
+        let ids: std::collections::HashSet<_> =
+            (0..1000).map(|_| SocketId::random().unwrap()).collect();
+        assert_eq!(ids.len(), 1000);
+        for one in ids {
+            assert_eq!(one.to_string().parse(), Ok(one));
+        }
+        for bad in [
+            "",
+            "1",
+            "1.",
+            ".1",
+            "1.2.3",
+            "+1.2",
+            "1.-2",
+            "1. 2",
+            "01.2",
+            "1.00",
+            "1.4294967296",
+        ] {
+            assert_eq!(bad.parse::<SocketId>(), Err(()), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_proof_is_for_its_id_and_application_alone() {
+        let prover = prover(&["a"]);
+        let proof = prover.prove(id("1.2"), HERE, 1000);
+        assert!(proof.starts_with("1000-3-7-"));
+        assert_eq!(prover.place(id("1.2"), &proof), Some(HERE));
+        assert_eq!(prover.place(id("1.3"), &proof), None);
+        let other = Prover::new("other", &[secret("a")]).unwrap();
+        assert_eq!(other.place(id("1.2"), &proof), None);
+        for forged in [
+            proof.replace("1000-", "1001-"),
+            proof.replace("-3-", "-4-"),
+            proof.replace("-7-", "-8-"),
+        ] {
+            assert_eq!(prover.place(id("1.2"), &forged), None);
+        }
+        for end in 0..proof.len() {
+            assert_eq!(prover.place(id("1.2"), &proof[..end]), None, "{end}");
+        }
+        assert_eq!(prover.place(id("1.2"), &"-".repeat(10_000)), None);
+    }
+
+    #[test]
+    fn it_holds_across_a_restart_and_for_a_day() {
+        let proof = prover(&["a"]).prove(id("1.2"), HERE, 1000);
+        let after = prover(&["b", "a"]);
+        assert!(after.resumes(id("1.2"), &proof, 1000 + RESUME_WITHIN));
+        assert!(!after.resumes(id("1.2"), &proof, 1001 + RESUME_WITHIN));
+        assert!(!prover(&["b"]).resumes(id("1.2"), &proof, 1000));
+    }
+
+    #[test]
+    fn a_session_has_the_same_id_after_a_restart_and_in_no_other_application() {
+        let page = "0b4f6f0e-5f0c-4f57-9c9e-2f7d9f6f9a11";
+        let one = prover(&["a"]).of_session(page);
+        assert_eq!(prover(&["a"]).of_session(page), one);
+        assert_eq!(prover(&["b", "a"]).of_session(page), one);
+        let other = Prover::new("other", &[secret("a")]).unwrap();
+        assert_ne!(other.of_session(page), one);
+        assert_ne!(prover(&["a"]).of_session(&page.replace('0', "1")), one);
+    }
+
+    #[test]
+    fn without_a_secret_the_key_is_random() {
+        let (one, two) = (prover(&[]), prover(&[]));
+        let proof = one.prove(id("1.2"), HERE, 1000);
+        assert_eq!(one.place(id("1.2"), &proof), Some(HERE));
+        assert_eq!(two.place(id("1.2"), &proof), None);
+        assert_eq!(format!("{one:?}"), r#"Prover { app: "shop", .. }"#);
+    }
+}

@@ -1,0 +1,385 @@
+//! Server-Sent Events on the wire (WHATWG HTML, "server-sent events"). Pure: values in, bytes out.
+//!
+//! ```text
+//! event: App\Events\OrderShipped
+//! retry: 3000
+//! id: 3f9a1c22d07e-32768        the cursor, or the publisher's own id, then the cursor alone:
+//! data: first line
+//! data: second line
+//!
+//! id: 3f9a1c22d07e-32768        a block without data: nothing is dispatched, but the id sticks
+//!
+//! ```
+//!
+//! Nothing a publisher writes can start a line: data is split at CRLF, CR and LF, and names and ids
+//! have none by the rules they were decoded under. One space follows each colon, since a receiver
+//! strips exactly one.
+
+use std::io::Write;
+
+use serde::Serialize;
+use shared::cursor::Cursor;
+use shared::event::Event;
+
+use crate::hub::ephemeral::{Notice, What};
+use crate::hub::roster::Member;
+use crate::protocol::gap::Gap;
+use crate::protocol::socket_id::SocketId;
+
+/// The payload itself, once per event.
+pub fn raw(event: &Event, cursor: Cursor) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.data().len() + 96);
+    raw_lines(&mut out, event, Some(cursor));
+    out
+}
+
+fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
+    if let Some(name) = event.event() {
+        line(out, "event", name);
+    }
+    retry_line(out, event.retry());
+    if let Some(cursor) = cursor {
+        id_line(out, event.id(), cursor);
+    }
+    data_lines(out, event.data());
+    out.push(b'\n');
+    if let Some(cursor) = cursor.filter(|_| event.id().is_some()) {
+        mark(out, cursor);
+    }
+}
+
+/// `{"channel","event","id","data"}` for one channel. No `event:` line, so that one listener for
+/// messages sees all of them.
+///
+/// `last`: whether it is the last frame of this event for this stream. Only that one moves the
+/// cursor: a client cut between two of them would otherwise lose the second.
+pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Message<'a> {
+        channel: &'a str,
+        event: Option<&'a str>,
+        id: &'a str,
+        data: &'a str,
+    }
+    let shown = cursor.to_string();
+    let id = event.id().unwrap_or(&shown);
+    let message = Message {
+        channel,
+        event: event.event(),
+        id,
+        data: event.data_str(),
+    };
+    let mut out = Vec::with_capacity(event.data().len() + 160);
+    retry_line(&mut out, event.retry());
+    if last {
+        id_line(&mut out, event.id(), cursor);
+    }
+    out.extend_from_slice(b"data: ");
+    // Strings only: the serializer escapes every line break, and writing to a Vec cannot fail.
+    serde_json::to_writer(&mut out, &message).expect("strings serialize");
+    out.extend_from_slice(b"\n\n");
+    if last && event.id().is_some() {
+        mark(&mut out, cursor);
+    }
+    out
+}
+
+/// Tells a stream what it lost, up to and with `cursor`. None: it was told more already.
+pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
+    block("askr:gap", cursor, &gap.to_json())
+}
+
+/// The first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in
+/// milliseconds, and the cursor if the stream may already be told one.
+pub fn hello(retry: u32, cursor: Option<Cursor>) -> Vec<u8> {
+    let mut out = b": welcome\n".to_vec();
+    retry_line(&mut out, Some(retry));
+    if let Some(cursor) = cursor {
+        write_id(&mut out, cursor);
+    }
+    out.push(b'\n');
+    out
+}
+
+pub fn ping(cursor: Cursor) -> Vec<u8> {
+    let mut out = b": ping\n".to_vec();
+    mark(&mut out, cursor);
+    out
+}
+
+/// Tells a stream that it ends with its token, at `expires`, in seconds since 1970.
+pub fn expiring(expires: u64) -> Vec<u8> {
+    format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
+}
+
+/// Tells a stream who it is: the id for `except`, and the secret by which its page may change it. The
+/// cursor is repeated here: many parsers keep an id only of a block that has data.
+pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<u8> {
+    let data = format!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
+    block("askr:connected", cursor, &data)
+}
+
+/// Who is on a presence channel, each user once.
+pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Snapshot<'a> {
+        channel: &'a str,
+        count: usize,
+        members: &'a [Member],
+    }
+    let snapshot = Snapshot {
+        channel,
+        count: members.len(),
+        members,
+    };
+    named("askr:members", &json_text(&snapshot))
+}
+
+/// Somebody came or went.
+pub fn notice(notice: &Notice) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Joined<'a> {
+        channel: &'a str,
+        #[serde(flatten)]
+        member: Member,
+    }
+    #[derive(Serialize)]
+    struct Left<'a> {
+        channel: &'a str,
+        id: &'a str,
+    }
+    let channel = &*notice.channel;
+    match &notice.what {
+        What::Joined { user, info, .. } => {
+            let member = Member {
+                id: user.clone(),
+                info: info.clone(),
+            };
+            named("askr:joined", &json_text(&Joined { channel, member }))
+        }
+        What::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+        What::Count(count) => {
+            let channel = json_text(&channel);
+            let data = format!("{{\"channel\":{channel},\"count\":{count}}}");
+            named("askr:count", &data)
+        }
+        What::Client { event, data, .. } => named(event, data),
+    }
+}
+
+/// A message without a name, as the events of `json` are.
+pub fn message(data: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(data.len() + 16);
+    data_lines(&mut out, data);
+    out.push(b'\n');
+    out
+}
+
+/// An event that moves no cursor: it is older than what the stream has been told.
+pub fn raw_without_id(event: &Event) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.data().len() + 64);
+    raw_lines(&mut out, event, None);
+    out
+}
+
+fn named(event: &str, data: &str) -> Vec<u8> {
+    block(event, None, data)
+}
+
+fn block(event: &str, cursor: Option<Cursor>, data: &str) -> Vec<u8> {
+    let mut out = Vec::with_capacity(event.len() + data.len() + 64);
+    line(&mut out, "event", event);
+    if let Some(cursor) = cursor {
+        write_id(&mut out, cursor);
+    }
+    data_lines(&mut out, data.as_bytes());
+    out.push(b'\n');
+    out
+}
+
+fn json_text(value: &impl Serialize) -> String {
+    // Strings, numbers and text that is JSON already: nothing that could fail.
+    serde_json::to_string(value).expect("strings serialize")
+}
+
+/// When to come back: the last thing a stream is told on shutdown, all that is told on overload.
+pub fn retry(milliseconds: u32) -> Vec<u8> {
+    let mut out = Vec::with_capacity(24);
+    retry_line(&mut out, Some(milliseconds));
+    out.push(b'\n');
+    out
+}
+
+/// A block of the cursor alone.
+fn mark(out: &mut Vec<u8>, cursor: Cursor) {
+    write_id(out, cursor);
+    out.push(b'\n');
+}
+
+fn id_line(out: &mut Vec<u8>, custom: Option<&str>, cursor: Cursor) {
+    match custom {
+        Some(id) => line(out, "id", id),
+        None => write_id(out, cursor),
+    }
+}
+
+fn write_id(out: &mut Vec<u8>, cursor: Cursor) {
+    writeln!(out, "id: {cursor}").expect("writing to a Vec cannot fail");
+}
+
+fn retry_line(out: &mut Vec<u8>, milliseconds: Option<u32>) {
+    if let Some(milliseconds) = milliseconds {
+        writeln!(out, "retry: {milliseconds}").expect("writing to a Vec cannot fail");
+    }
+}
+
+fn line(out: &mut Vec<u8>, field: &str, value: &str) {
+    out.extend_from_slice(field.as_bytes());
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'\n');
+}
+
+fn data_lines(out: &mut Vec<u8>, mut data: &[u8]) {
+    loop {
+        out.extend_from_slice(b"data: ");
+        let Some(end) = memchr::memchr2(b'\r', b'\n', data) else {
+            out.extend_from_slice(data);
+            out.push(b'\n');
+            return;
+        };
+        out.extend_from_slice(&data[..end]);
+        out.push(b'\n');
+        let pair = data[end] == b'\r' && data.get(end + 1) == Some(&b'\n');
+        data = &data[end + if pair { 2 } else { 1 }..];
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::testing::sse::{Message, Parser};
+    use crate::testing::{cursor, event};
+
+    /// What a receiver makes of line breaks: it rejoins with LF.
+    fn rejoined(text: &str) -> String {
+        text.replace("\r\n", "\n").replace('\r', "\n")
+    }
+
+    /// Text that tries to break out of its line.
+    fn nasty() -> impl Strategy<Value = String> {
+        let part = prop_oneof![
+            Just("\n".to_owned()),
+            Just("\r".to_owned()),
+            Just("\r\n".to_owned()),
+            Just("id: 1".to_owned()),
+            Just("event: x".to_owned()),
+            Just(":".to_owned()),
+            Just(" ".to_owned()),
+            Just("\u{2028}\u{feff}".to_owned()),
+            ".{0,5}",
+        ];
+        prop::collection::vec(part, 0..12).prop_map(|parts| parts.concat())
+    }
+
+    proptest! {
+        #[test]
+        fn every_event_round_trips_and_injects_nothing(
+            data in nasty(),
+            name in prop::option::of("[^\r\n\0]{1,20}"),
+            id in prop::option::of("[^\r\n\0]{1,20}"),
+            retry: Option<u32>,
+            seq in 1..u64::MAX >> 1,
+        ) {
+            let Some(event) = event(&["c"], name.as_deref(), id.as_deref(), retry, &data) else {
+                return Ok(()); // a reserved name
+            };
+            let mut parser = Parser::default();
+            let messages = parser.feed(&raw(&event, cursor(seq)));
+            let shown = cursor(seq).to_string();
+            prop_assert_eq!(messages, vec![Message {
+                event: name.unwrap_or_else(|| "message".to_owned()),
+                data: rejoined(&data),
+                id: id.unwrap_or_else(|| shown.clone()),
+            }]);
+            prop_assert_eq!(parser.last_event_id(), shown.as_str());
+            prop_assert_eq!(parser.retry(), retry);
+        }
+
+        #[test]
+        fn json_carries_the_same_text_in_one_line(
+            data in nasty(), id in prop::option::of("[^\r\n\0]{1,20}"), last: bool,
+        ) {
+            let Some(event) = event(&["ü \"x\""], Some("n"), id.as_deref(), None, &data) else {
+                return Ok(());
+            };
+            let mut parser = Parser::default();
+            let messages = parser.feed(&json(&event, "ü \"x\"", cursor(9), last));
+            prop_assert_eq!(messages.len(), 1);
+            let value: serde_json::Value = serde_json::from_str(&messages[0].data).unwrap();
+            let shown = cursor(9).to_string();
+            prop_assert_eq!(value, serde_json::json!({
+                "channel": "ü \"x\"", "event": "n", "data": data,
+                "id": id.as_deref().unwrap_or(&shown),
+            }));
+            let moved = if last { shown.as_str() } else { "" };
+            prop_assert_eq!(parser.last_event_id(), moved);
+        }
+    }
+
+    #[test]
+    fn an_empty_payload_is_still_dispatched() {
+        let event = event(&["c"], None, None, None, "").unwrap();
+        assert_eq!(raw(&event, cursor(7)), b"id: 0a0b0c0d0e0f-7\ndata: \n\n");
+    }
+
+    #[test]
+    fn a_custom_id_is_followed_by_the_cursor_alone() {
+        let event = event(&["c"], Some("e"), Some("order-1"), Some(50), "a\r\n\rb").unwrap();
+        assert_eq!(
+            String::from_utf8(raw(&event, cursor(7))).unwrap(),
+            "event: e\nretry: 50\nid: order-1\ndata: a\ndata: \ndata: b\n\nid: 0a0b0c0d0e0f-7\n\n"
+        );
+    }
+
+    #[test]
+    fn what_is_not_an_event_dispatches_nothing_but_moves_the_cursor() {
+        for bytes in [hello(2000, Some(cursor(3))), ping(cursor(3))] {
+            let mut parser = Parser::default();
+            assert_eq!(parser.feed(&bytes), vec![]);
+            assert_eq!(
+                (parser.last_event_id(), parser.comments()),
+                ("0a0b0c0d0e0f-3", 1)
+            );
+        }
+        let mut parser = Parser::default();
+        assert_eq!(parser.feed(&retry(1234)), vec![]);
+        assert_eq!((parser.retry(), parser.last_event_id()), (Some(1234), ""));
+        assert_eq!(parser.retries(), 1);
+    }
+
+    #[test]
+    fn what_tells_a_stream_who_it_is_has_the_cursor_for_its_id() {
+        let socket = "1.2".parse().unwrap();
+        let (with, without) = (
+            connected(socket, "s", Some(cursor(3))),
+            connected(socket, "s", None),
+        );
+        assert_eq!(
+            String::from_utf8(with).unwrap(),
+            "event: askr:connected\nid: 0a0b0c0d0e0f-3\ndata: {\"socket_id\":\"1.2\",\"secret\":\"s\"}\n\n"
+        );
+        assert!(!String::from_utf8(without).unwrap().contains("id: "));
+    }
+
+    #[test]
+    fn a_gap_is_an_event_with_the_cursor_it_reaches_to() {
+        let mut parser = Parser::default();
+        let messages = parser.feed(&gap(&Gap::exact(3), Some(cursor(8))));
+        assert_eq!(messages[0].event, "askr:gap");
+        assert_eq!(messages[0].data, r#"{"lost":3,"at_most":3}"#);
+        assert_eq!(messages[0].id, "0a0b0c0d0e0f-8");
+    }
+}

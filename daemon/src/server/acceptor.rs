@@ -1,0 +1,107 @@
+//! Accepts connections, counts them, and hands each to the least loaded worker. One acceptor for all
+//! listeners: SO_REUSEPORT, which would let workers accept, does not exist for Unix sockets.
+
+use std::io;
+use std::net::SocketAddr;
+use std::os::fd::AsFd;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::mpsc::UnboundedSender;
+
+use crate::config::Network;
+use crate::process::admission::{Admission, Limits};
+use crate::process::async_fd;
+use crate::process::metrics::Metrics;
+use crate::server::listeners::Listener;
+use crate::server::worker::{Accepted, Peer};
+
+/// Accepted in one go before other listeners have their turn.
+const BURST: usize = 64;
+/// Out of descriptors or memory: how long until the next try.
+const PAUSE: Duration = Duration::from_millis(100);
+
+pub struct Acceptor {
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub workers: Vec<UnboundedSender<Accepted>>,
+    pub trusted: Vec<Network>,
+}
+
+impl Acceptor {
+    /// Accepts from `listener` until dropped.
+    ///
+    /// # Errors
+    /// If it cannot be waited for at all.
+    pub async fn run(self: Arc<Self>, listener: Listener) -> io::Result<()> {
+        let watched = async_fd::readable(listener.as_fd().try_clone_to_owned()?)?;
+        loop {
+            let mut ready = watched.readable().await?;
+            for _ in 0..BURST {
+                match accept(&listener) {
+                    Ok((peer, address)) => self.hand_on(peer, address),
+                    Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
+                        ready.clear_ready();
+                        break;
+                    }
+                    // The client went away between its connect and our accept.
+                    Err(why) if is_theirs(&why) => {}
+                    Err(why) => {
+                        self.metrics.over_descriptors.add(1);
+                        tracing::warn!("cannot accept connections for a moment: {why}");
+                        tokio::time::sleep(PAUSE).await;
+                        break;
+                    }
+                }
+            }
+            tokio::task::yield_now().await;
+        }
+    }
+
+    fn hand_on(&self, socket: Peer, address: Option<SocketAddr>) {
+        self.metrics.accepted.add(1);
+        let address = address.map(|address| address.ip());
+        // On a Unix socket every peer is a proxy.
+        let proxy = address.is_none_or(|ip| self.trusted.iter().any(|net| net.contains(ip)));
+        let worker = self.limits.least_loaded();
+        let counted = address.filter(|_| !proxy);
+        let Some(admission) = Admission::new(&self.limits, &self.metrics, worker, counted) else {
+            return;
+        };
+        if prepare(&socket).is_ok() {
+            // One that takes leave takes nothing more.
+            let _ = self.workers[worker].send(Accepted {
+                socket,
+                proxy,
+                admission,
+            });
+        }
+    }
+}
+
+fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
+    match listener {
+        Listener::Tcp(listener) => {
+            let (socket, address) = listener.accept()?;
+            Ok((Peer::Tcp(socket), Some(address)))
+        }
+        Listener::Unix { listener, .. } => Ok((Peer::Unix(listener.accept()?.0), None)),
+    }
+}
+
+/// All else it has from its listener (`listen.rs`).
+fn prepare(socket: &Peer) -> io::Result<()> {
+    match socket {
+        Peer::Tcp(socket) => socket.set_nonblocking(true),
+        Peer::Unix(socket) => socket.set_nonblocking(true),
+    }
+}
+
+/// Errors of the connection that was to be accepted, not ours (accept(2)).
+fn is_theirs(why: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
+    matches!(
+        why.kind(),
+        ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied
+    )
+}

@@ -1,0 +1,273 @@
+//! The applications as the settings have them: each with its ring opened and its history read.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use shared::keeper::Keeper;
+use shared::publisher::{AttachOptions, Publisher};
+use shared::secret::Secret;
+use shared::segment::now_ns;
+
+use crate::app::application::{App, Quota};
+use crate::auth::authority::Authority;
+use crate::auth::http_call::{self, HttpCall};
+use crate::auth::tokens::Tokens;
+use crate::config;
+use crate::config::Settings;
+use crate::http::api::Api;
+use crate::hub::channel_index::History;
+use crate::hub::event_store::Segments;
+use crate::hub::hub::Bus;
+use crate::hub::inbox::{Clock, Handoff};
+use crate::hub::last_events::LastEvents;
+use crate::hub::roster::Members;
+use crate::hub::routes::Routes;
+use crate::hub::subscriber_counts::Census;
+use crate::hub::tailer::Tailer;
+use crate::hub::watchlists::Watchlists;
+use crate::hub::{channel_index, inbox, presence};
+use crate::outbound::webhooks;
+use crate::outbound::webhooks::Webhooks;
+use crate::process::admission::Limits;
+use crate::process::budget::Budget;
+use crate::process::heartbeats::Beats;
+use crate::process::histogram::Histogram;
+use crate::process::holdings::Holdings;
+use crate::process::metrics::Metrics;
+use crate::process::requests::Requests;
+use crate::process::{quarantine, shares};
+use crate::protocol::pusher::signature::Credentials;
+use crate::protocol::socket_id::Prover;
+use crate::server::preflight::Prepared;
+use crate::server::signals::Stops;
+
+/// What the process has once.
+pub struct Common {
+    pub limits: Arc<Limits>,
+    pub metrics: Arc<Metrics>,
+    pub latency: Arc<Histogram>,
+    pub turns: Arc<Histogram>,
+    pub memory: Arc<Budget>,
+    pub requests: Arc<Requests>,
+    pub beats: Arc<Beats>,
+}
+
+impl Common {
+    pub fn new(settings: &Settings, connections: usize, workers: usize) -> Self {
+        let server = &settings.server;
+        let metrics: Arc<Metrics> = Arc::default();
+        let (total, largest) = (settings.requests_total(), settings.largest_request());
+        Self {
+            limits: Arc::new(Limits::new(server, connections, workers)),
+            requests: Arc::new(Requests::new(total, largest, metrics.clone())),
+            metrics,
+            latency: Arc::default(),
+            turns: Arc::default(),
+            memory: Arc::new(Budget::new(server.outbox_total.0)),
+            beats: Arc::default(),
+        }
+    }
+}
+
+/// Opens every application's ring and reads what it holds, or part of it if it is asked to stop.
+///
+/// # Errors
+/// A sentence that names the application or the key.
+pub fn open(
+    settings: &Settings,
+    prepared: Vec<Prepared>,
+    common: &Common,
+    workers: usize,
+    stops: &Stops,
+) -> Result<Vec<(Arc<App>, Tailer)>, String> {
+    let one = |prepared| open_one(settings, common, workers, stops, prepared);
+    prepared.into_iter().map(one).collect()
+}
+
+fn open_one(
+    settings: &Settings,
+    common: &Common,
+    workers: usize,
+    stops: &Stops,
+    prepared: Prepared,
+) -> Result<(Arc<App>, Tailer), String> {
+    let Prepared {
+        app,
+        spec,
+        secrets,
+        tokens,
+    } = prepared;
+    let before = now_ns();
+    let (slots, name) = (spec.slots, spec.name.clone());
+    let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
+    // A ring made just now: nobody can have been on a presence channel.
+    let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
+    let epoch = keeper.current().epoch();
+    tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
+    // The ring's lock is held: nobody else notes anything there. Main thread, tailers and workers do.
+    let threads = 1 + settings.applications().len() + workers;
+    if let Err(why) = quarantine::start(&name.beside(quarantine::SUFFIX), threads) {
+        tracing::warn!("{why}");
+    }
+
+    let authority = authority(settings, &app, &secrets, tokens)?;
+    let bus = Bus {
+        webhooks: webhooks(&app, &secrets, &common.beats)?,
+        ..bus(settings, common, workers, &keeper, slots, &app)
+    };
+    let bus = Arc::new(bus);
+    let segments = bus.segments.clone();
+    let mut publisher = Publisher::new();
+    publisher.configure(AttachOptions {
+        name: name.clone(),
+        owner: None,
+    });
+    let limits = presence::Limits {
+        channel_members: app.channel_members,
+        members: app.members,
+        user_channels: presence::channels_of_a_user(app.members),
+        grace: app.grace().as_millis() as u64,
+        ..presence::Limits::default()
+    };
+    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
+    let opened = Arc::new(App {
+        quota: Quota::new(
+            app.max_connections,
+            settings.server.connections_share(app.max_connections),
+        ),
+        bus: bus.clone(),
+        authority,
+        members: Members::new(limits, fresh),
+        prover,
+        credentials: Credentials {
+            key: app.key().to_owned(),
+            secrets: match app.asks("pusher") {
+                true => secrets.clone(),
+                false => Vec::new(),
+            },
+        },
+        api_credentials: Credentials {
+            key: app.key().to_owned(),
+            secrets,
+        },
+        api: Api::new(publisher, app.api_payload.0 as usize),
+        watchlists: Watchlists::default(),
+        client_events: crate::app::application::Budget::new(app.client_events_total),
+        id: app.id,
+        ring: name,
+    });
+    let mut tailer = Tailer::new(keeper, bus.clone());
+    tailer.read_history(stops);
+    tracing::info!(
+        "application {}: history of {} positions, {:.0} s",
+        opened.id,
+        bus.history.entries(),
+        segments.history_seconds()
+    );
+    Ok((opened, tailer))
+}
+
+fn bus(
+    settings: &Settings,
+    common: &Common,
+    workers: usize,
+    keeper: &Keeper,
+    slots: u64,
+    app: &config::App,
+) -> Bus {
+    let broadcast = &settings.broadcast;
+    let first = keeper.position();
+    let entries = match broadcast.index_entries {
+        0 => 4 * slots as usize,
+        n => n,
+    };
+    let bounds = channel_index::Bounds {
+        entries,
+        channels: broadcast.index_channels,
+        marks: slots as usize,
+    };
+    let inbox = inbox::Limits {
+        items: broadcast.queue,
+        bytes: usize::try_from(broadcast.queue_bytes.0).unwrap_or(usize::MAX),
+    };
+    let segments = Segments::new(keeper.segments());
+    Bus {
+        history: History::new(bounds, first),
+        routes: Routes::new(),
+        clock: Clock::new(first),
+        inboxes: (0..workers)
+            .map(|_| Handoff::new(inbox, &common.memory))
+            .collect(),
+        archive: Box::new(segments.clone()),
+        segments,
+        census: Census::new(
+            settings.server.subscribers_per_channel,
+            app.subscription_counts,
+        ),
+        holdings: Holdings::new(settings.server.holdings(app.max_channels)),
+        last_events: LastEvents::default(),
+        webhooks: None,
+        limits: common.limits.clone(),
+        metrics: common.metrics.clone(),
+        latency: common.latency.clone(),
+        turns: common.turns.clone(),
+        memory: common.memory.clone(),
+    }
+}
+
+fn webhooks(
+    app: &config::App,
+    secrets: &[Secret],
+    beats: &Beats,
+) -> Result<Option<Webhooks>, String> {
+    if app.webhook_url.is_empty() {
+        return Ok(None);
+    }
+    let credentials = Credentials {
+        key: app.key().to_owned(),
+        secrets: secrets.to_vec(),
+    };
+    let started = Webhooks::start(
+        vec![app.webhook()],
+        &credentials,
+        webhooks::Limits::default(),
+        beats.of(format!("the webhooks' thread of application {}", app.id)),
+    );
+    started
+        .map(Some)
+        .map_err(|why| format!("application {}: webhook_url: {why}", app.id))
+}
+
+/// Who lets subscribers in.
+fn authority(
+    settings: &Settings,
+    app: &config::App,
+    secrets: &[Secret],
+    mut tokens: Option<Tokens>,
+) -> Result<Authority, String> {
+    let named = |(key, why): (&str, String)| format!("application {}: {key}: {why}", app.id);
+    if let (Some(tokens), Some(directory)) = (&mut tokens, settings.server.state_directory()) {
+        let file = directory.join(format!("revoked-{}", app.id));
+        tokens.keep_in(&file).map_err(named)?;
+    }
+    let credentials = (app.asks("pusher") && !secrets.is_empty()).then(|| Credentials {
+        key: app.key().to_owned(),
+        secrets: secrets.to_vec(),
+    });
+    let limits = http_call::Limits {
+        time: Duration::from_secs_f64(app.auth_timeout),
+        calls: app.auth_calls,
+        calls_per_client: shares::of_setting(
+            app.auth_calls_per_address,
+            shares::by_default(app.auth_calls, shares::ANY),
+        ),
+        anonymous: app.auth_anonymous,
+        remember: app.auth_cache.into(),
+        ..http_call::Limits::default()
+    };
+    let http = (app.asks("http") && !app.auth_url.is_empty())
+        .then(|| HttpCall::new(&app.auth_url, limits))
+        .transpose()
+        .map_err(|why| named(("auth_url", why)))?;
+    Ok(Authority::new(tokens, credentials, http))
+}

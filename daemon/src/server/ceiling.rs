@@ -1,0 +1,388 @@
+//! The ceiling of askrd's own memory for its settings: each part that something bounds, what the bound is
+//! called, and how many bytes it comes to at the very most. Summed up here and nowhere else; `askrd check`
+//! prints it, and `make siege` holds the daemon under it.
+//!
+//! A part counts what is really held: derived forms, tables that have just doubled, names as long as they may
+//! be. The constants are measured (`make bench-memory`, docs/MEMORY.md), not guessed. Whoever adds something
+//! that is held adds its part, beside the bound it is of.
+
+use std::thread;
+
+use crate::auth::{http_call, revoked};
+use crate::config::{App, Settings};
+use crate::engine::lingering::Lingering;
+use crate::hub::routes::MAX_WORKERS;
+use crate::outbound::webhooks;
+use crate::process::admission::Place;
+use crate::process::requests::Requests;
+use crate::process::{admission, control_places, holdings, shares};
+use crate::server::event_memory;
+
+/// The process at rest: binary, runtime, allocator; and each worker with its runtime, ring and buffers.
+const PROCESS: u64 = 1 << 20;
+const WORKER: u64 = 1 << 20;
+/// A WebSocket on one channel, of a user with as long a name as is allowed: the dearest of what is no request
+/// any more. And each further channel of it.
+const STREAM: u64 = 1536;
+const SUBSCRIPTION: u64 = 24;
+/// A channel with a subscriber, its name as long as is allowed: once, and once for each worker that has one.
+const CHANNEL: u64 = 256;
+const CHANNEL_OF_WORKER: u64 = 384;
+/// A position of the index, and a channel in it.
+const POSITION: u64 = 48;
+const INDEXED_CHANNEL: u64 = 640;
+/// A member with as long a name and as much info as is allowed, on a channel of its own.
+const MEMBER: u64 = 2304;
+/// What the application granted a user, with as much info as is allowed; a user whose tokens were revoked; a
+/// question to the application and the longest answer to it.
+const GRANT: u64 = 2048;
+const REVOCATION: u64 = 320;
+const QUESTION: u64 = 320 << 10;
+/// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
+const HOOK: u64 = 512;
+const ITEM: u64 = 64;
+/// What the control socket answers to whoever asks; lists of channels and members, which only those get who may
+/// publish, are as long as there are channels and members, and are not counted here.
+const CONTROL_ANSWER: u64 = 64 << 10;
+/// Pools of which each client has a share: connections, refused ones, subscribers, calls, client events, webhooks.
+const POOLS: u64 = 6;
+/// What the allocator keeps beside what is held: one part in so many.
+const SLACK: u64 = 8;
+
+/// One thing that is bounded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Part {
+    pub name: &'static str,
+    /// The settings that decide it.
+    pub bound: &'static str,
+    pub bytes: u64,
+    /// Whether it may stay when nobody is connected any more.
+    pub kept: bool,
+}
+
+/// What the settings come to.
+#[derive(Debug)]
+pub struct Ceiling {
+    pub parts: Vec<Part>,
+}
+
+impl Ceiling {
+    /// On this machine: as many connections as the limit of open files allows here, workers as there are cores.
+    pub fn new(settings: &Settings) -> Self {
+        let workers = match settings.server.workers {
+            0 => thread::available_parallelism().map_or(1, |n| n.get().min(MAX_WORKERS)),
+            n => n,
+        };
+        let wanted = settings.server.max_connections;
+        // What does not fit here may where the daemon will run.
+        let connections = admission::descriptors(wanted, workers).unwrap_or(wanted);
+        Self::of(
+            settings,
+            (connections + admission::OVERFLOW) as u64,
+            workers as u64,
+        )
+    }
+
+    fn of(settings: &Settings, connections: u64, workers: u64) -> Self {
+        let apps = settings.applications();
+        let size = Sizes {
+            settings,
+            apps: apps.into_iter().map(|(app, ..)| app).collect(),
+            connections,
+            workers,
+        };
+        let mut parts = size.parts();
+        for kept in [true, false] {
+            let alike = parts.iter().filter(|part| part.kept == kept);
+            let bytes = alike.map(|part| part.bytes).sum::<u64>() / SLACK;
+            let name = if kept {
+                "allocator"
+            } else {
+                "allocator, of the rest"
+            };
+            parts.push(Part {
+                name,
+                bound: "",
+                bytes,
+                kept,
+            });
+        }
+        Self { parts }
+    }
+
+    pub fn total(&self) -> u64 {
+        self.parts.iter().map(|part| part.bytes).sum()
+    }
+
+    /// What may stay when nobody is connected any more.
+    pub fn kept(&self) -> u64 {
+        let kept = self.parts.iter().filter(|part| part.kept);
+        kept.map(|part| part.bytes).sum()
+    }
+}
+
+/// How many there may be of what the parts are made of.
+struct Sizes<'a> {
+    settings: &'a Settings,
+    apps: Vec<App>,
+    connections: u64,
+    workers: u64,
+}
+
+impl Sizes<'_> {
+    fn parts(&self) -> Vec<Part> {
+        let kept = |name, bound, bytes| Part {
+            name,
+            bound,
+            bytes,
+            kept: true,
+        };
+        let given_back = |name, bound, bytes| Part {
+            name,
+            bound,
+            bytes,
+            kept: false,
+        };
+        vec![
+            kept("process", "server.workers", self.process()),
+            kept(
+                "index",
+                "broadcast.index_entries, index_channels",
+                self.index(),
+            ),
+            kept("last events and turns", "ring.arena", self.events()),
+            kept("inboxes", "broadcast.queue, queue_bytes", self.inboxes()),
+            kept(
+                "grants and revocations",
+                "app.auth_cache",
+                self.remembered(),
+            ),
+            given_back(
+                "connections",
+                "server.max_connections, channels_per_socket",
+                self.streams(),
+            ),
+            given_back(
+                "requests in progress",
+                "server.requests_total",
+                self.requests(),
+            ),
+            given_back("channels", "app.max_channels", self.channels()),
+            given_back("slow clients", "server.outbox_total", self.outboxes()),
+            given_back("members", "app.members", self.members()),
+            given_back("webhooks", "app.webhook_url", self.webhooks()),
+            given_back("questions", "app.auth_calls", self.questions()),
+            given_back(
+                "control socket",
+                "server.control",
+                control_places::ceiling(CONTROL_ANSWER),
+            ),
+            given_back(
+                "shares",
+                "server.max_connections, channels_per_socket",
+                self.shares(),
+            ),
+        ]
+    }
+
+    fn of_apps(&self, of: impl Fn(&App) -> u64) -> u64 {
+        self.apps.iter().map(of).sum()
+    }
+
+    fn process(&self) -> u64 {
+        PROCESS + self.workers * WORKER
+    }
+
+    fn index(&self) -> u64 {
+        let broadcast = &self.settings.broadcast;
+        let entries = match broadcast.index_entries {
+            0 => 4 * self.settings.ring.slots,
+            n => n as u64,
+        };
+        let one = entries * POSITION + broadcast.index_channels as u64 * INDEXED_CHANNEL;
+        self.apps.len() as u64 * one
+    }
+
+    /// The last events of cache channels, and what each worker uses while it deals with one wake.
+    fn events(&self) -> u64 {
+        event_memory::last_events(self.settings)
+            + event_memory::wakes(self.settings, self.workers as usize)
+    }
+
+    fn inboxes(&self) -> u64 {
+        let broadcast = &self.settings.broadcast;
+        let one = broadcast.queue as u64 * ITEM + broadcast.queue_bytes.0;
+        self.apps.len() as u64 * self.workers * one
+    }
+
+    fn remembered(&self) -> u64 {
+        let grants = http_call::Limits::default().remembered as u64 * GRANT;
+        self.of_apps(|app| {
+            let grants = match app.asks("http") && !app.auth_url.is_empty() && app.auth_cache > 0 {
+                true => grants,
+                false => 0,
+            };
+            let revocations = match app.asks("token") {
+                true => revoked::DEFAULT_USERS as u64 * REVOCATION,
+                false => 0,
+            };
+            grants + revocations
+        })
+    }
+
+    /// Every connection is of the dearest kind: a WebSocket in the middle of a long message, live or ending.
+    fn streams(&self) -> u64 {
+        let server = &self.settings.server;
+        let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
+        let message = |app: &App| (2 * app.client_event_bytes.0 + 2048).max(16 << 10);
+        // What it came with, for questions about later channels.
+        let claim = |app: &App| match app.auth_url.is_empty() {
+            true => 0,
+            false => server.header_bytes.0,
+        };
+        let dearest = self.apps.iter().map(|app| message(app) + claim(app)).max();
+        let dearest = dearest.unwrap_or(0);
+        let stream = STREAM + channels * SUBSCRIPTION + dearest;
+        let ending = Lingering::<Place>::ceiling(1, dearest as usize);
+        self.connections * stream.max(ending)
+    }
+
+    /// Heads and bodies that are still being read, answers that are not taken yet.
+    fn requests(&self) -> u64 {
+        Requests::ceiling(self.settings.requests_total())
+    }
+
+    fn channels(&self) -> u64 {
+        let one = CHANNEL + self.workers * CHANNEL_OF_WORKER;
+        // No connection has more than it may; the settings may allow more than all of them can ask for.
+        let server = &self.settings.server;
+        let each = server.channels_per_stream.max(server.channels_per_socket) as u64;
+        let most = self.of_apps(|app| app.max_channels as u64);
+        most.min(self.connections.saturating_mul(each)) * one
+    }
+
+    /// Every form of an event, wherever it waits, and the lists that it waits in.
+    fn outboxes(&self) -> u64 {
+        event_memory::events(self.settings)
+    }
+
+    /// What each client has of each pool, if every connection is another client's.
+    fn shares(&self) -> u64 {
+        let server = &self.settings.server;
+        let each = server.channels_per_stream.max(server.channels_per_socket) as u64;
+        let subscriptions = self.connections.saturating_mul(each);
+        let channels = self.of_apps(|app| app.max_channels as u64);
+        POOLS * shares::ceiling(self.connections) + holdings::ceiling(channels.min(subscriptions))
+    }
+
+    fn members(&self) -> u64 {
+        self.of_apps(|app| app.members as u64 * MEMBER)
+    }
+
+    fn webhooks(&self) -> u64 {
+        let limits = webhooks::Limits::default();
+        self.of_apps(|app| match app.webhook_url.is_empty() {
+            true => 0,
+            false => limits.bytes as u64 + limits.events as u64 * HOOK,
+        })
+    }
+
+    fn questions(&self) -> u64 {
+        self.of_apps(|app| match app.auth_url.is_empty() {
+            true => 0,
+            false => app.auth_calls as u64 * QUESTION,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Size;
+
+    fn of(settings: &Settings) -> Ceiling {
+        Ceiling::of(settings, 1000, 2)
+    }
+
+    fn bytes(ceiling: &Ceiling, name: &str) -> u64 {
+        let part = ceiling.parts.iter().find(|part| part.name == name);
+        part.expect("there is such a part").bytes
+    }
+
+    #[test]
+    fn the_total_is_the_sum_of_the_parts_and_the_allocators_share() {
+        let ceiling = of(&Settings::default());
+        let parts: u64 = ceiling.parts.iter().map(|part| part.bytes).sum();
+        assert_eq!(ceiling.total(), parts);
+        assert!(0 < ceiling.kept() && ceiling.kept() < ceiling.total());
+        let shared = |part: &&Part| part.name.starts_with("allocator");
+        let slack: u64 = ceiling
+            .parts
+            .iter()
+            .filter(shared)
+            .map(|part| part.bytes)
+            .sum();
+        assert_eq!(slack, (parts - slack) / SLACK, "{ceiling:?}");
+    }
+
+    #[test]
+    fn every_bound_raises_its_part() {
+        type Change = fn(&mut Settings);
+        let changes: [(&str, Change); 11] = [
+            ("index", |all| all.broadcast.index_entries = 1 << 24),
+            ("index", |all| all.broadcast.index_channels *= 2),
+            ("last events and turns", |all| {
+                all.ring.arena = Size(1 << 30)
+            }),
+            ("inboxes", |all| all.broadcast.queue *= 2),
+            ("connections", |all| all.server.channels_per_socket *= 2),
+            ("connections", |all| {
+                all.app.client_event_bytes = Size(1 << 20)
+            }),
+            ("slow clients", |all| {
+                all.server.outbox_total = Size(1 << 30)
+            }),
+            ("members", |all| all.app.members *= 2),
+            ("webhooks", |all| {
+                all.app.webhook_url = "http://127.0.0.1:1/".into()
+            }),
+            ("questions", |all| {
+                all.app.auth_url = "http://127.0.0.1:1/".into()
+            }),
+            ("grants and revocations", |all| {
+                all.app.auth_url = "http://127.0.0.1:1/".into()
+            }),
+        ];
+        let before = of(&Settings::default());
+        for (n, (name, change)) in changes.iter().enumerate() {
+            let mut settings = Settings::default();
+            change(&mut settings);
+            let after = of(&settings);
+            assert!(bytes(&after, name) > bytes(&before, name), "{n}: {name}");
+        }
+        let more = Ceiling::of(&Settings::default(), 2000, 4);
+        for name in ["process", "connections", "channels", "inboxes"] {
+            assert!(bytes(&more, name) > bytes(&before, name), "{name}");
+        }
+    }
+
+    #[test]
+    fn each_application_has_its_own_of_what_it_does_not_share() {
+        let one = of(&Settings::default());
+        let named = |id: &str| App {
+            id: id.into(),
+            ring: format!("/{id}"),
+            ..App::default()
+        };
+        let two = of(&Settings {
+            apps: vec![named("a"), named("b")],
+            ..Settings::default()
+        });
+        for name in ["index", "inboxes", "members"] {
+            assert_eq!(bytes(&two, name), 2 * bytes(&one, name), "{name}");
+        }
+        for name in ["process", "connections", "slow clients"] {
+            assert_eq!(bytes(&two, name), bytes(&one, name), "{name}");
+        }
+    }
+}

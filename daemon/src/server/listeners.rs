@@ -1,0 +1,335 @@
+//! Listening sockets, made in one place, or handed over by the service manager (sd_listen_fds(3)), which
+//! keeps them open, and the clients waiting, while askrd is restarted.
+
+use std::fs::{self, Permissions};
+use std::io;
+use std::net::{TcpListener, ToSocketAddrs};
+use std::os::fd::{AsFd, BorrowedFd};
+use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::net::{UnixListener, UnixStream};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use listenfd::ListenFd;
+use nix::sys::socket::{getsockopt, sockopt};
+use nix::unistd::{Gid, Group, chown};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+
+use crate::config::{Address, Mode};
+
+/// A client that acknowledges nothing for this long is gone, unless `server.write_timeout` gives it more; the
+/// kernel's own patience is 15 minutes. Not less: a network may be away for a while.
+const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(30);
+/// Bytes in the kernel, of one connection, that have not been sent yet. What a slow client does not take waits
+/// in its outbox instead, where it is counted and shared, and not in megabytes of the kernel's. What has been
+/// sent and not been acknowledged, which the network needs, comes on top.
+pub const UNSENT: u32 = 256 << 10;
+
+/// Connections the kernel holds for us while we are busy or restarting; it cuts this to
+/// net.core.somaxconn.
+const BACKLOG: i32 = 4096;
+
+#[derive(Debug)]
+pub enum Listener {
+    Tcp(TcpListener),
+    Unix {
+        listener: UnixListener,
+        path: PathBuf,
+        /// Its name in the file system is the service manager's.
+        inherited: bool,
+    },
+}
+
+impl AsFd for Listener {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        match self {
+            Self::Tcp(listener) => listener.as_fd(),
+            Self::Unix { listener, .. } => listener.as_fd(),
+        }
+    }
+}
+
+impl Drop for Listener {
+    /// A name that leads nowhere would only confuse; the next start would remove it.
+    fn drop(&mut self) {
+        if let Self::Unix {
+            path,
+            inherited: false,
+            ..
+        } = self
+        {
+            let _ = fs::remove_file(path);
+        }
+    }
+}
+
+/// Who may connect to a Unix socket.
+#[derive(Debug, Clone, Copy)]
+pub struct Access {
+    pub mode: Mode,
+    pub group: Option<Gid>,
+}
+
+impl Access {
+    /// `group`: a name or a number; empty for the daemon's own.
+    pub fn new(mode: Mode, group: &str) -> Result<Self, String> {
+        if group.is_empty() {
+            return Ok(Self { mode, group: None });
+        }
+        let number = group.parse().ok().map(Gid::from_raw);
+        let named = || {
+            Group::from_name(group)
+                .ok()
+                .flatten()
+                .map(|group| group.gid)
+        };
+        match number.or_else(named) {
+            Some(gid) => Ok(Self {
+                mode,
+                group: Some(gid),
+            }),
+            None => Err(format!("group \"{group}\" does not exist")),
+        }
+    }
+}
+
+/// Takes what the service manager handed over, and opens every other address; a host name may stand for
+/// several. Non-blocking.
+///
+/// # Errors
+/// A sentence with the address.
+pub fn open(
+    addresses: &[String],
+    access: Access,
+    inherited: Vec<Listener>,
+    write_timeout: Duration,
+) -> Result<Vec<Listener>, String> {
+    let mut listeners = inherited;
+    for text in addresses {
+        let failed = |why: io::Error| format!("cannot listen on {text}: {why}");
+        match text.parse::<Address>()? {
+            Address::Unix(path) => {
+                let there =
+                    |l: &Listener| matches!(l, Listener::Unix { path: p, .. } if *p == path);
+                if !listeners.iter().any(there) {
+                    listeners.push(unix(&path, access).map_err(failed)?);
+                }
+            }
+            Address::Tcp(name) => {
+                for address in name.to_socket_addrs().map_err(failed)? {
+                    let there = |l: &Listener| matches!(l, Listener::Tcp(tcp) if tcp.local_addr().is_ok_and(|a| a == address));
+                    if !listeners.iter().any(there) {
+                        listeners.push(Listener::Tcp(tcp(address).map_err(failed)?));
+                    }
+                }
+            }
+        }
+    }
+    for listener in &listeners {
+        if let Listener::Tcp(tcp) = listener {
+            let failed = |why| format!("cannot set up {}: {why}", name(listener));
+            tune(tcp, write_timeout).map_err(failed)?;
+        }
+    }
+    Ok(listeners)
+}
+
+/// What the connections of a listener inherit from it.
+fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
+    let socket = SockRef::from(tcp);
+    socket.set_tcp_nodelay(true)?;
+    socket.set_tcp_user_timeout(Some(write_timeout.max(LEAST_USER_TIMEOUT)))?;
+    socket.set_tcp_notsent_lowat(UNSENT)
+}
+
+/// The sockets that came with LISTEN_FDS; none if that is not meant for this process. Changes the
+/// environment, so it comes before any thread.
+///
+/// # Errors
+/// A sentence, if one of them is no listening stream socket.
+pub fn inherited() -> Result<Vec<Listener>, String> {
+    let mut handed = ListenFd::from_env();
+    let mut listeners = Vec::new();
+    for n in 0..handed.len() {
+        let failed = |why: io::Error| format!("cannot use socket {n} of LISTEN_FDS: {why}");
+        // Each asks the kernel what the socket is, and leaves it if it is something else.
+        if let Ok(Some(tcp)) = handed.take_tcp_listener(n) {
+            tcp.set_nonblocking(true).map_err(failed)?;
+            check_listening(&tcp).map_err(failed)?;
+            listeners.push(Listener::Tcp(tcp));
+            continue;
+        }
+        match handed.take_unix_listener(n).map_err(failed)? {
+            Some(listener) => {
+                listener.set_nonblocking(true).map_err(failed)?;
+                check_listening(&listener).map_err(failed)?;
+                let address = listener.local_addr().map_err(failed)?;
+                listeners.push(Listener::Unix {
+                    path: address.as_pathname().unwrap_or(Path::new("")).to_owned(),
+                    listener,
+                    inherited: true,
+                });
+            }
+            None => return Err(format!("socket {n} of LISTEN_FDS is gone")),
+        }
+    }
+    Ok(listeners)
+}
+
+/// With Accept=yes the service manager hands over connections.
+fn check_listening(socket: &impl AsFd) -> io::Result<()> {
+    match getsockopt(socket, sockopt::AcceptConn)? {
+        true => Ok(()),
+        false => Err(io::Error::other("it does not listen; use Accept=no")),
+    }
+}
+
+/// What `listener` is called in the log: `http://127.0.0.1:8080`, `unix:/run/askr/askrd.sock`.
+pub fn name(listener: &Listener) -> String {
+    match listener {
+        Listener::Tcp(tcp) => match tcp.local_addr() {
+            Ok(address) => format!("http://{address}"),
+            Err(why) => format!("tcp ({why})"),
+        },
+        Listener::Unix { path, .. } => format!("unix:{}", path.display()),
+    }
+}
+
+fn tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM,
+        Some(Protocol::TCP),
+    )?;
+    // A restart must not wait for the last connections' end.
+    socket.set_reuse_address(true)?;
+    if address.is_ipv6() {
+        // Otherwise [::] would take 0.0.0.0's place too, or not, as the system is set.
+        socket.set_only_v6(true)?;
+    }
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
+    remove_stale(path)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&socket2::SockAddr::unix(path)?)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    // From here on the name is ours, and goes with the listener.
+    let listener = Listener::Unix {
+        listener: socket.into(),
+        path: path.to_owned(),
+        inherited: false,
+    };
+    if access.group.is_some() {
+        chown(path, None, access.group)?;
+    }
+    fs::set_permissions(path, Permissions::from_mode(access.mode.0))?;
+    Ok(listener)
+}
+
+/// A daemon that was killed leaves its socket. Only a socket that nobody serves is removed.
+fn remove_stale(path: &Path) -> io::Result<()> {
+    let Ok(meta) = fs::symlink_metadata(path) else {
+        return Ok(());
+    };
+    if !meta.file_type().is_socket() {
+        return Err(io::Error::new(
+            io::ErrorKind::AlreadyExists,
+            "a file that is no socket is there",
+        ));
+    }
+    match UnixStream::connect(path) {
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Ok(_) => Err(io::Error::new(
+            io::ErrorKind::AddrInUse,
+            "somebody already listens there",
+        )),
+        Err(why) => Err(why),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ACCESS: Access = Access {
+        mode: Mode(0o600),
+        group: None,
+    };
+    const TIMEOUT: Duration = Duration::from_secs(60);
+
+    #[test]
+    fn what_is_accepted_has_its_options_also_from_an_inherited_listener() {
+        let handed = TcpListener::bind("[::1]:0").unwrap();
+        handed.set_nonblocking(true).unwrap();
+        for (timeout, expected) in [(60, 60), (90, 90), (1, 30)] {
+            let handed = Listener::Tcp(handed.try_clone().unwrap());
+            let timeout = Duration::from_secs(timeout);
+            let all = open(&["127.0.0.1:0".into()], ACCESS, vec![handed], timeout).unwrap();
+            assert_eq!(all.len(), 2);
+            for listener in &all {
+                let Listener::Tcp(tcp) = listener else {
+                    panic!()
+                };
+                tcp.set_nonblocking(false).unwrap();
+                let _client = std::net::TcpStream::connect(tcp.local_addr().unwrap()).unwrap();
+                let (accepted, _) = tcp.accept().unwrap();
+                let socket = SockRef::from(&accepted);
+                assert!(socket.tcp_nodelay().unwrap());
+                let patience = socket.tcp_user_timeout().unwrap();
+                assert_eq!(patience, Some(Duration::from_secs(expected)));
+                assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
+            }
+        }
+    }
+
+    #[test]
+    fn a_stale_socket_is_replaced_and_a_live_one_or_a_file_is_not() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        // Dropping std's listener leaves the name, as a kill does.
+        drop(UnixListener::bind(&path).unwrap());
+        let listener = unix(&path, ACCESS).unwrap();
+        assert_eq!(
+            fs::metadata(&path).unwrap().permissions().mode() & 0o777,
+            0o600
+        );
+        assert_eq!(
+            unix(&path, ACCESS).err().map(|e| e.kind()),
+            Some(io::ErrorKind::AddrInUse)
+        );
+        drop(listener);
+        assert!(!path.exists());
+        fs::write(&path, "precious").unwrap();
+        assert_eq!(
+            unix(&path, ACCESS).err().map(|e| e.kind()),
+            Some(io::ErrorKind::AlreadyExists)
+        );
+        assert_eq!(fs::read(&path).unwrap(), b"precious");
+    }
+
+    #[test]
+    fn port_0_is_told_as_the_port_it_became() {
+        let listeners = open(&["127.0.0.1:0".into()], ACCESS, Vec::new(), TIMEOUT).unwrap();
+        let name = name(&listeners[0]);
+        assert!(
+            name.starts_with("http://127.0.0.1:") && !name.ends_with(":0"),
+            "{name}"
+        );
+        assert!(
+            open(
+                &["no-such-host.invalid:1".into()],
+                ACCESS,
+                Vec::new(),
+                TIMEOUT
+            )
+            .unwrap_err()
+            .contains("no-such-host")
+        );
+    }
+}

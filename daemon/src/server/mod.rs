@@ -1,0 +1,14 @@
+//! The daemon as a process: start and stop, preflight, listeners and acceptor, workers, control socket, log.
+//! Leans on every folder but `cli`.
+
+pub mod acceptor;
+pub mod applications;
+pub mod ceiling;
+pub mod control;
+pub mod event_memory;
+pub mod listeners;
+pub mod peer_credentials;
+pub mod preflight;
+pub mod serve;
+pub mod signals;
+pub mod worker;

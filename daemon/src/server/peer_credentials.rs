@@ -1,0 +1,73 @@
+//! Who may ask about an application over the control socket: who may publish to it. That is what the
+//! permissions of its ring say; root and this daemon's own user may ask about each.
+
+use std::ffi::CString;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+
+/// A process at the other end of a Unix socket, as the kernel says.
+#[derive(Debug, Clone, Copy)]
+pub struct Asker {
+    pub uid: u32,
+    pub gid: u32,
+}
+
+impl Asker {
+    /// Whether it may write the ring at `path`.
+    pub fn may_publish(self, path: &Path) -> bool {
+        if self.uid == 0 || self.uid == geteuid().as_raw() {
+            return true;
+        }
+        let Ok(ring) = std::fs::metadata(path) else {
+            return false;
+        };
+        // As the kernel checks: the first class that fits decides.
+        let bit = if ring.uid() == self.uid {
+            0o200
+        } else if self.is_in(ring.gid()) {
+            0o020
+        } else {
+            0o002
+        };
+        ring.mode() & bit != 0
+    }
+
+    /// Of its own group, or of one that the user is a member of: the kernel tells only the first.
+    fn is_in(self, group: u32) -> bool {
+        if self.gid == group {
+            return true;
+        }
+        let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
+        let groups = user.and_then(|user| {
+            let name = CString::new(user.name).ok()?;
+            getgrouplist(&name, Gid::from_raw(self.gid)).ok()
+        });
+        groups.is_some_and(|all| all.contains(&Gid::from_raw(group)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    #[test]
+    fn the_rings_permissions_decide() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let (uid, gid) = (geteuid().as_raw(), nix::unistd::getegid().as_raw());
+        let may = |asker: Asker, mode| {
+            std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
+            asker.may_publish(file.path())
+        };
+        // Nobody has this number.
+        let stranger = 4_000_000_000;
+        let other = |gid| Asker { uid: stranger, gid };
+        assert!(may(Asker { uid, gid }, 0), "the daemon's own user");
+        assert!(may(other(gid), 0o660) && !may(other(gid), 0o600));
+        assert!(!may(other(stranger), 0o660) && may(other(stranger), 0o666));
+        assert!(!other(gid).may_publish(Path::new("/nowhere/at/all")));
+    }
+}

@@ -1,0 +1,219 @@
+//! A worker: one OS thread, one single-threaded runtime, one engine. Its loop gives the engine what
+//! happens: hand-offs, ready sockets, replay that is due, ticks, and leave-taking.
+
+use std::cell::RefCell;
+use std::io;
+use std::net::TcpStream;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use shared::segment::now_s;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinSet, LocalSet};
+use tokio::time::{Instant, MissedTickBehavior, interval};
+
+use crate::app::application::App;
+use crate::engine::lingering::Lingering;
+use crate::engine::{BUCKETS, Engine, Rules, lingering};
+use crate::http::Policy;
+use crate::http::connection::{World, serve};
+use crate::process::admission::Admission;
+use crate::process::heartbeats::Beat;
+use crate::process::jitter::Jitter;
+use crate::process::parts;
+use crate::process::requests::Requests;
+
+/// A connection on its way to its worker. Non-blocking.
+pub struct Accepted {
+    pub socket: Peer,
+    /// Whether it is a proxy that says who its client is.
+    pub proxy: bool,
+    pub admission: Admission,
+}
+
+pub enum Peer {
+    Tcp(TcpStream),
+    Unix(UnixStream),
+}
+
+/// Settings of every worker.
+#[derive(Clone)]
+pub struct Setup {
+    pub apps: Vec<Arc<App>>,
+    /// One for each application.
+    pub rules: Vec<Rules>,
+    pub policy: Policy,
+    pub requests: Arc<Requests>,
+    /// Milliseconds.
+    pub retry: u32,
+    pub header_timeout: Duration,
+    pub write_timeout: Duration,
+    pub ping: Duration,
+    pub drain: Duration,
+}
+
+pub struct Worker {
+    pub sockets: mpsc::UnboundedSender<Accepted>,
+    pub thread: JoinHandle<()>,
+}
+
+/// Starts worker number `index`. `leaving`: Some once it shall take leave, with the milliseconds over
+/// which clients are to return.
+pub fn start(
+    index: usize,
+    beat: Beat,
+    setup: Setup,
+    leaving: watch::Receiver<Option<u32>>,
+) -> io::Result<Worker> {
+    // Not bounded by itself: the limit of connections is.
+    let (sockets, inbox) = mpsc::unbounded_channel();
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    let thread = parts::thread(&format!("worker-{index}"), move || {
+        let local = LocalSet::new();
+        local.block_on(&runtime, run(index, beat, setup, inbox, leaving))
+    })?;
+    Ok(Worker { sockets, thread })
+}
+
+async fn run(
+    index: usize,
+    beat: Beat,
+    setup: Setup,
+    mut sockets: mpsc::UnboundedReceiver<Accepted>,
+    mut leaving: watch::Receiver<Option<u32>>,
+) -> io::Result<()> {
+    let (stop, stopped) = watch::channel(false);
+    let mut engines = Vec::new();
+    let mut drives = JoinSet::new();
+    let metrics = setup.apps[0].bus.metrics.clone();
+    let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
+    drives.spawn_local(parts::task(
+        "lingering",
+        lingering::drive(lingering.clone()),
+    ));
+    for (app, rules) in setup.apps.iter().zip(&setup.rules) {
+        let engine = Engine::new(index, app.clone(), *rules, app.bus.segments.epoch())?;
+        let engine = engine.lingering_in(lingering.clone());
+        let engine = Rc::new(RefCell::new(engine));
+        let work = drive(engine.clone(), app.clone(), index, setup.ping);
+        drives.spawn_local(parts::task("engine", work));
+        engines.push(engine);
+    }
+    let world = Rc::new(World {
+        apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
+        lingering: lingering.clone(),
+        requests: setup.requests.clone(),
+        policy: setup.policy.clone(),
+        header_timeout: setup.header_timeout,
+        write_timeout: setup.write_timeout,
+        retry: setup.retry,
+        jitter: Jitter::new(),
+    });
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let spread = loop {
+        tokio::select! {
+            Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
+            _ = seconds.tick() => beat.beat(),
+            Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
+            Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
+        }
+    };
+
+    // What was accepted before the end is still answered.
+    while let Ok(accepted) = sockets.try_recv() {
+        accept(accepted, &world, &stopped);
+    }
+    lingering.borrow_mut().hurry();
+    for engine in &engines {
+        engine.borrow_mut().leave(spread);
+    }
+    let _ = stop.send(true);
+    let end = Instant::now() + setup.drain;
+    let mut looks = interval(Duration::from_millis(20));
+    // Connections hold `stopped`; streams that still have something to take are the engines'.
+    let streams = || engines.iter().any(|engine| engine.borrow().streams() > 0);
+    let left = || streams() || !lingering.borrow().is_empty();
+    while left() || stop.receiver_count() > 1 {
+        tokio::select! {
+            () = tokio::time::sleep_until(end) => break,
+            _ = looks.tick() => {}
+            Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
+        }
+    }
+    Ok(())
+}
+
+/// Gives one engine what happens, for as long as the daemon serves.
+async fn drive(
+    engine: Rc<RefCell<Engine>>,
+    app: Arc<App>,
+    worker: usize,
+    ping: Duration,
+) -> io::Result<()> {
+    let queue = crate::process::async_fd::readable(engine.borrow().queue()?)?;
+    let inbox = &app.bus.inboxes[worker];
+    let mut pings = interval(ping / BUCKETS as u32);
+    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut paces = interval(Duration::from_millis(100));
+    paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut bucket = 0;
+    loop {
+        let pulling = engine.borrow().is_pulling();
+        let paced = engine.borrow().is_paced();
+        tokio::select! {
+            () = inbox.wait() => engine.borrow_mut().on_handoff(),
+            ready = queue.readable() => on_ready(&engine, ready?),
+            () = tokio::task::yield_now(), if pulling => engine.borrow_mut().on_pull(),
+            _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
+            _ = pings.tick() => {
+                let mut engine = engine.borrow_mut();
+                engine.on_handoff();
+                engine.ping(bucket);
+                bucket = (bucket + 1) % BUCKETS;
+            }
+            _ = seconds.tick() => {
+                let mut engine = engine.borrow_mut();
+                engine.cut_stalled();
+                engine.expire(now_s());
+                engine.rest();
+            }
+        }
+    }
+}
+
+fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>) {
+    if engine.borrow_mut().on_ready() {
+        ready.clear_ready();
+    }
+}
+
+fn accept(accepted: Accepted, world: &Rc<World>, stopped: &watch::Receiver<bool>) {
+    let Accepted {
+        socket,
+        proxy,
+        admission,
+    } = accepted;
+    let (world, stopped) = (world.clone(), stopped.clone());
+    // A socket that cannot be registered is out of descriptors or memory: it is dropped.
+    match socket {
+        Peer::Tcp(socket) => {
+            if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
+                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+            }
+        }
+        Peer::Unix(socket) => {
+            if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
+                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+            }
+        }
+    }
+}
