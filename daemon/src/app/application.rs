@@ -8,8 +8,8 @@ use std::time::Instant;
 
 use shared::name::RingName;
 
+use crate::app::publishing::Publishing;
 use crate::auth::authority::Authority;
-use crate::http::api::Api;
 use crate::hub::hub::Bus;
 use crate::hub::roster::Members;
 use crate::hub::watchlists::Watchlists;
@@ -32,7 +32,7 @@ pub struct App {
     pub credentials: Credentials,
     /// The same for the HTTP API, whoever may let subscribers in.
     pub api_credentials: Credentials,
-    pub api: Api,
+    pub publishing: Publishing,
     pub watchlists: Watchlists,
     /// Client events of all its connections.
     pub client_events: Budget,

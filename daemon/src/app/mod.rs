@@ -2,4 +2,5 @@
 //! Leans on `hub` and `auth`.
 
 pub mod application;
+pub mod publishing;
 pub mod queries;

@@ -6,10 +6,10 @@ use super::Engine;
 use crate::auth::authorizer::Access;
 use crate::engine::outbox::At;
 use crate::engine::replay::{Late, Pull};
-use crate::engine::stream::End;
 use crate::engine::subscriptions::Member;
 use crate::hub::command::{Command, Denied, Target, Which};
 use crate::protocol::channel::Kind;
+use crate::protocol::close_reason::CloseReason;
 use crate::protocol::format;
 use crate::protocol::gap::Gap;
 use crate::protocol::socket_id::SocketId;
@@ -270,7 +270,7 @@ impl Engine {
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in &ended {
-            self.retire(*slot, End::Ended);
+            self.retire(*slot, CloseReason::Ended);
         }
         ended.len()
     }

@@ -6,10 +6,12 @@ use shared::cursor::Cursor;
 use super::{BUCKETS, Engine};
 use crate::engine::lingering::Ending;
 use crate::engine::outbox::Of;
-use crate::engine::stream::{End, FORMATS, Format, Stream};
+use crate::engine::stream::Stream;
 use crate::process::admission::Place;
 use crate::process::budget::Held;
+use crate::protocol::close_reason::CloseReason;
 use crate::protocol::format;
+use crate::protocol::format::{FORMATS, Format};
 
 impl Engine {
     /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.
@@ -30,14 +32,14 @@ impl Engine {
                 stream.active = now;
             }
             if rules.max_age > 0 && now - stream.born >= rules.max_age {
-                self.retire(slot as u32, End::Aged);
+                self.retire(slot as u32, CloseReason::Aged);
                 continue;
             }
             if stream.pull.is_some() || stream.outbox.is_some() || fresh {
                 continue;
             }
             if rules.max_idle > 0 && now - stream.active >= rules.max_idle {
-                self.retire(slot as u32, End::Idle);
+                self.retire(slot as u32, CloseReason::Idle);
                 continue;
             }
             // There is no cursor to be kept young, and silence is asked about in its own time.
@@ -78,7 +80,7 @@ impl Engine {
                 continue;
             }
             if expires <= now {
-                self.retire(slot, End::Expired);
+                self.retire(slot, CloseReason::Expired);
             } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
                 stream.warned = true;
                 let told = format::expiring(stream.format, expires);
@@ -88,7 +90,7 @@ impl Engine {
     }
 
     /// Ends a stream that is to come back; what waits for it, it gets then.
-    pub(super) fn retire(&mut self, slot: u32, end: End) {
+    pub(super) fn retire(&mut self, slot: u32, end: CloseReason) {
         let retry = self.jitter.around(self.rules.retry);
         let format = self.streams[slot as usize].format;
         self.close_with(slot, end, format::farewell(format, end, retry));
@@ -106,7 +108,7 @@ impl Engine {
         };
         let cut: Vec<u32> = self.blocked.iter().filter(stalled).copied().collect();
         for slot in cut {
-            self.close(slot, End::Stalled);
+            self.close(slot, CloseReason::Stalled);
         }
     }
 
@@ -123,9 +125,9 @@ impl Engine {
             stream.pull = None;
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
-            let told = format::farewell(stream.format, End::Drain, retry);
+            let told = format::farewell(stream.format, CloseReason::Drain, retry);
             if stream.outbox.is_none() {
-                self.close_with(slot, End::Drain, told);
+                self.close_with(slot, CloseReason::Drain, told);
             } else {
                 self.tell(slot, told);
             }
@@ -134,12 +136,12 @@ impl Engine {
         self.paced.clear();
     }
 
-    pub(super) fn close(&mut self, slot: u32, end: End) {
+    pub(super) fn close(&mut self, slot: u32, end: CloseReason) {
         self.close_with(slot, end, Vec::new());
     }
 
     /// Ends a stream. `words`: what it is told behind all that waits for it.
-    pub(super) fn close_with(&mut self, slot: u32, end: End, words: Vec<u8>) {
+    pub(super) fn close_with(&mut self, slot: u32, end: CloseReason, words: Vec<u8>) {
         let Some(stream) = self.streams.try_remove(slot as usize) else {
             return;
         };
@@ -161,37 +163,39 @@ impl Engine {
         metrics.streams.sub(1);
         self.expiring -= usize::from(stream.expires > 0);
         let reason = match end {
-            End::Peer => &metrics.closed_peer,
-            End::Input => &metrics.closed_input,
-            End::Error => &metrics.closed_error,
-            End::Slow => &metrics.closed_slow,
-            End::Memory => &metrics.closed_memory,
-            End::Stalled => &metrics.closed_stalled,
-            End::Drain => &metrics.closed_drain,
-            End::Aged => &metrics.closed_aged,
-            End::Expired => &metrics.closed_expired,
-            End::Idle => &metrics.closed_idle,
-            End::Ended => &metrics.closed_ended,
-            End::Members => &metrics.closed_members,
-            End::Closed => &metrics.closed_form,
+            CloseReason::Peer => &metrics.closed_peer,
+            CloseReason::Input => &metrics.closed_input,
+            CloseReason::Error => &metrics.closed_error,
+            CloseReason::Slow => &metrics.closed_slow,
+            CloseReason::Memory => &metrics.closed_memory,
+            CloseReason::Stalled => &metrics.closed_stalled,
+            CloseReason::Drain => &metrics.closed_drain,
+            CloseReason::Aged => &metrics.closed_aged,
+            CloseReason::Expired => &metrics.closed_expired,
+            CloseReason::Idle => &metrics.closed_idle,
+            CloseReason::Ended => &metrics.closed_ended,
+            CloseReason::Members => &metrics.closed_members,
+            CloseReason::Closed => &metrics.closed_form,
         };
         reason.add(1);
         self.let_go(stream, end, words);
     }
 
     /// What remains of a stream is its socket.
-    fn let_go(&mut self, stream: Stream, end: End, words: Vec<u8>) {
+    fn let_go(&mut self, stream: Stream, end: CloseReason, words: Vec<u8>) {
         let place = Place::new(self.bus.limits.clone(), self.worker, stream.client);
         // Nobody is there, or takes anything.
-        if matches!(end, End::Peer | End::Error | End::Stalled)
-            || self.epoll.delete(&stream.fd).is_err()
+        if matches!(
+            end,
+            CloseReason::Peer | CloseReason::Error | CloseReason::Stalled
+        ) || self.epoll.delete(&stream.fd).is_err()
         {
             return;
         }
         let mut ending = Ending::new(stream.fd, place);
         ending.words = words.into();
         // One whose outbox was the reason does not keep it.
-        if !matches!(end, End::Slow | End::Memory) {
+        if !matches!(end, CloseReason::Slow | CloseReason::Memory) {
             ending.rest = stream.outbox;
             match stream.talk {
                 Some(talk) => ending.hearing = talk.hearing(self.rules.message_bytes),

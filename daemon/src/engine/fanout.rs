@@ -13,11 +13,13 @@ use slab::Slab;
 
 use crate::engine::identity::Who;
 use crate::engine::outbox::{At, Frame, Of};
-use crate::engine::stream::{FORMATS, Format, NONE, Stream};
+use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::Subscriptions;
 use crate::hub::encoded_event::Live;
-use crate::hub::ephemeral::{Notice, What};
+use crate::hub::ephemeral::Notice;
 use crate::process::budget::{Budget, Held};
+use crate::protocol::ephemeral::Ephemeral;
+use crate::protocol::format::{FORMATS, Format};
 
 #[derive(Debug, Default)]
 pub struct Gather {
@@ -367,9 +369,9 @@ impl Stream {
     /// Whether a notice of its channel tells it something.
     fn wants(&self, notice: &Notice, channel: u32) -> bool {
         let number = match notice.what {
-            What::Joined { number, .. } | What::Left { number, .. } => number,
-            What::Count(_) => return !self.leaving,
-            What::Client { from, .. } => return !self.leaving && self.socket != from,
+            Ephemeral::Joined { number, .. } | Ephemeral::Left { number, .. } => number,
+            Ephemeral::Count(_) => return !self.leaving,
+            Ephemeral::Client { from, .. } => return !self.leaving && self.socket != from,
         };
         let lacks = |who: &Who| who.lacks(channel, number);
         !self.leaving && self.who.as_deref().is_some_and(lacks)

@@ -49,7 +49,7 @@ use crate::engine::fanout::{Gather, Parcel};
 use crate::engine::lingering::{Ending, Lingering};
 use crate::engine::outbox::{At, Bounds};
 use crate::engine::replay::{Late, Piece, Pull, Reader};
-use crate::engine::stream::{End, Format, Stream};
+use crate::engine::stream::Stream;
 use crate::engine::subscriptions::Subscriptions;
 use crate::engine::transmit::Transmit;
 use crate::hub::hub::Bus;
@@ -57,6 +57,8 @@ use crate::hub::inbox::{Batch, Item};
 use crate::process::admission::ClientKey;
 use crate::process::jitter::Jitter;
 use crate::process::{admission, faults, quarantine};
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::format::Format;
 use crate::protocol::gap::Gap;
 use crate::protocol::socket_id::SocketId;
 use crate::protocol::{format, plain, pusher};
@@ -438,10 +440,10 @@ impl Engine {
             return;
         };
         if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP) {
-            return self.close(slot, End::Peer);
+            return self.close(slot, CloseReason::Peer);
         }
         if reads && !stream.format.is_websocket() {
-            return self.retire(slot, End::Input);
+            return self.retire(slot, CloseReason::Input);
         }
         let Some(outbox) = &mut stream.outbox else {
             // What did not even find room to wait may have been news of members.
@@ -459,7 +461,7 @@ impl Engine {
             stream.outbox = None;
             self.blocked.remove(&slot);
             if stream.leaving {
-                self.close(slot, End::Drain);
+                self.close(slot, CloseReason::Drain);
             } else {
                 if stream.pull.is_some() {
                     self.pulling.push_back(slot);

@@ -9,7 +9,7 @@ use crate::app::application::Full;
 use crate::engine::lingering::Ending;
 use crate::engine::outbox::At;
 use crate::engine::replay::{Pull, Reader};
-use crate::engine::stream::{End, NONE, Stream};
+use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::command::Denied;
 use crate::hub::hub::Bus;
@@ -17,6 +17,7 @@ use crate::hub::subscriber_counts::Told;
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
 use crate::process::{admission, holdings};
+use crate::protocol::close_reason::CloseReason;
 use crate::protocol::format;
 use crate::protocol::gap::Gap;
 use crate::protocol::pusher::code;
@@ -111,8 +112,12 @@ impl Engine {
                 self.resign(slot, *channel);
             }
             let retry = self.jitter.around(self.rules.retry);
-            bytes.extend(format::farewell(opening.format, End::Members, retry));
-            return self.close_with(slot, End::Members, bytes);
+            bytes.extend(format::farewell(
+                opening.format,
+                CloseReason::Members,
+                retry,
+            ));
+            return self.close_with(slot, CloseReason::Members, bytes);
         }
         let place = Place {
             worker: self.worker,

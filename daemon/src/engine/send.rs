@@ -12,7 +12,7 @@ use crate::config::SlowClients;
 use crate::engine::outbox::{At, Frame, GivenUp, Of, Outbox};
 use crate::engine::replay;
 use crate::engine::replay::{Ask, Piece, Pull, Rest, Turn};
-use crate::engine::stream::{End, Stream};
+use crate::engine::stream::Stream;
 use crate::engine::transmit::write_some;
 use crate::engine::uring::{BATCH, Job};
 use crate::hub::hub::Bus;
@@ -20,6 +20,7 @@ use crate::outbound::webhooks;
 use crate::process::budget::Held;
 use crate::process::quarantine;
 use crate::protocol::channel::Kind;
+use crate::protocol::close_reason::CloseReason;
 use crate::protocol::format;
 
 /// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
@@ -254,7 +255,7 @@ impl Engine {
                 _ if outbox.push(of, frame, bounds).is_ok() => {}
                 Of::Event(at) => full = Some((n, at)),
                 Of::Ephemeral => missed += 1,
-                Of::Notice => return self.close(slot, End::Slow),
+                Of::Notice => return self.close(slot, CloseReason::Slow),
             }
         }
         self.miss(slot, missed);
@@ -292,7 +293,7 @@ impl Engine {
     /// What there is from `from` on did not fit.
     fn overflow(&mut self, slot: u32, from: At) {
         match self.rules.slow_clients {
-            SlowClients::Close => self.close(slot, End::Slow),
+            SlowClients::Close => self.close(slot, CloseReason::Slow),
             SlowClients::Replay => {
                 self.bus.metrics.slow_replayed.add(1);
                 self.fall_back(slot, from, false);
@@ -390,7 +391,7 @@ impl Engine {
             }
             let stuck = tight.min(now.saturating_duration_since(since)) >= STUCK;
             if stuck || memory.is_full() && tight >= OTHERS {
-                self.close(slot, End::Memory);
+                self.close(slot, CloseReason::Memory);
             }
         }
     }
@@ -410,7 +411,7 @@ impl Engine {
         self.miss(slot, given.ephemeral);
         match (given.from, self.rules.slow_clients) {
             (None, _) => {}
-            (Some(_), SlowClients::Close) => self.close(slot, End::Memory),
+            (Some(_), SlowClients::Close) => self.close(slot, CloseReason::Memory),
             (Some(from), SlowClients::Replay) => self.fall_back(slot, from, false),
             (Some(from), SlowClients::Skip) => self.fall_back(slot, from, true),
         }
@@ -459,9 +460,9 @@ fn write_to(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
     })
 }
 
-pub(super) fn ended(error: Errno) -> End {
+pub(super) fn ended(error: Errno) -> CloseReason {
     match error {
-        Errno::EPIPE | Errno::ECONNRESET => End::Peer,
-        _ => End::Error,
+        Errno::EPIPE | Errno::ECONNRESET => CloseReason::Peer,
+        _ => CloseReason::Error,
     }
 }

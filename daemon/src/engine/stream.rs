@@ -8,33 +8,8 @@ use crate::engine::outbox::Outbox;
 use crate::engine::replay::Pull;
 use crate::engine::subscriptions::Subscription;
 use crate::process::admission::ClientKey;
+use crate::protocol::format::Format;
 use crate::protocol::socket_id::SocketId;
-
-/// The protocol, and what an event looks like in it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-#[repr(u8)]
-pub enum Format {
-    /// Server-Sent Events: the payload, once per event.
-    #[default]
-    Raw,
-    /// Server-Sent Events: `{"channel","event","id","data"}`, once per matching channel.
-    Json,
-    /// The plain WebSocket protocol.
-    Plain,
-    /// Pusher's protocol.
-    Pusher,
-    /// Pusher's protocol with positions, for clients that asked for recovery.
-    Recovery,
-}
-
-/// How many there are.
-pub const FORMATS: usize = 5;
-
-impl Format {
-    pub fn is_websocket(self) -> bool {
-        matches!(self, Self::Plain | Self::Pusher | Self::Recovery)
-    }
-}
 
 /// No link: the end of a chain.
 pub const NONE: u32 = u32::MAX;
@@ -74,34 +49,3 @@ pub struct Stream {
 
 // A stream at rest is this and its subscriptions: keep it small.
 const _: () = assert!(size_of::<Stream>() <= 104);
-
-/// Why a stream ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
-    /// The client closed.
-    Peer,
-    /// The client sent something.
-    Input,
-    /// The socket failed.
-    Error,
-    /// Its outbox was full.
-    Slow,
-    /// All outboxes together were.
-    Memory,
-    /// It took nothing for too long.
-    Stalled,
-    /// The daemon stops.
-    Drain,
-    /// It has been there for as long as a stream may.
-    Aged,
-    /// Its token did.
-    Expired,
-    /// It had no event for as long as a stream may.
-    Idle,
-    /// An operator or the application wanted it.
-    Ended,
-    /// A WebSocket was closed in due form: by the client, or because of what it did.
-    Closed,
-    /// It could not become a member of a presence channel.
-    Members,
-}

@@ -17,14 +17,17 @@ use crate::app::application::Full;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::engine::identity::Who;
 use crate::engine::lingering::Hearing;
-use crate::engine::stream::{End, Format, Stream};
+use crate::engine::stream::Stream;
 use crate::hub::command::Command;
-use crate::hub::ephemeral::{Notice, What};
+use crate::hub::ephemeral::Notice;
 use crate::hub::hub::Bus;
 use crate::hub::watchlists::Watcher;
 use crate::outbound::webhooks;
 use crate::process::metrics::Metrics;
 use crate::protocol::channel::Kind;
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::ephemeral::Ephemeral;
+use crate::protocol::format::Format;
 use crate::protocol::pusher::signature::{Credentials, User};
 use crate::protocol::rate_limit::{Bound, Rate};
 use crate::protocol::socket_id::Place;
@@ -143,7 +146,7 @@ impl Engine {
             };
             match read(&stream.fd, input) {
                 Ok(0) => {
-                    self.close(slot, End::Peer);
+                    self.close(slot, CloseReason::Peer);
                     return false;
                 }
                 Ok(count) => {
@@ -448,7 +451,7 @@ impl Engine {
             user: user.as_deref().map(Into::into),
         };
         self.bus.hook(client, &channel, told);
-        let what = What::Client {
+        let what = Ephemeral::Client {
             event,
             data,
             user,
@@ -531,7 +534,7 @@ impl Engine {
 
     /// The last frame, and the end.
     fn part(&mut self, slot: u32, last: Vec<u8>) -> Goes {
-        self.close_with(slot, End::Closed, last);
+        self.close_with(slot, CloseReason::Closed, last);
         false
     }
 

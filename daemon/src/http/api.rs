@@ -2,7 +2,6 @@
 //! done: events go through the ring, as PHP's do.
 
 use std::collections::BTreeMap;
-use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -10,67 +9,21 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
-use shared::event::{EventRef, Origin};
-use shared::publisher::Publisher;
 use shared::segment::{now_ns, now_s};
 
 use super::refusal::{Refusal, bad};
 use super::respond::Answer;
 use super::socket::Progress;
 use crate::app::application::App;
+use crate::app::publishing::PublishError;
 use crate::app::queries;
 use crate::config::api_body_bytes;
 use crate::hub::command::{Target, Which};
 use crate::hub::last_events;
 use crate::protocol::pusher::api;
 use crate::protocol::pusher::api::answer::{Cached, Told};
-use crate::protocol::pusher::api::{Call, Info, Limits, Publish, answer};
+use crate::protocol::pusher::api::{Call, Info, Publish, answer};
 use crate::protocol::pusher::signature::{ApiRequest, Refused};
-
-/// The ring from its publishers' side, and bounds. One of it an application.
-pub struct Api {
-    publisher: Mutex<Publisher>,
-    limits: Limits,
-}
-
-impl Api {
-    /// `payload`: bytes of an event's data.
-    pub fn new(publisher: Publisher, payload: usize) -> Self {
-        Self {
-            publisher: Mutex::new(publisher),
-            limits: Limits {
-                payload,
-                ..Limits::default()
-            },
-        }
-    }
-
-    fn publish(&self, event: &Publish) -> Result<(), Refusal> {
-        let channels: Vec<&[u8]> = event.channels.iter().map(|c| c.as_bytes()).collect();
-        let event = EventRef {
-            channels: &channels,
-            event: Some(event.name.as_bytes()),
-            id: None,
-            retry: None,
-            except: event.except.as_deref().map(str::as_bytes),
-            origin: Origin::Api,
-            data: event.data.as_bytes(),
-        };
-        event.check().map_err(|(what, why)| {
-            Refusal::new(StatusCode::BAD_REQUEST, format!("{what} {why}"))
-        })?;
-        let mut publisher = self
-            .publisher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
-        let published = publisher.publish(&event);
-        published.map(drop).map_err(|why| {
-            tracing::warn!("the HTTP API cannot publish: {why}");
-            let reason = format!("the event cannot be published now: {why}");
-            Refusal::new(StatusCode::SERVICE_UNAVAILABLE, reason)
-        })
-    }
-}
 
 /// Does what the request asks for.
 ///
@@ -96,15 +49,20 @@ pub async fn serve(
     };
     let body = read(
         body,
-        api_body_bytes(app.api.limits.payload),
+        api_body_bytes(app.publishing.limits.payload),
         keep,
         time,
         progress,
     )
     .await?;
     asked.body = &body;
-    let call = api::call(&asked, &app.api_credentials, now_s(), &app.api.limits)
-        .map_err(|why| Refusal::new(why.status, why.reason))?;
+    let call = api::call(
+        &asked,
+        &app.api_credentials,
+        now_s(),
+        &app.publishing.limits,
+    )
+    .map_err(|why| Refusal::new(why.status, why.reason))?;
     done(app, call).await.map(json)
 }
 
@@ -201,7 +159,7 @@ pub fn json(body: Vec<u8>) -> Answer {
 async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
     Ok(match call {
         Call::Publish(event) => {
-            app.api.publish(&event)?;
+            app.publishing.publish(&event).map_err(refused)?;
             if event.info.is_none() {
                 return Ok(answer::done());
             }
@@ -211,7 +169,7 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         }
         Call::Batch(events) => {
             for event in &events {
-                app.api.publish(event)?;
+                app.publishing.publish(event).map_err(refused)?;
             }
             let asked = |event: &&Publish| !event.info.is_none();
             if !events.iter().any(|event| asked(&event)) {
@@ -246,6 +204,14 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         }
         Call::Connections => answer::connections(app.quota.used() as u64),
     })
+}
+
+fn refused(why: PublishError) -> Refusal {
+    let status = match why {
+        PublishError::Invalid(_) => StatusCode::BAD_REQUEST,
+        PublishError::Unavailable(_) => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    Refusal::new(status, why.to_string())
 }
 
 async fn count(app: &App, names: &[String]) -> BTreeMap<String, usize> {

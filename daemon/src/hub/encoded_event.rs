@@ -8,8 +8,8 @@ use std::sync::{Arc, OnceLock};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
-use crate::engine::stream::{FORMATS, Format};
 use crate::process::budget::{Budget, Charge, Held};
+use crate::protocol::format::{FORMATS, Format};
 use crate::protocol::socket_id::SocketId;
 use crate::protocol::{format, sse};
 

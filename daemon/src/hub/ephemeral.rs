@@ -1,47 +1,22 @@
-//! What is told beside the ring: members that come and go, and what subscribers send to one another.
-//! Ephemeral: no cursor, no replay. Encoded once for each form that somebody wants.
+//! An ephemeral message on its way to subscribers of a channel, encoded once for each form that somebody
+//! wants.
 
 use std::sync::{Arc, OnceLock};
 
-use crate::engine::stream::{FORMATS, Format};
 use crate::process::budget::{Budget, Held};
+use crate::protocol::ephemeral::Ephemeral;
 use crate::protocol::format;
-use crate::protocol::socket_id::SocketId;
+use crate::protocol::format::{FORMATS, Format};
 
 #[derive(Debug)]
 pub struct Notice {
     pub channel: Arc<str>,
-    pub what: What,
+    pub what: Ephemeral,
     forms: [OnceLock<Held>; FORMATS],
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum What {
-    /// `number`: which announcement of its application it is; a snapshot as of it holds it already.
-    Joined {
-        number: u64,
-        user: Arc<str>,
-        info: Option<Arc<str>>,
-    },
-    Left {
-        number: u64,
-        user: Arc<str>,
-    },
-    /// How many subscribers the channel has.
-    Count(u32),
-    /// What a subscriber sent to the others.
-    Client {
-        event: String,
-        /// JSON on one line.
-        data: String,
-        /// On presence channels.
-        user: Option<String>,
-        from: SocketId,
-    },
-}
-
 impl Notice {
-    pub fn new(channel: Arc<str>, what: What) -> Self {
+    pub fn new(channel: Arc<str>, what: Ephemeral) -> Self {
         Self {
             channel,
             what,
@@ -50,7 +25,7 @@ impl Notice {
     }
 
     pub fn form(&self, format: Format, budget: &Arc<Budget>) -> Held {
-        let make = || budget.hold(format::notice(format, self));
+        let make = || budget.hold(format::ephemeral(format, &self.channel, &self.what));
         let place = &self.forms[format as usize];
         match place.get() {
             None if !budget.is_roomy() => make(),
@@ -61,10 +36,12 @@ impl Notice {
     /// Bytes it holds itself, without its forms.
     pub fn size(&self) -> usize {
         let told = match &self.what {
-            What::Joined { user, info, .. } => user.len() + info.as_ref().map_or(0, |i| i.len()),
-            What::Left { user, .. } => user.len(),
-            What::Count(_) => 0,
-            What::Client {
+            Ephemeral::Joined { user, info, .. } => {
+                user.len() + info.as_ref().map_or(0, |i| i.len())
+            }
+            Ephemeral::Left { user, .. } => user.len(),
+            Ephemeral::Count(_) => 0,
+            Ephemeral::Client {
                 event, data, user, ..
             } => event.len() + data.len() + user.as_ref().map_or(0, String::len),
         };

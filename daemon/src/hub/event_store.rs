@@ -8,8 +8,19 @@ use shared::event::Event;
 use shared::fetch::Fetch;
 use shared::segment::Segment;
 
-use crate::hub::hub::Archive;
 use crate::process::quarantine;
+
+/// Random access to what the ring still holds. Any thread.
+pub trait Archive: Send + Sync {
+    /// None: overwritten, unreadable, or of another epoch.
+    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
+
+    /// Whether it is sure that no event was published at `seq`.
+    fn is_hole(&self, epoch: Epoch, seq: u64) -> bool;
+
+    /// The first position from `seq` on that may be held; `u64::MAX` if there is none.
+    fn held_from(&self, seq: u64) -> u64;
+}
 
 /// The tailer keeps it up to date; workers read.
 #[derive(Clone, Default)]

@@ -2,17 +2,14 @@
 
 use std::sync::Arc;
 
-use shared::cursor::Epoch;
-use shared::event::Event;
-
 use crate::hub::channel_index::History;
 use crate::hub::ephemeral::Notice;
-use crate::hub::event_store::Segments;
+use crate::hub::event_store::{Archive, Segments};
 use crate::hub::inbox::{Clock, Handoff, Item};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
+use crate::hub::subscriber_counts;
 use crate::hub::subscriber_counts::Census;
-use crate::hub::{ephemeral, subscriber_counts};
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::{ClientKey, Limits};
@@ -20,18 +17,7 @@ use crate::process::budget::Budget;
 use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
-
-/// Random access to what the ring still holds. Any thread.
-pub trait Archive: Send + Sync {
-    /// None: overwritten, unreadable, or of another epoch.
-    fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
-
-    /// Whether it is sure that no event was published at `seq`.
-    fn is_hole(&self, epoch: Epoch, seq: u64) -> bool;
-
-    /// The first position from `seq` on that may be held; `u64::MAX` if there is none.
-    fn held_from(&self, seq: u64) -> u64;
-}
+use crate::protocol::ephemeral::Ephemeral;
 
 pub struct Bus {
     pub history: History,
@@ -74,7 +60,7 @@ impl Bus {
         for (channel, count) in counts {
             let what = webhooks::event::What::SubscriptionCount(count.into());
             self.hook(client, &channel, what);
-            self.tell(Notice::new(channel.into(), ephemeral::What::Count(count)));
+            self.tell(Notice::new(channel.into(), Ephemeral::Count(count)));
         }
     }
 

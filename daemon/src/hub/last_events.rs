@@ -127,8 +127,8 @@ fn size_of_channel(name: &str) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::engine::stream::Format;
     use crate::process::budget::Budget;
+    use crate::protocol::format::Format;
     use crate::testing::{EPOCH, event};
 
     fn live(seq: u64, channels: &[&str], data: &str) -> Arc<Live> {

@@ -12,12 +12,14 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 
-use crate::hub::ephemeral::{Notice, What};
+use crate::hub::ephemeral::Notice;
 use crate::hub::hub::Bus;
 use crate::hub::inbox::Item;
 use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
+use crate::protocol::ephemeral::Ephemeral;
+use crate::protocol::member::Member;
 
 pub struct Members {
     inner: Mutex<Inner>,
@@ -31,19 +33,6 @@ struct Inner {
     presence: Presence,
     /// Announcements made.
     number: u64,
-}
-
-/// One member, as it is told.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Member {
-    pub id: Arc<str>,
-    #[serde(serialize_with = "as_json")]
-    pub info: Option<Arc<str>>,
-}
-
-fn as_json<S: serde::Serializer>(info: &Option<Arc<str>>, to: S) -> Result<S::Ok, S::Error> {
-    let raw = |info: &Arc<str>| serde_json::value::RawValue::from_string(info.to_string()).ok();
-    serde::Serialize::serialize(&info.as_ref().and_then(raw), to)
 }
 
 /// Who is on a channel.
@@ -194,16 +183,16 @@ impl Inner {
             }) => {
                 self.number += 1;
                 let number = self.number;
-                (channel, What::Joined { number, user, info })
+                (channel, Ephemeral::Joined { number, user, info })
             }
             Some(Announcement::Left { channel, user }) => {
                 self.number += 1;
                 let number = self.number;
-                (channel, What::Left { number, user })
+                (channel, Ephemeral::Left { number, user })
             }
         };
         match &what {
-            What::Joined { user, .. } => {
+            Ephemeral::Joined { user, .. } => {
                 let user = user.clone();
                 bus.hook(
                     client,
@@ -211,7 +200,7 @@ impl Inner {
                     webhooks::event::What::MemberAdded { user },
                 );
             }
-            What::Left { user, .. } => {
+            Ephemeral::Left { user, .. } => {
                 let user = user.clone();
                 bus.hook(
                     client,

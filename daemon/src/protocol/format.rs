@@ -5,15 +5,41 @@ use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::engine::stream::{End, Format};
-use crate::hub::ephemeral::{Notice, What};
-use crate::hub::roster::Member;
+use crate::protocol::close_reason::CloseReason;
+use crate::protocol::ephemeral::Ephemeral;
 use crate::protocol::gap::Gap;
+use crate::protocol::member::Member;
 use crate::protocol::plain::encode as plainly;
 use crate::protocol::pusher::encode as pusherly;
 use crate::protocol::socket_id::SocketId;
 use crate::protocol::ws::frame;
 use crate::protocol::{plain, pusher, sse};
+
+/// The protocol, and what an event looks like in it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[repr(u8)]
+pub enum Format {
+    /// Server-Sent Events: the payload, once per event.
+    #[default]
+    Raw,
+    /// Server-Sent Events: `{"channel","event","id","data"}`, once per matching channel.
+    Json,
+    /// The plain WebSocket protocol.
+    Plain,
+    /// Pusher's protocol.
+    Pusher,
+    /// Pusher's protocol with positions, for clients that asked for recovery.
+    Recovery,
+}
+
+/// How many there are.
+pub const FORMATS: usize = 5;
+
+impl Format {
+    pub fn is_websocket(self) -> bool {
+        matches!(self, Self::Plain | Self::Pusher | Self::Recovery)
+    }
+}
 
 /// What a stream begins with.
 pub struct Opening<'a> {
@@ -101,29 +127,30 @@ pub fn earlier(format: Format, event: &Event, cursor: Cursor, channel: &str) -> 
 }
 
 /// Somebody came or went, or sent something to the others.
-pub fn notice(format: Format, notice: &Notice) -> Vec<u8> {
-    let channel = &*notice.channel;
-    match (format, &notice.what) {
-        (Format::Json, What::Client { event, data, .. }) => {
+pub fn ephemeral(format: Format, channel: &str, what: &Ephemeral) -> Vec<u8> {
+    match (format, what) {
+        (Format::Json, Ephemeral::Client { event, data, .. }) => {
             sse::message(&plainly::client_event(channel, event, data))
         }
-        (Format::Raw | Format::Json, _) => sse::notice(notice),
-        (Format::Plain, What::Joined { user, info, .. }) => {
+        (Format::Raw | Format::Json, _) => sse::ephemeral(channel, what),
+        (Format::Plain, Ephemeral::Joined { user, info, .. }) => {
             text(plainly::joined(channel, user, info.as_deref()))
         }
-        (Format::Plain, What::Count(count)) => text(plainly::count(channel, *count)),
-        (Format::Plain, What::Left { user, .. }) => text(plainly::left(channel, user)),
-        (Format::Plain, What::Client { event, data, .. }) => {
+        (Format::Plain, Ephemeral::Count(count)) => text(plainly::count(channel, *count)),
+        (Format::Plain, Ephemeral::Left { user, .. }) => text(plainly::left(channel, user)),
+        (Format::Plain, Ephemeral::Client { event, data, .. }) => {
             text(plainly::client_event(channel, event, data))
         }
-        (_, What::Joined { user, info, .. }) => {
+        (_, Ephemeral::Joined { user, info, .. }) => {
             text(pusherly::member_added(channel, user, info.as_deref()))
         }
-        (_, What::Count(count)) => text(pusherly::subscription_count(channel, (*count).into())),
-        (_, What::Left { user, .. }) => text(pusherly::member_removed(channel, user)),
+        (_, Ephemeral::Count(count)) => {
+            text(pusherly::subscription_count(channel, (*count).into()))
+        }
+        (_, Ephemeral::Left { user, .. }) => text(pusherly::member_removed(channel, user)),
         (
             _,
-            What::Client {
+            Ephemeral::Client {
                 event, data, user, ..
             },
         ) => {
@@ -213,19 +240,19 @@ pub fn expiring(format: Format, expires: u64) -> Vec<u8> {
 
 /// The last words to a stream that ends: when to come back, as far as the protocol can say it. `retry`:
 /// milliseconds.
-pub fn farewell(format: Format, end: End, retry: u32) -> Vec<u8> {
+pub fn farewell(format: Format, end: CloseReason, retry: u32) -> Vec<u8> {
     if !format.is_websocket() {
         let why: &[u8] = match end {
-            End::Input => b": nothing may follow a request for events\n",
+            CloseReason::Input => b": nothing may follow a request for events\n",
             _ => b"",
         };
         return [why, &sse::retry(retry)].concat();
     }
     let (code, reason) = match end {
-        End::Expired => (plain::code::UNAUTHORIZED, "the token has expired"),
-        End::Ended => (plain::code::UNAUTHORIZED, "disconnected by the application"),
-        End::Idle => (pusher::code::INACTIVE, "no event for too long"),
-        End::Members => (pusher::code::OVER_CAPACITY, "the channel is full"),
+        CloseReason::Expired => (plain::code::UNAUTHORIZED, "the token has expired"),
+        CloseReason::Ended => (plain::code::UNAUTHORIZED, "disconnected by the application"),
+        CloseReason::Idle => (pusher::code::INACTIVE, "no event for too long"),
+        CloseReason::Members => (pusher::code::OVER_CAPACITY, "the channel is full"),
         _ => (pusher::code::RECONNECT, "reconnect now"),
     };
     refusal(format, code, reason)

@@ -2,11 +2,14 @@
 //! Leans on `shared` alone.
 
 pub mod channel;
+pub mod close_reason;
+pub mod ephemeral;
 pub mod format;
 pub mod gap;
 pub mod info;
 pub mod keepalive;
 pub mod mac;
+pub mod member;
 pub mod plain;
 pub mod pusher;
 pub mod rate_limit;

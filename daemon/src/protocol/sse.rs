@@ -21,9 +21,9 @@ use serde::Serialize;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::hub::ephemeral::{Notice, What};
-use crate::hub::roster::Member;
+use crate::protocol::ephemeral::Ephemeral;
 use crate::protocol::gap::Gap;
+use crate::protocol::member::Member;
 use crate::protocol::socket_id::SocketId;
 
 /// The payload itself, once per event.
@@ -136,7 +136,7 @@ pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
 }
 
 /// Somebody came or went.
-pub fn notice(notice: &Notice) -> Vec<u8> {
+pub fn ephemeral(channel: &str, what: &Ephemeral) -> Vec<u8> {
     #[derive(Serialize)]
     struct Joined<'a> {
         channel: &'a str,
@@ -148,22 +148,21 @@ pub fn notice(notice: &Notice) -> Vec<u8> {
         channel: &'a str,
         id: &'a str,
     }
-    let channel = &*notice.channel;
-    match &notice.what {
-        What::Joined { user, info, .. } => {
+    match what {
+        Ephemeral::Joined { user, info, .. } => {
             let member = Member {
                 id: user.clone(),
                 info: info.clone(),
             };
             named("askr:joined", &json_text(&Joined { channel, member }))
         }
-        What::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
-        What::Count(count) => {
+        Ephemeral::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+        Ephemeral::Count(count) => {
             let channel = json_text(&channel);
             let data = format!("{{\"channel\":{channel},\"count\":{count}}}");
             named("askr:count", &data)
         }
-        What::Client { event, data, .. } => named(event, data),
+        Ephemeral::Client { event, data, .. } => named(event, data),
     }
 }
 

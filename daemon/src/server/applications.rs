@@ -9,12 +9,12 @@ use shared::secret::Secret;
 use shared::segment::now_ns;
 
 use crate::app::application::{App, Quota};
+use crate::app::publishing::Publishing;
 use crate::auth::authority::Authority;
 use crate::auth::http_call::{self, HttpCall};
 use crate::auth::tokens::Tokens;
 use crate::config;
 use crate::config::Settings;
-use crate::http::api::Api;
 use crate::hub::channel_index::History;
 use crate::hub::event_store::Segments;
 use crate::hub::hub::Bus;
@@ -150,7 +150,7 @@ fn open_one(
             key: app.key().to_owned(),
             secrets,
         },
-        api: Api::new(publisher, app.api_payload.0 as usize),
+        publishing: Publishing::new(publisher, app.api_payload.0 as usize),
         watchlists: Watchlists::default(),
         client_events: crate::app::application::Budget::new(app.client_events_total),
         id: app.id,

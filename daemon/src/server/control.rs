@@ -42,11 +42,11 @@ use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
 use crate::hub::command::{Target, Which};
 use crate::hub::hub::Bus;
-use crate::hub::roster::Member;
 use crate::outbound::webhooks;
 use crate::process::control_places::{Askers, Place, Turn};
 use crate::process::heartbeats::Beats;
 use crate::process::{control_places, faults, logging};
+use crate::protocol::member::Member;
 use crate::server::peer_credentials::Asker;
 
 /// Bytes of a request's body.

@@ -63,7 +63,10 @@ pub fn app(bus: Arc<Bus>) -> Arc<App> {
             key: "test".into(),
             secrets: Vec::new(),
         },
-        api: crate::http::api::Api::new(shared::publisher::Publisher::new(), 1000),
+        publishing: crate::app::publishing::Publishing::new(
+            shared::publisher::Publisher::new(),
+            1000,
+        ),
         watchlists: Default::default(),
         client_events: crate::app::application::Budget::new(1000),
     })

@@ -9,13 +9,13 @@ use std::rc::Rc;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::outbox::At;
-use crate::engine::stream::Format;
 use crate::hub::encoded_event::Live;
 use crate::hub::hub::Bus;
 use crate::process::admission::ClientKey;
 use crate::process::budget::Held;
 use crate::process::{faults, quarantine};
 use crate::protocol::format;
+use crate::protocol::format::Format;
 use crate::protocol::gap::Gap;
 use crate::protocol::socket_id::SocketId;
 

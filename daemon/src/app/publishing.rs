@@ -1,0 +1,62 @@
+//! The ring from its publishers' side, for what comes by the HTTP API. One of it an application.
+
+use std::sync::{Mutex, PoisonError};
+
+use shared::event::{EventRef, Origin};
+use shared::publisher::Publisher;
+
+use crate::protocol::pusher::api::{Limits, Publish};
+
+pub struct Publishing {
+    publisher: Mutex<Publisher>,
+    pub limits: Limits,
+}
+
+/// Why an event was not published.
+#[derive(Debug, thiserror::Error)]
+pub enum PublishError {
+    #[error("{0}")]
+    Invalid(String),
+    /// The ring is away, or full of what its publishers have not finished.
+    #[error("the event cannot be published now: {0}")]
+    Unavailable(String),
+}
+
+impl Publishing {
+    /// `payload`: bytes of an event's data.
+    pub fn new(publisher: Publisher, payload: usize) -> Self {
+        Self {
+            publisher: Mutex::new(publisher),
+            limits: Limits {
+                payload,
+                ..Limits::default()
+            },
+        }
+    }
+
+    /// # Errors
+    /// If the event breaks the ring's rules, or the ring cannot take it.
+    pub fn publish(&self, event: &Publish) -> Result<(), PublishError> {
+        let channels: Vec<&[u8]> = event.channels.iter().map(|c| c.as_bytes()).collect();
+        let event = EventRef {
+            channels: &channels,
+            event: Some(event.name.as_bytes()),
+            id: None,
+            retry: None,
+            except: event.except.as_deref().map(str::as_bytes),
+            origin: Origin::Api,
+            data: event.data.as_bytes(),
+        };
+        let checked = event.check();
+        checked.map_err(|(what, why)| PublishError::Invalid(format!("{what} {why}")))?;
+        let mut publisher = self
+            .publisher
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        let published = publisher.publish(&event);
+        published.map(drop).map_err(|why| {
+            tracing::warn!("the HTTP API cannot publish: {why}");
+            PublishError::Unavailable(why.to_string())
+        })
+    }
+}
