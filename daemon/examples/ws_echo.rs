@@ -7,10 +7,10 @@ use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::time::Duration;
 
-use askrd::protocol::ws::decoder::{Decoder, Message, Violation};
-use askrd::protocol::ws::{frame, handshake};
 use hyper::header::{HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Version};
+use protocol::ws::decoder::{Decoder, Message, Violation};
+use protocol::ws::{frame, handshake};
 
 /// Autobahn's largest message has 16 MiB.
 const MAX_MESSAGE: usize = 16 << 20;

@@ -31,7 +31,5 @@ pub mod outbound;
 
 pub mod process;
 
-pub mod protocol;
-
 #[cfg(test)]
 pub mod testing;

@@ -9,8 +9,8 @@ use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::sse::{Message, Parser};
 use common::{Daemon, publish};
+use protocol::testing::sse::{Message, Parser};
 
 const MIB: u64 = 1 << 20;
 /// The last event of a test, which ends the reading.

@@ -6,6 +6,9 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use protocol::pusher::signature::Credentials;
+use protocol::rate_limit::{Bound, Rate};
+use protocol::socket_id::Prover;
 use shared::name::RingName;
 
 use crate::app::publishing::Publishing;
@@ -16,9 +19,6 @@ use crate::hub::watchlists::Watchlists;
 use crate::process::admission::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
-use crate::protocol::pusher::signature::Credentials;
-use crate::protocol::rate_limit::{Bound, Rate};
-use crate::protocol::socket_id::Prover;
 
 pub struct App {
     pub id: String,

@@ -2,10 +2,9 @@
 
 use std::sync::{Mutex, PoisonError};
 
+use protocol::pusher::api::{Limits, Publish};
 use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
-
-use crate::protocol::pusher::api::{Limits, Publish};
 
 pub struct Publishing {
     publisher: Mutex<Publisher>,

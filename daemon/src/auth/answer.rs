@@ -15,12 +15,12 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use protocol::info;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant;
 
 use super::authorizer::{Access, Answer, Closed, Wanted};
-use crate::protocol::info;
 
 #[derive(Deserialize)]
 struct Body<'a> {

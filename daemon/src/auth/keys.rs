@@ -4,9 +4,8 @@
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use ed25519_dalek::{Signature, VerifyingKey};
+use protocol::mac;
 use shared::secret::{self, NamedSecret, Secret};
-
-use crate::protocol::mac;
 
 /// Keys of one application.
 pub const MAX_KEYS: usize = 16;

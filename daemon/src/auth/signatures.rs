@@ -1,7 +1,8 @@
 //! Pusher's signatures as an authorizer: the application signed for this socket and this channel.
 
+use protocol::pusher::signature::Credentials;
+
 use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
-use crate::protocol::pusher::signature::Credentials;
 
 impl Authorizer for Credentials {
     fn authorize<'a>(

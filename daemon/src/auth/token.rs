@@ -22,13 +22,13 @@ use std::sync::Arc;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use protocol::info;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::{self, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
 
 use super::keys::{Algorithm, Key};
 use super::revoked::Revoked;
-use crate::protocol::info;
 
 /// Seconds by which the clock of whoever signs may be ahead of this one.
 pub const LEEWAY: u64 = 10;
@@ -262,12 +262,12 @@ fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
 pub mod tests {
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
+    use protocol::mac;
     use serde_json::{Value, json};
     use shared::grant::MAX_INFO;
     use shared::secret;
 
     use super::*;
-    use crate::protocol::mac;
 
     pub const SECRET: &str = "0123456789abcdef0123456789abcdef";
     const OLD: &str = "fedcba9876543210fedcba9876543210";

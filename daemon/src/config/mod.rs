@@ -13,6 +13,7 @@ use std::time::Duration;
 
 pub use app::{App, api_body_bytes};
 pub use flags::Flags;
+use protocol::keepalive;
 use serde::{Deserialize, Serialize};
 use shared::name::RingName;
 use shared::spec::{BadSpec, RingSpec};
@@ -21,7 +22,6 @@ pub use units::{Address, Io, Mode, Network, Size, SlowClients};
 pub use crate::config::loading::{Problem, Sources, load};
 use crate::hub::routes::MAX_WORKERS;
 use crate::process::{holdings, shares};
-use crate::protocol::keepalive;
 
 /// The control socket used when none is set, if its directory exists.
 pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";

@@ -1,5 +1,10 @@
 //! What others want of this engine's streams: other channels, their end, their number.
 
+use protocol::channel::Kind;
+use protocol::close_reason::CloseReason;
+use protocol::format;
+use protocol::gap::Gap;
+use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 
 use super::Engine;
@@ -8,11 +13,6 @@ use crate::engine::outbox::At;
 use crate::engine::replay::{Late, Pull};
 use crate::engine::subscriptions::Member;
 use crate::hub::command::{Command, Denied, Target, Which};
-use crate::protocol::channel::Kind;
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::format;
-use crate::protocol::gap::Gap;
-use crate::protocol::socket_id::SocketId;
 
 impl Engine {
     /// Whoever asked may have given up waiting; it is done all the same.

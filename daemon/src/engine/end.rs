@@ -1,6 +1,9 @@
 //! What time does to a stream: pings, the end of its token, of its age and of our patience; and how it
 //! ends, for whatever reason.
 
+use protocol::close_reason::CloseReason;
+use protocol::format;
+use protocol::format::{FORMATS, Format};
 use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
@@ -9,9 +12,6 @@ use crate::engine::outbox::Of;
 use crate::engine::stream::Stream;
 use crate::process::admission::Place;
 use crate::process::budget::Held;
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::format;
-use crate::protocol::format::{FORMATS, Format};
 
 impl Engine {
     /// Keeps the streams of one bucket alive and tells them their cursor. Call `on_handoff` first.

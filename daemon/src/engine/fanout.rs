@@ -9,6 +9,8 @@
 
 use std::sync::Arc;
 
+use protocol::ephemeral::Ephemeral;
+use protocol::format::{FORMATS, Format};
 use slab::Slab;
 
 use crate::engine::identity::Who;
@@ -18,8 +20,6 @@ use crate::engine::subscriptions::Subscriptions;
 use crate::hub::encoded_event::Live;
 use crate::hub::ephemeral::Notice;
 use crate::process::budget::{Budget, Held};
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::format::{FORMATS, Format};
 
 #[derive(Debug, Default)]
 pub struct Gather {

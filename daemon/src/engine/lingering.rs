@@ -23,6 +23,7 @@ use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{Shutdown, shutdown};
 use nix::unistd::read;
+use protocol::ws::decoder::Decoder;
 use slab::Slab;
 use tokio::time::{MissedTickBehavior, interval};
 
@@ -31,7 +32,6 @@ use crate::engine::transmit::write_some;
 use crate::engine::uring::Job;
 use crate::process::async_fd;
 use crate::process::metrics::Metrics;
-use crate::protocol::ws::decoder::Decoder;
 
 /// How long nothing may come, and nothing be taken. A round trip of the slowest networks, and some.
 const SILENCE: Duration = Duration::from_secs(2);
@@ -342,10 +342,11 @@ mod tests {
     use std::io::{ErrorKind, Read, Write};
     use std::os::unix::net::UnixStream;
 
+    use protocol::ws::frame;
+
     use super::*;
     use crate::engine::outbox::{At, Bounds, Of};
     use crate::process::budget::Budget;
-    use crate::protocol::ws::frame;
 
     const BOUNDS: Bounds = Bounds {
         frames: 9,

@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use protocol::channel::Kind;
+use protocol::format;
 use shared::cursor::Cursor;
 
 use super::Engine;
@@ -12,8 +14,6 @@ use crate::engine::outbox::Of;
 use crate::engine::stream::Stream;
 use crate::hub::ephemeral::Notice;
 use crate::hub::presence::{Departure, Refused};
-use crate::protocol::channel::Kind;
-use crate::protocol::format;
 
 impl Engine {
     /// Who it is, which is this user unless another was known before.

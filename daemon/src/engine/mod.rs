@@ -36,6 +36,11 @@ use std::time::{Duration, Instant};
 use nix::errno::Errno;
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use pace::Paced;
+use protocol::close_reason::CloseReason;
+use protocol::format::Format;
+use protocol::gap::Gap;
+use protocol::socket_id::SocketId;
+use protocol::{format, plain, pusher};
 use shared::cursor::{Cursor, Epoch};
 use shared::segment::now_ns;
 use slab::Slab;
@@ -57,11 +62,6 @@ use crate::hub::inbox::{Batch, Item};
 use crate::process::admission::ClientKey;
 use crate::process::jitter::Jitter;
 use crate::process::{admission, faults, quarantine};
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::format::Format;
-use crate::protocol::gap::Gap;
-use crate::protocol::socket_id::SocketId;
-use crate::protocol::{format, plain, pusher};
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;

@@ -1,6 +1,11 @@
 //! A stream opens: it is entered where events are distributed, finds its place, and gets its first bytes.
 
 use nix::sys::epoll::{EpollEvent, EpollFlags};
+use protocol::close_reason::CloseReason;
+use protocol::format;
+use protocol::gap::Gap;
+use protocol::pusher::code;
+use protocol::socket_id::Place;
 use shared::cursor::{Cursor, Epoch};
 use shared::segment::now_s;
 
@@ -17,11 +22,6 @@ use crate::hub::subscriber_counts::Told;
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
 use crate::process::{admission, holdings};
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::format;
-use crate::protocol::gap::Gap;
-use crate::protocol::pusher::code;
-use crate::protocol::socket_id::Place;
 
 impl Engine {
     /// Takes a stream over from its request.

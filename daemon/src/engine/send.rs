@@ -5,6 +5,9 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::time::{Duration, Instant};
 
 use nix::errno::Errno;
+use protocol::channel::Kind;
+use protocol::close_reason::CloseReason;
+use protocol::format;
 use shared::segment::now_ns;
 
 use super::Engine;
@@ -19,9 +22,6 @@ use crate::hub::hub::Bus;
 use crate::outbound::webhooks;
 use crate::process::budget::Held;
 use crate::process::quarantine;
-use crate::protocol::channel::Kind;
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::format;
 
 /// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
 const STUCK: Duration = Duration::from_secs(1);

@@ -2,14 +2,15 @@
 
 use std::os::fd::OwnedFd;
 
+use protocol::format::Format;
+use protocol::socket_id::SocketId;
+
 use crate::engine::Talk;
 use crate::engine::identity::Who;
 use crate::engine::outbox::Outbox;
 use crate::engine::replay::Pull;
 use crate::engine::subscriptions::Subscription;
 use crate::process::admission::ClientKey;
-use crate::protocol::format::Format;
-use crate::protocol::socket_id::SocketId;
 
 /// No link: the end of a chain.
 pub const NONE: u32 = u32::MAX;

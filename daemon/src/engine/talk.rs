@@ -9,6 +9,16 @@ use std::sync::Arc;
 
 use nix::errno::Errno;
 use nix::unistd::read;
+use protocol::channel::Kind;
+use protocol::close_reason::CloseReason;
+use protocol::ephemeral::Ephemeral;
+use protocol::format::Format;
+use protocol::pusher::signature::{Credentials, User};
+use protocol::rate_limit::{Bound, Rate};
+use protocol::socket_id::Place;
+use protocol::ws::decoder::{Decoder, Message};
+use protocol::ws::{code, frame};
+use protocol::{format, plain, pusher};
 use shared::cursor::{Cursor, Epoch};
 
 use super::Engine;
@@ -24,16 +34,6 @@ use crate::hub::hub::Bus;
 use crate::hub::watchlists::Watcher;
 use crate::outbound::webhooks;
 use crate::process::metrics::Metrics;
-use crate::protocol::channel::Kind;
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::format::Format;
-use crate::protocol::pusher::signature::{Credentials, User};
-use crate::protocol::rate_limit::{Bound, Rate};
-use crate::protocol::socket_id::Place;
-use crate::protocol::ws::decoder::{Decoder, Message};
-use crate::protocol::ws::{code, frame};
-use crate::protocol::{format, plain, pusher};
 
 /// Bytes read at once, and how often before others have their turn.
 pub const INPUT: usize = 16 << 10;

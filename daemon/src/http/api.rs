@@ -9,6 +9,10 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
+use protocol::pusher::api;
+use protocol::pusher::api::answer::{Cached, Told};
+use protocol::pusher::api::{Call, Info, Publish, answer};
+use protocol::pusher::signature::{ApiRequest, Refused};
 use shared::segment::{now_ns, now_s};
 
 use super::refusal::{Refusal, bad};
@@ -20,10 +24,6 @@ use crate::app::queries;
 use crate::config::api_body_bytes;
 use crate::hub::command::{Target, Which};
 use crate::hub::last_events;
-use crate::protocol::pusher::api;
-use crate::protocol::pusher::api::answer::{Cached, Told};
-use crate::protocol::pusher::api::{Call, Info, Publish, answer};
-use crate::protocol::pusher::signature::{ApiRequest, Refused};
 
 /// Does what the request asks for.
 ///
@@ -228,7 +228,7 @@ async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
 }
 
 fn told(app: &App, channel: &str, count: usize, info: Info) -> Told {
-    let presence = crate::protocol::channel::Kind::of(channel).is_presence();
+    let presence = protocol::channel::Kind::of(channel).is_presence();
     let cached = || {
         let now = now_ns();
         let live = app.bus.last_events.get(channel, now)?;

@@ -11,13 +11,13 @@
 use std::collections::HashMap;
 
 use hyper::StatusCode;
+use protocol::socket_id::{Place, Prover, SocketId};
 use serde::Deserialize;
 use shared::cursor::Cursor;
 
 use super::query::add_channel;
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
-use crate::protocol::socket_id::{Place, Prover, SocketId};
 
 #[derive(Debug)]
 pub struct Change {

@@ -22,6 +22,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Request, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::format;
+use protocol::format::Format;
+use protocol::pusher::api::answer;
+use protocol::pusher::code;
+use protocol::socket_id::SocketId;
+use protocol::ws::decoder::Decoder;
 use shared::segment::now_s;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpStream, UnixStream};
@@ -44,12 +50,6 @@ use crate::process::faults;
 use crate::process::jitter::Jitter;
 use crate::process::metrics::Metrics;
 use crate::process::requests::{Held, Requests};
-use crate::protocol::format;
-use crate::protocol::format::Format;
-use crate::protocol::pusher::api::answer;
-use crate::protocol::pusher::code;
-use crate::protocol::socket_id::SocketId;
-use crate::protocol::ws::decoder::Decoder;
 
 /// hyper's own least bound of its buffer, and its bound of a head's lines.
 const LEAST_BUFFER: usize = 8 << 10;

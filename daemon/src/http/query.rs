@@ -2,10 +2,10 @@
 
 use hyper::StatusCode;
 use percent_encoding::percent_decode;
+use protocol::socket_id::{SESSION, SocketId};
 use shared::rules;
 
 use super::refusal::{Refusal, bad};
-use crate::protocol::socket_id::{SESSION, SocketId};
 
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query {
@@ -103,7 +103,7 @@ pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Re
     let name = String::from_utf8(name)
         .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
     // Who signs in over Pusher's protocol has such a channel; nobody else.
-    if crate::protocol::pusher::channel_name::is_of_user(&name) {
+    if protocol::pusher::channel_name::is_of_user(&name) {
         let reason = format!("channel {number} is a user's own");
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     }

@@ -2,8 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, RETRY_AFTER};
-
-use crate::protocol::ws::handshake;
+use protocol::ws::handshake;
 
 /// A request that is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]

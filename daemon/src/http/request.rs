@@ -4,6 +4,11 @@ use std::sync::Arc;
 
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
+use protocol::channel::Kind;
+use protocol::format::Format;
+use protocol::pusher::{api, code, connect};
+use protocol::ws::handshake;
+use protocol::ws::handshake::Accept;
 use shared::cursor::Cursor;
 use shared::rules;
 
@@ -15,11 +20,6 @@ use crate::auth::authorizer::Claim;
 use crate::config;
 use crate::config::Server;
 use crate::engine::Resume;
-use crate::protocol::channel::Kind;
-use crate::protocol::format::Format;
-use crate::protocol::pusher::{api, code, connect};
-use crate::protocol::ws::handshake;
-use crate::protocol::ws::handshake::Accept;
 
 const EVENTS: &str = "/askr/events";
 const SOCKET: &str = "/askr/ws";

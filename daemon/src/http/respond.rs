@@ -8,10 +8,10 @@ use hyper::header::{
     CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
+use protocol::sse;
 
 use super::cors::Origin;
 use super::refusal::Refusal;
-use crate::protocol::sse;
 
 pub type Answer = Response<Full<Bytes>>;
 

@@ -1,12 +1,12 @@
 //! What others want of an engine: to change a stream, to end streams, to count. Answered through the
 //! worker's inbox, so that only its own thread ever touches a stream.
 
+use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 use tokio::sync::oneshot;
 
 use crate::auth::authorizer::Access;
 use crate::hub::presence;
-use crate::protocol::socket_id::SocketId;
 
 #[derive(Debug)]
 pub enum Command {

@@ -5,13 +5,13 @@ use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, OnceLock};
 
+use protocol::format::{FORMATS, Format};
+use protocol::socket_id::SocketId;
+use protocol::{format, sse};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
 use crate::process::budget::{Budget, Charge, Held};
-use crate::protocol::format::{FORMATS, Format};
-use crate::protocol::socket_id::SocketId;
-use crate::protocol::{format, sse};
 
 #[derive(Debug)]
 pub struct Live {
@@ -116,8 +116,9 @@ impl Live {
 
 #[cfg(test)]
 mod tests {
+    use protocol::testing::{EPOCH, event};
+
     use super::*;
-    use crate::testing::{EPOCH, event};
 
     fn live(channels: usize, budget: &Arc<Budget>) -> Live {
         let names: Vec<String> = (0..channels).map(|n| format!("c{n}")).collect();

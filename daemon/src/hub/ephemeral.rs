@@ -3,10 +3,11 @@
 
 use std::sync::{Arc, OnceLock};
 
+use protocol::ephemeral::Ephemeral;
+use protocol::format;
+use protocol::format::{FORMATS, Format};
+
 use crate::process::budget::{Budget, Held};
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::format;
-use crate::protocol::format::{FORMATS, Format};
 
 #[derive(Debug)]
 pub struct Notice {

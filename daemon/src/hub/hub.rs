@@ -2,6 +2,8 @@
 
 use std::sync::Arc;
 
+use protocol::ephemeral::Ephemeral;
+
 use crate::hub::channel_index::History;
 use crate::hub::ephemeral::Notice;
 use crate::hub::event_store::{Archive, Segments};
@@ -17,7 +19,6 @@ use crate::process::budget::Budget;
 use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
-use crate::protocol::ephemeral::Ephemeral;
 
 pub struct Bus {
     pub history: History,

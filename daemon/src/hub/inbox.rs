@@ -5,6 +5,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protocol::gap::Gap;
 use shared::cursor::Epoch;
 use tokio::sync::Notify;
 
@@ -12,7 +13,6 @@ use crate::hub::command::Command;
 use crate::hub::encoded_event::Live;
 use crate::hub::ephemeral::Notice;
 use crate::process::budget::Budget;
-use crate::protocol::gap::Gap;
 
 /// What a worker is told, in order of position.
 #[derive(Clone, Debug)]
@@ -177,8 +177,9 @@ impl Handoff {
 
 #[cfg(test)]
 mod tests {
+    use protocol::testing::{EPOCH, event};
+
     use super::*;
-    use crate::testing::{EPOCH, event};
 
     fn handoff(items: usize, bytes: usize) -> Handoff {
         let memory = Arc::new(Budget::new(1 << 30));

@@ -7,12 +7,12 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use protocol::channel::Kind;
+use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::hub::encoded_event::Live;
-use crate::protocol::channel::Kind;
-use crate::protocol::socket_id::SocketId;
 
 /// Pusher's bound on age: 30 minutes.
 pub const MAX_AGE_NS: u64 = 30 * 60 * 1_000_000_000;
@@ -126,10 +126,11 @@ fn size_of_channel(name: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use protocol::format::Format;
+    use protocol::testing::{EPOCH, event};
+
     use super::*;
     use crate::process::budget::Budget;
-    use crate::protocol::format::Format;
-    use crate::testing::{EPOCH, event};
 
     fn live(seq: u64, channels: &[&str], data: &str) -> Arc<Live> {
         let event = event(channels, None, None, None, data).unwrap();

@@ -10,6 +10,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use protocol::ephemeral::Ephemeral;
+use protocol::member::Member;
 use tokio::sync::Notify;
 
 use crate::hub::ephemeral::Notice;
@@ -18,8 +20,6 @@ use crate::hub::inbox::Item;
 use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::member::Member;
 
 pub struct Members {
     inner: Mutex<Inner>,

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::protocol::channel::Kind;
+use protocol::channel::Kind;
 
 /// Above so many subscribers a channel is told of them at most every so often (Pusher's numbers).
 const CROWD: u32 = 100;

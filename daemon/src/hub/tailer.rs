@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+use protocol::gap::Gap;
 use shared::cursor::{Cursor, Epoch};
 use shared::keeper::{Keeper, Next};
 
@@ -16,7 +17,6 @@ use crate::hub::hub::Bus;
 use crate::hub::inbox::Item;
 use crate::process::heartbeats::Beat;
 use crate::process::{faults, parts, quarantine};
-use crate::protocol::gap::Gap;
 use crate::server::signals::Stops;
 
 /// The longest sleep: how soon a stop is noticed, and how often it beats.

@@ -4,7 +4,7 @@
 use std::collections::{HashMap, HashSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::protocol::socket_id::{Place, SocketId};
+use protocol::socket_id::{Place, SocketId};
 
 /// Where a watcher is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

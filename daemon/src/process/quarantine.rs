@@ -307,8 +307,9 @@ fn fill(path: &Path, suspects: &[Suspect], threads: usize) -> io::Result<Map> {
 
 #[cfg(test)]
 mod tests {
+    use protocol::testing::cursor;
+
     use super::*;
-    use crate::testing::cursor;
 
     /// What a process would find that starts after this one.
     fn left(path: &Path) -> (Vec<(u64, u64)>, Vec<u64>) {

@@ -3,6 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::pusher::signature::Credentials;
+use protocol::socket_id::Prover;
 use shared::keeper::Keeper;
 use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
@@ -36,8 +38,6 @@ use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
 use crate::process::requests::Requests;
 use crate::process::{quarantine, shares};
-use crate::protocol::pusher::signature::Credentials;
-use crate::protocol::socket_id::Prover;
 use crate::server::preflight::Prepared;
 use crate::server::signals::Stops;
 

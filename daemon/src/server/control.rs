@@ -30,6 +30,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
+use protocol::member::Member;
 use serde::Deserialize;
 use serde_json::json;
 use shared::name::RingName;
@@ -46,7 +47,6 @@ use crate::outbound::webhooks;
 use crate::process::control_places::{Askers, Place, Turn};
 use crate::process::heartbeats::Beats;
 use crate::process::{control_places, faults, logging};
-use crate::protocol::member::Member;
 use crate::server::peer_credentials::Asker;
 
 /// Bytes of a request's body.

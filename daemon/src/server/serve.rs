@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use protocol::rate_limit::Bound;
+use protocol::{plain, pusher};
 use sd_notify::NotifyState;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -21,8 +23,6 @@ use crate::hub::routes::MAX_WORKERS;
 use crate::hub::tailer::Tailer;
 use crate::process::admission::ClientKey;
 use crate::process::{admission, parts, trim};
-use crate::protocol::rate_limit::Bound;
-use crate::protocol::{plain, pusher};
 use crate::server::acceptor::Acceptor;
 use crate::server::applications::Common;
 use crate::server::ceiling::Ceiling;

@@ -2,9 +2,6 @@
 //! read that gets nothing for a long time fails the test.
 #![allow(dead_code, reason = "each test file uses its part")]
 
-#[path = "../../src/testing/sse.rs"]
-pub mod sse;
-
 pub mod grants;
 pub mod ws;
 
@@ -22,9 +19,9 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use protocol::testing::sse::{Message, Parser};
 use shared::event::{EventRef, Origin};
 use shared::publisher::{AttachOptions, Publisher};
-use sse::{Message, Parser};
 use tempfile::TempDir;
 
 /// Long enough that only a missing event reaches it.

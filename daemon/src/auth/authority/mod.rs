@@ -7,13 +7,13 @@
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
+use protocol::channel::Kind;
+use protocol::pusher::signature::Credentials;
 use shared::segment::now_ns;
 
 use super::authorizer::{Access, Authorizer, Claim, Closed, Refused, Wanted};
 use super::http_call::HttpCall;
 use super::tokens::Tokens;
-use crate::protocol::channel::Kind;
-use crate::protocol::pusher::signature::Credentials;
 
 /// The authorizers of one application.
 #[derive(Debug, Default)]

@@ -6,6 +6,10 @@ mod scan;
 use std::collections::HashMap;
 use std::rc::Rc;
 
+use protocol::format;
+use protocol::format::Format;
+use protocol::gap::Gap;
+use protocol::socket_id::SocketId;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::outbox::At;
@@ -14,10 +18,6 @@ use crate::hub::hub::Bus;
 use crate::process::admission::ClientKey;
 use crate::process::budget::Held;
 use crate::process::{faults, quarantine};
-use crate::protocol::format;
-use crate::protocol::format::Format;
-use crate::protocol::gap::Gap;
-use crate::protocol::socket_id::SocketId;
 
 /// Bytes after which a turn ends. More than a socket takes at once as a rule.
 const TURN_BYTES: usize = 64 << 10;
@@ -424,9 +424,10 @@ fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
 mod tests {
     use std::sync::Arc;
 
+    use protocol::testing::{EPOCH, event};
+
     use super::*;
     use crate::process::budget::Budget;
-    use crate::testing::{EPOCH, event};
 
     fn pull(next: u64) -> Pull {
         Pull::new(At::start(next), 100)

@@ -1,8 +1,9 @@
 //! Positions of which the index no longer knows whose they are: those that may be the stream's own are read and
 //! looked into. The price of an index that is too small for its channels: counted, and each client has a share.
 
+use protocol::gap::Gap;
+
 use super::{Ask, PLAN, Piece, Pull, Reader, Turn, tell};
-use crate::protocol::gap::Gap;
 
 /// What reading a position costs, in positions looked at.
 const READ: u64 = 256;

@@ -16,6 +16,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use proptest::prelude::*;
+use protocol::format::Format;
+use protocol::gap::Gap;
+use protocol::socket_id::SocketId;
+use protocol::testing::sse::Parser;
+use protocol::testing::{EPOCH, cursor, event};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
@@ -34,11 +39,7 @@ use crate::process::admission::{ClientKey, Limits};
 use crate::process::budget::Budget;
 use crate::process::holdings;
 use crate::process::holdings::Holdings;
-use crate::protocol::format::Format;
-use crate::protocol::gap::Gap;
-use crate::protocol::socket_id::SocketId;
-use crate::testing::sse::Parser;
-use crate::testing::{EPOCH, app, cursor, event};
+use crate::testing::app;
 
 const FIRST: u64 = 100;
 const CHANNELS: [&str; 3] = ["a", "b", "c"];
@@ -287,8 +288,8 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
         write_timeout: Duration::from_secs(3600),
         max_channels: 100,
         channels_per_stream: 100,
-        pusher: crate::protocol::pusher::session::Limits::default(),
-        plain: crate::protocol::plain::Limits::default(),
+        pusher: protocol::pusher::session::Limits::default(),
+        plain: protocol::plain::Limits::default(),
         message_bytes: 1 << 14,
     }
 }

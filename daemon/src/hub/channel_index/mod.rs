@@ -14,8 +14,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use marks::Candidates;
 use marks::Marks;
-
-use crate::protocol::gap::Gap;
+use protocol::gap::Gap;
 
 /// Positions looked at at a time, each once for each channel.
 const LOOKS: usize = 1 << 14;

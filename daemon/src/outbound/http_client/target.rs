@@ -5,8 +5,7 @@ use std::str::FromStr;
 
 use hyper::Uri;
 use hyper::header::HeaderValue;
-
-use crate::protocol::mac::hex;
+use protocol::mac::hex;
 
 /// Where a request goes.
 #[derive(Clone, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::header::{HeaderMap, HeaderValue};
+use protocol::pusher::signature::Credentials;
 use shared::segment::now_ns;
 use tokio::sync::{mpsc, watch};
 use tokio::time::Instant;
@@ -20,7 +21,6 @@ use super::room::Told;
 use crate::outbound::http_client;
 use crate::outbound::http_client::{Bounds, Target};
 use crate::process::jitter::Jitter;
-use crate::protocol::pusher::signature::Credentials;
 
 /// Bytes of an answer that are read; what is in them does not matter.
 const MAX_ANSWER: usize = 1 << 20;

@@ -33,6 +33,7 @@ use std::time::Duration;
 
 pub use endpoint::{Counts, Endpoint, Limits};
 pub use event::Event;
+use protocol::pusher::signature::Credentials;
 use room::{Full, Room, Told};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
@@ -40,7 +41,6 @@ use tokio::task::JoinSet;
 use crate::process::admission::ClientKey;
 use crate::process::heartbeats::Beat;
 use crate::process::parts;
-use crate::protocol::pusher::signature::Credentials;
 
 /// The webhooks of one application.
 #[derive(Debug)]

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::AtomicU64;
 
+use protocol::mac;
 use serde_json::{Value, json};
 use shared::secret::Secret;
 
@@ -9,7 +10,6 @@ use super::event::What;
 use super::*;
 use crate::outbound::http_client::testing::{App, Reply, app, ok};
 use crate::process::heartbeats::Beat;
-use crate::protocol::mac;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 

@@ -1,4 +1,4 @@
-//! The protocols: bytes or text and a time in, values and actions out. Pure: no runtime, no sockets, no clock.
+//! What Askr speaks with browsers and applications: bytes or text and a time in, values and actions out. Pure: no runtime, no sockets, no clock.
 //! Leans on `shared` alone.
 
 pub mod channel;
@@ -16,3 +16,6 @@ pub mod rate_limit;
 pub mod socket_id;
 pub mod sse;
 pub mod ws;
+
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;

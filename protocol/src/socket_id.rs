@@ -21,7 +21,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::secret::Secret;
 
-use crate::protocol::mac;
+use crate::mac;
 
 /// Seconds after which an earlier id is not taken back when a client resumes: one day.
 const RESUME_WITHIN: u64 = 24 * 3600;

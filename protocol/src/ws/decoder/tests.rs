@@ -3,7 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::ws::frame;
+use crate::ws::frame;
 
 const MAX: usize = 1 << 17;
 

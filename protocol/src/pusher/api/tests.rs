@@ -6,7 +6,7 @@ use serde_json::json;
 use shared::secret::Secret;
 
 use super::*;
-use crate::protocol::mac;
+use crate::mac;
 
 const NOW: u64 = 1_353_088_179;
 const SECRET: &str = "7ad3773142a6692b25b8";

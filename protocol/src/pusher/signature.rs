@@ -22,8 +22,8 @@ use serde_json::value::RawValue;
 use shared::grant::{self, MAX_INFO};
 use shared::secret::Secret;
 
-use crate::protocol::channel::Kind;
-use crate::protocol::{info, mac};
+use crate::channel::Kind;
+use crate::{info, mac};
 
 /// Seconds that a request's `auth_timestamp` may be off, either way.
 pub const WINDOW: u64 = 600;

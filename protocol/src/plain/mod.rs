@@ -35,10 +35,10 @@ use std::borrow::Cow;
 use message::Message;
 use shared::rules;
 
-use crate::protocol::keepalive;
-use crate::protocol::keepalive::{Silence, Verdict};
-use crate::protocol::pusher::channel_name;
-use crate::protocol::rate_limit::{Bound, Rate};
+use crate::keepalive;
+use crate::keepalive::{Silence, Verdict};
+use crate::pusher::channel_name;
+use crate::rate_limit::{Bound, Rate};
 
 /// Messages in a row that cannot be read.
 const MAX_MALFORMED: u8 = 5;

@@ -8,7 +8,7 @@ use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::protocol::gap::Gap;
+use crate::gap::Gap;
 
 /// An event of the ring on one of its channels. `last`: whether it is the last frame of this event for this
 /// stream. Only that one moves the cursor: a client cut between two of them would otherwise lose the second.

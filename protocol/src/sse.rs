@@ -21,10 +21,10 @@ use serde::Serialize;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::gap::Gap;
-use crate::protocol::member::Member;
-use crate::protocol::socket_id::SocketId;
+use crate::ephemeral::Ephemeral;
+use crate::gap::Gap;
+use crate::member::Member;
+use crate::socket_id::SocketId;
 
 /// The payload itself, once per event.
 pub fn raw(event: &Event, cursor: Cursor) -> Vec<u8> {

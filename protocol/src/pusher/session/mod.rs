@@ -15,13 +15,13 @@ use shared::rules;
 
 use super::message::{self, ClientEvent, Message, Subscribe};
 use super::{code, encode};
-use crate::protocol::channel::Kind;
-use crate::protocol::info::one_line;
-use crate::protocol::keepalive;
-use crate::protocol::keepalive::{Silence, Verdict};
-use crate::protocol::pusher::channel_name;
-use crate::protocol::pusher::signature::{Credentials, User};
-use crate::protocol::rate_limit::{Bound, Rate};
+use crate::channel::Kind;
+use crate::info::one_line;
+use crate::keepalive;
+use crate::keepalive::{Silence, Verdict};
+use crate::pusher::channel_name;
+use crate::pusher::signature::{Credentials, User};
+use crate::rate_limit::{Bound, Rate};
 
 /// Users on a watchlist. Pusher's bound.
 pub const MAX_WATCHLIST: usize = 100;

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use hyper::StatusCode;
+use http::StatusCode;
 
 /// Why a request is not done. `Display` is one line.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -3,13 +3,13 @@
 
 use std::collections::HashSet;
 
-use hyper::StatusCode;
+use http::StatusCode;
 use serde::Deserialize;
 use shared::rules;
 
 use super::refusal::{Refusal, bad, refusal};
 use super::request::{Limits, Publish, info};
-use crate::protocol::pusher::channel_name;
+use crate::pusher::channel_name;
 
 #[derive(Deserialize)]
 struct Event {

@@ -5,15 +5,15 @@ use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::protocol::close_reason::CloseReason;
-use crate::protocol::ephemeral::Ephemeral;
-use crate::protocol::gap::Gap;
-use crate::protocol::member::Member;
-use crate::protocol::plain::encode as plainly;
-use crate::protocol::pusher::encode as pusherly;
-use crate::protocol::socket_id::SocketId;
-use crate::protocol::ws::frame;
-use crate::protocol::{plain, pusher, sse};
+use crate::close_reason::CloseReason;
+use crate::ephemeral::Ephemeral;
+use crate::gap::Gap;
+use crate::member::Member;
+use crate::plain::encode as plainly;
+use crate::pusher::encode as pusherly;
+use crate::socket_id::SocketId;
+use crate::ws::frame;
+use crate::{plain, pusher, sse};
 
 /// The protocol, and what an event looks like in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

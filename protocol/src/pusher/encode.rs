@@ -13,7 +13,7 @@ use serde::ser::Serializer;
 use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 
-use crate::protocol::gap::Gap;
+use crate::gap::Gap;
 
 /// What Pusher calls an event without a name.
 const UNNAMED: &str = "message";

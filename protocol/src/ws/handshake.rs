@@ -7,10 +7,10 @@ use std::fmt;
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
-use hyper::header::{
+use http::header::{
     CONNECTION, HeaderMap, HeaderName, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE,
 };
-use hyper::{Method, StatusCode, Version};
+use http::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 
 /// The only version there is.

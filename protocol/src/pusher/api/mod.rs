@@ -19,7 +19,7 @@ mod body;
 mod refusal;
 mod request;
 
-use hyper::StatusCode;
+use http::StatusCode;
 use percent_encoding::percent_decode_str;
 pub use refusal::Refusal;
 use refusal::{bad, refusal};
@@ -27,9 +27,9 @@ use request::info;
 pub use request::{Call, Info, Limits, Publish, Target};
 use shared::grant;
 
-use crate::protocol::channel::Kind;
-use crate::protocol::pusher::channel_name;
-use crate::protocol::pusher::signature::{ApiRequest, Credentials, Refused};
+use crate::channel::Kind;
+use crate::pusher::channel_name;
+use crate::pusher::signature::{ApiRequest, Credentials, Refused};
 
 /// None: not a path of this API.
 pub fn target(path: &str) -> Option<Target> {

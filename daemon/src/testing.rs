@@ -1,0 +1,39 @@
+//! What the unit tests share: an application without a ring.
+
+use std::sync::Arc;
+
+use protocol::pusher::signature::Credentials;
+use protocol::socket_id::Prover;
+
+use crate::app::application::{App, Quota};
+use crate::auth::authority::Authority;
+use crate::hub::hub::Bus;
+use crate::hub::presence;
+use crate::hub::roster::Members;
+
+/// An application that nobody may enter but by public channels.
+pub fn app(bus: Arc<Bus>) -> Arc<App> {
+    Arc::new(App {
+        id: "test".into(),
+        ring: "/test".parse().unwrap(),
+        bus,
+        authority: Authority::default(),
+        members: Members::new(presence::Limits::default(), true),
+        prover: Prover::new("test", &[]).unwrap(),
+        quota: Quota::new(0, 0),
+        credentials: Credentials {
+            key: "test".into(),
+            secrets: Vec::new(),
+        },
+        api_credentials: Credentials {
+            key: "test".into(),
+            secrets: Vec::new(),
+        },
+        publishing: crate::app::publishing::Publishing::new(
+            shared::publisher::Publisher::new(),
+            1000,
+        ),
+        watchlists: Default::default(),
+        client_events: crate::app::application::Budget::new(1000),
+    })
+}
