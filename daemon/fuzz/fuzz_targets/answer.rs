@@ -2,8 +2,8 @@
 //! opens only what a plain JSON reader finds opened.
 #![no_main]
 
-use askrd_fuzz::answer::read;
-use askrd_fuzz::authorizer::Wanted;
+use askrd::auth::answer::read;
+use askrd::auth::authorizer::Wanted;
 use askrd_fuzz::{check_user, plain};
 use libfuzzer_sys::fuzz_target;
 use serde_json::Value;

@@ -1,17 +1,16 @@
 //! Any request to the HTTP API: `METHOD PATH?QUERY`, a line break, the body. As it is: refused, since nobody
 //! guesses a signature. Rightly signed: refused with one line, or a call that can be carried out.
 #![no_main]
-#![allow(dead_code)]
 
-include!("../src/wire.rs");
-
-use channel::Kind;
+use askrd_fuzz::{KEY, code, credentials};
 use libfuzzer_sys::fuzz_target;
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
-use pusher::api::{self, Call, Limits, Publish};
+use protocol::channel::Kind;
+use protocol::mac;
+use protocol::pusher::api::{self, Call, Limits, Publish};
+use protocol::pusher::signature::ApiRequest;
 use shared::{grant, rules};
-use signatures::ApiRequest;
 
 const NOW: u64 = 1_353_088_179;
 

@@ -1,14 +1,11 @@
 //! Any lines as messages of a client of the plain protocol: the bounds hold, names obey the rules, and what
 //! is told is JSON.
 #![no_main]
-#![allow(dead_code)]
-
-include!("../src/wire.rs");
 
 use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
-use plain::{Action, Limits, Session, World};
+use protocol::plain::{Action, Limits, Session, World};
 use serde_json::Value;
 
 const CHANNELS: usize = 3;

@@ -2,22 +2,22 @@
 //! right one. Whatever is said, the bounds hold, nobody is where a signature was needed and not given, and
 //! what is told or passed on is JSON.
 #![no_main]
-#![allow(dead_code)]
-
-include!("../src/wire.rs");
 
 use std::collections::BTreeMap;
 
+use askrd_fuzz::{KEY, code, credentials};
 use libfuzzer_sys::fuzz_target;
-use pusher::name;
-use pusher::session::{Action, Limits, Session, Subscribed, World};
+use protocol::channel;
+use protocol::pusher::channel_name as name;
+use protocol::pusher::session::{Action, Limits, Session, Subscribed, World};
+use protocol::pusher::signature::Credentials;
 use serde_json::Value;
 
 const SOCKET: &str = "1234.1234";
 const CHANNELS: usize = 3;
 
 struct Engine {
-    credentials: signatures::Credentials,
+    credentials: Credentials,
     limits: Limits,
     channels: BTreeMap<String, Option<String>>,
 }
@@ -27,7 +27,7 @@ impl World for Engine {
         SOCKET.into()
     }
 
-    fn credentials(&self) -> &signatures::Credentials {
+    fn credentials(&self) -> &Credentials {
         &self.credentials
     }
 

@@ -1,22 +1,12 @@
 //! Any text as the query of a request for a stream (the first line), and as the body of a change of one
 //! (what follows): names obey the rules and the bound, and no body is taken without the right secret.
 #![no_main]
-#![allow(dead_code)]
 
-include!("../src/wire.rs");
-
-#[path = "../../src/socket_id.rs"]
-mod socket_id;
-
-#[path = "../../src/http/change.rs"]
-mod change;
-#[path = "../../src/http/query.rs"]
-mod query;
-#[path = "../../src/http/refusal.rs"]
-mod refusal;
-
+use askrd::http::{change, query};
+use askrd_fuzz::credentials;
 use libfuzzer_sys::fuzz_target;
-use socket_id::{Place, Prover};
+use protocol::socket_id;
+use protocol::socket_id::{Place, Prover};
 
 const MOST: usize = 3;
 

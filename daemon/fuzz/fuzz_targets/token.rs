@@ -2,13 +2,14 @@
 //! bounds, with what a plain JSON reader finds in the claims; and refused by any other key.
 #![no_main]
 
-use askrd_fuzz::keys::Key;
-use askrd_fuzz::revoked::Revoked;
-use askrd_fuzz::token::Verifier;
-use askrd_fuzz::{check_user, mac, plain};
+use askrd::auth::keys::Key;
+use askrd::auth::revoked::Revoked;
+use askrd::auth::token::Verifier;
+use askrd_fuzz::{check_user, plain};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
+use protocol::mac;
 use serde_json::Value;
 use shared::grant::{MAX_TOKEN, MAX_TTL};
 use shared::secret;

@@ -1,14 +1,10 @@
 //! Any bytes as a client's frames: messages and an end, the same however they are cut up; memory held only
 //! for what came. And any bytes as a message: framed, cut up, and read back.
 #![no_main]
-#![allow(dead_code)]
-
-#[path = "../../src/ws/mod.rs"]
-mod ws;
 
 use libfuzzer_sys::fuzz_target;
-use ws::decoder::{Decoder, Message, may_be_sent};
-use ws::frame::{self, Opcode};
+use protocol::ws::decoder::{Decoder, Message, may_be_sent};
+use protocol::ws::frame::{self, Opcode};
 
 const MAX: usize = 600;
 

@@ -6,7 +6,7 @@
 //!           ─► http_call ─► answer, remembered
 //! ```
 
-mod answer;
+pub mod answer;
 pub mod authority;
 pub mod authorizer;
 pub mod http_call;

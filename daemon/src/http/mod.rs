@@ -2,11 +2,11 @@
 
 pub mod api;
 mod bearer;
-mod change;
+pub mod change;
 pub mod connection;
 mod cors;
-mod query;
-mod refusal;
+pub mod query;
+pub mod refusal;
 mod request;
 mod respond;
 mod socket;
