@@ -7,18 +7,18 @@ use protocol::socket_id::Prover;
 
 use crate::app::application::{App, Quota};
 use crate::auth::authority::Authority;
-use crate::hub::hub::Bus;
+use crate::hub::hub::Hub;
 use crate::hub::presence;
-use crate::hub::roster::Members;
+use crate::hub::roster::Roster;
 
 /// An application that nobody may enter but by public channels.
-pub fn app(bus: Arc<Bus>) -> Arc<App> {
+pub fn app(hub: Arc<Hub>) -> Arc<App> {
     Arc::new(App {
         id: "test".into(),
         ring: "/test".parse().unwrap(),
-        bus,
+        hub,
         authority: Authority::default(),
-        members: Members::new(presence::Limits::default(), true),
+        roster: Roster::new(presence::Limits::default(), true),
         prover: Prover::new("test", &[]).unwrap(),
         quota: Quota::new(0, 0),
         credentials: Credentials {

@@ -13,8 +13,8 @@ use shared::name::RingName;
 
 use crate::app::publishing::Publishing;
 use crate::auth::authority::Authority;
-use crate::hub::hub::Bus;
-use crate::hub::roster::Members;
+use crate::hub::hub::Hub;
+use crate::hub::roster::Roster;
 use crate::hub::watchlists::Watchlists;
 use crate::process::admission::ClientKey;
 use crate::process::shares;
@@ -23,9 +23,9 @@ use crate::process::shares::Shares;
 pub struct App {
     pub id: String,
     pub ring: RingName,
-    pub bus: Arc<Bus>,
+    pub hub: Arc<Hub>,
     pub authority: Authority,
-    pub members: Members,
+    pub roster: Roster,
     pub prover: Prover,
     pub quota: Quota,
     /// Whose signatures Pusher's protocol takes; without a secret, nobody's.

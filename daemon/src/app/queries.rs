@@ -44,12 +44,12 @@ pub async fn end(app: &App, target: Target) -> usize {
 
 /// Asks every worker, then waits for all. A worker that has ended answers nothing.
 async fn everywhere<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
-    let ask = |inbox: &crate::hub::inbox::Handoff| {
+    let ask = |inbox: &crate::hub::inbox::Inbox| {
         let (answer, answered) = oneshot::channel();
         inbox.command(make(answer));
         answered
     };
-    let waiting: Vec<_> = app.bus.inboxes.iter().map(ask).collect();
+    let waiting: Vec<_> = app.hub.inboxes.iter().map(ask).collect();
     let mut answers = Vec::new();
     for answered in waiting {
         let answered = tokio::time::timeout(PATIENCE, answered).await;

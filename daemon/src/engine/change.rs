@@ -10,7 +10,7 @@ use shared::cursor::Cursor;
 use super::Engine;
 use crate::auth::authorizer::Access;
 use crate::engine::outbox::At;
-use crate::engine::replay::{Late, Pull};
+use crate::engine::replay::{CatchUp, Replay};
 use crate::engine::subscriptions::Member;
 use crate::hub::command::{Command, Denied, Target, Which};
 
@@ -140,8 +140,11 @@ impl Engine {
         let mut users = channels
             .iter()
             .filter_map(|(_, access)| access.user.as_ref());
-        let full = stream.who.as_ref().filter(|who| who.others.len() >= most);
-        if full.is_some_and(|who| users.any(|user| !who.is(user))) {
+        let full = stream
+            .identity
+            .as_ref()
+            .filter(|identity| identity.others.len() >= most);
+        if full.is_some_and(|identity| users.any(|user| !identity.is(user))) {
             return Err(Denied::Full);
         }
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
@@ -161,7 +164,7 @@ impl Engine {
                 let (entered, rest) = names.split_at(entered);
                 let _ = self.discount(client, rest.iter().map(String::as_str));
                 entered.iter().for_each(|name| self.unsubscribe(slot, name));
-                self.bus.metrics.over_members.add(1);
+                self.hub.metrics.over_members.add(1);
                 return Err(Denied::Members(why));
             }
         }
@@ -173,7 +176,7 @@ impl Engine {
             }
         }
         // See `open`: entered first, read second.
-        let here = self.bus.clock.started();
+        let here = self.hub.watermarks.started();
         let cursor = since.unwrap_or_else(|| self.cursor(here - 1));
         // What it had before may not have been sent as far: where a cursor speaks for that too, it does not
         // jump.
@@ -208,9 +211,9 @@ impl Engine {
         }
         let stream = self.streams.get(slot as usize);
         if owed && stream.is_some_and(|stream| stream.outbox.is_none()) {
-            self.pulling.push_back(slot);
+            self.replaying.push_back(slot);
         }
-        self.bus.tell_counts(client, counts);
+        self.hub.tell_counts(client, counts);
         Ok(())
     }
 
@@ -240,7 +243,7 @@ impl Engine {
         let Some(at) = all.position(|s| &**self.subscriptions.name(s.channel) == name) else {
             return;
         };
-        self.resign(slot, self.streams[slot as usize].subscriptions[at].channel);
+        self.leave_presence(slot, self.streams[slot as usize].subscriptions[at].channel);
         let stream = &mut self.streams[slot as usize];
         let mut all = std::mem::take(&mut stream.subscriptions).into_vec();
         let gone = all.swap_remove(at);
@@ -252,21 +255,21 @@ impl Engine {
         let counts = self.discount(client, std::iter::once(name));
         self.forget(client, gone);
         // Who adds and drops channels while it is slow leaves nothing behind.
-        if let Some(late) = self.lates.get_mut(&slot) {
+        if let Some(late) = self.catch_ups.get_mut(&slot) {
             late.since.remove(name);
         }
-        self.bus.tell_counts(client, counts);
+        self.hub.tell_counts(client, counts);
     }
 
     fn end_all(&mut self, target: &Target) -> usize {
-        let is = |who: Option<&crate::engine::identity::Who>, socket| match target {
+        let is = |identity: Option<&crate::engine::identity::Identity>, socket| match target {
             Target::Socket(wanted) => socket == *wanted,
-            Target::User(user) => who.is_some_and(|who| who.is(user)),
+            Target::User(user) => identity.is_some_and(|identity| identity.is(user)),
             Target::All => true,
         };
         let streams = self.streams.iter();
         let ended: Vec<u32> = streams
-            .filter(|(_, stream)| is(stream.who.as_deref(), stream.socket))
+            .filter(|(_, stream)| is(stream.identity.as_deref(), stream.socket))
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in &ended {
@@ -282,7 +285,7 @@ impl Engine {
     fn join_in(&mut self, slot: u32, names: &[String], since: Option<Cursor>, here: u64) {
         let (from, gap) = match since {
             None => (here, Gap::NONE),
-            Some(since) if since.epoch != self.epoch => (self.bus.history.first(), Gap::UNKNOWN),
+            Some(since) if since.epoch != self.epoch => (self.hub.index.first(), Gap::UNKNOWN),
             // A position nobody has published yet.
             Some(since) if since.seq >= here => (here, Gap::UNKNOWN),
             Some(since) => (since.seq + 1, Gap::NONE),
@@ -290,33 +293,33 @@ impl Engine {
         let stream = &mut self.streams[slot as usize];
         let live = self.safe.max(self.processed).max(stream.from);
         // What is between the two may have been handed over or not: it is pulled.
-        let there = stream.pull.is_none() && live >= here && from == here && gap.is_none();
+        let there = stream.replay.is_none() && live >= here && from == here && gap.is_none();
         if names.is_empty() || there {
             return;
         }
-        let mut pull = stream
-            .pull
+        let mut replay = stream
+            .replay
             .as_deref()
             .copied()
-            .unwrap_or(Pull::new(At::start(live), live));
-        let late = self.lates.entry(slot).or_insert_with(|| Late {
-            base: pull.next,
-            ..Late::default()
+            .unwrap_or(Replay::new(At::start(live), live));
+        let late = self.catch_ups.entry(slot).or_insert_with(|| CatchUp {
+            base: replay.next,
+            ..CatchUp::default()
         });
         // Earlier ones may be on their way still.
         for at in late.since.values_mut() {
-            *at = pull.next.max(*at);
+            *at = replay.next.max(*at);
         }
-        late.base = late.base.max(pull.next);
+        late.base = late.base.max(replay.next);
         for name in names {
             late.since.insert(name.as_str().into(), from);
         }
-        pull.back_to(At::start(from));
-        pull.target = pull.target.max(here);
-        pull.gap.add(gap);
-        stream.pull = Some(Box::new(pull));
+        replay.back_to(At::start(from));
+        replay.target = replay.target.max(here);
+        replay.gap.add(gap);
+        stream.replay = Some(Box::new(replay));
         if stream.outbox.is_none() {
-            self.pulling.push_back(slot);
+            self.replaying.push_back(slot);
         }
     }
 }

@@ -8,7 +8,7 @@ use shared::cursor::Cursor;
 
 use super::{BUCKETS, Engine};
 use crate::engine::lingering::Ending;
-use crate::engine::outbox::Of;
+use crate::engine::outbox::FrameKind;
 use crate::engine::stream::Stream;
 use crate::process::admission::Place;
 use crate::process::budget::Held;
@@ -35,7 +35,7 @@ impl Engine {
                 self.retire(slot as u32, CloseReason::Aged);
                 continue;
             }
-            if stream.pull.is_some() || stream.outbox.is_some() || fresh {
+            if stream.replay.is_some() || stream.outbox.is_some() || fresh {
                 continue;
             }
             if rules.max_idle > 0 && now - stream.active >= rules.max_idle {
@@ -56,14 +56,14 @@ impl Engine {
                 };
                 *frame = (
                     seq,
-                    self.bus.memory.hold(format::ping(stream.format, cursor)),
+                    self.hub.memory.hold(format::ping(stream.format, cursor)),
                 );
             }
             sent += 1;
             let bytes = frame.1.clone();
-            self.send_one(slot as u32, Of::Notice, bytes);
+            self.send_one(slot as u32, FrameKind::Control, bytes);
         }
-        self.bus.metrics.pings.add(sent);
+        self.hub.metrics.pings.add(sent);
     }
 
     /// Tells streams that their token ends soon, and ends them when it does. `now`: seconds since 1970.
@@ -116,13 +116,13 @@ impl Engine {
     /// `spread`: milliseconds over which they are to return.
     pub fn leave(&mut self, spread: u32) {
         self.leaving = true;
-        self.on_handoff();
+        self.on_inbox();
         for slot in 0..self.streams.capacity() as u32 {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
                 continue;
             };
             stream.leaving = true;
-            stream.pull = None;
+            stream.replay = None;
             let retry = self.rules.retry;
             let retry = self.jitter.between(retry, retry.saturating_add(spread));
             let told = format::farewell(stream.format, CloseReason::Drain, retry);
@@ -132,7 +132,7 @@ impl Engine {
                 self.tell(slot, told);
             }
         }
-        self.pulling.clear();
+        self.replaying.clear();
         self.paced.clear();
     }
 
@@ -147,9 +147,9 @@ impl Engine {
         };
         self.blocked.remove(&slot);
         self.paced.remove(stream.client, slot);
-        self.lates.remove(&slot);
+        self.catch_ups.remove(&slot);
         self.owed.remove(&slot);
-        self.depart(&stream);
+        self.on_disconnect(&stream);
         self.sign_out(slot, &stream);
         self.app.quota.leave(stream.client);
         let names = stream.subscriptions.iter();
@@ -158,8 +158,8 @@ impl Engine {
         for subscription in &stream.subscriptions {
             self.forget(stream.client, *subscription);
         }
-        self.bus.tell_counts(stream.client, counts);
-        let metrics = &self.bus.metrics;
+        self.hub.tell_counts(stream.client, counts);
+        let metrics = &self.hub.metrics;
         metrics.streams.sub(1);
         self.expiring -= usize::from(stream.expires > 0);
         let reason = match end {
@@ -183,7 +183,7 @@ impl Engine {
 
     /// What remains of a stream is its socket.
     fn let_go(&mut self, stream: Stream, end: CloseReason, words: Vec<u8>) {
-        let place = Place::new(self.bus.limits.clone(), self.worker, stream.client);
+        let place = Place::new(self.hub.limits.clone(), self.worker, stream.client);
         // Nobody is there, or takes anything.
         if matches!(
             end,
@@ -197,8 +197,8 @@ impl Engine {
         // One whose outbox was the reason does not keep it.
         if !matches!(end, CloseReason::Slow | CloseReason::Memory) {
             ending.rest = stream.outbox;
-            match stream.talk {
-                Some(talk) => ending.hearing = talk.hearing(self.rules.message_bytes),
+            match stream.websocket {
+                Some(websocket) => ending.hearing = websocket.hearing(self.rules.message_bytes),
                 // It is listened to just now: the rest is heard there.
                 None if stream.format.is_websocket() => {
                     self.parting = Some(ending);

@@ -13,16 +13,16 @@ use protocol::ephemeral::Ephemeral;
 use protocol::format::{FORMATS, Format};
 use slab::Slab;
 
-use crate::engine::identity::Who;
-use crate::engine::outbox::{At, Frame, Of};
+use crate::engine::identity::Identity;
+use crate::engine::outbox::{At, Frame, FrameKind};
 use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::Subscriptions;
-use crate::hub::encoded_event::Live;
-use crate::hub::ephemeral::Notice;
+use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::ephemeral::EncodedEphemeral;
 use crate::process::budget::{Budget, Held};
 
 #[derive(Debug, Default)]
-pub struct Gather {
+pub struct Fanout {
     frames: Vec<Frame>,
     /// Streams with something to write, in the order they were first met.
     pub dirty: Vec<u32>,
@@ -80,15 +80,15 @@ struct Joined {
 
 /// What one stream is to be written.
 #[derive(Debug, Clone, Copy)]
-pub enum Parcel {
+pub enum WriteBatch {
     Frame(u32),
     Joined(u32),
 }
 
-impl Gather {
+impl Fanout {
     pub fn event(
         &mut self,
-        live: &Live,
+        live: &EncodedEvent,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
     ) {
@@ -145,7 +145,8 @@ impl Gather {
             if stream.takes(seq) {
                 let place = &mut places[stream.format as usize];
                 if *place == NONE {
-                    let of = from.map_or(Of::Notice, |seq| Of::Event(At::start(seq)));
+                    let of =
+                        from.map_or(FrameKind::Control, |seq| FrameKind::Event(At::start(seq)));
                     *place = self.push(of, frame(stream.format));
                 }
                 self.link(stream, slot as u32, *place);
@@ -157,7 +158,7 @@ impl Gather {
     /// `aside`.
     pub fn notice(
         &mut self,
-        notice: &Notice,
+        notice: &EncodedEphemeral,
         memory: &Arc<Budget>,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
@@ -170,13 +171,13 @@ impl Gather {
             if !stream.wants(notice, channel) {
                 continue;
             }
-            if stream.pull.is_some() {
+            if stream.replay.is_some() {
                 aside.push(member.slot);
                 continue;
             }
             let place = &mut places[stream.format as usize];
             if *place == NONE {
-                *place = self.push(Of::Ephemeral, notice.form(stream.format, memory));
+                *place = self.push(FrameKind::Ephemeral, notice.form(stream.format, memory));
             }
             self.link(stream, member.slot, *place);
         }
@@ -200,11 +201,11 @@ impl Gather {
     }
 
     /// The chain taken last, in one piece; good until `forget_parcels`.
-    pub fn parcel(&mut self) -> Parcel {
+    pub fn write_batch(&mut self) -> WriteBatch {
         if let [(start, end)] = self.runs[..]
             && end == start + 1
         {
-            return Parcel::Frame(start);
+            return WriteBatch::Frame(start);
         }
         let in_use = &self.joined[..self.used];
         if in_use.last().is_none_or(|last| last.runs != self.runs) {
@@ -219,21 +220,21 @@ impl Gather {
             self.joined[self.used] = joined;
             self.used += 1;
         }
-        Parcel::Joined(self.used as u32 - 1)
+        WriteBatch::Joined(self.used as u32 - 1)
     }
 
-    pub fn bytes(&self, parcel: Parcel) -> &[u8] {
-        match parcel {
-            Parcel::Frame(frame) => &self.frames[frame as usize].1,
-            Parcel::Joined(joined) => &self.joined[joined as usize].bytes,
+    pub fn bytes(&self, write_batch: WriteBatch) -> &[u8] {
+        match write_batch {
+            WriteBatch::Frame(frame) => &self.frames[frame as usize].1,
+            WriteBatch::Joined(joined) => &self.joined[joined as usize].bytes,
         }
     }
 
     /// The frames of a parcel.
-    pub fn frames(&self, parcel: Parcel) -> Vec<Frame> {
-        match parcel {
-            Parcel::Frame(frame) => vec![self.frames[frame as usize].clone()],
-            Parcel::Joined(joined) => self
+    pub fn frames(&self, write_batch: WriteBatch) -> Vec<Frame> {
+        match write_batch {
+            WriteBatch::Frame(frame) => vec![self.frames[frame as usize].clone()],
+            WriteBatch::Joined(joined) => self
                 .frames_of(&self.joined[joined as usize].runs)
                 .cloned()
                 .collect(),
@@ -291,7 +292,7 @@ impl Gather {
     }
 
     /// One frame per matching channel, the last of which moves the cursor.
-    fn of_several(&mut self, live: &Live, streams: &mut Slab<Stream>) {
+    fn of_several(&mut self, live: &EncodedEvent, streams: &mut Slab<Stream>) {
         let mut hits = std::mem::take(&mut self.hits);
         hits.sort_unstable();
         // Where the form of each channel, not last and last, lies among the frames.
@@ -322,12 +323,12 @@ impl Gather {
 
     fn frame(&mut self, place: &mut u32, at: At, make: impl FnOnce() -> Held) -> u32 {
         if *place == NONE {
-            *place = self.push(Of::Event(at), make());
+            *place = self.push(FrameKind::Event(at), make());
         }
         *place
     }
 
-    fn push(&mut self, of: Of, frame: Held) -> u32 {
+    fn push(&mut self, of: FrameKind, frame: Held) -> u32 {
         self.bytes += frame.len() + size_of::<Frame>();
         self.frames.push((of, frame));
         self.frames.len() as u32 - 1
@@ -363,17 +364,17 @@ impl Gather {
 impl Stream {
     /// Whether a hand-off at `seq` is for it: live, and not told that yet.
     fn takes(&self, seq: u64) -> bool {
-        self.pull.is_none() && !self.leaving && seq >= self.from
+        self.replay.is_none() && !self.leaving && seq >= self.from
     }
 
     /// Whether a notice of its channel tells it something.
-    fn wants(&self, notice: &Notice, channel: u32) -> bool {
+    fn wants(&self, notice: &EncodedEphemeral, channel: u32) -> bool {
         let number = match notice.what {
             Ephemeral::Joined { number, .. } | Ephemeral::Left { number, .. } => number,
             Ephemeral::Count(_) => return !self.leaving,
             Ephemeral::Client { from, .. } => return !self.leaving && self.socket != from,
         };
-        let lacks = |who: &Who| who.lacks(channel, number);
-        !self.leaving && self.who.as_deref().is_some_and(lacks)
+        let lacks = |identity: &Identity| identity.lacks(channel, number);
+        !self.leaving && self.identity.as_deref().is_some_and(lacks)
     }
 }

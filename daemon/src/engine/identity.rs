@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::hub::presence::Connection;
 
 #[derive(Debug)]
-pub struct Who {
+pub struct Identity {
     pub user: Arc<str>,
     /// Others that it has shown a grant of: as a rule none.
     pub others: Box<[Arc<str>]>,
@@ -38,10 +38,10 @@ pub struct Row {
 
 pub const UNTOLD: u64 = u64::MAX;
 
-impl Who {
+impl Identity {
     /// What a stream has of presence. Not a method of the stream, whose other fields are wanted beside it.
-    pub fn present_of(who: &mut Option<Box<Self>>) -> Option<&mut Present> {
-        who.as_mut()?.present.as_deref_mut()
+    pub fn present_of(identity: &mut Option<Box<Self>>) -> Option<&mut Present> {
+        identity.as_mut()?.present.as_deref_mut()
     }
 
     pub fn rows(&self) -> &[Row] {

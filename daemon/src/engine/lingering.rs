@@ -237,7 +237,7 @@ impl<P> Lingering<P> {
 impl<P> Linger<P> {
     /// Says and hears as much as is possible now.
     fn step(&mut self, input: &mut [u8]) -> Step {
-        if self.say().is_err() {
+        if self.send_frame().is_err() {
             return Step::Gone;
         }
         for _ in 0..READS {
@@ -264,14 +264,14 @@ impl<P> Linger<P> {
                 Err(_) => return Step::Gone,
             }
         }
-        if self.say().is_err() || self.heard_all && self.said_all {
+        if self.send_frame().is_err() || self.heard_all && self.said_all {
             return Step::Gone;
         }
         Step::Wait
     }
 
     /// What waits, the last words behind it, and that there are no more.
-    fn say(&mut self) -> Result<(), Errno> {
+    fn send_frame(&mut self) -> Result<(), Errno> {
         if self.said_all {
             return Ok(());
         }
@@ -345,7 +345,7 @@ mod tests {
     use protocol::ws::frame;
 
     use super::*;
-    use crate::engine::outbox::{At, Bounds, Of};
+    use crate::engine::outbox::{At, Bounds, FrameKind};
     use crate::process::budget::Budget;
 
     const BOUNDS: Bounds = Bounds {
@@ -411,7 +411,7 @@ mod tests {
         let mut outbox = Box::new(Outbox::new(&budget));
         for n in 0..3u8 {
             let frame = budget.hold(vec![n; 1 << 20]);
-            let of = Of::Event(At::start(n.into()));
+            let of = FrameKind::Event(At::start(n.into()));
             outbox.push(of, frame, BOUNDS).unwrap();
         }
         ending.rest = Some(outbox);

@@ -9,18 +9,18 @@ use shared::cursor::Cursor;
 
 use super::Engine;
 use crate::auth::authorizer::Access;
-use crate::engine::identity::{Present, Row, UNTOLD, Who};
-use crate::engine::outbox::Of;
+use crate::engine::identity::{Identity, Present, Row, UNTOLD};
+use crate::engine::outbox::FrameKind;
 use crate::engine::stream::Stream;
-use crate::hub::ephemeral::Notice;
+use crate::hub::ephemeral::EncodedEphemeral;
 use crate::hub::presence::{Departure, Refused};
 
 impl Engine {
     /// Who it is, which is this user unless another was known before.
-    pub(super) fn know(&mut self, slot: u32, user: &Arc<str>) -> &mut Who {
+    pub(super) fn know(&mut self, slot: u32, user: &Arc<str>) -> &mut Identity {
         let stream = &mut self.streams[slot as usize];
-        stream.who.get_or_insert_with(|| {
-            Box::new(Who {
+        stream.identity.get_or_insert_with(|| {
+            Box::new(Identity {
                 user: user.clone(),
                 others: Box::default(),
                 signed_in: None,
@@ -44,13 +44,13 @@ impl Engine {
         if !Kind::of(name).is_presence() {
             return Ok(());
         }
-        let members = &self.app.members;
+        let members = &self.app.roster;
         let stream = &mut self.streams[slot as usize];
         let client = stream.client;
-        let Some(who) = &mut stream.who else {
+        let Some(identity) = &mut stream.identity else {
             return Ok(());
         };
-        let present = who.present.get_or_insert_with(|| {
+        let present = identity.present.get_or_insert_with(|| {
             Box::new(Present {
                 connection: members.connection(),
                 stale: false,
@@ -58,7 +58,7 @@ impl Engine {
             })
         });
         members.join(
-            &self.bus,
+            &self.hub,
             name,
             user,
             access.info.as_deref(),
@@ -77,14 +77,14 @@ impl Engine {
     pub(super) fn snapshots(&mut self, slot: u32, all: bool, cursor: Cursor) -> Vec<u8> {
         let mut out = Vec::new();
         let stream = &mut self.streams[slot as usize];
-        let present = Who::present_of(&mut stream.who);
+        let present = Identity::present_of(&mut stream.identity);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if !all && row.told != UNTOLD {
                 continue;
             }
             let name = self.subscriptions.name(row.channel);
             // None: they are not known again since the start. `on_settled` follows.
-            let Some(snapshot) = self.app.members.snapshot(name) else {
+            let Some(snapshot) = self.app.roster.snapshot(name) else {
                 continue;
             };
             row.told = snapshot.number;
@@ -94,7 +94,7 @@ impl Engine {
                 &snapshot.members,
                 cursor,
             ));
-            self.bus.metrics.snapshots.add(1);
+            self.hub.metrics.snapshots.add(1);
         }
         out
     }
@@ -104,7 +104,7 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
-        let present = Who::present_of(&mut stream.who);
+        let present = Identity::present_of(&mut stream.identity);
         let Some(present) = present.filter(|present| present.stale) else {
             return;
         };
@@ -123,7 +123,7 @@ impl Engine {
     /// It subscribed again: it is to get a snapshot again.
     pub(super) fn untell(&mut self, slot: u32, name: &str) {
         let stream = &mut self.streams[slot as usize];
-        let present = Who::present_of(&mut stream.who);
+        let present = Identity::present_of(&mut stream.identity);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if &**self.subscriptions.name(row.channel) == name {
                 row.told = UNTOLD;
@@ -131,10 +131,10 @@ impl Engine {
         }
     }
 
-    pub(super) fn on_notice(&mut self, notice: &Notice) {
+    pub(super) fn on_notice(&mut self, notice: &EncodedEphemeral) {
         let mut aside = Vec::new();
-        let memory = self.bus.memory.clone();
-        self.gather.notice(
+        let memory = self.hub.memory.clone();
+        self.fanout.notice(
             notice,
             &memory,
             &mut self.streams,
@@ -145,7 +145,7 @@ impl Engine {
             let frame = self.streams.get(slot as usize);
             let frame = frame.map(|stream| notice.form(stream.format, &memory));
             if let Some(frame) = frame {
-                self.send_one(slot, Of::Ephemeral, frame);
+                self.send_one(slot, FrameKind::Ephemeral, frame);
             }
         }
     }
@@ -159,8 +159,8 @@ impl Engine {
     /// Whatever was announced, this worker may not have heard it.
     pub(super) fn stale(&mut self) {
         for (_, stream) in &mut self.streams {
-            if let Some(who) = &mut stream.who {
-                who.miss();
+            if let Some(identity) = &mut stream.identity {
+                identity.miss();
             }
         }
     }
@@ -172,10 +172,10 @@ impl Engine {
     }
 
     /// It is no longer on one of its channels, by its own wish.
-    pub(super) fn resign(&mut self, slot: u32, channel: u32) {
+    pub(super) fn leave_presence(&mut self, slot: u32, channel: u32) {
         let stream = &mut self.streams[slot as usize];
         let client = stream.client;
-        let present = Who::present_of(&mut stream.who);
+        let present = Identity::present_of(&mut stream.identity);
         let Some(present) = present else { return };
         let Some(at) = present.rows.iter().position(|row| row.channel == channel) else {
             return;
@@ -183,8 +183,8 @@ impl Engine {
         let row = present.rows.swap_remove(at);
         let name = self.subscriptions.name(channel);
         let how = Departure::Unsubscribed;
-        self.app.members.leave(
-            &self.bus,
+        self.app.roster.leave(
+            &self.hub,
             name,
             &row.user,
             (client, present.connection),
@@ -193,18 +193,21 @@ impl Engine {
     }
 
     /// The stream is gone. Its users may be back in a moment; and when the daemon leaves, nobody does.
-    pub(super) fn depart(&self, stream: &Stream) {
+    pub(super) fn on_disconnect(&self, stream: &Stream) {
         if self.leaving {
             return;
         }
-        let present = stream.who.as_ref().and_then(|who| who.present.as_ref());
+        let present = stream
+            .identity
+            .as_ref()
+            .and_then(|identity| identity.present.as_ref());
         let Some(present) = present else {
             return;
         };
         for row in &present.rows {
             let name = self.subscriptions.name(row.channel);
-            self.app.members.leave(
-                &self.bus,
+            self.app.roster.leave(
+                &self.hub,
                 name,
                 &row.user,
                 (stream.client, present.connection),

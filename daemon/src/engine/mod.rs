@@ -21,9 +21,9 @@ pub mod seam;
 mod send;
 pub mod stream;
 pub mod subscriptions;
-mod talk;
 pub mod transmit;
 pub mod uring;
+mod websocket;
 
 use std::cell::RefCell;
 use std::collections::{HashMap, HashSet, VecDeque};
@@ -44,21 +44,21 @@ use protocol::{format, plain, pusher};
 use shared::cursor::{Cursor, Epoch};
 use shared::segment::now_ns;
 use slab::Slab;
-use talk::INPUT;
-pub use talk::Talk;
+use websocket::INPUT;
+pub use websocket::WebSocketSession;
 
 use crate::app::application::App;
 use crate::auth::authorizer::Access;
 use crate::config::{Io, SlowClients};
-use crate::engine::fanout::{Gather, Parcel};
+use crate::engine::fanout::{Fanout, WriteBatch};
 use crate::engine::lingering::{Ending, Lingering};
 use crate::engine::outbox::{At, Bounds};
-use crate::engine::replay::{Late, Piece, Pull, Reader};
+use crate::engine::replay::{CatchUp, Chunk, Replay, ReplayCache};
 use crate::engine::stream::Stream;
 use crate::engine::subscriptions::Subscriptions;
 use crate::engine::transmit::Transmit;
-use crate::hub::hub::Bus;
-use crate::hub::inbox::{Batch, Item};
+use crate::hub::hub::Hub;
+use crate::hub::inbox::{Batch, Delivery};
 use crate::process::admission::ClientKey;
 use crate::process::jitter::Jitter;
 use crate::process::{admission, faults, quarantine};
@@ -114,25 +114,25 @@ pub struct Opening {
     pub resume: Option<Resume>,
     pub socket: SocketId,
     /// Only for a WebSocket.
-    pub talk: Option<Box<Talk>>,
+    pub websocket: Option<Box<WebSocketSession>>,
 }
 
 pub struct Engine {
     worker: usize,
     app: Arc<App>,
     /// The application's.
-    bus: Arc<Bus>,
+    hub: Arc<Hub>,
     rules: Rules,
     epoch: Epoch,
     epoll: Epoll,
     streams: Slab<Stream>,
     subscriptions: Subscriptions,
     /// Streams whose next piece of replay may be written, each in turn.
-    pulling: VecDeque<u32>,
+    replaying: VecDeque<u32>,
     /// Streams whose replay waits for their client's share.
     paced: Paced,
     /// Those of them with channels that were added with a cursor.
-    lates: HashMap<u32, Late>,
+    catch_ups: HashMap<u32, CatchUp>,
     /// Those of them with last events of cache channels still to be told: each channel, and where the tailer
     /// was when it was subscribed.
     owed: HashMap<u32, Vec<(Box<str>, u64)>>,
@@ -150,15 +150,15 @@ pub struct Engine {
     started: Instant,
     jitter: Jitter,
     batch: Batch,
-    gather: Gather,
+    fanout: Fanout,
     /// When the events gathered were published, in nanoseconds.
     published: Vec<u64>,
     transmit: Transmit,
     /// Streams that are written to together, and what the sockets said.
-    parcels: Vec<(u32, Parcel)>,
+    writes: Vec<(u32, WriteBatch)>,
     results: Vec<Result<usize, Errno>>,
-    reader: Reader,
-    piece: Piece,
+    reader: ReplayCache,
+    chunk: Chunk,
     ready: Vec<EpollEvent>,
     /// WebSockets with more to read, each in turn; and what is read from them.
     listening: VecDeque<u32>,
@@ -170,9 +170,9 @@ pub struct Engine {
 
 impl Engine {
     pub fn new(worker: usize, app: Arc<App>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
-        let bus = app.bus.clone();
-        let next = bus.clock.completed();
-        let lingering = Lingering::new(bus.metrics.clone())?;
+        let hub = app.hub.clone();
+        let next = hub.watermarks.completed();
+        let lingering = Lingering::new(hub.metrics.clone())?;
         Ok(Self {
             worker,
             app,
@@ -181,9 +181,9 @@ impl Engine {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             streams: Slab::new(),
             subscriptions: Subscriptions::default(),
-            pulling: VecDeque::new(),
+            replaying: VecDeque::new(),
             paced: Paced::default(),
-            lates: HashMap::new(),
+            catch_ups: HashMap::new(),
             owed: HashMap::new(),
             tight_since: None,
             blocked: HashSet::new(),
@@ -194,19 +194,19 @@ impl Engine {
             started: Instant::now(),
             jitter: Jitter::new(),
             batch: Batch::default(),
-            gather: Gather::default(),
+            fanout: Fanout::default(),
             published: Vec::new(),
             transmit: Transmit::new(rules.io)?,
-            parcels: Vec::new(),
+            writes: Vec::new(),
             results: Vec::new(),
-            reader: Reader::default(),
-            piece: Piece::default(),
+            reader: ReplayCache::default(),
+            chunk: Chunk::default(),
             ready: vec![EpollEvent::empty(); 256],
             listening: VecDeque::new(),
             input: vec![0; INPUT],
             lingering: Rc::new(RefCell::new(lingering)),
             parting: None,
-            bus,
+            hub,
         })
     }
 
@@ -227,51 +227,51 @@ impl Engine {
     /// Channels that were added with a cursor and whose replay is not done.
     #[cfg(test)]
     pub fn late_channels(&self) -> usize {
-        self.lates.values().map(|late| late.since.len()).sum()
+        self.catch_ups.values().map(|late| late.since.len()).sum()
     }
 
     /// Whether pieces of replay are due, or of what clients send. No replay begins anything while memory is
     /// tight; it goes on at the next tick when it is not.
-    pub fn is_pulling(&self) -> bool {
-        let replays = !self.pulling.is_empty() && !self.bus.memory.is_tight();
+    pub fn has_more(&self) -> bool {
+        let replays = !self.replaying.is_empty() && !self.hub.memory.is_tight();
         replays || !self.listening.is_empty()
     }
 
     /// Empties the inbox: one write per stream, whatever came.
-    pub fn on_handoff(&mut self) {
+    pub fn on_inbox(&mut self) {
         let began = Instant::now();
         // Read before the queue is emptied: everything below is then in what is found there.
-        let completed = self.bus.clock.completed();
+        let completed = self.hub.watermarks.completed();
         let mut batch = std::mem::take(&mut self.batch);
-        self.bus.inboxes[self.worker].take(&mut batch);
+        self.hub.inboxes[self.worker].take(&mut batch);
         let (mut replaced, some) = (false, !batch.items.is_empty());
         // What was made of an event is let go as soon as it was sent.
         for item in batch.items.drain(..) {
-            if self.gather.is_full() {
+            if self.fanout.is_full() {
                 self.flush();
             }
             match item {
-                Item::Event(live) => {
+                Delivery::Event(live) => {
                     let _in_hand = quarantine::hold(live.cursor);
                     faults::at("worker-event", live.event.data());
-                    self.gather
+                    self.fanout
                         .event(&live, &mut self.streams, &self.subscriptions);
                     self.published.push(live.event.published_ns());
                     self.processed = live.seq() + 1;
                 }
-                Item::Lost { to, gap } => {
+                Delivery::Lost { to, gap } => {
                     let cursor = self.cursor(to - 1);
                     // A replay from there finds the loss in the history.
                     let from = gap.bound().map(|lost| to - lost);
                     self.tell_everybody(from, &gap, cursor);
                     self.processed = to;
                 }
-                Item::Notice(notice) => self.on_notice(&notice),
-                Item::Settled => {
+                Delivery::EncodedEphemeral(notice) => self.on_notice(&notice),
+                Delivery::Settled => {
                     self.flush();
                     self.on_settled();
                 }
-                Item::Replaced { epoch, first } => {
+                Delivery::Replaced { epoch, first } => {
                     self.flush();
                     self.replaced(epoch, first);
                     replaced = true;
@@ -293,8 +293,8 @@ impl Engine {
             self.command(command);
         }
         if some {
-            self.bus.metrics.wakes.add(1);
-            self.bus.turns.observe(began.elapsed().as_nanos() as u64);
+            self.hub.metrics.wakes.add(1);
+            self.hub.turns.observe(began.elapsed().as_nanos() as u64);
         }
         self.batch = batch;
     }
@@ -307,15 +307,15 @@ impl Engine {
         let now = now_ns();
         for published in self.published.drain(..) {
             // A publisher's clock, and its word.
-            self.bus.latency.observe(now.saturating_sub(published));
+            self.hub.latency.observe(now.saturating_sub(published));
         }
     }
 
     /// The position up to which a stream has everything.
     fn cursor_of(&self, slot: u32) -> Cursor {
         let stream = &self.streams[slot as usize];
-        let next = match &stream.pull {
-            Some(pull) => pull.next,
+        let next = match &stream.replay {
+            Some(replay) => replay.next,
             None => self.safe.max(stream.from),
         };
         self.cursor(next - 1)
@@ -346,24 +346,24 @@ impl Engine {
     }
 
     /// One piece of replay for each of some streams.
-    pub fn on_pull(&mut self) {
+    pub fn on_replay(&mut self) {
         for _ in 0..self.listening.len().min(16) {
             if let Some(slot) = self.listening.pop_front() {
-                self.listen_on(slot);
+                self.resume_input(slot);
             }
         }
         // Few at a time: live events go first.
-        let scanned = self.bus.metrics.scanned.get();
-        for _ in 0..self.pulling.len().min(16) {
-            let Some(slot) = self.pulling.pop_front() else {
+        let scanned = self.hub.metrics.scanned.get();
+        for _ in 0..self.replaying.len().min(16) {
+            let Some(slot) = self.replaying.pop_front() else {
                 break;
             };
             // Closed meanwhile, or its place taken by a stream that does not pull or is blocked.
-            let due = |s: &Stream| s.pull.is_some() && s.outbox.is_none();
+            let due = |s: &Stream| s.replay.is_some() && s.outbox.is_none();
             if self.streams.get(slot as usize).is_some_and(due) {
                 self.pull_piece(slot);
             }
-            if self.bus.metrics.scanned.get() > scanned {
+            if self.hub.metrics.scanned.get() > scanned {
                 break;
             }
         }
@@ -377,27 +377,27 @@ impl Engine {
 
     /// Every live stream that is not past `cursor`.
     fn tell_everybody(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
-        let before = self.gather.count;
+        let before = self.fanout.count;
         // A stream that came while it happened has lost some of it at most: the bound holds.
-        let memory = &self.bus.memory;
+        let memory = &self.hub.memory;
         let frame = |format| memory.hold(format::gap(format, &[], gap, cursor, false));
-        self.gather
+        self.fanout
             .everybody(from, cursor.seq, frame, &mut self.streams);
-        self.bus.metrics.gaps.add(self.gather.count - before);
-        self.gather.count = before;
+        self.hub.metrics.gaps.add(self.fanout.count - before);
+        self.fanout.count = before;
     }
 
     /// The ring no longer continues: whatever streams held means nothing now.
     fn replaced(&mut self, epoch: Epoch, first: u64) {
         (self.epoch, self.processed) = (epoch, first);
         self.reader.forget();
-        self.pulling.clear();
+        self.replaying.clear();
         self.paced.clear();
-        self.lates.clear();
+        self.catch_ups.clear();
         self.owed.clear();
         for (_, stream) in &mut self.streams {
             stream.from = 0;
-            stream.pull = None;
+            stream.replay = None;
         }
         self.tell_everybody(
             None,
@@ -415,18 +415,18 @@ impl Engine {
 
     /// This worker was too far behind: what was not kept for it is in the history.
     fn catch_up(&mut self) {
-        self.bus.metrics.overruns.add(1);
-        let target = self.bus.clock.started();
+        self.hub.metrics.overruns.add(1);
+        let target = self.hub.watermarks.started();
         for (slot, stream) in &mut self.streams {
-            if stream.pull.is_none() && !stream.leaving {
+            if stream.replay.is_none() && !stream.leaving {
                 let next = self.processed.max(stream.from);
-                let pull = Pull::new(At::start(next), target.max(next));
-                stream.pull = Some(Box::new(pull));
+                let replay = Replay::new(At::start(next), target.max(next));
+                stream.replay = Some(Box::new(replay));
                 if stream.outbox.is_none() {
-                    self.pulling.push_back(slot as u32);
+                    self.replaying.push_back(slot as u32);
                 }
-            } else if let Some(pull) = &mut stream.pull {
-                pull.target = pull.target.max(target);
+            } else if let Some(replay) = &mut stream.replay {
+                replay.target = replay.target.max(target);
             }
         }
     }
@@ -434,7 +434,7 @@ impl Engine {
     fn on_event(&mut self, slot: u32, flags: EpollFlags) {
         let reads = flags.contains(EpollFlags::EPOLLIN);
         if reads {
-            self.listen(slot);
+            self.read_input(slot);
         }
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
@@ -455,7 +455,7 @@ impl Engine {
         }
         match outbox.write_to(stream.fd.as_fd()) {
             Err(error) => return self.close(slot, send::ended(error)),
-            Ok(written) => self.bus.metrics.bytes.add(written as u64),
+            Ok(written) => self.hub.metrics.bytes.add(written as u64),
         }
         if outbox.is_empty() {
             stream.outbox = None;
@@ -463,8 +463,8 @@ impl Engine {
             if stream.leaving {
                 self.close(slot, CloseReason::Drain);
             } else {
-                if stream.pull.is_some() {
-                    self.pulling.push_back(slot);
+                if stream.replay.is_some() {
+                    self.replaying.push_back(slot);
                 }
                 self.refresh(slot);
             }

@@ -13,11 +13,11 @@ use super::{Engine, Opening, Resume};
 use crate::app::application::Full;
 use crate::engine::lingering::Ending;
 use crate::engine::outbox::At;
-use crate::engine::replay::{Pull, Reader};
+use crate::engine::replay::{Replay, ReplayCache};
 use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::command::Denied;
-use crate::hub::hub::Bus;
+use crate::hub::hub::Hub;
 use crate::hub::subscriber_counts::Told;
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
@@ -32,11 +32,11 @@ impl Engine {
         match self.app.quota.enter(opening.client) {
             Ok(()) => {}
             Err(Full::Application) => {
-                self.bus.metrics.over_app.add(1);
+                self.hub.metrics.over_app.add(1);
                 return self.turn_away(opening, code::QUOTA);
             }
             Err(Full::Client) => {
-                self.bus.metrics.over_app_address.add(1);
+                self.hub.metrics.over_app_address.add(1);
                 return self.turn_away(opening, code::OVER_CAPACITY);
             }
         }
@@ -54,12 +54,12 @@ impl Engine {
             .add(&opening.fd, EpollEvent::new(flags, slot.into()))
             .is_err()
         {
-            self.bus.metrics.over_descriptors.add(1);
+            self.hub.metrics.over_descriptors.add(1);
             let names = opening.channels.iter().map(String::as_str);
             let counts = self.discount(opening.client, names);
-            self.bus.tell_counts(opening.client, counts);
+            self.hub.tell_counts(opening.client, counts);
             self.app.quota.leave(opening.client);
-            return self.bus.limits.leave(self.worker, opening.client);
+            return self.hub.limits.leave(self.worker, opening.client);
         }
         let subscriptions: Box<[Subscription]> = opening
             .channels
@@ -69,8 +69,8 @@ impl Engine {
             .collect();
         // Entered into the routes first, read second: what comes at or past this is handed over, what
         // came before is in the history. See ARCHITECTURE.md, "The seam".
-        let here = self.bus.clock.started();
-        let (told, pull) = self.place(&opening, here);
+        let here = self.hub.watermarks.started();
+        let (told, replay) = self.place(&opening, here);
         let (now, heard) = (self.now(), self.now_ms());
         // Up to a tenth older at once: streams that came together end spread over that time.
         let born = now - self.jitter.between(0, self.rules.max_age / 10);
@@ -83,8 +83,8 @@ impl Engine {
             leaving: false,
             client: opening.client,
             socket: opening.socket,
-            who: None,
-            talk: opening.talk.map(|talk| talk.heard_at(heard)),
+            identity: None,
+            websocket: opening.websocket.map(|websocket| websocket.heard_at(heard)),
             born,
             expires: 0,
             warned: false,
@@ -94,10 +94,10 @@ impl Engine {
             last: NONE,
             subscriptions,
             outbox: None,
-            pull: pull.map(Box::new),
+            replay: replay.map(Box::new),
         });
         self.set_expiry(slot, expires);
-        self.bus.metrics.streams.add(1);
+        self.hub.metrics.streams.add(1);
         let client = opening.client;
         let mut bytes = opening.head;
         let admitted = channels
@@ -106,10 +106,10 @@ impl Engine {
             .try_for_each(|(channel, access)| self.admit(slot, *channel, access));
         if admitted.is_err() {
             // As where there is no room: an EventSource is told to come back.
-            self.bus.metrics.over_members.add(1);
+            self.hub.metrics.over_members.add(1);
             // It has not been on those that had room.
             for channel in &channels {
-                self.resign(slot, *channel);
+                self.leave_presence(slot, *channel);
             }
             let retry = self.jitter.around(self.rules.retry);
             bytes.extend(format::farewell(
@@ -124,7 +124,7 @@ impl Engine {
             slot,
         };
         let secret = self.app.prover.prove(opening.socket, place, now_s());
-        let next = self.cursor(pull.map_or(here, |pull| pull.next) - 1);
+        let next = self.cursor(replay.map_or(here, |replay| replay.next) - 1);
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
             told,
@@ -139,20 +139,20 @@ impl Engine {
         if opening.resume.is_none() {
             self.owe(slot, &opening.channels, here);
         }
-        let pull = pull.unwrap_or(Pull::new(At::start(here), here));
-        self.piece.begin(bytes, pull);
-        self.send_piece(slot);
-        self.bus.tell_counts(client, counts);
+        let replay = replay.unwrap_or(Replay::new(At::start(here), here));
+        self.chunk.begin(bytes, replay);
+        self.send_chunk(slot);
+        self.hub.tell_counts(client, counts);
     }
 
     pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
-        let (routes, most) = (&self.bus.routes, self.rules.max_channels);
+        let (routes, most) = (&self.hub.routes, self.rules.max_channels);
         let new = |name: &&str| routes.workers(std::iter::once(*name)) == 0;
         // Only near the limit does it matter which of them are new.
         let room = routes.channels() + channels.clone().count() <= most
             || routes.channels() + channels.filter(new).count() <= most;
         if !room {
-            self.bus.metrics.over_channels.add(1);
+            self.hub.metrics.over_channels.add(1);
         }
         room
     }
@@ -162,17 +162,17 @@ impl Engine {
     /// # Errors
     /// If the client or a channel has as many as it may have; nothing is counted then.
     pub(super) fn count(&self, client: ClientKey, channels: &[String]) -> Result<Told, Denied> {
-        let (bus, metrics) = (&self.bus, &self.bus.metrics);
-        if let Err(full) = bus.holdings.enter(client, channels) {
+        let (hub, metrics) = (&self.hub, &self.hub.metrics);
+        if let Err(full) = hub.holdings.enter(client, channels) {
             match full {
                 holdings::Full::Channels => metrics.over_address_channels.add(1),
                 holdings::Full::Subscriptions => metrics.over_address_subscribers.add(1),
             }
             return Err(Denied::Share);
         }
-        bus.census.enter(channels).ok_or_else(|| {
+        hub.subscriber_counts.enter(channels).ok_or_else(|| {
             metrics.over_subscribers.add(1);
-            bus.holdings
+            hub.holdings
                 .leave(client, channels.iter().map(String::as_str));
             Denied::Full
         })
@@ -184,8 +184,8 @@ impl Engine {
         client: ClientKey,
         channels: impl Iterator<Item = &'a str> + Clone,
     ) -> Told {
-        self.bus.holdings.leave(client, channels.clone());
-        self.bus.census.leave(channels)
+        self.hub.holdings.leave(client, channels.clone());
+        self.hub.subscriber_counts.leave(channels)
     }
 
     /// An answer other than 200 would end an EventSource for good: it is told to come back.
@@ -193,30 +193,32 @@ impl Engine {
         let mut answer = opening.head;
         let retry = self.jitter.around(self.rules.retry);
         answer.extend(format::turned_away(opening.format, code, retry));
-        let place = admission::Place::new(self.bus.limits.clone(), self.worker, opening.client);
+        let place = admission::Place::new(self.hub.limits.clone(), self.worker, opening.client);
         let most = self.rules.message_bytes;
         self.lingering.borrow_mut().end(Ending {
             words: answer.into(),
-            hearing: opening.talk.and_then(|talk| talk.hearing(most)),
+            hearing: opening
+                .websocket
+                .and_then(|websocket| websocket.hearing(most)),
             ..Ending::new(opening.fd, place)
         });
     }
 
     /// One more subscriber of a channel, a stream of `client`.
     pub(super) fn enter(&mut self, client: ClientKey, name: &str, member: Member) -> Subscription {
-        self.bus.metrics.subscriptions.add(1);
+        self.hub.metrics.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
-            let bus = &self.bus;
-            let told = || bus.hook(client, name, webhooks::event::What::ChannelOccupied);
-            bus.routes.add(name, self.worker, told);
+            let hub = &self.hub;
+            let told = || hub.hook(client, name, webhooks::event::What::ChannelOccupied);
+            hub.routes.add(name, self.worker, told);
         }
         subscription
     }
 
     /// One fewer.
     pub(super) fn forget(&mut self, client: ClientKey, subscription: Subscription) {
-        self.bus.metrics.subscriptions.sub(1);
+        self.hub.metrics.subscriptions.sub(1);
         let left = self.subscriptions.leave(subscription);
         if let Some(moved) = left.moved
             && let Some(other) = self.streams.get_mut(moved.slot as usize)
@@ -224,9 +226,9 @@ impl Engine {
             other.subscriptions[moved.sub as usize].at = subscription.at;
         }
         if let Some(name) = left.last {
-            let bus = &self.bus;
-            let told = || bus.hook(client, &name, webhooks::event::What::ChannelVacated);
-            bus.routes.remove(&name, self.worker, told);
+            let hub = &self.hub;
+            let told = || hub.hook(client, &name, webhooks::event::What::ChannelVacated);
+            hub.routes.remove(&name, self.worker, told);
         }
     }
 
@@ -241,21 +243,21 @@ impl Engine {
 
     /// Where a stream that opens when the tailer is at `here` begins: the cursor it may be told at
     /// once, and what it has to pull. It is told no cursor past a gap that it has not been told.
-    fn place(&mut self, opening: &Opening, here: u64) -> (Option<Cursor>, Option<Pull>) {
+    fn place(&mut self, opening: &Opening, here: u64) -> (Option<Cursor>, Option<Replay>) {
         let epoch = self.epoch;
         let cursor = |seq| Some(Cursor { epoch, seq });
         let seq = match &opening.resume {
             None => return (cursor(here - 1), None),
             Some(Resume::Cursor(held)) => (held.epoch == self.epoch).then_some(held.seq),
             Some(Resume::Id(id)) => {
-                match find_id(&self.bus, &mut self.reader, self.epoch, opening, id) {
+                match find_id(&self.hub, &mut self.reader, self.epoch, opening, id) {
                     Some((oldest, newest)) if oldest < newest => {
                         // It has seen one of them, nobody knows which.
-                        let pull = Pull {
+                        let replay = Replay {
                             gap: Gap::at_most(newest - oldest),
-                            ..Pull::new(At::start(newest + 1), here)
+                            ..Replay::new(At::start(newest + 1), here)
                         };
-                        return (None, Some(pull));
+                        return (None, Some(replay));
                     }
                     found => found.map(|(_, newest)| newest),
                 }
@@ -263,26 +265,26 @@ impl Engine {
         };
         match seq {
             Some(seq) if seq + 1 == here => (cursor(seq), None),
-            Some(seq) if seq < here => (cursor(seq), Some(Pull::new(At::start(seq + 1), here))),
+            Some(seq) if seq < here => (cursor(seq), Some(Replay::new(At::start(seq + 1), here))),
             // A position nobody has published yet: this ring's past is not what the client thinks.
             Some(_) => {
-                self.bus.metrics.unknown_cursors.add(1);
+                self.hub.metrics.unknown_cursors.add(1);
                 (
                     None,
-                    Some(Pull {
+                    Some(Replay {
                         gap: Gap::UNKNOWN,
-                        ..Pull::new(At::start(here), here)
+                        ..Replay::new(At::start(here), here)
                     }),
                 )
             }
             None => {
-                self.bus.metrics.unknown_cursors.add(1);
-                let next = self.bus.history.first();
+                self.hub.metrics.unknown_cursors.add(1);
+                let next = self.hub.index.first();
                 (
                     None,
-                    Some(Pull {
+                    Some(Replay {
                         gap: Gap::UNKNOWN,
-                        ..Pull::new(At::start(next), here)
+                        ..Replay::new(At::start(next), here)
                     }),
                 )
             }
@@ -292,17 +294,17 @@ impl Engine {
 
 /// The positions of the oldest and of the newest event with this custom id on these channels.
 fn find_id(
-    bus: &Bus,
-    reader: &mut Reader,
+    hub: &Hub,
+    reader: &mut ReplayCache,
     epoch: Epoch,
     opening: &Opening,
     id: &str,
 ) -> Option<(u64, u64)> {
     let names: Vec<&str> = opening.channels.iter().map(String::as_str).collect();
-    let found = bus.history.find_id(&names, id);
+    let found = hub.index.find_id(&names, id);
     // The index knows a hash only.
     let mut is = |seq: u64| {
-        let live = reader.fetch(bus, epoch, seq)?;
+        let live = reader.fetch(hub, epoch, seq)?;
         Some(live.event.id() == Some(id))
     };
     let newest = found.seqs.iter().position(|seq| is(*seq) == Some(true))?;
@@ -310,7 +312,7 @@ fn find_id(
     // One that was overwritten may have had it.
     let oldest = older.copied().find(|seq| is(*seq) != Some(false));
     let oldest = match found.more {
-        true => bus.history.first(),
+        true => hub.index.first(),
         false => oldest?,
     };
     Some((oldest, found.seqs[newest]))

@@ -22,7 +22,7 @@ const NOTICES: usize = 1 << 20;
 const NOTICE: usize = 64;
 
 /// What is written whole, and what it is of.
-pub type Frame = (Of, Held);
+pub type Frame = (FrameKind, Held);
 
 /// A place in what a stream is told: the event at `seq`, from its channel number `channel` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -38,11 +38,11 @@ impl At {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Of {
+pub enum FrameKind {
     /// What there is here: history has it.
     Event(At),
     /// What a stream must be told, and nobody else knows.
-    Notice,
+    Control,
     /// What may be left out, if that is told or mended.
     Ephemeral,
 }
@@ -108,10 +108,11 @@ impl Outbox {
 
     /// One frame always fits, however large: it may delay a client, but not lock it out for good. A notice
     /// cannot be left out: past [`NOTICES`] the stream cannot go on.
-    pub fn push(&mut self, of: Of, frame: Held, bounds: Bounds) -> Result<(), Full> {
+    pub fn push(&mut self, of: FrameKind, frame: Held, bounds: Bounds) -> Result<(), Full> {
         let len = frame.len();
         let over = self.frames.len() >= bounds.frames || self.bytes + len > bounds.bytes;
-        if over && !self.frames.is_empty() && (of != Of::Notice || self.notices() > NOTICES) {
+        if over && !self.frames.is_empty() && (of != FrameKind::Control || self.notices() > NOTICES)
+        {
             return Err(Full);
         }
         self.frames.push_back((of, frame));
@@ -124,14 +125,17 @@ impl Outbox {
     /// Bytes of the notices behind the first frame.
     fn notices(&self) -> usize {
         let behind = self.frames.iter().skip(1);
-        let notices = behind.filter(|(of, _)| *of == Of::Notice);
+        let notices = behind.filter(|(of, _)| *of == FrameKind::Control);
         notices.map(|(_, frame)| NOTICE + frame.len()).sum()
     }
 
     /// Gives up what waits, as far as it can be read again or left out: not what was begun, nor what is
     /// before a notice, which may tell a cursor.
     pub fn give_up(&mut self) -> GivenUp {
-        let notice = self.frames.iter().rposition(|(of, _)| *of == Of::Notice);
+        let notice = self
+            .frames
+            .iter()
+            .rposition(|(of, _)| *of == FrameKind::Control);
         let begun = usize::from(self.begun && !self.is_empty());
         let stays = notice.map_or(begun, |at| at + 1);
         let mut given = GivenUp::default();
@@ -140,7 +144,7 @@ impl Outbox {
             self.list.budget().waiting.sub(frame.len() as u64);
             match of {
                 // Not the foremost: positions of a ring that was replaced may be higher.
-                Of::Event(at) => given.from = given.from.into_iter().chain([at]).min(),
+                FrameKind::Event(at) => given.from = given.from.into_iter().chain([at]).min(),
                 _ => given.ephemeral += 1,
             }
         }
@@ -224,8 +228,8 @@ mod tests {
         Arc::new(Budget::new(1 << 30))
     }
 
-    fn event(seq: u64, channel: u16) -> Of {
-        Of::Event(At { seq, channel })
+    fn event(seq: u64, channel: u16) -> FrameKind {
+        FrameKind::Event(At { seq, channel })
     }
 
     fn pair() -> (UnixStream, UnixStream) {
@@ -247,7 +251,7 @@ mod tests {
         );
         assert_eq!(outbox.push(event(2, 0), frame(1), BOUNDS), Err(Full));
         assert_eq!(
-            outbox.push(Of::Notice, frame(1), BOUNDS),
+            outbox.push(FrameKind::Control, frame(1), BOUNDS),
             Ok(()),
             "a notice"
         );
@@ -268,15 +272,21 @@ mod tests {
         let frame = |len| budget.hold(vec![b'x'; len]);
         let mut outbox = Outbox::new(&budget);
         let large = NOTICES + 1;
-        assert_eq!(outbox.push(Of::Notice, frame(large), BOUNDS), Ok(()));
-        assert_eq!(outbox.push(Of::Notice, frame(large), BOUNDS), Ok(()));
         assert_eq!(
-            outbox.push(Of::Notice, frame(1), BOUNDS),
+            outbox.push(FrameKind::Control, frame(large), BOUNDS),
+            Ok(())
+        );
+        assert_eq!(
+            outbox.push(FrameKind::Control, frame(large), BOUNDS),
+            Ok(())
+        );
+        assert_eq!(
+            outbox.push(FrameKind::Control, frame(1), BOUNDS),
             Err(Full),
             "bytes"
         );
         let mut outbox = Outbox::new(&budget);
-        let small = |_: &usize| outbox.push(Of::Notice, frame(1), BOUNDS).is_ok();
+        let small = |_: &usize| outbox.push(FrameKind::Control, frame(1), BOUNDS).is_ok();
         let fit = (0..NOTICES).take_while(small).count();
         assert!((1000..NOTICES / NOTICE + 2).contains(&fit), "{fit} frames");
     }
@@ -292,7 +302,7 @@ mod tests {
             (event(1, 2), large),
             (event(1, 5), 5),
             (event(2, 0), 7),
-            (Of::Ephemeral, 3),
+            (FrameKind::Ephemeral, 3),
             (event(4, 0), 9),
         ] {
             outbox.push(of, frame(len), WIDE).unwrap();
@@ -325,7 +335,7 @@ mod tests {
         let budget = budget();
         let frame = |len| budget.hold(vec![b'x'; len]);
         let mut outbox = Outbox::new(&budget);
-        for of in [event(1, 0), Of::Notice, event(2, 0), event(3, 0)] {
+        for of in [event(1, 0), FrameKind::Control, event(2, 0), event(3, 0)] {
             outbox.push(of, frame(10), WIDE).unwrap();
         }
         assert_eq!(outbox.give_up().from, Some(At::start(2)));

@@ -56,8 +56,8 @@ impl Engine {
     }
 
     pub fn on_pace(&mut self) {
-        let shares = &self.bus.limits.scans;
+        let shares = &self.hub.limits.scans;
         let due = self.paced.take(|client| shares.has_some(client));
-        self.pulling.extend(due);
+        self.replaying.extend(due);
     }
 }

@@ -12,13 +12,13 @@ use shared::segment::now_ns;
 
 use super::Engine;
 use crate::config::SlowClients;
-use crate::engine::outbox::{At, Frame, GivenUp, Of, Outbox};
+use crate::engine::outbox::{At, Frame, FrameKind, GivenUp, Outbox};
 use crate::engine::replay;
-use crate::engine::replay::{Ask, Piece, Pull, Rest, Turn};
+use crate::engine::replay::{Chunk, Replay, ReplayQuery, Rest, Turn};
 use crate::engine::stream::Stream;
 use crate::engine::transmit::write_some;
 use crate::engine::uring::{BATCH, Job};
-use crate::hub::hub::Bus;
+use crate::hub::hub::Hub;
 use crate::outbound::webhooks;
 use crate::process::budget::Held;
 use crate::process::quarantine;
@@ -32,81 +32,81 @@ impl Engine {
     /// The next piece of what a stream pulls.
     pub(super) fn pull_piece(&mut self, slot: u32) {
         let stream = self.streams.get(slot as usize);
-        if let Some(pull) = stream.and_then(|stream| stream.pull.as_deref()) {
-            self.piece.begin(Vec::new(), *pull);
-            self.send_piece(slot);
+        if let Some(replay) = stream.and_then(|stream| stream.replay.as_deref()) {
+            self.chunk.begin(Vec::new(), *replay);
+            self.send_chunk(slot);
         }
     }
 
     /// Writes `self.piece`, filled up with what the stream has to pull.
-    pub(super) fn send_piece(&mut self, slot: u32) {
+    pub(super) fn send_chunk(&mut self, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
         let mut reached = None;
-        let skips = stream.pull.as_ref().is_some_and(|pull| pull.skips);
-        if let Some(pull) = stream.pull.as_deref_mut() {
+        let skips = stream.replay.as_ref().is_some_and(|replay| replay.skips);
+        if let Some(replay) = stream.replay.as_deref_mut() {
             // Hand-offs that were dealt with meanwhile were not for it: it pulls them too.
-            pull.target = pull.target.max(self.processed);
-            reached = Some((*pull, Turn::More));
+            replay.target = replay.target.max(self.processed);
+            reached = Some((*replay, Turn::More));
         }
         // Where memory is tight nothing more is begun: see `is_pulling`.
-        if let Some((mut pull, _)) = reached.filter(|_| !self.bus.memory.is_tight()) {
+        if let Some((mut replay, _)) = reached.filter(|_| !self.hub.memory.is_tight()) {
             let owed = self.owed.get(&slot).map_or(&[][..], Vec::as_slice);
-            while let Some((name, here)) = owed.get(usize::from(pull.owed))
-                && !self.piece.is_full()
+            while let Some((name, here)) = owed.get(usize::from(replay.owed))
+                && !self.chunk.is_full()
             {
                 let mut all = stream.subscriptions.iter();
                 if all.any(|s| **self.subscriptions.name(s.channel) == **name) {
-                    let frame = last_event(&self.bus, stream, name, *here);
-                    self.piece.push(self.bus.memory.hold(frame));
+                    let frame = last_event(&self.hub, stream, name, *here);
+                    self.chunk.push(self.hub.memory.hold(frame));
                 }
-                pull.owed += 1;
-                self.piece.mark(pull);
+                replay.owed += 1;
+                self.chunk.mark(replay);
             }
-            let late = self.lates.get(&slot);
-            let joins = late.and_then(|late| late.joins(pull.next));
+            let late = self.catch_ups.get(&slot);
+            let joins = late.and_then(|late| late.joins(replay.next));
             let names: Vec<&str> = stream
                 .subscriptions
                 .iter()
                 .map(|s| &**self.subscriptions.name(s.channel))
-                .filter(|name| late.is_none_or(|late| late.takes(name, pull.next)))
+                .filter(|name| late.is_none_or(|late| late.takes(name, replay.next)))
                 .collect();
-            let ask = Ask {
-                bus: &self.bus,
+            let ask = ReplayQuery {
+                hub: &self.hub,
                 epoch: self.epoch,
                 names: &names,
                 format: stream.format,
                 socket: stream.socket,
                 client: stream.client,
-                late: late.is_some_and(|late| pull.next < late.base),
+                late: late.is_some_and(|late| replay.next < late.base),
             };
             // As far as the same channels take part.
-            let part = Pull {
-                target: joins.map_or(pull.target, |at| at.min(pull.target)),
-                ..pull
+            let part = Replay {
+                target: joins.map_or(replay.target, |at| at.min(replay.target)),
+                ..replay
             };
-            let (part, turn) = replay::fill(&ask, &mut self.reader, part, &mut self.piece);
+            let (part, turn) = replay::fill(&ask, &mut self.reader, part, &mut self.chunk);
             let turn = match turn {
                 // Others of its channels join in.
-                Turn::Reached if part.target < pull.target => Turn::More,
+                Turn::Reached if part.target < replay.target => Turn::More,
                 turn => turn,
             };
-            let target = pull.target;
-            reached = Some((Pull { target, ..part }, turn));
+            let target = replay.target;
+            reached = Some((Replay { target, ..part }, turn));
         }
-        let written = match write_piece(&stream.fd, &self.piece) {
+        let written = match write_piece(&stream.fd, &self.chunk) {
             Ok(written) => written,
             Err(error) => return self.close(slot, ended(error)),
         };
-        self.bus.metrics.bytes.add(written as u64);
-        if written < self.piece.len() {
+        self.hub.metrics.bytes.add(written as u64);
+        if written < self.chunk.len() {
             // What was not begun is pulled again later: only a cut frame waits in memory.
-            let cut = self.piece.cut(written);
-            if let Some(pull) = stream.pull.as_deref_mut() {
+            let cut = self.chunk.cut(written);
+            if let Some(replay) = stream.replay.as_deref_mut() {
                 // Still too slow: what comes meanwhile is skipped as well.
-                let target = pull.target;
-                *pull = Pull {
+                let target = replay.target;
+                *replay = Replay {
                     skips,
                     target,
                     ..cut.after
@@ -114,25 +114,25 @@ impl Engine {
             }
             let rest = match cut.rest {
                 Rest::None => return self.wait(slot),
-                Rest::Copied(bytes) => self.bus.memory.hold(bytes),
+                Rest::Copied(bytes) => self.hub.memory.hold(bytes),
                 Rest::Shared(held) => held,
             };
-            return self.block(slot, true, vec![(Of::Notice, rest)]);
+            return self.block(slot, true, vec![(FrameKind::Control, rest)]);
         }
         match reached {
-            Some((pull, Turn::Reached)) => {
-                stream.from = pull.target;
-                stream.pull = None;
-                self.lates.remove(&slot);
+            Some((replay, Turn::Reached)) => {
+                stream.from = replay.target;
+                stream.replay = None;
+                self.catch_ups.remove(&slot);
                 self.owed.remove(&slot);
                 self.refresh(slot);
             }
-            Some((pull, Turn::More)) => {
-                stream.pull = Some(Box::new(pull));
-                self.pulling.push_back(slot);
+            Some((replay, Turn::More)) => {
+                stream.replay = Some(Box::new(replay));
+                self.replaying.push_back(slot);
             }
-            Some((pull, Turn::Paced)) => {
-                stream.pull = Some(Box::new(pull));
+            Some((replay, Turn::Paced)) => {
+                stream.replay = Some(Box::new(replay));
                 self.paced.add(stream.client, slot);
             }
             None => {}
@@ -142,25 +142,25 @@ impl Engine {
     /// Writes what was gathered: each stream's in one piece, many streams' with one system call.
     pub(super) fn flush(&mut self) {
         let mut next = 0;
-        while next < self.gather.dirty.len() {
+        while next < self.fanout.dirty.len() {
             next = self.collect(next);
-            let (gather, streams) = (&self.gather, &self.streams);
+            let (fanout, streams) = (&self.fanout, &self.streams);
             let jobs: Vec<Job<'_>> = self
-                .parcels
+                .writes
                 .iter()
-                .map(|(slot, parcel)| Job {
+                .map(|(slot, write_batch)| Job {
                     fd: streams[*slot as usize].fd.as_fd(),
-                    bytes: gather.bytes(*parcel),
+                    bytes: fanout.bytes(*write_batch),
                 })
                 .collect();
             self.transmit.send(&jobs, &mut self.results);
             self.settle();
         }
-        self.bus.metrics.delivered.add(self.gather.count);
-        self.gather.clear();
+        self.hub.metrics.delivered.add(self.fanout.count);
+        self.fanout.clear();
         self.tell_latency();
-        for (slot, from) in std::mem::take(&mut self.gather.aside) {
-            self.bus.metrics.large_replayed.add(1);
+        for (slot, from) in std::mem::take(&mut self.fanout.aside) {
+            self.hub.metrics.large_replayed.add(1);
             self.fall_back(slot, from, false);
         }
         self.relieve();
@@ -168,22 +168,22 @@ impl Engine {
 
     /// Makes parcels for streams from `next` on, as many as are sent together; returns where to go on.
     fn collect(&mut self, mut next: usize) -> usize {
-        self.parcels.clear();
-        self.gather.forget_parcels();
-        while next < self.gather.dirty.len()
-            && self.parcels.len() < BATCH
-            && !self.gather.parcels_full()
+        self.writes.clear();
+        self.fanout.forget_parcels();
+        while next < self.fanout.dirty.len()
+            && self.writes.len() < BATCH
+            && !self.fanout.parcels_full()
         {
-            let slot = self.gather.dirty[next];
+            let slot = self.fanout.dirty[next];
             next += 1;
             let stream = &mut self.streams[slot as usize];
-            self.gather.take(stream);
+            self.fanout.take(stream);
             stream.fresh = true;
             if stream.outbox.is_some() {
-                let frames: Vec<Frame> = self.gather.chain().cloned().collect();
+                let frames: Vec<Frame> = self.fanout.chain().cloned().collect();
                 self.block(slot, false, frames);
             } else {
-                self.parcels.push((slot, self.gather.parcel()));
+                self.writes.push((slot, self.fanout.write_batch()));
             }
         }
         next
@@ -192,13 +192,13 @@ impl Engine {
     /// What became of the parcels.
     fn settle(&mut self) {
         let mut bytes = 0;
-        let parcels = std::mem::take(&mut self.parcels);
-        for (n, &(slot, parcel)) in parcels.iter().enumerate() {
+        let writes = std::mem::take(&mut self.writes);
+        for (n, &(slot, write_batch)) in writes.iter().enumerate() {
             match self.results[n] {
-                Ok(written) if written == self.gather.bytes(parcel).len() => bytes += written,
+                Ok(written) if written == self.fanout.bytes(write_batch).len() => bytes += written,
                 Ok(written) => {
                     bytes += written;
-                    let mut frames = self.gather.frames(parcel);
+                    let mut frames = self.fanout.frames(write_batch);
                     let (mut skip, mut begun) = (written, false);
                     frames.retain_mut(|(_, frame)| {
                         let taken = skip.min(frame.len());
@@ -212,12 +212,12 @@ impl Engine {
                 Err(error) => self.close(slot, ended(error)),
             }
         }
-        self.parcels = parcels;
-        self.bus.metrics.bytes.add(bytes as u64);
+        self.writes = writes;
+        self.hub.metrics.bytes.add(bytes as u64);
     }
 
     /// One frame for one stream, now or behind what waits for it.
-    pub(super) fn send_one(&mut self, slot: u32, of: Of, frame: Held) {
+    pub(super) fn send_one(&mut self, slot: u32, of: FrameKind, frame: Held) {
         let stream = &self.streams[slot as usize];
         if stream.outbox.is_some() {
             return self.block(slot, false, vec![(of, frame)]);
@@ -225,15 +225,15 @@ impl Engine {
         match write_to(&stream.fd, &frame) {
             Ok(written) if written == frame.len() => {}
             Ok(0) => self.block(slot, false, vec![(of, frame)]),
-            Ok(written) => self.block(slot, true, vec![(Of::Notice, frame.after(written))]),
+            Ok(written) => self.block(slot, true, vec![(FrameKind::Control, frame.after(written))]),
             Err(error) => self.close(slot, ended(error)),
         }
     }
 
     /// What a stream must be told, and nobody else knows.
     pub(super) fn tell(&mut self, slot: u32, bytes: Vec<u8>) {
-        let frame = self.bus.memory.hold(bytes);
-        self.send_one(slot, Of::Notice, frame);
+        let frame = self.hub.memory.hold(bytes);
+        self.send_one(slot, FrameKind::Control, frame);
     }
 
     /// The socket is full: frames wait, within bounds; what becomes of the rest is a setting.
@@ -250,24 +250,24 @@ impl Engine {
             let outbox = self.outbox(slot);
             match of {
                 // What follows is read again later, but for what cannot be.
-                Of::Event(_) if full.is_some() => {}
-                Of::Ephemeral if full.is_some() => missed += 1,
+                FrameKind::Event(_) if full.is_some() => {}
+                FrameKind::Ephemeral if full.is_some() => missed += 1,
                 _ if outbox.push(of, frame, bounds).is_ok() => {}
-                Of::Event(at) => full = Some((n, at)),
-                Of::Ephemeral => missed += 1,
-                Of::Notice => return self.close(slot, CloseReason::Slow),
+                FrameKind::Event(at) => full = Some((n, at)),
+                FrameKind::Ephemeral => missed += 1,
+                FrameKind::Control => return self.close(slot, CloseReason::Slow),
             }
         }
         self.miss(slot, missed);
         if let Some((n, at)) = full {
-            self.gather.count -= ((count - n) as u64).min(self.gather.count);
+            self.fanout.count -= ((count - n) as u64).min(self.fanout.count);
             self.overflow(slot, at);
         }
     }
 
     /// The stream's outbox, made if it has none.
     fn outbox(&mut self, slot: u32) -> &mut Outbox {
-        let memory = &self.bus.memory;
+        let memory = &self.hub.memory;
         self.streams[slot as usize].outbox.get_or_insert_with(|| {
             self.blocked.insert(slot);
             Box::new(Outbox::new(memory))
@@ -284,9 +284,9 @@ impl Engine {
         if count == 0 {
             return;
         }
-        self.bus.metrics.ephemeral_missed.add(count as u64);
-        if let Some(who) = &mut self.streams[slot as usize].who {
-            who.miss();
+        self.hub.metrics.ephemeral_missed.add(count as u64);
+        if let Some(identity) = &mut self.streams[slot as usize].identity {
+            identity.miss();
         }
     }
 
@@ -295,13 +295,13 @@ impl Engine {
         match self.rules.slow_clients {
             SlowClients::Close => self.close(slot, CloseReason::Slow),
             SlowClients::Replay => {
-                self.bus.metrics.slow_replayed.add(1);
+                self.hub.metrics.slow_replayed.add(1);
                 self.fall_back(slot, from, false);
             }
             SlowClients::Skip => {
                 let given = self.outbox(slot).give_up();
                 self.miss(slot, given.ephemeral);
-                self.bus.metrics.slow_skipped.add(1);
+                self.hub.metrics.slow_skipped.add(1);
                 self.fall_back(slot, given.from.unwrap_or(from).min(from), true);
             }
         }
@@ -313,24 +313,24 @@ impl Engine {
             return;
         };
         let target = self.processed.max(from.seq + 1);
-        match &mut stream.pull {
-            Some(pull) => {
-                pull.back_to(from);
-                pull.target = pull.target.max(target);
-                pull.skips |= skips;
+        match &mut stream.replay {
+            Some(replay) => {
+                replay.back_to(from);
+                replay.target = replay.target.max(target);
+                replay.skips |= skips;
             }
             None => {
-                let pull = Pull {
+                let replay = Replay {
                     skips,
-                    ..Pull::new(from, target)
+                    ..Replay::new(from, target)
                 };
-                stream.pull = Some(Box::new(pull));
+                stream.replay = Some(Box::new(replay));
                 if stream.outbox.is_none() {
-                    self.pulling.push_back(slot);
+                    self.replaying.push_back(slot);
                 }
             }
         }
-        if let Some(late) = self.lates.get_mut(&slot) {
+        if let Some(late) = self.catch_ups.get_mut(&slot) {
             late.base = late.base.min(from.seq);
         }
     }
@@ -345,18 +345,18 @@ impl Engine {
         }
         self.owed.entry(slot).or_default().extend(cached);
         let stream = &mut self.streams[slot as usize];
-        if stream.pull.is_some() {
+        if stream.replay.is_some() {
             return false;
         }
         let live = self.safe.max(self.processed).max(stream.from);
-        stream.pull = Some(Box::new(Pull::new(At::start(live), live)));
+        stream.replay = Some(Box::new(Replay::new(At::start(live), live)));
         true
     }
 
     /// Where memory is short, gives some of it back: what is kept for later first, then what waits for slow
     /// clients, of those first that hold the most for the longest. Call it often.
     pub fn relieve(&mut self) {
-        let memory = self.bus.memory.clone();
+        let memory = self.hub.memory.clone();
         if !memory.is_tight() {
             self.tight_since = None;
         }
@@ -365,7 +365,7 @@ impl Engine {
         }
         if !self.reader.is_empty() {
             self.reader.forget();
-            self.bus.metrics.relieved_cache.add(1);
+            self.hub.metrics.relieved_cache.add(1);
         }
         if !memory.is_tight() {
             return;
@@ -407,7 +407,7 @@ impl Engine {
         if given == GivenUp::default() {
             return;
         }
-        self.bus.metrics.relieved_stream.add(1);
+        self.hub.metrics.relieved_stream.add(1);
         self.miss(slot, given.ephemeral);
         match (given.from, self.rules.slow_clients) {
             (None, _) => {}
@@ -419,9 +419,9 @@ impl Engine {
 }
 
 /// The last event of a cache channel, for a subscriber who came when the tailer was at `here`.
-fn last_event(bus: &Bus, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
+fn last_event(hub: &Hub, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
     let format = stream.format;
-    match bus.last_events.get(channel, now_ns()) {
+    match hub.last_events.get(channel, now_ns()) {
         // From here on it is handed over.
         Some(last) if last.cursor.seq >= here => Vec::new(),
         Some(last) if last.except == Some(stream.socket) => Vec::new(),
@@ -431,16 +431,16 @@ fn last_event(bus: &Bus, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
         }
         None => {
             let miss = webhooks::event::What::CacheMiss;
-            bus.hook(stream.client, channel, miss);
+            hub.hook(stream.client, channel, miss);
             format::cache_miss(format, channel)
         }
     }
 }
 
 /// How much of a piece the socket took.
-fn write_piece(fd: &OwnedFd, piece: &Piece) -> Result<usize, Errno> {
+fn write_piece(fd: &OwnedFd, chunk: &Chunk) -> Result<usize, Errno> {
     let mut written = 0;
-    for part in piece.parts() {
+    for part in chunk.parts() {
         if part.is_empty() {
             continue;
         }

@@ -5,10 +5,10 @@ use std::os::fd::OwnedFd;
 use protocol::format::Format;
 use protocol::socket_id::SocketId;
 
-use crate::engine::Talk;
-use crate::engine::identity::Who;
+use crate::engine::WebSocketSession;
+use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
-use crate::engine::replay::Pull;
+use crate::engine::replay::Replay;
 use crate::engine::subscriptions::Subscription;
 use crate::process::admission::ClientKey;
 
@@ -27,9 +27,9 @@ pub struct Stream {
     /// What `except` calls it.
     pub socket: SocketId,
     /// Only with a user.
-    pub who: Option<Box<Who>>,
+    pub identity: Option<Box<Identity>>,
     /// Only with a WebSocket, and not while its input is dealt with.
-    pub talk: Option<Box<Talk>>,
+    pub websocket: Option<Box<WebSocketSession>>,
     /// When it ends with its token, in seconds since 1970; 0: it does not. And whether it was told.
     pub expires: u32,
     pub warned: bool,
@@ -45,7 +45,7 @@ pub struct Stream {
     /// Only while the socket is full.
     pub outbox: Option<Box<Outbox>>,
     /// Only until the stream is live.
-    pub pull: Option<Box<Pull>>,
+    pub replay: Option<Box<Replay>>,
 }
 
 // A stream at rest is this and its subscriptions: keep it small.

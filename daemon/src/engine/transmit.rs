@@ -120,12 +120,12 @@ mod tests {
         let got = pairs
             .iter()
             .map(|(_, theirs)| {
-                let (mut all, mut piece) = (Vec::new(), [0; 4096]);
-                while let Ok(n) = (&*theirs).read(&mut piece) {
+                let (mut all, mut chunk) = (Vec::new(), [0; 4096]);
+                while let Ok(n) = (&*theirs).read(&mut chunk) {
                     if n == 0 {
                         break;
                     }
-                    all.extend_from_slice(&piece[..n]);
+                    all.extend_from_slice(&chunk[..n]);
                 }
                 all
             })

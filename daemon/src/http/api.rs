@@ -10,7 +10,7 @@ use hyper::body::{Body, Incoming};
 use hyper::header::{CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
 use hyper::{Request, Response, StatusCode};
 use protocol::pusher::api;
-use protocol::pusher::api::answer::{Cached, Told};
+use protocol::pusher::api::answer::{Cached, ChannelInfo};
 use protocol::pusher::api::{Call, Info, Publish, answer};
 use protocol::pusher::signature::{ApiRequest, Refused};
 use shared::segment::{now_ns, now_s};
@@ -195,7 +195,7 @@ async fn done(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
             answer::channel(count > 0, &told(app, &channel, count, info))
         }
         Call::Users { channel } => {
-            let members = app.members.list(&channel);
+            let members = app.roster.list(&channel);
             answer::users(members.iter().map(|member| &*member.id))
         }
         Call::Terminate { user } => {
@@ -218,7 +218,7 @@ async fn count(app: &App, names: &[String]) -> BTreeMap<String, usize> {
     queries::channels(app, Which::Names(names.to_vec())).await
 }
 
-async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
+async fn tell(app: &App, names: &[String], info: Info) -> Vec<ChannelInfo> {
     let counts = match info.subscription_count {
         true => count(app, names).await,
         false => BTreeMap::new(),
@@ -227,19 +227,19 @@ async fn tell(app: &App, names: &[String], info: Info) -> Vec<Told> {
     names.iter().map(told).collect()
 }
 
-fn told(app: &App, channel: &str, count: usize, info: Info) -> Told {
+fn told(app: &App, channel: &str, count: usize, info: Info) -> ChannelInfo {
     let presence = protocol::channel::Kind::of(channel).is_presence();
     let cached = || {
         let now = now_ns();
-        let live = app.bus.last_events.get(channel, now)?;
+        let live = app.hub.last_events.get(channel, now)?;
         let age = now.saturating_sub(live.event.published_ns());
         Some(Cached {
             data: live.event.data_str().to_owned(),
             ttl: last_events::MAX_AGE_NS.saturating_sub(age) / 1_000_000_000,
         })
     };
-    Told {
-        user_count: (info.user_count && presence).then(|| app.members.count(channel) as u64),
+    ChannelInfo {
+        user_count: (info.user_count && presence).then(|| app.roster.count(channel) as u64),
         // Presence channels have users instead (Pusher's rule).
         subscription_count: (info.subscription_count && !presence).then_some(count as u64),
         cache: info.cache.then(cached).flatten(),

@@ -35,7 +35,7 @@ use tokio::sync::{oneshot, watch};
 
 use super::query::Name;
 use super::refusal::{Refusal, bad};
-use super::request::{Ask, Policy, Wish, judge};
+use super::request::{Policy, Route, SubscribeRequest, route};
 use super::respond::{self, Answer};
 use super::socket::{Progress, Stopped, Watched};
 use super::{api, change};
@@ -43,7 +43,7 @@ use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::http_call::forwarded;
 use crate::engine::lingering::{Ending, Hearing, Lingering};
-use crate::engine::{Engine, Opening, Talk};
+use crate::engine::{Engine, Opening, WebSocketSession};
 use crate::hub::command::{Command, Denied};
 use crate::process::admission::{Admission, ClientKey, Place, Verdict};
 use crate::process::faults;
@@ -75,7 +75,7 @@ pub struct World {
 impl World {
     /// What all applications share.
     fn metrics(&self) -> &Metrics {
-        &self.apps[0].0.bus.metrics
+        &self.apps[0].0.hub.metrics
     }
 }
 
@@ -110,11 +110,11 @@ impl Socket for UnixStream {
 
 /// What the handler leaves for the task around hyper.
 struct Takeover {
-    ask: Ask,
+    ask: SubscribeRequest,
     accesses: Vec<Access>,
     socket: SocketId,
     head: Vec<u8>,
-    talk: Option<Box<Talk>>,
+    websocket: Option<Box<WebSocketSession>>,
 }
 
 /// One connection's state, shared by its handler and the task around it.
@@ -126,7 +126,7 @@ struct Client {
     progress: Rc<Progress>,
     takeover: Option<Takeover>,
     /// In place of a takeover: what is written before the end.
-    last_words: Option<Vec<u8>>,
+    final_response: Option<Vec<u8>>,
 }
 
 /// Serves `socket` until it ends or becomes a stream. `leaving` turns true when the daemon stops.
@@ -167,7 +167,7 @@ pub async fn serve<S: Socket + 'static>(
         proxy,
         progress: progress.clone(),
         takeover: None,
-        last_words: None,
+        final_response: None,
     };
     let client = Rc::new(RefCell::new(client));
     let (handler, begins) = (client.clone(), progress.clone());
@@ -193,7 +193,7 @@ pub async fn serve<S: Socket + 'static>(
             Pin::new(&mut connection).graceful_shutdown();
         }
         match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(Err(why)) if why.is_timeout() => Poll::Ready(Outcome::Late),
+            Poll::Ready(Err(why)) if why.is_timeout() => Poll::Ready(Outcome::CatchUp),
             Poll::Ready(_) => Poll::Ready(Outcome::Ended),
             Poll::Pending if client.borrow().is_done() => Poll::Ready(Outcome::Noted),
             Poll::Pending => Poll::Pending,
@@ -208,7 +208,7 @@ pub async fn serve<S: Socket + 'static>(
     };
     let (socket, early) = (parts.io.into_inner(), parts.read_buf);
     let mut hearing = None;
-    let words = match (outcome, client.last_words, client.takeover) {
+    let words = match (outcome, client.final_response, client.takeover) {
         (Outcome::Noted, Some(words), _) => {
             let mut all = Hearing::new(Decoder::default(), MESSAGE);
             hearing = all.take_if(|hearing| hearing.hear(&mut early.to_vec()));
@@ -223,7 +223,7 @@ pub async fn serve<S: Socket + 'static>(
         // Nothing may follow a request for events, or come before a WebSocket's answer.
         (Outcome::Noted, None, takeover) => {
             world.metrics().closed_input.add(1);
-            let websocket = takeover.is_some_and(|takeover| takeover.talk.is_some());
+            let websocket = takeover.is_some_and(|takeover| takeover.websocket.is_some());
             respond::last(&bad(match websocket {
                 true => "something was sent before the handshake was answered",
                 false => "nothing may follow a request for events",
@@ -231,7 +231,7 @@ pub async fn serve<S: Socket + 'static>(
         }
         // Behind half an answer, or between two requests, there is nothing to be said.
         _ if socket.is_blocked() || progress.is_in_head() && early.is_empty() => Vec::new(),
-        (Outcome::Late, ..) => {
+        (Outcome::CatchUp, ..) => {
             let reason = "the head did not come in time";
             respond::last(&Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
         }
@@ -265,7 +265,7 @@ enum Outcome {
     /// It is over.
     Ended,
     /// It is over because a head was not complete in time.
-    Late,
+    CatchUp,
     /// The handler left a note, and hyper has nothing more to do.
     Noted,
     /// There are too many requests in progress, and its turn to give way has come.
@@ -279,7 +279,7 @@ fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
         accesses,
         socket,
         head,
-        talk,
+        websocket,
     } = takeover;
     world.apps[ask.app].1.borrow_mut().open(Opening {
         fd,
@@ -290,7 +290,7 @@ fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
         format: ask.format,
         resume: ask.resume,
         socket,
-        talk,
+        websocket,
     });
 }
 
@@ -321,7 +321,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         let client = client.borrow();
         (client.world.clone(), client.progress.clone())
     };
-    let (origin, wish) = judge(&request, &world.policy);
+    let (origin, route) = route(&request, &world.policy);
     let refused = |refusal: &Refusal| {
         world.metrics().refused_requests.add(1);
         if refusal.status == StatusCode::UNAUTHORIZED {
@@ -330,11 +330,11 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         Some(respond::refusal(refusal, &origin))
     };
     let later = || Some(respond::later(world.jitter.around(world.retry), &origin));
-    match wish {
+    match route {
         Err(refusal) => refused(&refusal),
-        Ok(Wish::Preflight) => Some(respond::preflight(&origin)),
-        Ok(Wish::Up) => Some(api::json(answer::up())),
-        Ok(Wish::Api { app }) => {
+        Ok(Route::Preflight) => Some(respond::preflight(&origin)),
+        Ok(Route::Up) => Some(api::json(answer::up())),
+        Ok(Route::Api { app }) => {
             let app = &world.apps[app].0;
             progress.body_begins(client.borrow().behind_proxy(&request));
             match api::serve(app, request, world.header_timeout, &progress).await {
@@ -342,7 +342,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                 Err(refusal) => refused(&refusal),
             }
         }
-        Ok(Wish::Refused {
+        Ok(Route::Refused {
             accept,
             code,
             reason,
@@ -350,10 +350,10 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             world.metrics().refused_requests.add(1);
             let mut bytes = accept.response();
             bytes.extend(format::refusal(Format::Pusher, code, reason));
-            client.borrow_mut().last_words = Some(bytes);
+            client.borrow_mut().final_response = Some(bytes);
             None
         }
-        Ok(Wish::Stream(mut ask)) => {
+        Ok(Route::Stream(mut ask)) => {
             // An answer that is no stream, or no WebSocket, tells neither when to come back.
             let later = || match &ask.accept {
                 None => later(),
@@ -361,18 +361,18 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                     let mut bytes = accept.response();
                     let retry = world.jitter.around(world.retry);
                     bytes.extend(format::turned_away(ask.format, code::OVER_CAPACITY, retry));
-                    client.borrow_mut().last_words = Some(bytes);
+                    client.borrow_mut().final_response = Some(bytes);
                     None
                 }
             };
             // Before a signature is looked at: whoever has too many connections costs no more.
-            if !client.borrow_mut().may_stay(&request) {
+            if !client.borrow_mut().check_limits(&request) {
                 return later();
             }
             let app = &world.apps[ask.app].0;
             let mut claim = ask.claim.take();
             if let Some(claim) = &mut claim {
-                client.borrow().vouch(claim);
+                client.borrow().strip_untrusted_headers(claim);
             }
             let accesses = match authorize(app, claim.as_ref(), &ask.channels).await {
                 Ok(accesses) => accesses,
@@ -394,27 +394,27 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
                     headers: forwarded(&claim.headers),
                     ..claim
                 });
-            let talk = Talk::new(ask.format, claim);
+            let websocket = WebSocketSession::new(ask.format, claim);
             client.borrow_mut().takeover = Some(Takeover {
                 ask,
                 accesses,
                 socket,
                 head,
-                talk,
+                websocket,
             });
             None
         }
-        Ok(Wish::Change {
+        Ok(Route::Change {
             app,
             subscribe,
             mut claim,
         }) => {
-            if !client.borrow_mut().may_stay(&request) {
+            if !client.borrow_mut().check_limits(&request) {
                 let reason =
                     "there are as many connections as are allowed, here or of this address";
                 return refused(&Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
             }
-            client.borrow().vouch(&mut claim);
+            client.borrow().strip_untrusted_headers(&mut claim);
             progress.body_begins(client.borrow().behind_proxy(&request));
             let body = request.into_body();
             match change(&world, app, subscribe, claim, body, &progress).await {
@@ -462,7 +462,7 @@ async fn change(
     let body = api::read(body, most, api::Keep::All, world.header_timeout, progress).await?;
     let change = change::read(&body, &app.prover, world.policy.channels)?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
-    let inbox = app.bus.inboxes.get(change.place.worker).ok_or_else(gone)?;
+    let inbox = app.hub.inboxes.get(change.place.worker).ok_or_else(gone)?;
     let (slot, socket) = (change.place.slot, change.socket);
     let (answer, answered) = oneshot::channel();
     inbox.command(if subscribe {
@@ -506,16 +506,16 @@ fn refusal(why: Refused) -> Refusal {
 impl Client {
     /// Whether hyper has nothing more to do here.
     fn is_done(&self) -> bool {
-        self.takeover.is_some() || self.last_words.is_some()
+        self.takeover.is_some() || self.final_response.is_some()
     }
 
     /// Whether there is room for a stream of this client.
-    fn may_stay(&mut self, request: &Request<Incoming>) -> bool {
+    fn check_limits(&mut self, request: &Request<Incoming>) -> bool {
         self.admission.verdict != Verdict::Over && self.identify(request)
     }
 
     /// Adds what the connection knows. A header that only a proxy may set is taken from nobody else.
-    fn vouch(&self, claim: &mut Claim) {
+    fn strip_untrusted_headers(&self, claim: &mut Claim) {
         claim.client = self.admission.client();
         if !self.proxy {
             claim.headers.remove("x-forwarded-for");

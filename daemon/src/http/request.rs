@@ -64,9 +64,9 @@ impl Policy {
 
 /// What the client wants.
 #[derive(Debug)]
-pub enum Wish {
+pub enum Route {
     Preflight,
-    Stream(Ask),
+    Stream(SubscribeRequest),
     /// A WebSocket that cannot be served, which only a WebSocket can be told.
     Refused {
         accept: Accept,
@@ -88,7 +88,7 @@ pub enum Wish {
 }
 
 #[derive(Debug)]
-pub struct Ask {
+pub struct SubscribeRequest {
     /// Which application, by its place among the doors.
     pub app: usize,
     /// Distinct, in the order they were named.
@@ -103,7 +103,7 @@ pub struct Ask {
 }
 
 /// The origin is told in any case: a page of an allowed origin may read why it was refused.
-pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, Refusal>) {
+pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route, Refusal>) {
     if let Some(target) = api::target(request.uri().path()) {
         let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
         return (Origin::Own, sized.and_then(|()| api_wish(target, policy)));
@@ -116,11 +116,11 @@ pub fn judge<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Wish, 
     let door = app.as_ref().ok().copied().flatten().unwrap_or(0);
     let origin = origin(request.headers(), &policy.doors[door].origins);
     let checked = check_size(request, policy).and_then(|()| check_host(request, policy));
-    let wish = checked.and(app).and_then(|app| match (key, app) {
+    let route = checked.and(app).and_then(|app| match (key, app) {
         (None, app) => check(request, policy, app.unwrap_or(0), &origin),
         (Some(_), app) => pusher_socket(request, app, &origin),
     });
-    (origin, wish)
+    (origin, route)
 }
 
 /// The application that the query names, or the first.
@@ -134,13 +134,13 @@ fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
 }
 
 /// Servers ask, not pages: no origin is allowed, and none is told anything.
-fn api_wish(target: api::Target, policy: &Policy) -> Result<Wish, Refusal> {
+fn api_wish(target: api::Target, policy: &Policy) -> Result<Route, Refusal> {
     let id = match target {
-        api::Target::Up => return Ok(Wish::Up),
+        api::Target::Up => return Ok(Route::Up),
         api::Target::App(id) => id,
     };
     let app = policy.doors.iter().position(|door| door.id == id);
-    app.map(|app| Wish::Api { app })
+    app.map(|app| Route::Api { app })
         .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
@@ -149,10 +149,10 @@ fn pusher_socket<B>(
     request: &Request<B>,
     app: Option<usize>,
     origin: &Origin,
-) -> Result<Wish, Refusal> {
+) -> Result<Route, Refusal> {
     let accept = handshake(request)?;
     let refused = |accept, why: connect::Refused| {
-        Ok(Wish::Refused {
+        Ok(Route::Refused {
             accept,
             code: why.code,
             reason: why.reason,
@@ -170,7 +170,7 @@ fn pusher_socket<B>(
     }
     match connect::parse(request.uri().query().unwrap_or("")) {
         Err(why) => refused(accept, why),
-        Ok(connect) => Ok(Wish::Stream(Ask {
+        Ok(connect) => Ok(Route::Stream(SubscribeRequest {
             app,
             channels: Vec::new(),
             format: match connect.recovery {
@@ -195,7 +195,7 @@ fn check<B>(
     policy: &Policy,
     app: usize,
     origin: &Origin,
-) -> Result<Wish, Refusal> {
+) -> Result<Route, Refusal> {
     let (path, method) = (request.uri().path(), request.method());
     let reads = match path {
         EVENTS | SOCKET => true,
@@ -212,7 +212,7 @@ fn check<B>(
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     }
     match *method {
-        Method::OPTIONS => Ok(Wish::Preflight),
+        Method::OPTIONS => Ok(Route::Preflight),
         Method::GET if reads => {
             if body_length(request.headers()) != Some(0) {
                 return Err(bad("a request for events has no body"));
@@ -224,9 +224,9 @@ fn check<B>(
             } else if ask.channels.is_empty() {
                 return Err(bad("name at least one channel: ?channel=NAME"));
             }
-            Ok(Wish::Stream(ask))
+            Ok(Route::Stream(ask))
         }
-        Method::POST if !reads => Ok(Wish::Change {
+        Method::POST if !reads => Ok(Route::Change {
             app,
             subscribe: path == SUBSCRIBE,
             claim: claim(request.headers(), None, origin),
@@ -316,7 +316,7 @@ fn ask<B>(
     policy: &Policy,
     app: usize,
     origin: &Origin,
-) -> Result<Ask, Refusal> {
+) -> Result<SubscribeRequest, Refusal> {
     let query = query::parse(request.uri().query().unwrap_or(""), policy.channels)?;
     // The header is the newer one: a browser sends it on its own when it reconnects, while the URL
     // stays as it was.
@@ -330,7 +330,7 @@ fn ask<B>(
         .and_then(|id| resume(&id));
     let closed = |name: &String| Kind::of(name).needs_authorization();
     let shows = request.uri().path() == SOCKET || query.channels.iter().any(closed);
-    Ok(Ask {
+    Ok(SubscribeRequest {
         app,
         channels: query.channels,
         format: match query.json {
@@ -365,13 +365,16 @@ mod tests {
         Policy::new(&Server::default(), [config::App::default()].iter())
     }
 
-    fn get(target: &str, headers: &[(&'static str, &str)]) -> Result<Ask, (u16, String)> {
+    fn get(
+        target: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<SubscribeRequest, (u16, String)> {
         let mut request = Request::builder().uri(target).header("host", "a.example");
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        match judge(&request.body(()).unwrap(), &policy()).1 {
-            Ok(Wish::Stream(ask)) => Ok(ask),
+        match route(&request.body(()).unwrap(), &policy()).1 {
+            Ok(Route::Stream(ask)) => Ok(ask),
             Ok(other) => panic!("{other:?}"),
             Err(refusal) => Err((refusal.status.as_u16(), refusal.reason)),
         }
@@ -519,7 +522,7 @@ mod tests {
 
     #[test]
     fn hosts_and_methods_and_sizes_are_checked() {
-        let status = |request: hyper::http::request::Builder, policy: &Policy| match judge(
+        let status = |request: hyper::http::request::Builder, policy: &Policy| match route(
             &request.body(()).unwrap(),
             policy,
         )
@@ -587,7 +590,7 @@ mod tests {
             if let Ok(uri) = format!("/askr/events?{query}").parse::<hyper::Uri>() {
                 let request = Request::builder().uri(uri).header("host", "a").header("last-event-id", id);
                 if let Ok(request) = request.body(()) {
-                    let _ = judge(&request, &policy());
+                    let _ = route(&request, &policy());
                 }
             }
         }

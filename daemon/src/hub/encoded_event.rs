@@ -14,7 +14,7 @@ use shared::event::Event;
 use crate::process::budget::{Budget, Charge, Held};
 
 #[derive(Debug)]
-pub struct Live {
+pub struct EncodedEvent {
     pub cursor: Cursor,
     pub event: Event,
     /// Who is not to get it.
@@ -36,7 +36,7 @@ struct Forms {
 /// Forms of one channel: for each format, whether it is a stream's last frame of this event.
 const PER_CHANNEL: usize = 2 * FORMATS;
 
-impl Live {
+impl EncodedEvent {
     pub fn new(epoch: Epoch, seq: u64, event: Event, budget: &Arc<Budget>) -> Self {
         let cursor = Cursor { epoch, seq };
         let except = event.except().and_then(|socket| socket.parse().ok());
@@ -120,11 +120,11 @@ mod tests {
 
     use super::*;
 
-    fn live(channels: usize, budget: &Arc<Budget>) -> Live {
+    fn live(channels: usize, budget: &Arc<Budget>) -> EncodedEvent {
         let names: Vec<String> = (0..channels).map(|n| format!("c{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         let event = event(&names, None, None, None, &"\x01".repeat(1000)).unwrap();
-        Live::new(EPOCH, 7, event, budget)
+        EncodedEvent::new(EPOCH, 7, event, budget)
     }
 
     #[test]

@@ -10,13 +10,13 @@ use protocol::format::{FORMATS, Format};
 use crate::process::budget::{Budget, Held};
 
 #[derive(Debug)]
-pub struct Notice {
+pub struct EncodedEphemeral {
     pub channel: Arc<str>,
     pub what: Ephemeral,
     forms: [OnceLock<Held>; FORMATS],
 }
 
-impl Notice {
+impl EncodedEphemeral {
     pub fn new(channel: Arc<str>, what: Ephemeral) -> Self {
         Self {
             channel,

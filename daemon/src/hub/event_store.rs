@@ -11,7 +11,7 @@ use shared::segment::Segment;
 use crate::process::quarantine;
 
 /// Random access to what the ring still holds. Any thread.
-pub trait Archive: Send + Sync {
+pub trait EventStore: Send + Sync {
     /// None: overwritten, unreadable, or of another epoch.
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
 
@@ -24,9 +24,9 @@ pub trait Archive: Send + Sync {
 
 /// The tailer keeps it up to date; workers read.
 #[derive(Clone, Default)]
-pub struct Segments(Arc<RwLock<Vec<Arc<Segment>>>>);
+pub struct RingStore(Arc<RwLock<Vec<Arc<Segment>>>>);
 
-impl Segments {
+impl RingStore {
     pub fn new(segments: Vec<Arc<Segment>>) -> Self {
         Self(Arc::new(RwLock::new(segments)))
     }
@@ -80,7 +80,7 @@ impl Segments {
     }
 }
 
-impl Archive for Segments {
+impl EventStore for RingStore {
     fn held_from(&self, seq: u64) -> u64 {
         let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
         segments

@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use protocol::ephemeral::Ephemeral;
 
-use crate::hub::channel_index::History;
-use crate::hub::ephemeral::Notice;
-use crate::hub::event_store::{Archive, Segments};
-use crate::hub::inbox::{Clock, Handoff, Item};
+use crate::hub::channel_index::ChannelIndex;
+use crate::hub::ephemeral::EncodedEphemeral;
+use crate::hub::event_store::{EventStore, RingStore};
+use crate::hub::inbox::{Delivery, Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts;
-use crate::hub::subscriber_counts::Census;
+use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::{ClientKey, Limits};
@@ -20,16 +20,16 @@ use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
 
-pub struct Bus {
-    pub history: History,
+pub struct Hub {
+    pub index: ChannelIndex,
     pub routes: Routes,
-    pub clock: Clock,
+    pub watermarks: Watermarks,
     /// One inbox per worker.
-    pub inboxes: Vec<Handoff>,
-    pub archive: Box<dyn Archive>,
+    pub inboxes: Vec<Inbox>,
+    pub store: Box<dyn EventStore>,
     /// The same, for who counts.
-    pub segments: Segments,
-    pub census: Census,
+    pub segments: RingStore,
+    pub subscriber_counts: SubscriberCounts,
     pub holdings: Holdings,
     pub last_events: LastEvents,
     /// The application's, if it wants any.
@@ -45,7 +45,7 @@ pub struct Bus {
     pub memory: Arc<Budget>,
 }
 
-impl Bus {
+impl Hub {
     /// Tells the application, if it wants to hear. Never waits. `client`: whose doing it is.
     pub fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
         if let Some(webhooks) = &self.webhooks {
@@ -61,16 +61,20 @@ impl Bus {
         for (channel, count) in counts {
             let what = webhooks::event::What::SubscriptionCount(count.into());
             self.hook(client, &channel, what);
-            self.tell(Notice::new(channel.into(), Ephemeral::Count(count)));
+            self.tell(EncodedEphemeral::new(
+                channel.into(),
+                Ephemeral::Count(count),
+            ));
         }
     }
 
     /// To every worker with a subscriber of its channel. What a full inbox drops is made good there.
-    pub fn tell(&self, notice: Notice) {
+    pub fn tell(&self, notice: EncodedEphemeral) {
         let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
         let notice = Arc::new(notice);
         while workers != 0 {
-            self.inboxes[workers.trailing_zeros() as usize].push(Item::Notice(notice.clone()));
+            self.inboxes[workers.trailing_zeros() as usize]
+                .push(Delivery::EncodedEphemeral(notice.clone()));
             workers &= workers - 1;
         }
     }

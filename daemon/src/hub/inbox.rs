@@ -10,21 +10,21 @@ use shared::cursor::Epoch;
 use tokio::sync::Notify;
 
 use crate::hub::command::Command;
-use crate::hub::encoded_event::Live;
-use crate::hub::ephemeral::Notice;
+use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::ephemeral::EncodedEphemeral;
 use crate::process::budget::Budget;
 
 /// What a worker is told, in order of position.
 #[derive(Clone, Debug)]
-pub enum Item {
-    Event(Arc<Live>),
+pub enum Delivery {
+    Event(Arc<EncodedEvent>),
     /// Positions up to `to`, not with it, were lost; `gap` is what that may mean for a stream.
     Lost {
         to: u64,
         gap: Gap,
     },
     /// Beside the ring, and without a position.
-    Notice(Arc<Notice>),
+    EncodedEphemeral(Arc<EncodedEphemeral>),
     /// The members of presence channels are known again since the start.
     Settled,
     /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
@@ -34,12 +34,12 @@ pub enum Item {
     },
 }
 
-impl Item {
+impl Delivery {
     /// Bytes that are held with it.
     fn size(&self) -> usize {
         let more = match self {
             Self::Event(live) => live.event.size(),
-            Self::Notice(notice) => notice.size(),
+            Self::EncodedEphemeral(notice) => notice.size(),
             Self::Lost { .. } | Self::Settled | Self::Replaced { .. } => 0,
         };
         size_of::<Self>() + more
@@ -49,12 +49,12 @@ impl Item {
 /// Where the tailer is. Everything below `started` is in the history; everything below `completed`
 /// has been handed to each worker that wanted it.
 #[derive(Debug, Default)]
-pub struct Clock {
+pub struct Watermarks {
     started: AtomicU64,
     completed: AtomicU64,
 }
 
-impl Clock {
+impl Watermarks {
     pub fn new(next: u64) -> Self {
         Self {
             started: AtomicU64::new(next),
@@ -83,7 +83,7 @@ impl Clock {
 
 /// A worker's inbox.
 #[derive(Debug)]
-pub struct Handoff {
+pub struct Inbox {
     queue: Mutex<Queue>,
     wake: Arc<Notify>,
     limits: Limits,
@@ -100,7 +100,7 @@ pub struct Limits {
 
 #[derive(Debug, Default)]
 struct Queue {
-    items: Vec<Item>,
+    items: Vec<Delivery>,
     bytes: usize,
     commands: Vec<Command>,
     overrun: bool,
@@ -109,14 +109,14 @@ struct Queue {
 /// What a worker found in its inbox.
 #[derive(Debug, Default)]
 pub struct Batch {
-    pub items: Vec<Item>,
+    pub items: Vec<Delivery>,
     pub commands: Vec<Command>,
     /// The worker was so far behind that later events were not kept for it: its streams pull them
     /// from the history instead.
     pub overrun: bool,
 }
 
-impl Handoff {
+impl Inbox {
     /// Its worker is woken, too, when `memory` gets tight.
     pub fn new(limits: Limits, memory: &Arc<Budget>) -> Self {
         let wake = Arc::new(Notify::new());
@@ -130,14 +130,14 @@ impl Handoff {
     }
 
     /// False if the queue was full: the worker will find `overrun`.
-    pub fn push(&self, item: Item) -> bool {
+    pub fn push(&self, item: Delivery) -> bool {
         let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
         let first = queue.items.is_empty();
         let bytes = queue.bytes + item.size();
         let over = queue.items.len() >= self.limits.items || bytes > self.limits.bytes;
         // A replaced ring must be known to whoever reads on.
         let room = !queue.overrun && (first || !over && !self.memory.is_full());
-        if room || matches!(item, Item::Replaced { .. }) {
+        if room || matches!(item, Delivery::Replaced { .. }) {
             queue.items.push(item);
             queue.bytes = bytes;
         } else {
@@ -181,13 +181,13 @@ mod tests {
 
     use super::*;
 
-    fn handoff(items: usize, bytes: usize) -> Handoff {
+    fn handoff(items: usize, bytes: usize) -> Inbox {
         let memory = Arc::new(Budget::new(1 << 30));
-        Handoff::new(Limits { items, bytes }, &memory)
+        Inbox::new(Limits { items, bytes }, &memory)
     }
 
-    fn lost(seq: u64) -> Item {
-        Item::Lost {
+    fn lost(seq: u64) -> Delivery {
+        Delivery::Lost {
             to: seq + 1,
             gap: Gap::at_most(1),
         }
@@ -216,9 +216,9 @@ mod tests {
         );
     }
 
-    fn large(seq: u64, memory: &Arc<Budget>) -> Item {
+    fn large(seq: u64, memory: &Arc<Budget>) -> Delivery {
         let event = event(&["a"], None, None, None, &"x".repeat(1000)).unwrap();
-        Item::Event(Arc::new(Live::new(EPOCH, seq, event, memory)))
+        Delivery::Event(Arc::new(EncodedEvent::new(EPOCH, seq, event, memory)))
     }
 
     #[test]

@@ -12,7 +12,7 @@ use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
-use crate::hub::encoded_event::Live;
+use crate::hub::encoded_event::EncodedEvent;
 
 /// Pusher's bound on age: 30 minutes.
 pub const MAX_AGE_NS: u64 = 30 * 60 * 1_000_000_000;
@@ -43,7 +43,7 @@ struct Inner {
 
 impl LastEvents {
     /// Keeps `live` for its cache channels. Positions only rise.
-    pub fn put(&self, live: &Arc<Live>) {
+    pub fn put(&self, live: &Arc<EncodedEvent>) {
         let mut cached = live
             .event
             .channels()
@@ -132,9 +132,9 @@ mod tests {
     use super::*;
     use crate::process::budget::Budget;
 
-    fn live(seq: u64, channels: &[&str], data: &str) -> Arc<Live> {
+    fn live(seq: u64, channels: &[&str], data: &str) -> Arc<EncodedEvent> {
         let event = event(channels, None, None, None, data).unwrap();
-        Arc::new(Live::new(
+        Arc::new(EncodedEvent::new(
             EPOCH,
             seq,
             event,
@@ -205,7 +205,7 @@ mod tests {
         let kept = LastEvents::default();
         let budget = Arc::new(Budget::new(1 << 30));
         let event = event(&["cache-a"], None, None, None, &"x".repeat(1000)).unwrap();
-        let live = Arc::new(Live::new(EPOCH, 1, event, &budget));
+        let live = Arc::new(EncodedEvent::new(EPOCH, 1, event, &budget));
         kept.put(&live);
         drop((live.raw(), live.form(Format::Json, 0, true)));
         drop(live);

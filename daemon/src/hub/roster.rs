@@ -14,14 +14,14 @@ use protocol::ephemeral::Ephemeral;
 use protocol::member::Member;
 use tokio::sync::Notify;
 
-use crate::hub::ephemeral::Notice;
-use crate::hub::hub::Bus;
-use crate::hub::inbox::Item;
+use crate::hub::ephemeral::EncodedEphemeral;
+use crate::hub::hub::Hub;
+use crate::hub::inbox::Delivery;
 use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
 
-pub struct Members {
+pub struct Roster {
     inner: Mutex<Inner>,
     started: Instant,
     /// There is something for the clock that was not there before.
@@ -43,7 +43,7 @@ pub struct Snapshot {
     pub number: u64,
 }
 
-impl Members {
+impl Roster {
     /// `fresh`: nobody can have been there before, so there is nothing to wait for.
     pub fn new(limits: Limits, fresh: bool) -> Self {
         let mut presence = Presence::new(limits, 0);
@@ -70,7 +70,7 @@ impl Members {
     /// At a bound.
     pub fn join(
         &self,
-        bus: &Bus,
+        hub: &Hub,
         channel: &str,
         user: &str,
         info: Option<&str>,
@@ -79,13 +79,13 @@ impl Members {
         let now = self.now();
         let mut inner = self.lock();
         let told = inner.presence.join(channel, user, info, connection, now)?;
-        inner.announce(bus, client, told);
+        inner.announce(hub, client, told);
         Ok(())
     }
 
     pub fn leave(
         &self,
-        bus: &Bus,
+        hub: &Hub,
         channel: &str,
         user: &str,
         (client, connection): (ClientKey, Connection),
@@ -94,7 +94,7 @@ impl Members {
         let now = self.now();
         let mut inner = self.lock();
         let told = inner.presence.leave(channel, user, connection, how, now);
-        inner.announce(bus, client, told);
+        inner.announce(hub, client, told);
         drop(inner);
         self.due.notify_one();
     }
@@ -126,7 +126,7 @@ impl Members {
     }
 
     /// The clock: who is not back in time has left. Runs until dropped.
-    pub async fn run(&self, bus: &Bus) -> Infallible {
+    pub async fn run(&self, hub: &Hub) -> Infallible {
         loop {
             let next = self.lock().presence.next();
             let wait = next.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
@@ -135,16 +135,16 @@ impl Members {
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => self.due.notified().await,
             }
-            self.tick(bus, self.now());
+            self.tick(hub, self.now());
         }
     }
 
     /// What time brings, which is `now` in milliseconds.
-    pub fn tick(&self, bus: &Bus, now: u64) {
+    pub fn tick(&self, hub: &Hub, now: u64) {
         let mut inner = self.lock();
         for told in inner.presence.tick(now) {
             // Whose it was is not known any more.
-            inner.announce(bus, ClientKey::NONE, Some(told));
+            inner.announce(hub, ClientKey::NONE, Some(told));
         }
     }
 
@@ -168,12 +168,12 @@ fn list(presence: &Presence, channel: &str) -> Vec<Member> {
 }
 
 impl Inner {
-    fn announce(&mut self, bus: &Bus, client: ClientKey, told: Option<Announcement>) {
+    fn announce(&mut self, hub: &Hub, client: ClientKey, told: Option<Announcement>) {
         let (channel, what) = match told {
             None => return,
             Some(Announcement::Settled) => {
-                return bus.inboxes.iter().for_each(|inbox| {
-                    inbox.push(Item::Settled);
+                return hub.inboxes.iter().for_each(|inbox| {
+                    inbox.push(Delivery::Settled);
                 });
             }
             Some(Announcement::Joined {
@@ -194,7 +194,7 @@ impl Inner {
         match &what {
             Ephemeral::Joined { user, .. } => {
                 let user = user.clone();
-                bus.hook(
+                hub.hook(
                     client,
                     &channel,
                     webhooks::event::What::MemberAdded { user },
@@ -202,7 +202,7 @@ impl Inner {
             }
             Ephemeral::Left { user, .. } => {
                 let user = user.clone();
-                bus.hook(
+                hub.hook(
                     client,
                     &channel,
                     webhooks::event::What::MemberRemoved { user },
@@ -210,6 +210,6 @@ impl Inner {
             }
             _ => {}
         }
-        bus.tell(Notice::new(channel, what));
+        hub.tell(EncodedEphemeral::new(channel, what));
     }
 }

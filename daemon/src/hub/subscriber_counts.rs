@@ -12,7 +12,7 @@ const CROWD: u32 = 100;
 const PAUSE: Duration = Duration::from_secs(5);
 
 #[derive(Debug, Default)]
-pub struct Census {
+pub struct SubscriberCounts {
     /// 0: any number.
     limit: u32,
     /// Whether somebody is to be told.
@@ -36,7 +36,7 @@ struct Count {
 /// Channels whose number is to be told now.
 pub type Told = Vec<(Box<str>, u32)>;
 
-impl Census {
+impl SubscriberCounts {
     pub fn new(limit: u32, tells: bool) -> Self {
         Self {
             limit,
@@ -131,7 +131,7 @@ mod tests {
 
     #[test]
     fn a_full_channel_refuses_and_nothing_is_kept_of_it() {
-        let census = Census::new(2, false);
+        let census = SubscriberCounts::new(2, false);
         let enter = |text| census.enter(&names(text)).is_some();
         assert!(enter("a b") && enter("a"));
         assert!(!enter("b a"));
@@ -140,12 +140,12 @@ mod tests {
         assert!(enter("a b"));
         census.leave("a a b b".split(' '));
         assert!(census.lock().counts.is_empty());
-        assert!(Census::new(0, false).enter(&names("a")).is_some());
+        assert!(SubscriberCounts::new(0, false).enter(&names("a")).is_some());
     }
 
     #[test]
     fn a_small_channel_is_told_at_once_and_a_crowd_now_and_then() {
-        let census = Census::new(0, true);
+        let census = SubscriberCounts::new(0, true);
         for n in 1..=100 {
             let told = census.enter(&names("a presence-b")).unwrap();
             assert_eq!(told, [("a".into(), n)]);

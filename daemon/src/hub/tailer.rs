@@ -12,9 +12,9 @@ use protocol::gap::Gap;
 use shared::cursor::{Cursor, Epoch};
 use shared::keeper::{Keeper, Next};
 
-use crate::hub::encoded_event::Live;
-use crate::hub::hub::Bus;
-use crate::hub::inbox::Item;
+use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::hub::Hub;
+use crate::hub::inbox::Delivery;
 use crate::process::heartbeats::Beat;
 use crate::process::{faults, parts, quarantine};
 use crate::server::signals::Stops;
@@ -27,7 +27,7 @@ const LOG_PAUSE: Duration = Duration::from_secs(10);
 pub struct Tailer {
     keeper: Keeper,
     epoch: Epoch,
-    bus: Arc<Bus>,
+    hub: Arc<Hub>,
     next_log: Instant,
     unlogged: u64,
     /// Failed replacements of the ring that were counted, and whether it is known that they fail.
@@ -36,17 +36,17 @@ pub struct Tailer {
 }
 
 impl Tailer {
-    pub fn new(keeper: Keeper, bus: Arc<Bus>) -> Self {
+    pub fn new(keeper: Keeper, hub: Arc<Hub>) -> Self {
         let epoch = keeper.current().epoch();
         if let Some(why) = keeper.given_up() {
             let ring = keeper.name();
             tracing::error!("the ring {ring} begins a new epoch, its history is lost: {why}");
-            bus.metrics.replaced.add(1);
+            hub.metrics.replaced.add(1);
         }
         Self {
             keeper,
             epoch,
-            bus,
+            hub,
             next_log: Instant::now(),
             unlogged: 0,
             failures: 0,
@@ -80,10 +80,10 @@ impl Tailer {
                 let more = self.step();
                 steps = steps.wrapping_add(1);
                 if !more {
-                    self.bus
+                    self.hub
                         .metrics
                         .index_entries
-                        .set(self.bus.history.entries() as u64);
+                        .set(self.hub.index.entries() as u64);
                     self.keeper.wait(NAP);
                 }
                 if !more || steps.is_multiple_of(1024) {
@@ -101,7 +101,7 @@ impl Tailer {
         if failures == self.failures && trouble.is_some() == self.troubled {
             return;
         }
-        let metrics = &self.bus.metrics;
+        let metrics = &self.hub.metrics;
         match (self.troubled, trouble) {
             (false, Some(why)) => {
                 metrics.rings_in_trouble.add(1);
@@ -134,15 +134,16 @@ impl Tailer {
         });
         match next {
             Next::Empty => return false,
-            Next::Event { seq, event } => {
-                self.event(seq, Live::new(self.epoch, seq, event, &self.bus.memory))
-            }
+            Next::Event { seq, event } => self.event(
+                seq,
+                EncodedEvent::new(self.epoch, seq, event, &self.hub.memory),
+            ),
             Next::Lapped { from, to } => {
-                self.bus.metrics.lapped.add(to - from);
+                self.hub.metrics.lapped.add(to - from);
                 self.lost(from, to);
             }
             Next::Unreadable { seq, why } => {
-                self.bus.metrics.unreadable.add(1);
+                self.hub.metrics.unreadable.add(1);
                 self.unlogged += 1;
                 if Instant::now() >= self.next_log {
                     tracing::warn!(
@@ -154,7 +155,7 @@ impl Tailer {
                 self.lost(seq, seq + 1);
             }
             Next::Skipped { seq } => {
-                self.bus.metrics.quarantined.add(1);
+                self.hub.metrics.quarantined.add(1);
                 self.lost(seq, seq + 1);
             }
             Next::Changed {
@@ -167,41 +168,40 @@ impl Tailer {
     }
 
     /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
-    fn event(&self, seq: u64, live: Live) {
+    fn event(&self, seq: u64, live: EncodedEvent) {
         faults::at("tailer-event", live.event.data());
-        let bus = &self.bus;
+        let hub = &self.hub;
         let live = Arc::new(live);
-        bus.history
-            .push(seq, live.event.channels(), live.event.id());
-        bus.last_events.put(&live);
-        bus.clock.start(seq + 1);
-        let mut workers = bus.routes.workers(live.event.channels());
+        hub.index.push(seq, live.event.channels(), live.event.id());
+        hub.last_events.put(&live);
+        hub.watermarks.start(seq + 1);
+        let mut workers = hub.routes.workers(live.event.channels());
         if workers != 0 {
-            bus.metrics.handoffs.add(u64::from(workers.count_ones()));
+            hub.metrics.handoffs.add(u64::from(workers.count_ones()));
             while workers != 0 {
                 let worker = workers.trailing_zeros() as usize;
-                bus.inboxes[worker].push(Item::Event(live.clone()));
+                hub.inboxes[worker].push(Delivery::Event(live.clone()));
                 workers &= workers - 1;
             }
         }
-        bus.clock.complete(seq + 1);
-        bus.metrics.events.add(1);
+        hub.watermarks.complete(seq + 1);
+        hub.metrics.events.add(1);
     }
 
     /// Nobody knows which channels these positions were for: everybody is told.
     fn lost(&self, from: u64, to: u64) {
-        let bus = &self.bus;
-        bus.history.blind(from, to);
-        bus.clock.start(to);
-        self.everybody(Item::Lost {
+        let hub = &self.hub;
+        hub.index.blind(from, to);
+        hub.watermarks.start(to);
+        self.everybody(Delivery::Lost {
             to,
             gap: Gap::at_most(to - from),
         });
-        bus.clock.complete(to);
+        hub.watermarks.complete(to);
     }
 
     fn changed(&mut self, fresh_epoch: bool, reason: &str) {
-        self.bus.segments.set(self.keeper.segments());
+        self.hub.segments.set(self.keeper.segments());
         if !fresh_epoch {
             tracing::info!("the ring's segments changed: {reason}");
             return;
@@ -209,21 +209,21 @@ impl Tailer {
         tracing::error!(
             "the ring could not be trusted and was replaced, its history is lost: {reason}"
         );
-        self.bus.metrics.replaced.add(1);
+        self.hub.metrics.replaced.add(1);
         self.epoch = self.keeper.current().epoch();
         let first = self.keeper.position();
-        self.bus.history.restart(first);
-        self.bus.last_events.clear();
-        self.bus.clock.start(first);
-        self.everybody(Item::Replaced {
+        self.hub.index.restart(first);
+        self.hub.last_events.clear();
+        self.hub.watermarks.start(first);
+        self.everybody(Delivery::Replaced {
             epoch: self.epoch,
             first,
         });
-        self.bus.clock.complete(first);
+        self.hub.watermarks.complete(first);
     }
 
-    fn everybody(&self, item: Item) {
-        for inbox in &self.bus.inboxes {
+    fn everybody(&self, item: Delivery) {
+        for inbox in &self.hub.inboxes {
             inbox.push(item.clone());
         }
     }

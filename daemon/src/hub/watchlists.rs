@@ -26,7 +26,7 @@ struct Inner {
 
 impl Watchlists {
     /// A connection signed in as `user`. Returns who is to be told, if the user was not there before.
-    pub fn come(&self, user: &Arc<str>) -> Vec<Watcher> {
+    pub fn user_connected(&self, user: &Arc<str>) -> Vec<Watcher> {
         let mut inner = self.lock();
         let count = inner.online.entry(user.clone()).or_default();
         *count += 1;
@@ -37,7 +37,7 @@ impl Watchlists {
     }
 
     /// It ended. Returns who is to be told, if it was the user's last.
-    pub fn go(&self, user: &str) -> Vec<Watcher> {
+    pub fn user_disconnected(&self, user: &str) -> Vec<Watcher> {
         let mut inner = self.lock();
         let Some(count) = inner.online.get_mut(user) else {
             return Vec::new();
@@ -101,19 +101,19 @@ mod tests {
         let lists = Watchlists::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let users = ["a".to_owned(), "b".to_owned()];
-        assert_eq!(lists.come(&a), []);
+        assert_eq!(lists.user_connected(&a), []);
         assert_eq!(lists.watch(&users, watcher(1)), (vec!["a"], vec!["b"]));
         assert_eq!(lists.watch(&users[1..], watcher(2)), (vec![], vec!["b"]));
-        let mut told = lists.come(&b);
+        let mut told = lists.user_connected(&b);
         told.sort_unstable_by_key(|watcher| watcher.place.slot);
         assert_eq!(told, [watcher(1), watcher(2)]);
-        assert_eq!(lists.come(&b), []);
-        assert_eq!(lists.go("b"), []);
+        assert_eq!(lists.user_connected(&b), []);
+        assert_eq!(lists.user_disconnected("b"), []);
         lists.unwatch(&users, watcher(2));
-        assert_eq!(lists.go("b"), [watcher(1)]);
-        assert_eq!(lists.go("b"), []);
+        assert_eq!(lists.user_disconnected("b"), [watcher(1)]);
+        assert_eq!(lists.user_disconnected("b"), []);
         lists.unwatch(&users, watcher(1));
-        assert_eq!(lists.go("a"), []);
+        assert_eq!(lists.user_disconnected("a"), []);
         let inner = lists.lock();
         assert!(inner.online.is_empty() && inner.watched.is_empty());
     }

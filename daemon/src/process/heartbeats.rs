@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const LATE: Duration = Duration::from_secs(10);
 
 #[derive(Debug)]
-pub struct Beats {
+pub struct Heartbeats {
     start: Instant,
     threads: Mutex<Vec<(String, Beat)>>,
     /// The history has been read and requests are accepted.
@@ -59,7 +59,7 @@ impl Beat {
     }
 }
 
-impl Default for Beats {
+impl Default for Heartbeats {
     fn default() -> Self {
         Self {
             start: Instant::now(),
@@ -69,7 +69,7 @@ impl Default for Beats {
     }
 }
 
-impl Beats {
+impl Heartbeats {
     /// Of a thread that starts now: `name` is what is reported when it hangs.
     pub fn of(&self, name: String) -> Beat {
         let beat = Beat::since(self.start);
@@ -112,17 +112,17 @@ mod tests {
 
     #[test]
     fn a_thread_that_does_not_beat_hangs_and_is_named() {
-        let mut beats = Beats::default();
-        let (one, other) = (beats.of("one".into()), beats.of("other".into()));
-        assert_eq!(beats.hanging(), None);
+        let mut heartbeats = Heartbeats::default();
+        let (one, other) = (heartbeats.of("one".into()), heartbeats.of("other".into()));
+        assert_eq!(heartbeats.hanging(), None);
         let past = 1000 + LATE.as_millis() as u64;
         for beat in [&one, &other] {
             beat.last.store(past, Relaxed);
         }
-        beats.start -= 2 * LATE + Duration::from_secs(2);
+        heartbeats.start -= 2 * LATE + Duration::from_secs(2);
         one.last.store(u64::MAX, Relaxed);
-        assert_eq!(beats.hanging().as_deref(), Some("other hangs"));
+        assert_eq!(heartbeats.hanging().as_deref(), Some("other hangs"));
         other.last.store(u64::MAX, Relaxed);
-        assert_eq!(beats.hanging(), None);
+        assert_eq!(heartbeats.hanging(), None);
     }
 }

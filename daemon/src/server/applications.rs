@@ -17,14 +17,14 @@ use crate::auth::http_call::{self, HttpCall};
 use crate::auth::tokens::Tokens;
 use crate::config;
 use crate::config::Settings;
-use crate::hub::channel_index::History;
-use crate::hub::event_store::Segments;
-use crate::hub::hub::Bus;
-use crate::hub::inbox::{Clock, Handoff};
+use crate::hub::channel_index::ChannelIndex;
+use crate::hub::event_store::RingStore;
+use crate::hub::hub::Hub;
+use crate::hub::inbox::{Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
-use crate::hub::roster::Members;
+use crate::hub::roster::Roster;
 use crate::hub::routes::Routes;
-use crate::hub::subscriber_counts::Census;
+use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::hub::tailer::Tailer;
 use crate::hub::watchlists::Watchlists;
 use crate::hub::{channel_index, inbox, presence};
@@ -32,7 +32,7 @@ use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::Limits;
 use crate::process::budget::Budget;
-use crate::process::heartbeats::Beats;
+use crate::process::heartbeats::Heartbeats;
 use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
@@ -49,7 +49,7 @@ pub struct Common {
     pub turns: Arc<Histogram>,
     pub memory: Arc<Budget>,
     pub requests: Arc<Requests>,
-    pub beats: Arc<Beats>,
+    pub heartbeats: Arc<Heartbeats>,
 }
 
 impl Common {
@@ -64,7 +64,7 @@ impl Common {
             latency: Arc::default(),
             turns: Arc::default(),
             memory: Arc::new(Budget::new(server.outbox_total.0)),
-            beats: Arc::default(),
+            heartbeats: Arc::default(),
         }
     }
 }
@@ -111,12 +111,12 @@ fn open_one(
     }
 
     let authority = authority(settings, &app, &secrets, tokens)?;
-    let bus = Bus {
-        webhooks: webhooks(&app, &secrets, &common.beats)?,
-        ..bus(settings, common, workers, &keeper, slots, &app)
+    let hub = Hub {
+        webhooks: webhooks(&app, &secrets, &common.heartbeats)?,
+        ..hub(settings, common, workers, &keeper, slots, &app)
     };
-    let bus = Arc::new(bus);
-    let segments = bus.segments.clone();
+    let hub = Arc::new(hub);
+    let segments = hub.segments.clone();
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: name.clone(),
@@ -135,9 +135,9 @@ fn open_one(
             app.max_connections,
             settings.server.connections_share(app.max_connections),
         ),
-        bus: bus.clone(),
+        hub: hub.clone(),
         authority,
-        members: Members::new(limits, fresh),
+        roster: Roster::new(limits, fresh),
         prover,
         credentials: Credentials {
             key: app.key().to_owned(),
@@ -156,25 +156,25 @@ fn open_one(
         id: app.id,
         ring: name,
     });
-    let mut tailer = Tailer::new(keeper, bus.clone());
+    let mut tailer = Tailer::new(keeper, hub.clone());
     tailer.read_history(stops);
     tracing::info!(
         "application {}: history of {} positions, {:.0} s",
         opened.id,
-        bus.history.entries(),
+        hub.index.entries(),
         segments.history_seconds()
     );
     Ok((opened, tailer))
 }
 
-fn bus(
+fn hub(
     settings: &Settings,
     common: &Common,
     workers: usize,
     keeper: &Keeper,
     slots: u64,
     app: &config::App,
-) -> Bus {
+) -> Hub {
     let broadcast = &settings.broadcast;
     let first = keeper.position();
     let entries = match broadcast.index_entries {
@@ -190,17 +190,17 @@ fn bus(
         items: broadcast.queue,
         bytes: usize::try_from(broadcast.queue_bytes.0).unwrap_or(usize::MAX),
     };
-    let segments = Segments::new(keeper.segments());
-    Bus {
-        history: History::new(bounds, first),
+    let segments = RingStore::new(keeper.segments());
+    Hub {
+        index: ChannelIndex::new(bounds, first),
         routes: Routes::new(),
-        clock: Clock::new(first),
+        watermarks: Watermarks::new(first),
         inboxes: (0..workers)
-            .map(|_| Handoff::new(inbox, &common.memory))
+            .map(|_| Inbox::new(inbox, &common.memory))
             .collect(),
-        archive: Box::new(segments.clone()),
+        store: Box::new(segments.clone()),
         segments,
-        census: Census::new(
+        subscriber_counts: SubscriberCounts::new(
             settings.server.subscribers_per_channel,
             app.subscription_counts,
         ),
@@ -218,7 +218,7 @@ fn bus(
 fn webhooks(
     app: &config::App,
     secrets: &[Secret],
-    beats: &Beats,
+    heartbeats: &Heartbeats,
 ) -> Result<Option<Webhooks>, String> {
     if app.webhook_url.is_empty() {
         return Ok(None);
@@ -231,7 +231,7 @@ fn webhooks(
         vec![app.webhook()],
         &credentials,
         webhooks::Limits::default(),
-        beats.of(format!("the webhooks' thread of application {}", app.id)),
+        heartbeats.of(format!("the webhooks' thread of application {}", app.id)),
     );
     started
         .map(Some)

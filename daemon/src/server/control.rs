@@ -42,12 +42,12 @@ use crate::auth::http_call;
 use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
 use crate::hub::command::{Target, Which};
-use crate::hub::hub::Bus;
+use crate::hub::hub::Hub;
 use crate::outbound::webhooks;
 use crate::process::control_places::{Askers, Place, Turn};
-use crate::process::heartbeats::Beats;
+use crate::process::heartbeats::Heartbeats;
 use crate::process::{control_places, faults, logging};
-use crate::server::peer_credentials::Asker;
+use crate::server::peer_credentials::PeerCredentials;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
@@ -59,7 +59,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 
 pub struct Control {
     pub apps: Vec<Arc<App>>,
-    pub beats: Arc<Beats>,
+    pub heartbeats: Arc<Heartbeats>,
 }
 
 /// Answers on `listener` until dropped. Runs on a LocalSet.
@@ -67,7 +67,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let control = Rc::new(control);
     let askers = Askers::new();
-    let metrics = control.apps[0].bus.metrics.clone();
+    let metrics = control.apps[0].hub.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
     let mut endings = pin!(lingering::drive(lingering.clone()));
     loop {
@@ -82,20 +82,20 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
         let Ok(peer) = socket.peer_cred() else {
             continue;
         };
-        let asker = Asker {
+        let peer = PeerCredentials {
             uid: peer.uid(),
             gid: peer.gid(),
         };
-        match askers.enter(asker.uid) {
+        match askers.enter(peer.uid) {
             Some(place) => drop(tokio::task::spawn_local(serve(
                 control.clone(),
                 lingering.clone(),
                 socket,
-                asker,
+                peer,
                 place,
             ))),
             None => {
-                control.apps[0].bus.metrics.control_refused.add(1);
+                control.apps[0].hub.metrics.control_refused.add(1);
                 // It fits, or whoever has filled the socket need not know.
                 let _ = socket.try_write(BUSY);
             }
@@ -109,13 +109,13 @@ async fn serve(
     control: Rc<Control>,
     lingering: Rc<RefCell<Lingering<Arc<Place>>>>,
     socket: UnixStream,
-    asker: Asker,
+    peer: PeerCredentials,
     place: Arc<Place>,
 ) {
     let held = place.clone();
     let service = service_fn(|request: Request<Incoming>| {
         let (control, place) = (control.clone(), place.clone());
-        async move { Ok::<_, Infallible>(control.answer(asker, place, request).await) }
+        async move { Ok::<_, Infallible>(control.answer(peer, place, request).await) }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -145,29 +145,29 @@ impl AsRef<[u8]> for Taken {
 }
 
 /// What was answered: status and text, JSON if it is 200 and about an application.
-type Said = (StatusCode, String);
+type Reply = (StatusCode, String);
 
 impl Control {
     async fn answer(
         &self,
-        asker: Asker,
+        peer: PeerCredentials,
         place: Arc<Place>,
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
         let (parts, body) = request.into_parts();
         let (method, path) = (&parts.method, parts.uri.path());
         let (status, text) = match (method, path) {
-            (&Method::GET, "/healthz") => match self.beats.hanging() {
+            (&Method::GET, "/healthz") => match self.heartbeats.hanging() {
                 None => (StatusCode::OK, "ok\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            (&Method::GET, "/readyz") => match self.beats.unready() {
+            (&Method::GET, "/readyz") => match self.heartbeats.unready() {
                 None => (StatusCode::OK, "ready\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics()),
             (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
-                match self.about_an_app(asker, place, &parts.uri, body).await {
+                match self.about_an_app(peer, place, &parts.uri, body).await {
                     Ok(json) => return answer(StatusCode::OK, "application/json", json),
                     Err((status, why)) => (status, format!("{why}\n")),
                 }
@@ -188,11 +188,11 @@ impl Control {
 
     async fn about_an_app(
         &self,
-        asker: Asker,
+        peer: PeerCredentials,
         place: Arc<Place>,
         uri: &Uri,
         body: Incoming,
-    ) -> Result<Bytes, Said> {
+    ) -> Result<Bytes, Reply> {
         let ring = parameter(uri, "ring").ok_or_else(|| bad("ring must name the ring"))?;
         let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
         // "/askr" and "/dev/shm/askr" are the same.
@@ -209,7 +209,7 @@ impl Control {
         // that does, also if the connection does not.
         let asked = tokio::task::spawn_blocking(move || {
             faults::at("asker", b"");
-            (asker.may_publish(&path), turn)
+            (peer.may_publish(&path), turn)
         });
         let Ok((true, turn)) = asked.await else {
             let why = "this user may not ask about this ring";
@@ -223,7 +223,7 @@ impl Control {
             }
             "/members" => {
                 let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;
-                members(&app.members.list(&channel))
+                members(&app.roster.list(&channel))
             }
             _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string(),
         };
@@ -231,21 +231,25 @@ impl Control {
     }
 
     fn metrics(&self) -> String {
-        let all = self.apps.iter().map(|app| &*app.bus);
-        let common = &self.apps[0].bus;
+        let all = self.apps.iter().map(|app| &*app.hub);
+        let common = &self.apps[0].hub;
         let metrics = &common.metrics;
         metrics.connections.set(common.limits.connections() as u64);
-        let channels: usize = all.clone().map(|bus| bus.routes.channels()).sum();
+        let channels: usize = all.clone().map(|hub| hub.routes.channels()).sum();
         metrics.channels.set(channels as u64);
         metrics.outbox_bytes.set(common.memory.waiting.get());
         metrics.held_bytes.set(common.memory.used());
-        let lag = |bus: &Bus| bus.segments.head().saturating_sub(bus.clock.completed());
+        let lag = |hub: &Hub| {
+            hub.segments
+                .head()
+                .saturating_sub(hub.watermarks.completed())
+        };
         metrics.behind.set(all.clone().map(lag).sum());
-        let entries: usize = all.clone().map(|bus| bus.history.entries()).sum();
+        let entries: usize = all.clone().map(|hub| hub.index.entries()).sum();
         metrics.index_entries.set(entries as u64);
-        let forgotten: u64 = all.clone().map(|bus| bus.last_events.forgotten()).sum();
+        let forgotten: u64 = all.clone().map(|hub| hub.last_events.forgotten()).sum();
         metrics.last_events_forgotten.set(forgotten);
-        let counts = self.apps.iter().map(|app| app.members.counts());
+        let counts = self.apps.iter().map(|app| app.roster.counts());
         let (members, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
         metrics.members.set(members as u64);
         metrics.members_refused.set(refused);
@@ -262,7 +266,7 @@ impl Control {
         metrics.auth_share.set(sum(|counts| &counts.share));
         metrics.auth_anonymous.set(sum(|counts| &counts.anonymous));
         metrics.auth_cached.set(sum(|counts| &counts.cached));
-        let hooks = all.clone().filter_map(|bus| bus.webhooks.as_ref());
+        let hooks = all.clone().filter_map(|hub| hub.webhooks.as_ref());
         let sum = |of: fn(&webhooks::Counts) -> &AtomicU64| -> u64 {
             hooks
                 .clone()
@@ -285,7 +289,7 @@ impl Control {
         let (waiting, lost) = logging::counts();
         metrics.log_waiting.set(waiting as u64);
         metrics.log_lost.set(lost);
-        let ages = all.map(|bus| bus.segments.history_seconds());
+        let ages = all.map(|hub| hub.segments.history_seconds());
         let seconds = ages.fold(f64::INFINITY, f64::min);
         let mut text = metrics.to_text();
         let _ = write!(
@@ -327,7 +331,7 @@ fn answer(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full<
 }
 
 /// The body of a request, which comes in time.
-async fn read(body: Incoming) -> Result<Bytes, Said> {
+async fn read(body: Incoming) -> Result<Bytes, Reply> {
     let body = Limited::new(body, MAX_BODY).collect();
     match tokio::time::timeout(TIMEOUT, body).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
@@ -339,7 +343,7 @@ async fn read(body: Incoming) -> Result<Bytes, Said> {
     }
 }
 
-fn target(body: &[u8]) -> Result<Target, Said> {
+fn target(body: &[u8]) -> Result<Target, Reply> {
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields, rename_all = "snake_case")]
     enum Body {
@@ -356,7 +360,7 @@ fn target(body: &[u8]) -> Result<Target, Said> {
     }
 }
 
-fn bad(why: &str) -> Said {
+fn bad(why: &str) -> Reply {
     (StatusCode::BAD_REQUEST, why.to_owned())
 }
 

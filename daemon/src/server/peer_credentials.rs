@@ -9,12 +9,12 @@ use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 
 /// A process at the other end of a Unix socket, as the kernel says.
 #[derive(Debug, Clone, Copy)]
-pub struct Asker {
+pub struct PeerCredentials {
     pub uid: u32,
     pub gid: u32,
 }
 
-impl Asker {
+impl PeerCredentials {
     /// Whether it may write the ring at `path`.
     pub fn may_publish(self, path: &Path) -> bool {
         if self.uid == 0 || self.uid == geteuid().as_raw() {
@@ -58,14 +58,17 @@ mod tests {
     fn the_rings_permissions_decide() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let (uid, gid) = (geteuid().as_raw(), nix::unistd::getegid().as_raw());
-        let may = |asker: Asker, mode| {
+        let may = |peer: PeerCredentials, mode| {
             std::fs::set_permissions(file.path(), PermissionsExt::from_mode(mode)).unwrap();
-            asker.may_publish(file.path())
+            peer.may_publish(file.path())
         };
         // Nobody has this number.
         let stranger = 4_000_000_000;
-        let other = |gid| Asker { uid: stranger, gid };
-        assert!(may(Asker { uid, gid }, 0), "the daemon's own user");
+        let other = |gid| PeerCredentials { uid: stranger, gid };
+        assert!(
+            may(PeerCredentials { uid, gid }, 0),
+            "the daemon's own user"
+        );
         assert!(may(other(gid), 0o660) && !may(other(gid), 0o600));
         assert!(!may(other(stranger), 0o660) && may(other(stranger), 0o666));
         assert!(!other(gid).may_publish(Path::new("/nowhere/at/all")));

@@ -78,7 +78,7 @@ pub fn serve(
     let setup = setup(settings, &common, &apps);
     let workers = (0..workers)
         .map(|n| {
-            let beat = common.beats.of(format!("worker {n}"));
+            let beat = common.heartbeats.of(format!("worker {n}"));
             worker::start(n, beat, setup.clone(), leaving.clone())
         })
         .collect::<Result<Vec<Worker>, _>>()
@@ -89,14 +89,14 @@ pub fn serve(
         .zip(&apps)
         .map(|(tailer, app)| {
             let beat = common
-                .beats
+                .heartbeats
                 .of(format!("the thread that reads the ring {}", app.ring));
             tailer.start(stop.clone(), beat)
         })
         .collect::<Result<Vec<_>, _>>()
         .map_err(|why| why.to_string())?;
 
-    let doors = Doors {
+    let doors = Listeners {
         apps: &apps,
         common: &common,
         workers: &workers,
@@ -109,7 +109,7 @@ pub fn serve(
     local.block_on(&runtime, doors.open_until(&mut stops, settings, inherited))?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    common.beats.set_ready(false);
+    common.heartbeats.set_ready(false);
     let connections = common.limits.connections();
     tracing::info!("stopping: taking leave of {connections} connections");
     let spread = settings
@@ -121,7 +121,7 @@ pub fn serve(
     runtime.block_on(finish(workers, &mut stops, limit));
     stop.store(true, Relaxed);
     for app in &apps {
-        if let Some(webhooks) = &app.bus.webhooks {
+        if let Some(webhooks) = &app.hub.webhooks {
             webhooks.finish(WEBHOOKS);
         }
     }
@@ -180,13 +180,13 @@ fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
 }
 
 /// What the main thread has while it serves.
-struct Doors<'a> {
+struct Listeners<'a> {
     apps: &'a [Arc<App>],
     common: &'a Common,
     workers: &'a [Worker],
 }
 
-impl Doors<'_> {
+impl Listeners<'_> {
     /// Listens, says so, and comes back at the first request to stop, all doors closed.
     async fn open_until(
         self,
@@ -219,7 +219,7 @@ impl Doors<'_> {
             let listener = listener.try_clone().map_err(|why| why.to_string())?;
             let world = Control {
                 apps: self.apps.to_vec(),
-                beats: self.common.beats.clone(),
+                heartbeats: self.common.heartbeats.clone(),
             };
             doors.spawn_local(parts::task("control", control::run(world, listener)));
         }
@@ -227,19 +227,20 @@ impl Doors<'_> {
         doors.spawn_local(async move { match trim::run(requests).await {} });
         for app in self.apps {
             let app = app.clone();
-            let run = async move { match app.members.run(&app.bus).await {} };
+            let run = async move { match app.roster.run(&app.hub).await {} };
             doors.spawn_local(parts::task("presence", run));
         }
         for app in self.apps.iter().cloned() {
             let run = async move {
                 loop {
                     tokio::time::sleep(COUNTS).await;
-                    app.bus.tell_counts(ClientKey::NONE, app.bus.census.due());
+                    app.hub
+                        .tell_counts(ClientKey::NONE, app.hub.subscriber_counts.due());
                 }
             };
             doors.spawn_local(parts::task("counts", run));
         }
-        self.common.beats.set_ready(true);
+        self.common.heartbeats.set_ready(true);
         tracing::info!("ready");
         let _ = sd_notify::notify(&[NotifyState::Ready]);
 
@@ -247,7 +248,7 @@ impl Doors<'_> {
         loop {
             tokio::select! {
                 () = stops.next() => break,
-                _ = watchdog.tick() => match self.common.beats.hanging() {
+                _ = watchdog.tick() => match self.common.heartbeats.hanging() {
                     None => drop(sd_notify::notify(&[NotifyState::Watchdog])),
                     Some(why) => tracing::error!("{why}"),
                 },

@@ -91,14 +91,14 @@ async fn run(
     let (stop, stopped) = watch::channel(false);
     let mut engines = Vec::new();
     let mut drives = JoinSet::new();
-    let metrics = setup.apps[0].bus.metrics.clone();
+    let metrics = setup.apps[0].hub.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
     drives.spawn_local(parts::task(
         "lingering",
         lingering::drive(lingering.clone()),
     ));
     for (app, rules) in setup.apps.iter().zip(&setup.rules) {
-        let engine = Engine::new(index, app.clone(), *rules, app.bus.segments.epoch())?;
+        let engine = Engine::new(index, app.clone(), *rules, app.hub.segments.epoch())?;
         let engine = engine.lingering_in(lingering.clone());
         let engine = Rc::new(RefCell::new(engine));
         let work = drive(engine.clone(), app.clone(), index, setup.ping);
@@ -158,7 +158,7 @@ async fn drive(
     ping: Duration,
 ) -> io::Result<()> {
     let queue = crate::process::async_fd::readable(engine.borrow().queue()?)?;
-    let inbox = &app.bus.inboxes[worker];
+    let inbox = &app.hub.inboxes[worker];
     let mut pings = interval(ping / BUCKETS as u32);
     pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut seconds = interval(Duration::from_secs(1));
@@ -167,16 +167,16 @@ async fn drive(
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut bucket = 0;
     loop {
-        let pulling = engine.borrow().is_pulling();
+        let busy = engine.borrow().has_more();
         let paced = engine.borrow().is_paced();
         tokio::select! {
-            () = inbox.wait() => engine.borrow_mut().on_handoff(),
+            () = inbox.wait() => engine.borrow_mut().on_inbox(),
             ready = queue.readable() => on_ready(&engine, ready?),
-            () = tokio::task::yield_now(), if pulling => engine.borrow_mut().on_pull(),
+            () = tokio::task::yield_now(), if busy => engine.borrow_mut().on_replay(),
             _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
             _ = pings.tick() => {
                 let mut engine = engine.borrow_mut();
-                engine.on_handoff();
+                engine.on_inbox();
                 engine.ping(bucket);
                 bucket = (bucket + 1) % BUCKETS;
             }

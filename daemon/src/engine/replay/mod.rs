@@ -13,8 +13,8 @@ use protocol::socket_id::SocketId;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::outbox::At;
-use crate::hub::encoded_event::Live;
-use crate::hub::hub::Bus;
+use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::hub::Hub;
 use crate::process::admission::ClientKey;
 use crate::process::budget::Held;
 use crate::process::{faults, quarantine};
@@ -30,7 +30,7 @@ pub const KEPT: usize = 4 * TURN_BYTES;
 
 /// Where a pulling stream is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Pull {
+pub struct Replay {
     /// Everything below has been told.
     pub next: u64,
     /// And of the event at `next` what concerns its channels before this one.
@@ -45,7 +45,7 @@ pub struct Pull {
     pub skips: bool,
 }
 
-impl Pull {
+impl Replay {
     pub fn new(from: At, target: u64) -> Self {
         Self {
             next: from.seq,
@@ -81,11 +81,11 @@ impl Pull {
 /// A piece of a replay, made to be written at once: small frames together, or with a large one behind them
 /// that is shared with whoever else is sent it.
 #[derive(Debug, Default)]
-pub struct Piece {
+pub struct Chunk {
     bytes: Vec<u8>,
     large: Held,
     /// Where frames end, and where the stream is once that much was written.
-    marks: Vec<(usize, Pull)>,
+    marks: Vec<(usize, Replay)>,
 }
 
 /// What is left of a piece that a socket did not take whole.
@@ -94,7 +94,7 @@ pub struct Cut {
     /// Of the frame that was begun; empty if none was.
     pub rest: Rest,
     /// Where the stream is then.
-    pub after: Pull,
+    pub after: Replay,
 }
 
 #[derive(Debug)]
@@ -104,16 +104,16 @@ pub enum Rest {
     Shared(Held),
 }
 
-impl Piece {
+impl Chunk {
     /// Begins one with `bytes`, after which the stream is at `pull`.
-    pub fn begin(&mut self, bytes: Vec<u8>, pull: Pull) {
+    pub fn begin(&mut self, bytes: Vec<u8>, replay: Replay) {
         match bytes.is_empty() && self.bytes.capacity() <= KEPT {
             true => self.bytes.clear(),
             false => self.bytes = bytes,
         }
         self.large = Held::default();
         self.marks.clear();
-        self.mark(pull);
+        self.mark(replay);
     }
 
     pub fn len(&self) -> usize {
@@ -139,10 +139,10 @@ impl Piece {
     }
 
     /// Where the stream is after what there is so far.
-    pub fn mark(&mut self, pull: Pull) {
+    pub fn mark(&mut self, replay: Replay) {
         match self.marks.last_mut() {
-            Some((end, state)) if *end == self.bytes.len() + self.large.len() => *state = pull,
-            _ => self.marks.push((self.len(), pull)),
+            Some((end, state)) if *end == self.bytes.len() + self.large.len() => *state = replay,
+            _ => self.marks.push((self.len(), replay)),
         }
     }
 
@@ -166,9 +166,9 @@ impl Piece {
 /// Events read again, each encoded once although ten thousand streams may come back for it. It keeps what it
 /// read while there is memory for that (`Budget::is_roomy`) and somebody replays.
 #[derive(Debug, Default)]
-pub struct Reader {
+pub struct ReplayCache {
     /// Direct-mapped by position; each with its size when it was last weighed.
-    cache: Vec<Option<(Rc<Live>, usize)>>,
+    cache: Vec<Option<(Rc<EncodedEvent>, usize)>>,
     bytes: usize,
     /// The place to be emptied next.
     hand: usize,
@@ -181,7 +181,7 @@ pub struct Reader {
 const CACHED: usize = 1024;
 pub const CACHED_BYTES: usize = 8 << 20;
 
-impl Reader {
+impl ReplayCache {
     pub fn forget(&mut self) {
         *self = Self::default();
     }
@@ -198,7 +198,7 @@ impl Reader {
     }
 
     /// None: the ring no longer holds it. An event in the cache may outlive it there.
-    pub fn fetch(&mut self, bus: &Bus, epoch: Epoch, seq: u64) -> Option<Rc<Live>> {
+    pub fn fetch(&mut self, hub: &Hub, epoch: Epoch, seq: u64) -> Option<Rc<EncodedEvent>> {
         self.used = true;
         let place = seq as usize % CACHED;
         if let Some(Some((live, _))) = self.cache.get(place)
@@ -207,15 +207,15 @@ impl Reader {
             return Some(live.clone());
         }
         let _in_hand = quarantine::hold(Cursor { epoch, seq });
-        let event = bus.archive.fetch(epoch, seq)?;
-        let live = Rc::new(Live::new(epoch, seq, event, &bus.memory));
-        if bus.memory.is_roomy() {
+        let event = hub.store.fetch(epoch, seq)?;
+        let live = Rc::new(EncodedEvent::new(epoch, seq, event, &hub.memory));
+        if hub.memory.is_roomy() {
             self.keep(&live);
         }
         Some(live)
     }
 
-    fn keep(&mut self, live: &Rc<Live>) {
+    fn keep(&mut self, live: &Rc<EncodedEvent>) {
         let place = live.seq() as usize % CACHED;
         self.cache.resize(CACHED, None);
         self.empty(place);
@@ -251,8 +251,8 @@ impl Reader {
 }
 
 /// What a stream asks the history for.
-pub struct Ask<'a> {
-    pub bus: &'a Bus,
+pub struct ReplayQuery<'a> {
+    pub hub: &'a Hub,
     pub epoch: Epoch,
     pub names: &'a [&'a str],
     pub format: Format,
@@ -266,14 +266,14 @@ pub struct Ask<'a> {
 /// Channels that were added with a cursor of their own: for them replay begins there, while the others
 /// have been told more already.
 #[derive(Debug, Default)]
-pub struct Late {
+pub struct CatchUp {
     /// Where the others go on.
     pub base: u64,
     /// Where each of the added channels does.
     pub since: HashMap<Box<str>, u64>,
 }
 
-impl Late {
+impl CatchUp {
     fn since(&self, name: &str) -> u64 {
         self.since.get(name).copied().unwrap_or(self.base)
     }
@@ -301,123 +301,128 @@ pub enum Turn {
 }
 
 /// Appends to `piece` what comes next for a stream; returns its state after that.
-pub fn fill(ask: &Ask<'_>, reader: &mut Reader, mut pull: Pull, piece: &mut Piece) -> (Pull, Turn) {
-    let (bus, target) = (ask.bus, pull.target);
-    if std::mem::take(&mut pull.skips) {
-        skip(ask, &mut pull);
-        piece.mark(pull);
+pub fn fill(
+    ask: &ReplayQuery<'_>,
+    reader: &mut ReplayCache,
+    mut replay: Replay,
+    chunk: &mut Chunk,
+) -> (Replay, Turn) {
+    let (hub, target) = (ask.hub, replay.target);
+    if std::mem::take(&mut replay.skips) {
+        skip(ask, &mut replay);
+        chunk.mark(replay);
     }
     for _ in 0..PLANS {
-        if piece.is_full() {
-            return (pull, Turn::More);
+        if chunk.is_full() {
+            return (replay, Turn::More);
         }
-        let held = bus.archive.held_from(pull.next);
-        let plan = bus.history.plan(ask.names, pull.next, target, PLAN, held);
-        pull.gap.add(plan.gap);
+        let held = hub.store.held_from(replay.next);
+        let plan = hub.index.plan(ask.names, replay.next, target, PLAN, held);
+        replay.gap.add(plan.gap);
         if plan.scan.0 < plan.scan.1 {
             // Once a turn: others have theirs.
-            let turn = scan::scan(ask, reader, plan.scan, &mut pull, piece);
-            return (pull, turn);
+            let turn = scan::scan(ask, reader, plan.scan, &mut replay, chunk);
+            return (replay, turn);
         }
         for seq in plan.seqs {
-            match reader.fetch(bus, ask.epoch, seq) {
-                None => pull.gap.add(Gap::exact(1)),
+            match reader.fetch(hub, ask.epoch, seq) {
+                None => replay.gap.add(Gap::exact(1)),
                 Some(live) => {
-                    if !tell(ask, &live, reader, &mut pull, piece) {
-                        return (pull, Turn::More);
+                    if !tell(ask, &live, reader, &mut replay, chunk) {
+                        return (replay, Turn::More);
                     }
                 }
             }
-            pull.go_to(seq + 1);
-            if piece.is_full() {
-                return (pull, Turn::More);
+            replay.go_to(seq + 1);
+            if chunk.is_full() {
+                return (replay, Turn::More);
             }
         }
-        pull.go_to(pull.next.max(plan.next));
-        if pull.next >= target {
-            tell_gap(ask, target - 1, &mut pull, piece);
-            return (pull, Turn::Reached);
+        replay.go_to(replay.next.max(plan.next));
+        if replay.next >= target {
+            tell_gap(ask, target - 1, &mut replay, chunk);
+            return (replay, Turn::Reached);
         }
     }
-    (pull, Turn::More)
+    (replay, Turn::More)
 }
 
 /// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.
-fn skip(ask: &Ask<'_>, pull: &mut Pull) {
-    while pull.next < pull.target {
+fn skip(ask: &ReplayQuery<'_>, replay: &mut Replay) {
+    while replay.next < replay.target {
         // Nothing is read, so nothing is held: what the index has forgotten is a bound.
         let plan = ask
-            .bus
-            .history
-            .plan(ask.names, pull.next, pull.target, PLAN, u64::MAX);
-        pull.gap.add(plan.gap);
-        pull.gap.add(Gap::exact(plan.seqs.len() as u64));
-        ask.bus.metrics.skipped.add(plan.seqs.len() as u64);
-        pull.go_to(plan.next.max(pull.next + 1));
+            .hub
+            .index
+            .plan(ask.names, replay.next, replay.target, PLAN, u64::MAX);
+        replay.gap.add(plan.gap);
+        replay.gap.add(Gap::exact(plan.seqs.len() as u64));
+        ask.hub.metrics.skipped.add(plan.seqs.len() as u64);
+        replay.go_to(plan.next.max(replay.next + 1));
     }
 }
 
 /// Tells an event, a channel at a time. False: the piece is full, and some of its channels are left.
 fn tell(
-    ask: &Ask<'_>,
-    live: &Live,
-    reader: &mut Reader,
-    pull: &mut Pull,
-    piece: &mut Piece,
+    ask: &ReplayQuery<'_>,
+    live: &EncodedEvent,
+    reader: &mut ReplayCache,
+    replay: &mut Replay,
+    chunk: &mut Chunk,
 ) -> bool {
     if live.except == Some(ask.socket) {
         return true;
     }
     let _in_hand = quarantine::hold(live.cursor);
     faults::at("worker-event", live.event.data());
-    tell_gap(ask, live.seq() - 1, pull, piece);
-    pull.go_to(live.seq());
+    tell_gap(ask, live.seq() - 1, replay, chunk);
+    replay.go_to(live.seq());
     let left = |(index, name): &(usize, &str)| {
-        *index >= usize::from(pull.channel) && ask.names.contains(name)
+        *index >= usize::from(replay.channel) && ask.names.contains(name)
     };
     let left: Vec<(usize, &str)> = live.event.channels().enumerate().filter(left).collect();
     for (n, &(index, name)) in left.iter().enumerate() {
         // Without a channel's name in it, once is enough.
         let last = ask.format == Format::Raw || n + 1 == left.len();
-        piece.push(match (ask.late, ask.format) {
+        chunk.push(match (ask.late, ask.format) {
             (true, format) => {
                 let frame = format::earlier(format, &live.event, live.cursor, name);
-                ask.bus.memory.hold(frame)
+                ask.hub.memory.hold(frame)
             }
             (false, Format::Raw) => live.raw(),
             (false, format) => live.form(format, index, last),
         });
         reader.weigh(live.seq());
         if last {
-            pull.go_to(live.seq() + 1);
-            piece.mark(*pull);
+            replay.go_to(live.seq() + 1);
+            chunk.mark(*replay);
             break;
         }
-        pull.channel = index as u16 + 1;
-        piece.mark(*pull);
-        if piece.is_full() {
+        replay.channel = index as u16 + 1;
+        chunk.mark(*replay);
+        if chunk.is_full() {
             return false;
         }
     }
-    ask.bus.metrics.replayed.add(1);
+    ask.hub.metrics.replayed.add(1);
     true
 }
 
 /// Tells what was lost up to `seq`, if anything was.
-fn tell_gap(ask: &Ask<'_>, seq: u64, pull: &mut Pull, piece: &mut Piece) {
-    if pull.gap.is_none() {
+fn tell_gap(ask: &ReplayQuery<'_>, seq: u64, replay: &mut Replay, chunk: &mut Chunk) {
+    if replay.gap.is_none() {
         return;
     }
     let cursor = Cursor {
         epoch: ask.epoch,
         seq,
     };
-    let told = format::gap(ask.format, ask.names, &pull.gap, cursor, ask.late);
-    piece.bytes.extend_from_slice(&told);
-    ask.bus.metrics.gaps.add(1);
-    pull.gap = Gap::NONE;
-    pull.go_to(seq + 1);
-    piece.mark(*pull);
+    let told = format::gap(ask.format, ask.names, &replay.gap, cursor, ask.late);
+    chunk.bytes.extend_from_slice(&told);
+    ask.hub.metrics.gaps.add(1);
+    replay.gap = Gap::NONE;
+    replay.go_to(seq + 1);
+    chunk.mark(*replay);
 }
 
 #[cfg(test)]
@@ -429,23 +434,23 @@ mod tests {
     use super::*;
     use crate::process::budget::Budget;
 
-    fn pull(next: u64) -> Pull {
-        Pull::new(At::start(next), 100)
+    fn replay(next: u64) -> Replay {
+        Replay::new(At::start(next), 100)
     }
 
     #[test]
     fn only_a_frame_that_was_begun_is_left_of_a_piece() {
         let budget = Arc::new(Budget::new(1 << 30));
-        let mut piece = Piece::default();
-        piece.begin(vec![b'o'; 10], pull(1));
-        piece.push(budget.hold(vec![b'a'; 5]));
-        piece.mark(pull(2));
+        let mut chunk = Chunk::default();
+        chunk.begin(vec![b'o'; 10], replay(1));
+        chunk.push(budget.hold(vec![b'a'; 5]));
+        chunk.mark(replay(2));
         let large = budget.hold(vec![b'b'; TURN_BYTES]);
-        piece.push(large.clone());
-        piece.mark(pull(3));
-        assert!(piece.is_full() && piece.len() == 15 + TURN_BYTES);
+        chunk.push(large.clone());
+        chunk.mark(replay(3));
+        assert!(chunk.is_full() && chunk.len() == 15 + TURN_BYTES);
         let cut = |written| {
-            let cut = piece.cut(written);
+            let cut = chunk.cut(written);
             let rest = match cut.rest {
                 Rest::None => (false, Vec::new()),
                 Rest::Copied(bytes) => (false, bytes),
@@ -462,19 +467,19 @@ mod tests {
         let used = budget.used();
         drop(large);
         assert_eq!(budget.used(), used);
-        piece.begin(Vec::new(), pull(7));
-        assert_eq!((budget.used(), piece.len()), (0, 0));
+        chunk.begin(Vec::new(), replay(7));
+        assert_eq!((budget.used(), chunk.len()), (0, 0));
     }
 
     #[test]
     fn a_reader_keeps_what_its_bound_says_in_all_forms_and_for_as_long_as_it_is_used() {
         let budget = Arc::new(Budget::new(1 << 30));
-        let mut reader = Reader::default();
+        let mut reader = ReplayCache::default();
         let names: Vec<String> = (0..20).map(|n| format!("c{n}")).collect();
         let names: Vec<&str> = names.iter().map(String::as_str).collect();
         for seq in 0..200 {
             let event = event(&names, None, None, None, &"\x01".repeat(8000)).unwrap();
-            let live = Rc::new(Live::new(EPOCH, seq, event, &budget));
+            let live = Rc::new(EncodedEvent::new(EPOCH, seq, event, &budget));
             reader.keep(&live);
             for channel in 0..20 {
                 drop(live.form(Format::Json, channel, false));

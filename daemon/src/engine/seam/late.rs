@@ -29,9 +29,9 @@ enum Step {
     },
     /// Its connection breaks, and it comes back with the cursor it holds.
     Reconnect(usize),
-    Handoff,
+    Inbox,
     Ready,
-    Pull,
+    Replay,
     Ping(usize),
     Read {
         page: usize,
@@ -48,9 +48,9 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(page, channels, back)| Step::Add { page, channels, back }),
         1 => (0..4usize, 0..3usize).prop_map(|(page, channel)| Step::Take { page, channel }),
         1 => (0..4usize).prop_map(Step::Reconnect),
-        3 => Just(Step::Handoff),
+        3 => Just(Step::Inbox),
         2 => Just(Step::Ready),
-        4 => Just(Step::Pull),
+        4 => Just(Step::Replay),
         2 => (0..4usize).prop_map(Step::Ping),
         4 => (0..4usize, 1..9000usize).prop_map(|(page, bytes)| Step::Read { page, bytes }),
     ]
@@ -144,7 +144,7 @@ impl Page {
 /// The events, of one channel each where pages cannot tell them apart.
 struct Scene {
     ring: Ring,
-    bus: Arc<Bus>,
+    hub: Arc<Hub>,
     engine: Engine,
     tailer: Tailer,
     truth: Vec<(u64, u8)>,
@@ -180,10 +180,10 @@ impl Scene {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
         let admission =
-            crate::process::admission::Admission::new(&self.bus.limits, &self.bus.metrics, 0, None)
+            crate::process::admission::Admission::new(&self.hub.limits, &self.hub.metrics, 0, None)
                 .unwrap();
         let id = SocketId::random().unwrap();
-        let from = resume.map_or(self.bus.clock.started(), |seq| seq + 1);
+        let from = resume.map_or(self.hub.watermarks.started(), |seq| seq + 1);
         self.engine.open(Opening {
             fd: ours.into(),
             client: admission.keep(),
@@ -193,7 +193,7 @@ impl Scene {
             resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
             accesses: vec![],
             socket: id,
-            talk: None,
+            websocket: None,
         });
         Page {
             socket: theirs,
@@ -212,13 +212,13 @@ impl Scene {
 
     /// A cursor somebody may have been told.
     fn back(&self, back: u64) -> u64 {
-        let newest = self.bus.clock.completed() - 1;
+        let newest = self.hub.watermarks.completed() - 1;
         newest.saturating_sub(back).max(FIRST - 1)
     }
 
     fn add(&mut self, page: usize, channels: u8, back: Option<u64>) {
         let since = back.map(|back| self.back(back));
-        let started = self.bus.clock.started();
+        let started = self.hub.watermarks.started();
         let page = &mut self.pages[page];
         let mut new = names(channels);
         new.retain(|name| !page.wanted.contains_key(name));
@@ -317,11 +317,11 @@ impl Scene {
                 self.pages.push(page);
             }
             Step::Open { .. } => {}
-            Step::Handoff => self.engine.on_handoff(),
+            Step::Inbox => self.engine.on_inbox(),
             Step::Ready => drop(self.engine.on_ready()),
-            Step::Pull => self.engine.on_pull(),
+            Step::Replay => self.engine.on_replay(),
             Step::Ping(bucket) => {
-                self.engine.on_handoff();
+                self.engine.on_inbox();
                 self.engine.ping(bucket);
             }
             _ if count == 0 => {}
@@ -339,7 +339,7 @@ impl Scene {
     fn tail(&mut self) {
         let mut lost = Vec::new();
         self.tailer
-            .step(&self.bus, &self.ring, &mut self.truth, &mut lost);
+            .step(&self.hub, &self.ring, &mut self.truth, &mut lost);
     }
 
     fn rest(&mut self) {
@@ -349,16 +349,16 @@ impl Scene {
         let mut before = (0, 0);
         for round in 0.. {
             assert!(round < 5_000, "it never comes to rest");
-            self.engine.on_handoff();
+            self.engine.on_inbox();
             self.engine.on_ready();
-            self.engine.on_pull();
+            self.engine.on_replay();
             self.pages.iter_mut().for_each(|page| page.read(100_000));
             let got = self.pages.iter().flat_map(|page| page.wanted.values());
             let moved = (
-                self.bus.metrics.bytes.get(),
+                self.hub.metrics.bytes.get(),
                 got.map(|wanted| wanted.got.len()).sum::<usize>(),
             );
-            if moved == before && !self.engine.is_pulling() {
+            if moved == before && !self.engine.has_more() {
                 break;
             }
             before = moved;
@@ -388,13 +388,13 @@ fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
         channels: 1000,
         marks: 1000,
     };
-    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let event = |channels| Found::Event { channels, size: 0 };
     let mut scene = Scene {
         ring,
-        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
-        bus,
+        engine: Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap(),
+        hub,
         tailer: Tailer {
             script: [1, 2, 4, 1, 2].map(event).to_vec().into_iter(),
             next: FIRST,
@@ -408,7 +408,7 @@ fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
     while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
         scene.tail();
     }
-    scene.engine.on_handoff();
+    scene.engine.on_inbox();
     scene.pages[0].read(100_000);
     scene.add(0, 6, Some(3));
     assert_eq!(scene.engine.late_channels(), 2);
@@ -427,7 +427,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         channels: 1000,
         marks: 1000,
     };
-    let bus = bus(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     // More than one turn of a replay.
     let event = Found::Event {
@@ -436,8 +436,8 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     };
     let mut scene = Scene {
         ring,
-        engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
-        bus,
+        engine: Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap(),
+        hub,
         tailer: Tailer {
             script: vec![event; EVENTS].into_iter(),
             next: FIRST,
@@ -452,7 +452,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let admission =
-        crate::process::admission::Admission::new(&scene.bus.limits, &scene.bus.metrics, 0, None)
+        crate::process::admission::Admission::new(&scene.hub.limits, &scene.hub.metrics, 0, None)
             .unwrap();
     let socket = SocketId::random().unwrap();
     scene.engine.open(Opening {
@@ -464,7 +464,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
         accesses: vec![],
         socket,
-        talk: crate::engine::Talk::new(Format::Plain, None),
+        websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
     });
     let (answer, _answered) = oneshot::channel();
     scene.engine.command(Command::Subscribe {
@@ -503,12 +503,12 @@ proptest! {
     ) {
         let ring = Ring::default();
         let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
-        let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let mut scene = Scene {
             ring,
-            engine: Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap(),
-            bus,
+            engine: Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap(),
+            hub,
             tailer: Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() },
             truth: Vec::new(),
             pages: Vec::new(),
@@ -528,14 +528,14 @@ fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
         channels: 1000,
         marks: 1000,
     };
-    let bus = bus(Box::new(Ring::default()), 1000, index, 1 << 30);
-    let app = app(bus.clone());
+    let hub = hub(Box::new(Ring::default()), 1000, index, 1 << 30);
+    let app = app(hub.clone());
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     let admission =
-        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     engine.open(Opening {
         fd: ours.into(),
@@ -546,7 +546,7 @@ fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
         resume: None,
         accesses: vec![],
         socket,
-        talk: None,
+        websocket: None,
     });
     let granted_at = app.authority.revocations();
     let mut subscribe = |channel: &str| {

@@ -31,9 +31,9 @@ enum Step {
     Grace,
     /// Something large goes to a room, so that sockets fill up.
     Publish(usize, usize),
-    Handoff(usize),
+    Inbox(usize),
     Ready(usize),
-    Pull(usize),
+    Replay(usize),
     Read(usize, usize),
 }
 
@@ -46,9 +46,9 @@ fn step() -> impl Strategy<Value = Step> {
         3 => (0..8usize).prop_map(Step::Cut),
         1 => Just(Step::Grace),
         2 => (0..2usize, 1000..40_000usize).prop_map(|(room, size)| Step::Publish(room, size)),
-        6 => (0..WORKERS).prop_map(Step::Handoff),
+        6 => (0..WORKERS).prop_map(Step::Inbox),
         4 => (0..WORKERS).prop_map(Step::Ready),
-        3 => (0..WORKERS).prop_map(Step::Pull),
+        3 => (0..WORKERS).prop_map(Step::Replay),
         4 => (0..8usize, 1..30_000usize).prop_map(|(page, bytes)| Step::Read(page, bytes)),
     ]
 }
@@ -118,7 +118,7 @@ impl Page {
 }
 
 struct Scene {
-    bus: Arc<Bus>,
+    hub: Arc<Hub>,
     ring: Ring,
     app: Arc<App>,
     engines: Vec<Engine>,
@@ -142,16 +142,16 @@ impl Scene {
             channels: 1000,
             marks: 1000,
         };
-        let mut bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
-        let shared = Arc::get_mut(&mut bus).unwrap();
+        let mut hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
+        let shared = Arc::get_mut(&mut hub).unwrap();
         shared.inboxes.push(inbox(queue, &shared.memory));
         shared.limits = Arc::new(Limits::new(&Server::default(), 1000, WORKERS));
-        let app = app(bus.clone());
+        let app = app(hub.clone());
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();
         Self {
             engines: (0..WORKERS).map(engine).collect(),
-            bus,
+            hub,
             ring,
             app: app.clone(),
             pages: Vec::new(),
@@ -168,8 +168,8 @@ impl Scene {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
         let admission = crate::process::admission::Admission::new(
-            &self.bus.limits,
-            &self.bus.metrics,
+            &self.hub.limits,
+            &self.hub.metrics,
             worker,
             None,
         );
@@ -188,7 +188,7 @@ impl Scene {
             resume: None,
             accesses: rooms.iter().map(|_| as_user(&user)).collect(),
             socket: id,
-            talk: None,
+            websocket: None,
         });
         self.pages.push(Page {
             socket: theirs,
@@ -232,7 +232,7 @@ impl Scene {
 
     fn grace(&mut self) {
         self.time += 1_000_000;
-        self.app.members.tick(&self.bus, self.time);
+        self.app.roster.tick(&self.hub, self.time);
     }
 
     fn publish(&mut self, room: usize, size: usize) {
@@ -240,14 +240,14 @@ impl Scene {
         self.next += 1;
         let event = event(&[ROOMS[room]], None, None, None, &"x".repeat(size)).unwrap();
         self.ring.0.lock().unwrap().insert(seq, event.clone());
-        self.bus.history.push(seq, event.channels(), None);
-        self.bus.clock.start(seq + 1);
-        let workers = self.bus.routes.workers(event.channels());
-        let live = Arc::new(Live::new(EPOCH, seq, event, &self.bus.memory));
+        self.hub.index.push(seq, event.channels(), None);
+        self.hub.watermarks.start(seq + 1);
+        let workers = self.hub.routes.workers(event.channels());
+        let live = Arc::new(EncodedEvent::new(EPOCH, seq, event, &self.hub.memory));
         for worker in (0..WORKERS).filter(|worker| workers & 1 << worker != 0) {
-            self.bus.inboxes[worker].push(Item::Event(live.clone()));
+            self.hub.inboxes[worker].push(Delivery::Event(live.clone()));
         }
-        self.bus.clock.complete(seq + 1);
+        self.hub.watermarks.complete(seq + 1);
     }
 
     fn step(&mut self, step: Step) {
@@ -262,9 +262,9 @@ impl Scene {
             Step::Enter { .. } => {}
             Step::Grace => self.grace(),
             Step::Publish(room, size) => self.publish(room, size),
-            Step::Handoff(worker) => self.engines[worker].on_handoff(),
+            Step::Inbox(worker) => self.engines[worker].on_inbox(),
             Step::Ready(worker) => drop(self.engines[worker].on_ready()),
-            Step::Pull(worker) => self.engines[worker].on_pull(),
+            Step::Replay(worker) => self.engines[worker].on_replay(),
             _ if count == 0 => {}
             Step::Add(page, room) => self.add(page % count, room),
             Step::Take(page, room) => self.take(page % count, room),
@@ -277,12 +277,12 @@ impl Scene {
         for round in 0.. {
             assert!(round < 5_000, "it never comes to rest");
             for engine in &mut self.engines {
-                engine.on_handoff();
+                engine.on_inbox();
                 while !engine.on_ready() {}
-                engine.on_pull();
+                engine.on_replay();
             }
             let read: usize = self.pages.iter_mut().map(|page| page.read(100_000)).sum();
-            if read == 0 && !self.engines.iter().any(Engine::is_pulling) {
+            if read == 0 && !self.engines.iter().any(Engine::has_more) {
                 break;
             }
         }
@@ -295,7 +295,7 @@ impl Scene {
         for room in ROOMS {
             let there = self.pages.iter().filter(|page| page.rooms.contains(room));
             let there: BTreeSet<String> = there.map(|page| page.user.clone()).collect();
-            let members = self.app.members.list(room);
+            let members = self.app.roster.list(room);
             let members: BTreeSet<String> = members.iter().map(|m| m.id.to_string()).collect();
             assert_eq!(members, there, "{room}: the members are who is connected");
             for page in self.pages.iter().filter(|page| page.rooms.contains(room)) {

@@ -26,15 +26,15 @@ use shared::event::Event;
 
 use crate::config::{Io, Server, SlowClients};
 use crate::engine::{Engine, Opening, Resume, Rules, outbox};
-use crate::hub::channel_index::{Bounds, History};
-use crate::hub::encoded_event::Live;
-use crate::hub::event_store::{Archive, Segments};
-use crate::hub::hub::Bus;
+use crate::hub::channel_index::{Bounds, ChannelIndex};
+use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::event_store::{EventStore, RingStore};
+use crate::hub::hub::Hub;
 use crate::hub::inbox;
-use crate::hub::inbox::{Clock, Handoff, Item};
+use crate::hub::inbox::{Delivery, Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
-use crate::hub::subscriber_counts::Census;
+use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::process::admission::{ClientKey, Limits};
 use crate::process::budget::Budget;
 use crate::process::holdings;
@@ -55,9 +55,9 @@ enum Step {
         small: bool,
     },
     /// The worker deals with one kind of thing.
-    Handoff,
+    Inbox,
     Ready,
-    Pull,
+    Replay,
     Ping(usize),
     /// A client reads so many bytes.
     Read {
@@ -71,9 +71,9 @@ fn step() -> impl Strategy<Value = Step> {
         6 => Just(Step::Tail),
         2 => (1..8u8, prop::option::of(0..30u64), any::<bool>())
             .prop_map(|(channels, back, small)| Step::Open { channels, back, small }),
-        3 => Just(Step::Handoff),
+        3 => Just(Step::Inbox),
         2 => Just(Step::Ready),
-        3 => Just(Step::Pull),
+        3 => Just(Step::Replay),
         3 => (0..4usize).prop_map(Step::Ping),
         4 => (0..8usize, 1..9000usize).prop_map(|(client, bytes)| Step::Read { client, bytes }),
     ]
@@ -107,7 +107,7 @@ fn names(set: u8) -> Vec<&'static str> {
 #[derive(Clone, Default)]
 struct Ring(Arc<Mutex<BTreeMap<u64, Event>>>);
 
-impl Archive for Ring {
+impl EventStore for Ring {
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
         assert_eq!(epoch, EPOCH);
         self.0.lock().unwrap().get(&seq).cloned()
@@ -128,7 +128,7 @@ impl Archive for Ring {
 }
 
 /// One of the things the tailer does for an event.
-type Doing = Box<dyn FnOnce(&Bus)>;
+type Doing = Box<dyn FnOnce(&Hub)>;
 
 /// The tailer, a step at a time.
 struct Tailer {
@@ -140,13 +140,13 @@ struct Tailer {
 impl Tailer {
     fn step(
         &mut self,
-        bus: &Bus,
+        hub: &Hub,
         ring: &Ring,
         truth: &mut Vec<(u64, u8)>,
         lost: &mut Vec<(u64, u64)>,
     ) {
         if let Some(step) = self.doing.pop() {
-            return step(bus);
+            return step(hub);
         }
         let seq = self.next;
         // Pushed last to first: `doing` is popped from its end.
@@ -158,36 +158,38 @@ impl Tailer {
                 let event = event(&names(channels), None, None, None, &data).unwrap();
                 ring.0.lock().unwrap().insert(seq, event.clone());
                 truth.push((seq, channels));
-                let live = Arc::new(Live::new(EPOCH, seq, event, &bus.memory));
+                let live = Arc::new(EncodedEvent::new(EPOCH, seq, event, &hub.memory));
                 let other = live.clone();
                 self.next += 1;
                 self.doing
-                    .push(Box::new(move |bus| bus.clock.complete(seq + 1)));
-                self.doing.push(Box::new(move |bus| {
-                    if bus.routes.workers(live.event.channels()) != 0 {
-                        bus.inboxes[0].push(Item::Event(live));
+                    .push(Box::new(move |hub| hub.watermarks.complete(seq + 1)));
+                self.doing.push(Box::new(move |hub| {
+                    if hub.routes.workers(live.event.channels()) != 0 {
+                        hub.inboxes[0].push(Delivery::Event(live));
                     }
                 }));
                 self.doing
-                    .push(Box::new(move |bus| bus.clock.start(seq + 1)));
-                self.doing.push(Box::new(move |bus| {
-                    bus.history.push(seq, other.event.channels(), None);
+                    .push(Box::new(move |hub| hub.watermarks.start(seq + 1)));
+                self.doing.push(Box::new(move |hub| {
+                    hub.index.push(seq, other.event.channels(), None);
                 }));
             }
             Some(Found::Lost(count)) => {
                 let to = seq + count;
                 lost.push((seq, to));
                 self.next = to;
-                self.doing.push(Box::new(move |bus| bus.clock.complete(to)));
-                self.doing.push(Box::new(move |bus| {
-                    bus.inboxes[0].push(Item::Lost {
+                self.doing
+                    .push(Box::new(move |hub| hub.watermarks.complete(to)));
+                self.doing.push(Box::new(move |hub| {
+                    hub.inboxes[0].push(Delivery::Lost {
                         to,
                         gap: Gap::at_most(count),
                     });
                 }));
-                self.doing.push(Box::new(move |bus| bus.clock.start(to)));
                 self.doing
-                    .push(Box::new(move |bus| bus.history.blind(seq, to)));
+                    .push(Box::new(move |hub| hub.watermarks.start(to)));
+                self.doing
+                    .push(Box::new(move |hub| hub.index.blind(seq, to)));
             }
         }
     }
@@ -246,16 +248,16 @@ impl Client {
 }
 
 /// `index`: entries and channels that the history remembers. `budget`: bytes for events.
-fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> Arc<Bus> {
+fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> Arc<Hub> {
     let memory = Arc::new(Budget::new(budget));
-    Arc::new(Bus {
-        history: History::new(index, FIRST),
+    Arc::new(Hub {
+        index: ChannelIndex::new(index, FIRST),
         routes: Routes::new(),
-        clock: Clock::new(FIRST),
+        watermarks: Watermarks::new(FIRST),
         inboxes: vec![inbox(queue, &memory)],
-        archive,
-        segments: Segments::default(),
-        census: Census::default(),
+        store,
+        segments: RingStore::default(),
+        subscriber_counts: SubscriberCounts::default(),
         holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
@@ -267,9 +269,9 @@ fn bus(archive: Box<dyn Archive>, queue: usize, index: Bounds, budget: u64) -> A
     })
 }
 
-fn inbox(items: usize, memory: &Arc<Budget>) -> Handoff {
+fn inbox(items: usize, memory: &Arc<Budget>) -> Inbox {
     let bytes = 1 << 30;
-    Handoff::new(inbox::Limits { items, bytes }, memory)
+    Inbox::new(inbox::Limits { items, bytes }, memory)
 }
 
 /// `frames`: what an outbox holds.
@@ -296,7 +298,7 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
 
 fn open(
     engine: &mut Engine,
-    bus: &Arc<Bus>,
+    hub: &Arc<Hub>,
     channels: u8,
     resume: Option<u64>,
     small: bool,
@@ -308,9 +310,9 @@ fn open(
         // A few kilobytes, so that the socket is full soon.
         nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     }
-    let started = bus.clock.started();
+    let started = hub.watermarks.started();
     let admission =
-        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: {
@@ -324,7 +326,7 @@ fn open(
         resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
         accesses: vec![],
         socket: SocketId::random().unwrap(),
-        talk: None,
+        websocket: None,
     });
     Client {
         socket: theirs,
@@ -356,26 +358,26 @@ proptest! {
     ) {
         let ring = Ring::default();
         let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
-        let bus = bus(Box::new(ring.clone()), queue, index, 1 << 30);
+        let hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(io, SlowClients::Replay, frames);
-        let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
+        let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
         let mut tailer = Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() };
         let (mut truth, mut lost) = (Vec::new(), Vec::new());
         let mut clients: Vec<Client> = Vec::new();
         for step in steps {
             match step {
-                Step::Tail => tailer.step(&bus, &ring, &mut truth, &mut lost),
+                Step::Tail => tailer.step(&hub, &ring, &mut truth, &mut lost),
                 Step::Open { channels, back, small } => {
                     // A cursor somebody may have been told: of something completed.
-                    let newest = bus.clock.completed() - 1;
+                    let newest = hub.watermarks.completed() - 1;
                     let resume = back.map(|back| newest.saturating_sub(back).max(FIRST - 1));
-                    clients.push(open(&mut engine, &bus, channels, resume, small));
+                    clients.push(open(&mut engine, &hub, channels, resume, small));
                 }
-                Step::Handoff => engine.on_handoff(),
+                Step::Inbox => engine.on_inbox(),
                 Step::Ready => drop(engine.on_ready()),
-                Step::Pull => engine.on_pull(),
+                Step::Replay => engine.on_replay(),
                 Step::Ping(bucket) => {
-                    engine.on_handoff();
+                    engine.on_inbox();
                     engine.ping(bucket);
                 }
                 Step::Read { client, bytes } => {
@@ -398,17 +400,17 @@ proptest! {
         }
         // Everything comes to rest.
         while !tailer.doing.is_empty() || tailer.script.len() > 0 {
-            tailer.step(&bus, &ring, &mut truth, &mut lost);
+            tailer.step(&hub, &ring, &mut truth, &mut lost);
         }
         let mut before = (0, 0);
         for round in 0.. {
             prop_assert!(round < 5_000, "it never comes to rest");
-            engine.on_handoff();
+            engine.on_inbox();
             engine.on_ready();
-            engine.on_pull();
+            engine.on_replay();
             clients.iter_mut().for_each(|client| client.read(100_000));
-            let moved = (bus.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
-            if moved == before && !engine.is_pulling() {
+            let moved = (hub.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
+            if moved == before && !engine.has_more() {
                 break;
             }
             before = moved;

@@ -3,48 +3,48 @@
 use super::*;
 
 /// A history that remembers `index` entries of as many channels.
-fn bus_with(archive: Box<dyn Archive>, index: usize, budget: u64) -> Arc<Bus> {
+fn bus_with(store: Box<dyn EventStore>, index: usize, budget: u64) -> Arc<Hub> {
     let index = Bounds {
         entries: index,
         channels: index,
         marks: 1000,
     };
-    bus(archive, 1000, index, budget)
+    hub(store, 1000, index, budget)
 }
 
-fn publish(bus: &Bus, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
+fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
     let data = format!("{seq} {}", "x".repeat(size));
     let event = event(channels, None, None, None, &data).unwrap();
     ring.0.lock().unwrap().insert(seq, event.clone());
-    bus.history.push(seq, event.channels(), None);
-    bus.clock.start(seq + 1);
-    if bus.routes.workers(event.channels()) != 0 {
-        bus.inboxes[0].push(Item::Event(Arc::new(Live::new(
+    hub.index.push(seq, event.channels(), None);
+    hub.watermarks.start(seq + 1);
+    if hub.routes.workers(event.channels()) != 0 {
+        hub.inboxes[0].push(Delivery::Event(Arc::new(EncodedEvent::new(
             EPOCH,
             seq,
             event,
-            &bus.memory,
+            &hub.memory,
         ))));
     }
-    bus.clock.complete(seq + 1);
+    hub.watermarks.complete(seq + 1);
 }
 
 fn rest(engine: &mut Engine, client: &mut Client) {
     for _ in 0..400 {
         client.read(100_000);
         engine.on_ready();
-        engine.on_pull();
+        engine.on_replay();
     }
 }
 
 /// A page of the channels "a" and "b", whose socket is small; what it got is for the caller to read.
-fn open_json(engine: &mut Engine, bus: &Arc<Bus>) -> UnixStream {
+fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     let admission =
-        crate::process::admission::Admission::new(&bus.limits, &bus.metrics, 0, None).unwrap();
+        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: admission.keep(),
@@ -54,7 +54,7 @@ fn open_json(engine: &mut Engine, bus: &Arc<Bus>) -> UnixStream {
         resume: None,
         accesses: vec![],
         socket: SocketId::random().unwrap(),
-        talk: None,
+        websocket: None,
     });
     theirs
 }
@@ -68,7 +68,7 @@ fn told(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
             all.extend_from_slice(&buffer[..n]);
         }
         engine.on_ready();
-        engine.on_pull();
+        engine.on_replay();
     }
     let text = String::from_utf8(all).unwrap();
     ["a", "b"].map(|channel| {
@@ -80,56 +80,56 @@ fn told(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
 #[test]
 fn of_an_event_torn_by_the_streams_bound_the_rest_is_read_again() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
     let mut rules = rules(Io::Write, SlowClients::Replay, 1000);
     rules.outbox.bytes = 60_000;
-    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
-    let socket = open_json(&mut engine, &bus);
-    publish(&bus, &ring, FIRST, &["a"], 45_000);
-    engine.on_handoff();
-    let waiting = bus.memory.waiting.get();
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let socket = open_json(&mut engine, &hub);
+    publish(&hub, &ring, FIRST, &["a"], 45_000);
+    engine.on_inbox();
+    let waiting = hub.memory.waiting.get();
     assert!(waiting > 10_000, "blocked: {waiting}");
     // Room for one of the two frames.
     let size = (60_000 - waiting) as usize - 5_000;
-    publish(&bus, &ring, FIRST + 1, &["a", "b"], size);
-    engine.on_handoff();
-    assert_eq!(bus.metrics.slow_replayed.get(), 1);
+    publish(&hub, &ring, FIRST + 1, &["a", "b"], size);
+    engine.on_inbox();
+    assert_eq!(hub.metrics.slow_replayed.get(), 1);
     assert_eq!(told(&mut engine, socket), [2, 1]);
 }
 
 #[test]
 fn a_stream_that_gave_up_what_waited_for_it_is_told_it_later() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ring.clone()), 1000, 100_000);
+    let hub = bus_with(Box::new(ring.clone()), 1000, 100_000);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
-    let socket = open_json(&mut engine, &bus);
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let socket = open_json(&mut engine, &hub);
     for n in 0..20 {
-        publish(&bus, &ring, FIRST + n, &["a", "b"], 5_000);
-        engine.on_handoff();
-        assert!(!bus.memory.is_tight(), "{} held", bus.memory.used());
+        publish(&hub, &ring, FIRST + n, &["a", "b"], 5_000);
+        engine.on_inbox();
+        assert!(!hub.memory.is_tight(), "{} held", hub.memory.used());
     }
-    assert!(bus.metrics.relieved_stream.get() > 0);
+    assert!(hub.metrics.relieved_stream.get() > 0);
     assert_eq!(told(&mut engine, socket), [20, 20]);
-    assert_eq!(bus.metrics.closed_memory.get(), 0);
+    assert_eq!(hub.metrics.closed_memory.get(), 0);
     engine.rest();
     engine.rest();
-    assert_eq!(bus.memory.waiting.get(), 0);
+    assert_eq!(hub.memory.waiting.get(), 0);
 }
 
 #[test]
 fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(bus.clone()), rules, EPOCH).unwrap();
-    let first = open_json(&mut engine, &bus);
-    let second = open_json(&mut engine, &bus);
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let first = open_json(&mut engine, &hub);
+    let second = open_json(&mut engine, &hub);
     // Two frames for each stream; that of "a" alone is as much as there may be.
-    publish(&bus, &ring, FIRST, &["a", "b"], 9 << 20);
-    publish(&bus, &ring, FIRST + 1, &["a", "b"], 10);
-    engine.on_handoff();
-    assert_eq!(bus.metrics.large_replayed.get(), 2);
+    publish(&hub, &ring, FIRST, &["a", "b"], 9 << 20);
+    publish(&hub, &ring, FIRST + 1, &["a", "b"], 10);
+    engine.on_inbox();
+    assert_eq!(hub.metrics.large_replayed.get(), 2);
     for mut socket in [first, second] {
         let mut all = Vec::new();
         let end = format!("\"data\":\"{} xxxxxxxxxx\"}}\n\n", FIRST + 1);
@@ -145,7 +145,7 @@ fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
                 all.extend_from_slice(&buffer[..n]);
             }
             engine.on_ready();
-            engine.on_pull();
+            engine.on_replay();
         }
         assert_eq!(frames(&all), "abab", "in order, and none twice");
     }
@@ -154,30 +154,30 @@ fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
 #[test]
 fn no_notice_moves_the_cursor_past_what_was_skipped() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
     let mut engine = Engine::new(
         0,
-        app(bus.clone()),
+        app(hub.clone()),
         rules(Io::Write, SlowClients::Skip, 3),
         EPOCH,
     )
     .unwrap();
-    let mut client = open(&mut engine, &bus, 1, None, true);
-    publish(&bus, &ring, FIRST, &["a"], 30_000);
-    engine.on_handoff();
-    publish(&bus, &ring, FIRST + 1, &["a"], 10);
-    engine.on_handoff();
-    bus.history.blind(FIRST + 2, FIRST + 4);
-    bus.clock.start(FIRST + 4);
-    bus.inboxes[0].push(Item::Lost {
+    let mut client = open(&mut engine, &hub, 1, None, true);
+    publish(&hub, &ring, FIRST, &["a"], 30_000);
+    engine.on_inbox();
+    publish(&hub, &ring, FIRST + 1, &["a"], 10);
+    engine.on_inbox();
+    hub.index.blind(FIRST + 2, FIRST + 4);
+    hub.watermarks.start(FIRST + 4);
+    hub.inboxes[0].push(Delivery::Lost {
         to: FIRST + 4,
         gap: Gap::at_most(2),
     });
-    bus.clock.complete(FIRST + 4);
-    engine.on_handoff();
-    publish(&bus, &ring, FIRST + 4, &["a"], 10);
-    engine.on_handoff();
-    assert_eq!(bus.metrics.slow_skipped.get(), 1);
+    hub.watermarks.complete(FIRST + 4);
+    engine.on_inbox();
+    publish(&hub, &ring, FIRST + 4, &["a"], 10);
+    engine.on_inbox();
+    assert_eq!(hub.metrics.slow_skipped.get(), 1);
     // The outbox drains; the skip has not been told yet. The connection may end here.
     for _ in 0..100 {
         client.read(100_000);
@@ -199,27 +199,27 @@ fn no_notice_moves_the_cursor_past_what_was_skipped() {
 #[test]
 fn a_client_that_stays_slow_goes_on_skipping() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
+    let hub = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
     let mut engine = Engine::new(
         0,
-        app(bus.clone()),
+        app(hub.clone()),
         rules(Io::Write, SlowClients::Skip, 3),
         EPOCH,
     )
     .unwrap();
-    let mut client = open(&mut engine, &bus, 1, None, true);
+    let mut client = open(&mut engine, &hub, 1, None, true);
     let mut seq = FIRST;
-    while bus.metrics.slow_skipped.get() == 0 {
-        publish(&bus, &ring, seq, &["a"], 900);
-        engine.on_handoff();
+    while hub.metrics.slow_skipped.get() == 0 {
+        publish(&hub, &ring, seq, &["a"], 900);
+        engine.on_inbox();
         seq += 1;
     }
-    engine.on_pull();
+    engine.on_replay();
     let skipped_at = seq;
     for _ in 0..500 {
-        publish(&bus, &ring, seq, &["a"], 900);
-        engine.on_handoff();
-        engine.on_pull();
+        publish(&hub, &ring, seq, &["a"], 900);
+        engine.on_inbox();
+        engine.on_replay();
         seq += 1;
     }
     rest(&mut engine, &mut client);
@@ -233,7 +233,7 @@ fn a_client_that_stays_slow_goes_on_skipping() {
 
 /// Slots are held longer than the bodies of large events in the arena.
 struct ArenaGone(Ring, u64);
-impl Archive for ArenaGone {
+impl EventStore for ArenaGone {
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event> {
         if seq == self.1 {
             None
@@ -252,19 +252,19 @@ impl Archive for ArenaGone {
 #[test]
 fn a_scan_tells_a_body_that_is_gone() {
     let ring = Ring::default();
-    let bus = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
+    let hub = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
     let mut engine = Engine::new(
         0,
-        app(bus.clone()),
+        app(hub.clone()),
         rules(Io::Write, SlowClients::Replay, 1000),
         EPOCH,
     )
     .unwrap();
     for n in 0..10 {
-        publish(&bus, &ring, FIRST + n, &["a"], 10);
+        publish(&hub, &ring, FIRST + n, &["a"], 10);
     }
-    engine.on_handoff();
-    let mut client = open(&mut engine, &bus, 1, Some(FIRST - 1), false);
+    engine.on_inbox();
+    let mut client = open(&mut engine, &hub, 1, Some(FIRST - 1), false);
     rest(&mut engine, &mut client);
     assert_eq!(client.got.len(), 9);
     assert!(

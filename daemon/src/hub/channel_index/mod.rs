@@ -59,7 +59,7 @@ pub struct Found {
 }
 
 #[derive(Debug)]
-pub struct History {
+pub struct ChannelIndex {
     inner: Mutex<Inner>,
     hasher: RandomState,
 }
@@ -101,7 +101,7 @@ struct Entry {
     id: u32,
 }
 
-impl History {
+impl ChannelIndex {
     /// `first`: the oldest position that will be appended.
     pub fn new(bounds: Bounds, first: u64) -> Self {
         Self {
@@ -388,7 +388,7 @@ mod tests {
     };
 
     fn whole(
-        history: &History,
+        history: &ChannelIndex,
         channels: &[&str],
         from: u64,
         to: u64,
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_quiet_channel_has_no_gap_however_much_went_on_elsewhere() {
-        let history = History::new(
+        let history = ChannelIndex::new(
             Bounds {
                 entries: 10,
                 channels: 10,
@@ -431,7 +431,7 @@ mod tests {
 
     #[test]
     fn evicted_positions_bound_the_gap() {
-        let history = History::new(
+        let history = ChannelIndex::new(
             Bounds {
                 entries: 2,
                 channels: 10,
@@ -459,7 +459,7 @@ mod tests {
 
     #[test]
     fn what_was_never_seen_is_bounded_by_its_positions() {
-        let history = History::new(WIDE, 100);
+        let history = ChannelIndex::new(WIDE, 100);
         assert_eq!(whole(&history, &["a"], 90, 100, 64).0, Gap::at_most(10));
         history.push(100, ["a"].into_iter(), None);
         history.blind(101, 110);
@@ -480,7 +480,7 @@ mod tests {
 
     #[test]
     fn the_oldest_of_too_many_unread_stretches_are_joined_and_the_newest_are_not() {
-        let history = History::new(WIDE, 1);
+        let history = ChannelIndex::new(WIDE, 1);
         let stretches = MAX_BLIND as u64 + 10;
         // One position unread, one read, and so on.
         for n in 0..stretches {
@@ -497,7 +497,7 @@ mod tests {
 
     #[test]
     fn custom_ids_are_found_newest_first_in_these_channels_only() {
-        let history = History::new(WIDE, 1);
+        let history = ChannelIndex::new(WIDE, 1);
         history.push(1, ["a"].into_iter(), Some("x"));
         history.push(2, ["a", "b"].into_iter(), Some("x"));
         history.push(3, ["c"].into_iter(), Some("x"));
@@ -508,7 +508,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_channel_names_stays_within_the_bound() {
-        let history = History::new(
+        let history = ChannelIndex::new(
             Bounds {
                 entries: 50,
                 channels: 20,
@@ -550,7 +550,7 @@ mod tests {
             wanted in prop::collection::btree_set(0..6u8, 1..4),
             limit in 1..9usize,
         ) {
-            let history = History::new(Bounds { entries, channels, marks: 1000 }, first);
+            let history = ChannelIndex::new(Bounds { entries, channels, marks: 1000 }, first);
             let (mut seq, mut all, mut blind) = (first, Vec::new(), Vec::new());
             for step in steps {
                 match step {

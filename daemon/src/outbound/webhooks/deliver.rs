@@ -17,7 +17,7 @@ use tokio::time::Instant;
 use super::endpoint::{Counts, Limits};
 use super::event::{self, Event};
 use super::queue::{Queue, Wants};
-use super::room::Told;
+use super::room::QueuedEvent;
 use crate::outbound::http_client;
 use crate::outbound::http_client::{Bounds, Target};
 use crate::process::jitter::Jitter;
@@ -39,7 +39,7 @@ pub struct Receiver {
 pub async fn run(
     receiver: Receiver,
     wants: Wants,
-    mut events: mpsc::UnboundedReceiver<Told>,
+    mut events: mpsc::UnboundedReceiver<QueuedEvent>,
     mut finishing: watch::Receiver<Option<Duration>>,
 ) {
     let start = Instant::now();
@@ -97,9 +97,9 @@ async fn at(start: Instant, ms: Option<u64>) {
 
 impl Receiver {
     /// At least once; no further attempt begins after `until`.
-    async fn deliver(&self, batch: Vec<Told>, until: Instant) {
+    async fn deliver(&self, batch: Vec<QueuedEvent>, until: Instant) {
         let count = batch.len() as u64;
-        let body = event::body(now_ns() / 1_000_000, batch.iter().map(Told::event));
+        let body = event::body(now_ns() / 1_000_000, batch.iter().map(QueuedEvent::event));
         let headers = self.headers(&body);
         let body = Bytes::from(body);
         let jitter = Jitter::new();
@@ -157,7 +157,7 @@ impl Receiver {
     }
 }
 
-impl Told {
+impl QueuedEvent {
     fn event(&self) -> &Event {
         &self.event
     }

@@ -34,7 +34,7 @@ use std::time::Duration;
 pub use endpoint::{Counts, Endpoint, Limits};
 pub use event::Event;
 use protocol::pusher::signature::Credentials;
-use room::{Full, Room, Told};
+use room::{Full, QueuedEvent, Room};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -45,7 +45,7 @@ use crate::process::parts;
 /// The webhooks of one application.
 #[derive(Debug)]
 pub struct Webhooks {
-    endpoints: Vec<Entrance>,
+    endpoints: Vec<EndpointQueue>,
     pub counts: Arc<Counts>,
     finish: watch::Sender<Option<Duration>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -53,10 +53,10 @@ pub struct Webhooks {
 
 /// Where events for one endpoint go in.
 #[derive(Debug)]
-struct Entrance {
+struct EndpointQueue {
     wants: queue::Wants,
     room: Arc<Room>,
-    events: mpsc::UnboundedSender<Told>,
+    events: mpsc::UnboundedSender<QueuedEvent>,
 }
 
 impl Webhooks {
@@ -83,7 +83,7 @@ impl Webhooks {
                 .map_err(|(key, why)| format!("{key}: {why}"))?;
             let (events, told) = mpsc::unbounded_channel();
             let wants = queue::Wants::new(&endpoint);
-            entrances.push(Entrance {
+            entrances.push(EndpointQueue {
                 wants: wants.clone(),
                 room: Arc::new(Room::new(limits)),
                 events,
@@ -110,11 +110,11 @@ impl Webhooks {
 
     /// From any thread. Never waits. `client`: whose doing it is.
     pub fn tell(&self, client: ClientKey, event: Event) {
-        let concerned = |entrance: &&Entrance| entrance.wants.concern(&event);
+        let concerned = |entrance: &&EndpointQueue| entrance.wants.concern(&event);
         for entrance in self.endpoints.iter().filter(concerned) {
             let event = event.clone();
             let told = Room::enter(&entrance.room, client, event.bytes()).and_then(|place| {
-                let sent = entrance.events.send(Told { event, place });
+                let sent = entrance.events.send(QueuedEvent { event, place });
                 // A thread that has finished takes nothing more.
                 sent.map_err(|_| Full::All)
             });
@@ -170,7 +170,7 @@ fn start_thread(
                 let within = told.ok().and_then(|within| *within);
                 tokio::time::sleep(within.unwrap_or_default()).await;
             });
-            let beats = async {
+            let heartbeats = async {
                 let mut seconds = tokio::time::interval(Duration::from_secs(1));
                 loop {
                     seconds.tick().await;
@@ -180,7 +180,7 @@ fn start_thread(
             tokio::select! {
                 () = done => {}
                 () = cut => {}
-                () = beats => {}
+                () = heartbeats => {}
             }
             let left: usize = rooms.iter().map(|room| room.events.load(Relaxed)).sum();
             counts.given_up.fetch_add(left as u64, Relaxed);

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use super::endpoint::{Endpoint, Limits};
 use super::event::{Event, What};
-use super::room::Told;
+use super::room::QueuedEvent;
 
 /// Which events an endpoint wants.
 #[derive(Debug, Clone)]
@@ -57,10 +57,10 @@ pub struct Queue {
     wants: Wants,
     limits: Limits,
     /// Events that nothing can call off any more, and since when.
-    ready: VecDeque<(u64, Told)>,
+    ready: VecDeque<(u64, QueuedEvent)>,
     /// The one that is held back now, by its number; the time is the same for all, so it is in order.
     held: HashMap<Held, u64>,
-    holding: VecDeque<(u64, u64, Held, Told)>,
+    holding: VecDeque<(u64, u64, Held, QueuedEvent)>,
     numbers: u64,
     /// Events that were called off or replaced.
     pub cancelled: u64,
@@ -79,7 +79,7 @@ impl Queue {
         }
     }
 
-    pub fn put(&mut self, told: Told, now: u64) {
+    pub fn put(&mut self, told: QueuedEvent, now: u64) {
         self.tick(now);
         let channel = told.event.channel.clone();
         match &told.event.what {
@@ -99,7 +99,7 @@ impl Queue {
     }
 
     /// Calls off what is held back, or else is ready itself.
-    fn put_unless(&mut self, opposite: &Held, told: Told, now: u64) {
+    fn put_unless(&mut self, opposite: &Held, told: QueuedEvent, now: u64) {
         // Its place in `holding` stays taken until its time, so that this costs no more than it may.
         match self.held.remove(opposite) {
             Some(_) => self.cancelled += 2,
@@ -108,13 +108,13 @@ impl Queue {
     }
 
     /// What is here for the sake of its opposite alone is not told.
-    fn push(&mut self, since: u64, told: Told) {
+    fn push(&mut self, since: u64, told: QueuedEvent) {
         if self.wants.name(told.event.name()) {
             self.ready.push_back((since, told));
         }
     }
 
-    fn hold(&mut self, held: Held, told: Told, now: u64) {
+    fn hold(&mut self, held: Held, told: QueuedEvent, now: u64) {
         if let Some(number) = self.held.get(&held) {
             // Numbers are in order, one after the other.
             let first = self.holding.front().map_or(0, |(_, number, ..)| *number);
@@ -167,11 +167,11 @@ impl Queue {
 
     /// The next batch and since when its oldest event is ready, if it is full or has gathered long enough,
     /// or if `all` shall go.
-    pub fn take(&mut self, now: u64, all: bool) -> Option<(u64, Vec<Told>)> {
+    pub fn take(&mut self, now: u64, all: bool) -> Option<(u64, Vec<QueuedEvent>)> {
         let since = self.ready.front()?.0;
         let gather = self.limits.gather.as_millis() as u64;
         let mut bytes = 0;
-        let fit = |(_, told): &&(u64, Told)| {
+        let fit = |(_, told): &&(u64, QueuedEvent)| {
             bytes += told.event.bytes();
             bytes <= self.limits.batch_bytes
         };
@@ -233,7 +233,7 @@ mod tests {
             let event = Event::new(channel, what);
             if self.queue.wants.concern(&event) {
                 let place = Room::enter(&self.room, ClientKey::NONE, event.bytes()).unwrap();
-                self.queue.put(Told { event, place }, now);
+                self.queue.put(QueuedEvent { event, place }, now);
             }
         }
 

@@ -12,7 +12,7 @@ use crate::process::shares::Shares;
 
 /// An event on its way, with the place that it takes up.
 #[derive(Debug)]
-pub struct Told {
+pub struct QueuedEvent {
     pub event: Event,
     #[expect(dead_code, reason = "it is given back when this is dropped")]
     pub place: Place,

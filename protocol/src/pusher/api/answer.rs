@@ -8,7 +8,7 @@ use serde_json::json;
 
 /// What is told of a channel: what was asked for.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
-pub struct Told {
+pub struct ChannelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub user_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -31,7 +31,7 @@ pub fn done() -> Vec<u8> {
 }
 
 /// To `channels`, and to `events` with info: each channel with what was asked for.
-pub fn channels<'a>(channels: impl Iterator<Item = (&'a str, Told)> + Clone) -> Vec<u8> {
+pub fn channels<'a>(channels: impl Iterator<Item = (&'a str, ChannelInfo)> + Clone) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<M: Serialize> {
         channels: M,
@@ -41,21 +41,21 @@ pub fn channels<'a>(channels: impl Iterator<Item = (&'a str, Told)> + Clone) -> 
 }
 
 /// To `batch_events`: one for each event, in their order. `done()` where nothing was asked for.
-pub fn batch(told: &[Told]) -> Vec<u8> {
+pub fn batch(told: &[ChannelInfo]) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
-        batch: &'a [Told],
+        batch: &'a [ChannelInfo],
     }
     text(&Answer { batch: told })
 }
 
 /// To `channels/{name}`.
-pub fn channel(occupied: bool, told: &Told) -> Vec<u8> {
+pub fn channel(occupied: bool, told: &ChannelInfo) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
         occupied: bool,
         #[serde(flatten)]
-        told: &'a Told,
+        told: &'a ChannelInfo,
     }
     text(&Answer { occupied, told })
 }
@@ -78,7 +78,7 @@ pub fn up() -> Vec<u8> {
 
 struct Map<I>(I);
 
-impl<'a, I: Iterator<Item = (&'a str, Told)> + Clone> Serialize for Map<I> {
+impl<'a, I: Iterator<Item = (&'a str, ChannelInfo)> + Clone> Serialize for Map<I> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
         for (channel, told) in self.0.clone() {
@@ -103,29 +103,35 @@ mod tests {
 
     #[test]
     fn what_was_asked_for_is_told_and_nothing_else() {
-        let both = Told {
+        let both = ChannelInfo {
             user_count: Some(2),
             subscription_count: Some(3),
             cache: None,
         };
         assert_eq!(
-            channels([("presence-a", both.clone()), ("b\"", Told::default())].into_iter()),
+            channels(
+                [
+                    ("presence-a", both.clone()),
+                    ("b\"", ChannelInfo::default())
+                ]
+                .into_iter()
+            ),
             br#"{"channels":{"presence-a":{"user_count":2,"subscription_count":3},"b\"":{}}}"#
         );
         assert_eq!(
-            batch(&[both.clone(), Told::default()]),
+            batch(&[both.clone(), ChannelInfo::default()]),
             br#"{"batch":[{"user_count":2,"subscription_count":3},{}]}"#
         );
         assert_eq!(
             channel(true, &both),
             br#"{"occupied":true,"user_count":2,"subscription_count":3}"#
         );
-        let cached = Told {
+        let cached = ChannelInfo {
             cache: Some(Cached {
                 data: "{\"a\":1}".into(),
                 ttl: 60,
             }),
-            ..Told::default()
+            ..ChannelInfo::default()
         };
         assert_eq!(
             channel(false, &cached),

@@ -25,12 +25,12 @@ use super::Engine;
 use super::send::ended;
 use crate::app::application::Full;
 use crate::auth::authorizer::{Access, Claim, Refused};
-use crate::engine::identity::Who;
+use crate::engine::identity::Identity;
 use crate::engine::lingering::Hearing;
 use crate::engine::stream::Stream;
 use crate::hub::command::Command;
-use crate::hub::ephemeral::Notice;
-use crate::hub::hub::Bus;
+use crate::hub::ephemeral::EncodedEphemeral;
+use crate::hub::hub::Hub;
 use crate::hub::watchlists::Watcher;
 use crate::outbound::webhooks;
 use crate::process::metrics::Metrics;
@@ -46,7 +46,7 @@ const PINGS: Bound = Bound {
 
 /// One WebSocket's side of the talk.
 #[derive(Debug)]
-pub struct Talk {
+pub struct WebSocketSession {
     decoder: Decoder,
     session: Session,
     /// When anything last came, in the engine's milliseconds.
@@ -64,7 +64,7 @@ enum Session {
     Pusher(pusher::session::Session),
 }
 
-impl Talk {
+impl WebSocketSession {
     /// None: this format has nothing to hear. `claim`: for later channels.
     pub fn new(format: Format, claim: Option<Claim>) -> Option<Box<Self>> {
         let session = match format {
@@ -106,40 +106,47 @@ impl Engine {
     }
 
     /// Its turn has come among those with more to read.
-    pub(super) fn listen_on(&mut self, slot: u32) {
+    pub(super) fn resume_input(&mut self, slot: u32) {
         if let Some(stream) = self.streams.get_mut(slot as usize)
-            && let Some(talk) = &mut stream.talk
+            && let Some(websocket) = &mut stream.websocket
         {
-            talk.queued = false;
-            self.listen(slot);
+            websocket.queued = false;
+            self.read_input(slot);
         }
     }
 
     /// Reads what a WebSocket's client has sent, a bounded piece at a time.
-    pub(super) fn listen(&mut self, slot: u32) {
-        let talk = self
+    pub(super) fn read_input(&mut self, slot: u32) {
+        let websocket = self
             .streams
             .get_mut(slot as usize)
-            .and_then(|stream| stream.talk.take());
-        let Some(mut talk) = talk else { return };
+            .and_then(|stream| stream.websocket.take());
+        let Some(mut websocket) = websocket else {
+            return;
+        };
         let mut input = std::mem::take(&mut self.input);
-        let more = self.read_on(slot, &mut talk, &mut input);
+        let more = self.read_messages(slot, &mut websocket, &mut input);
         self.input = input;
         if let Some(stream) = self.streams.get_mut(slot as usize) {
-            let queues = more && !talk.queued;
-            talk.queued |= more;
-            stream.talk = Some(talk);
+            let queues = more && !websocket.queued;
+            websocket.queued |= more;
+            stream.websocket = Some(websocket);
             if queues {
                 self.listening.push_back(slot);
             }
         } else if let Some(mut ending) = self.parting.take() {
-            ending.hearing = talk.hearing(self.rules.message_bytes);
+            ending.hearing = websocket.hearing(self.rules.message_bytes);
             self.lingering.borrow_mut().end(ending);
         }
     }
 
     /// Whether there may be more.
-    fn read_on(&mut self, slot: u32, talk: &mut Talk, input: &mut [u8]) -> bool {
+    fn read_messages(
+        &mut self,
+        slot: u32,
+        websocket: &mut WebSocketSession,
+        input: &mut [u8],
+    ) -> bool {
         for _ in 0..READS {
             let Some(stream) = self.streams.get(slot as usize) else {
                 return false;
@@ -150,8 +157,8 @@ impl Engine {
                     return false;
                 }
                 Ok(count) => {
-                    talk.heard = self.now_ms();
-                    if !self.decode(slot, talk, &mut input[..count]) {
+                    websocket.heard = self.now_ms();
+                    if !self.decode(slot, websocket, &mut input[..count]) {
                         return false;
                     }
                 }
@@ -166,34 +173,39 @@ impl Engine {
         true
     }
 
-    fn decode(&mut self, slot: u32, talk: &mut Talk, mut bytes: &mut [u8]) -> Goes {
+    fn decode(
+        &mut self,
+        slot: u32,
+        websocket: &mut WebSocketSession,
+        mut bytes: &mut [u8],
+    ) -> Goes {
         loop {
             let most = self.rules.message_bytes;
-            match talk.decoder.next(&mut bytes, most) {
+            match websocket.decoder.next(&mut bytes, most) {
                 Ok(None) => return true,
                 Ok(Some(message)) => {
                     // The decoder's message borrows the input alone.
-                    if !self.hear(
+                    if !self.on_message(
                         slot,
-                        &mut talk.session,
-                        &mut talk.pings,
-                        &talk.claim,
+                        &mut websocket.session,
+                        &mut websocket.pings,
+                        &websocket.claim,
                         message,
                     ) {
                         // Its close may be among what came already.
-                        while let Ok(Some(_)) = talk.decoder.next(&mut bytes, most) {}
+                        while let Ok(Some(_)) = websocket.decoder.next(&mut bytes, most) {}
                         return false;
                     }
                 }
                 Err(why) => {
-                    self.bus.metrics.talk_violation.add(1);
-                    return self.part(slot, frame::close(why.code, why.reason));
+                    self.hub.metrics.talk_violation.add(1);
+                    return self.send_close(slot, frame::close(why.code, why.reason));
                 }
             }
         }
     }
 
-    fn hear(
+    fn on_message(
         &mut self,
         slot: u32,
         session: &mut Session,
@@ -202,29 +214,29 @@ impl Engine {
         message: Message<'_>,
     ) -> Goes {
         match message {
-            Message::Text(text) => self.hear_text(slot, session, claim, &text),
-            Message::Binary(_) => self.part(
+            Message::Text(text) => self.on_text_message(slot, session, claim, &text),
+            Message::Binary(_) => self.send_close(
                 slot,
                 frame::close(code::UNSUPPORTED, "only text is understood"),
             ),
             Message::Ping(_) | Message::Pong(_) if !pings.take(PINGS, self.now_ms()) => {
-                self.bus.metrics.talk_rate.add(1);
+                self.hub.metrics.talk_rate.add(1);
                 let reason = "there are more pings a second than are allowed";
-                self.part(slot, frame::close(pusher::code::RATE, reason))
+                self.send_close(slot, frame::close(pusher::code::RATE, reason))
             }
-            Message::Ping(payload) => self.say(slot, frame::pong(&payload)),
+            Message::Ping(payload) => self.send_frame(slot, frame::pong(&payload)),
             Message::Pong(_) => true,
             Message::Close { code, .. } => {
                 let answer = match code {
                     Some(code) => frame::close(code, ""),
                     None => frame::close_empty(),
                 };
-                self.part(slot, answer)
+                self.send_close(slot, answer)
             }
         }
     }
 
-    fn hear_text(
+    fn on_text_message(
         &mut self,
         slot: u32,
         session: &mut Session,
@@ -236,13 +248,13 @@ impl Engine {
         match session {
             Session::Pusher(session) => {
                 let actions = session.on_text(text, now, &world);
-                actions.into_iter().all(|action| self.act(slot, action))
+                actions.into_iter().all(|action| self.apply(slot, action))
             }
             Session::Plain(session) => {
                 let actions = session.on_text(text, now, &world);
                 actions
                     .into_iter()
-                    .all(|action| self.act_plainly(slot, claim, action))
+                    .all(|action| self.apply_plain(slot, claim, action))
             }
         }
     }
@@ -254,31 +266,31 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return false;
         };
-        let Some(talk) = &mut stream.talk else {
+        let Some(websocket) = &mut stream.websocket else {
             return true;
         };
-        let heard = talk.heard;
-        match &mut talk.session {
+        let heard = websocket.heard;
+        match &mut websocket.session {
             Session::Pusher(session) => {
                 let actions = session.on_tick(now, heard, &pusher);
-                actions.into_iter().all(|action| self.act(slot, action))
+                actions.into_iter().all(|action| self.apply(slot, action))
             }
             Session::Plain(session) => {
                 let actions = session.on_tick(now, heard, &plain);
                 actions
                     .into_iter()
-                    .all(|action| self.act_plainly(slot, &None, action))
+                    .all(|action| self.apply_plain(slot, &None, action))
             }
         }
     }
 
-    fn act(&mut self, slot: u32, action: pusher::session::Action) -> Goes {
+    fn apply(&mut self, slot: u32, action: pusher::session::Action) -> Goes {
         use pusher::session::Action;
         match action {
-            Action::Send(text) => self.say(slot, format::text(text)),
+            Action::Send(text) => self.send_frame(slot, format::text(text)),
             Action::Ping => {
                 let format = self.streams[slot as usize].format;
-                self.say(slot, format::ping(format, self.cursor_of(slot)))
+                self.send_frame(slot, format::ping(format, self.cursor_of(slot)))
             }
             Action::Subscribe {
                 channel,
@@ -306,17 +318,17 @@ impl Engine {
                 event,
                 data,
                 user,
-            } => self.whisper(slot, channel, event, data, user),
+            } => self.forward_client_event(slot, channel, event, data, user),
             Action::Signin(user) => self.sign_in(slot, user),
-            Action::Close { code, reason } => self.part(slot, frame::close(code, &reason)),
+            Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
-                count_pusher(&self.bus.metrics, what);
+                count_pusher(&self.hub.metrics, what);
                 true
             }
         }
     }
 
-    fn act_plainly(
+    fn apply_plain(
         &mut self,
         slot: u32,
         claim: &Option<Box<Claim>>,
@@ -324,8 +336,10 @@ impl Engine {
     ) -> Goes {
         use plain::Action;
         match action {
-            Action::Send(text) => self.say(slot, format::text(text)),
-            Action::Ping => self.say(slot, format::ping(Format::Plain, self.cursor_of(slot))),
+            Action::Send(text) => self.send_frame(slot, format::text(text)),
+            Action::Ping => {
+                self.send_frame(slot, format::ping(Format::Plain, self.cursor_of(slot)))
+            }
             Action::Subscribe {
                 channels,
                 since,
@@ -341,9 +355,9 @@ impl Engine {
                 }
                 true
             }
-            Action::Close { code, reason } => self.part(slot, frame::close(code, &reason)),
+            Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
-                count_plain(&self.bus.metrics, what);
+                count_plain(&self.hub.metrics, what);
                 true
             }
         }
@@ -394,7 +408,7 @@ impl Engine {
                     answer: None,
                 },
                 Err(why) => {
-                    app.bus.metrics.talk_subscription.add(1);
+                    app.hub.metrics.talk_subscription.add(1);
                     let status = match why {
                         Refused::Unauthorized(_) => 401,
                         Refused::Forbidden(_) => 403,
@@ -408,12 +422,12 @@ impl Engine {
                     }
                 }
             };
-            app.bus.inboxes[worker].command(command);
+            app.hub.inboxes[worker].command(command);
         });
     }
 
     /// A client event, to the other subscribers of its channel.
-    fn whisper(
+    fn forward_client_event(
         &mut self,
         slot: u32,
         channel: String,
@@ -429,19 +443,19 @@ impl Engine {
         if let Err(full) = self.app.client_events.take(client) {
             let (counter, reason) = match full {
                 Full::Application => (
-                    &self.bus.metrics.talk_client_event,
+                    &self.hub.metrics.talk_client_event,
                     "the application has as many client events a second as are allowed",
                 ),
                 Full::Client => (
-                    &self.bus.metrics.talk_client_event_share,
+                    &self.hub.metrics.talk_client_event_share,
                     "this address sends as many client events a second as are allowed",
                 ),
             };
             counter.add(1);
             let told = pusher::encode::error(Some(pusher::code::RATE), reason);
-            return self.say(slot, format::text(told));
+            return self.send_frame(slot, format::text(told));
         }
-        self.bus.metrics.client_events.add(1);
+        self.hub.metrics.client_events.add(1);
         // A text is told as it is, anything else as JSON.
         let text = serde_json::from_str::<String>(&data);
         let told = webhooks::event::What::ClientEvent {
@@ -450,14 +464,14 @@ impl Engine {
             socket: from.to_string().into(),
             user: user.as_deref().map(Into::into),
         };
-        self.bus.hook(client, &channel, told);
+        self.hub.hook(client, &channel, told);
         let what = Ephemeral::Client {
             event,
             data,
             user,
             from,
         };
-        self.bus.tell(Notice::new(channel.into(), what));
+        self.hub.tell(EncodedEphemeral::new(channel.into(), what));
         true
     }
 
@@ -466,39 +480,39 @@ impl Engine {
         let id: Arc<str> = user.id.as_str().into();
         let watcher = self.watcher(slot);
         let stream = &mut self.streams[slot as usize];
-        let who = stream.who.get_or_insert_with(|| {
-            Box::new(Who {
+        let identity = stream.identity.get_or_insert_with(|| {
+            Box::new(Identity {
                 user: id.clone(),
                 others: Box::default(),
                 signed_in: None,
                 present: None,
             })
         });
-        who.user = id.clone();
-        let before = who.signed_in.replace(Box::new(user.watchlist));
+        identity.user = id.clone();
+        let before = identity.signed_in.replace(Box::new(user.watchlist));
         let lists = &self.app.watchlists;
         match &before {
             None => {
                 let told = pusher::encode::watchlist_events(&[&id], &[]);
-                tell_watchers(&self.bus, lists.come(&id), &told);
+                tell_watchers(&self.hub, lists.user_connected(&id), &told);
             }
             Some(users) => lists.unwatch(users, watcher),
         }
-        let users = who.signed_in.as_deref().map_or(&[][..], Vec::as_slice);
+        let users = identity.signed_in.as_deref().map_or(&[][..], Vec::as_slice);
         if users.is_empty() {
             return true;
         }
         let (online, offline) = lists.watch(users, watcher);
         let told = pusher::encode::watchlist_events(&online, &offline);
-        self.say(slot, format::text(told))
+        self.send_frame(slot, format::text(told))
     }
 
     /// It ends: nobody is told anything there any more, and others that this user is gone.
     pub(super) fn sign_out(&self, slot: u32, stream: &Stream) {
-        let Some((who, users)) = stream
-            .who
+        let Some((identity, users)) = stream
+            .identity
             .as_ref()
-            .and_then(|who| Some((who, who.signed_in.as_ref()?)))
+            .and_then(|identity| Some((identity, identity.signed_in.as_ref()?)))
         else {
             return;
         };
@@ -510,10 +524,10 @@ impl Engine {
             },
         };
         self.app.watchlists.unwatch(users, watcher);
-        let told = pusher::encode::watchlist_events(&[], &[&who.user]);
-        let watchers = self.app.watchlists.go(&who.user);
+        let told = pusher::encode::watchlist_events(&[], &[&identity.user]);
+        let watchers = self.app.watchlists.user_disconnected(&identity.user);
         if !self.leaving {
-            tell_watchers(&self.bus, watchers, &told);
+            tell_watchers(&self.hub, watchers, &told);
         }
     }
 
@@ -527,13 +541,13 @@ impl Engine {
         }
     }
 
-    fn say(&mut self, slot: u32, bytes: Vec<u8>) -> Goes {
+    fn send_frame(&mut self, slot: u32, bytes: Vec<u8>) -> Goes {
         self.tell(slot, bytes);
         self.is_there(slot)
     }
 
     /// The last frame, and the end.
-    fn part(&mut self, slot: u32, last: Vec<u8>) -> Goes {
+    fn send_close(&mut self, slot: u32, last: Vec<u8>) -> Goes {
         self.close_with(slot, CloseReason::Closed, last);
         false
     }
@@ -581,8 +595,8 @@ impl pusher::session::World for View<'_> {
         let Some(number) = self.channel(channel) else {
             return Subscribed::No;
         };
-        let who = self.engine.streams[self.slot as usize].who.as_deref();
-        let mut rows = who.map_or(&[][..], Who::rows).iter();
+        let identity = self.engine.streams[self.slot as usize].identity.as_deref();
+        let mut rows = identity.map_or(&[][..], Identity::rows).iter();
         match rows.find(|row| row.channel == number) {
             Some(row) => Subscribed::As(&row.user),
             None => Subscribed::Yes,
@@ -617,9 +631,9 @@ fn cursor_or_none(text: &str) -> Cursor {
 }
 
 /// Through their workers' inboxes, also where that is this one.
-fn tell_watchers(bus: &Bus, watchers: Vec<Watcher>, text: &[u8]) {
+fn tell_watchers(hub: &Hub, watchers: Vec<Watcher>, text: &[u8]) {
     for Watcher { place, socket } in watchers {
-        bus.inboxes[place.worker].command(Command::Tell {
+        hub.inboxes[place.worker].command(Command::Tell {
             slot: place.slot,
             socket,
             bytes: format::text(text.to_vec()),
