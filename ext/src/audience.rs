@@ -8,10 +8,10 @@
 
 use ext_php_rs::types::Zval;
 use ext_php_rs::zend::ExecuteData;
+use shared::control::{self, LIMITS, Question, Trouble};
 use shared::grant;
 use shared::rules::{self, MAX_CHANNEL, Violation};
 
-use crate::control::{self, LIMITS, Question, Trouble};
 use crate::line::{Line, line};
 use crate::state::state;
 use crate::zend::{self, Params, Thrown};

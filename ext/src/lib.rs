@@ -3,7 +3,7 @@
 //! and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
 //! `broadcast`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
-//! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
+//! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
 //! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code.
 
 #![deny(unsafe_code)]
@@ -16,7 +16,6 @@ use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry};
 
 mod audience;
 mod broadcast;
-mod control;
 mod failure;
 mod info;
 mod ini;

@@ -6,7 +6,7 @@
 //! `arena` publish, `fetch` and `tail` read, `wake` connects them, `owner` and `reaper` deal with the
 //! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `daemon_lock` and
 //! `leftovers` are the files beside the ring. `secret` and `grant`
-//! are what both sides of a token agree on.
+//! are what both sides of a token agree on; `control` asks the running daemon.
 
 pub mod arena;
 pub mod checksum;
@@ -29,6 +29,8 @@ pub mod tail;
 pub mod wake;
 pub mod writer;
 
+#[cfg(not(loom))]
+pub mod control;
 #[cfg(not(loom))]
 mod create;
 #[cfg(not(loom))]

@@ -4,7 +4,6 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -12,7 +11,7 @@ use serde_json::value::RawValue;
 use shared::grant::{self, names_socket};
 use shared::rules;
 
-use super::ask::ask;
+use super::control_client::ask;
 use crate::cli::arguments::{ChannelsArgs, DisconnectArgs, MembersArgs, Source};
 use crate::config::Settings;
 
@@ -42,8 +41,8 @@ struct Ended {
 pub fn channels(settings: &Settings, arguments: &ChannelsArgs) -> Result<ExitCode, String> {
     let ring = ring(settings, &arguments.common)?;
     let prefix = arguments.prefix.as_deref().unwrap_or_default();
-    let target = target("/channels", &[("ring", &ring), ("prefix", prefix)]);
-    let answer: Channels = decode(&ask(settings, &target, None)?)?;
+    let query = [("ring", &*ring), ("prefix", prefix)];
+    let answer: Channels = decode(&ask(settings, "/channels", &query, None)?)?;
     Ok(print(&table(&answer)))
 }
 
@@ -53,8 +52,8 @@ pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode,
     let channel = &arguments.channel;
     rules::channel(channel.as_bytes()).map_err(|why| format!("channel {why}"))?;
     let ring = ring(settings, &arguments.common)?;
-    let target = target("/members", &[("ring", &ring), ("channel", channel)]);
-    let answer: Members = decode(&ask(settings, &target, None)?)?;
+    let query = [("ring", &*ring), ("channel", channel)];
+    let answer: Members = decode(&ask(settings, "/members", &query, None)?)?;
     Ok(print(&list(&answer)))
 }
 
@@ -73,8 +72,8 @@ pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<Exi
         }
     };
     let ring = ring(settings, &arguments.common)?;
-    let target = target("/disconnect", &[("ring", &ring)]);
-    let Ended { ended } = decode(&ask(settings, &target, Some(body.to_string()))?)?;
+    let (query, body) = ([("ring", &*ring)], body.to_string());
+    let Ended { ended } = decode(&ask(settings, "/disconnect", &query, Some(&body))?)?;
     let connections = if ended == 1 {
         "connection"
     } else {
@@ -100,14 +99,6 @@ fn ring(settings: &Settings, source: &Source) -> Result<String, String> {
             rings.join(" or ")
         )),
     }
-}
-
-fn target(path: &str, query: &[(&str, &str)]) -> String {
-    let pair = |(key, value): &(&str, &str)| {
-        format!("{key}={}", utf8_percent_encode(value, NON_ALPHANUMERIC))
-    };
-    let pairs: Vec<String> = query.iter().map(pair).collect();
-    format!("{path}?{}", pairs.join("&"))
 }
 
 fn decode<T: DeserializeOwned>(answer: &[u8]) -> Result<T, String> {
@@ -167,14 +158,6 @@ mod tests {
             let why = decode::<Channels>(answer).err().unwrap();
             assert!(why.contains("cannot be understood"), "{why}");
         }
-    }
-
-    #[test]
-    fn a_query_is_encoded() {
-        assert_eq!(
-            target("/channels", &[("ring", "/run/a b"), ("prefix", "é&")]),
-            "/channels?ring=%2Frun%2Fa%20b&prefix=%C3%A9%26"
-        );
     }
 
     #[test]

@@ -1,8 +1,8 @@
 //! The verbs that do their work and end.
 
-mod ask;
 mod audience;
 mod check;
+mod control_client;
 mod publish;
 mod stats;
 mod tail;

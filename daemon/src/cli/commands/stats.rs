@@ -3,13 +3,13 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use super::ask::{ask, unready};
+use super::control_client::{ask, unready};
 use crate::config::Settings;
 
 /// # Errors
 /// A sentence, if the daemon cannot be asked.
 pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
-    let metrics = ask(settings, "/metrics", None)?;
+    let metrics = ask(settings, "/metrics", &[], None)?;
     let unready = unready(settings)?;
     let mut out = io::stdout().lock();
     if let Some(why) = unready {

@@ -1,17 +1,14 @@
 //! The client of the control socket against servers that do what servers do when something is wrong.
 
-#[path = "../src/control.rs"]
-mod control;
-
 use std::io::{Read, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use control::{LIMITS, Limits, Question, Trouble, ask};
 use nix::sys::signal::{SigSet, Signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
+use shared::control::{LIMITS, Limits, Question, Trouble, ask};
 use tempfile::TempDir;
 
 /// Short, where a test waits for them to pass.

@@ -1,4 +1,5 @@
-//! One question to askrd over its control socket: HTTP/1.1 on a Unix socket. No PHP in here.
+//! One question to askrd over its control socket: HTTP/1.1 on a Unix socket. PHP and the commands of askrd
+//! ask by it.
 //!
 //! Each question has a connection of its own: one that was kept would be shared by the children of a
 //! fork. Whoever asks waits, but never for long: connecting, writing and reading each have a limit, and
