@@ -1,11 +1,12 @@
 //! An application: everything that is its own. Nothing here is shared with another.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
+use parking_lot::Mutex;
 use protocol::pusher::signature::Credentials;
 use protocol::rate_limit::{Bound, Rate};
 use protocol::socket_id::Prover;
@@ -73,7 +74,7 @@ impl Budget {
     }
 
     fn take_at(&self, client: ClientKey, now: u64) -> Result<(), Full> {
-        let mut rates = self.rates.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rates = self.rates.lock();
         if now >= rates.swept + 1000 {
             rates.swept = now;
             rates.clients.retain(|_, rate| !rate.is_fresh(now));
@@ -175,7 +176,7 @@ mod tests {
         assert_eq!(others, 14, "all that is left");
         assert_eq!(take(100, 0), Err(Full::Application));
         assert_eq!(take(1, 2000), Ok(()));
-        assert_eq!(budget.rates.lock().unwrap().clients.len(), 1);
+        assert_eq!(budget.rates.lock().clients.len(), 1);
         for _ in 0..15 {
             assert_eq!(budget.take_at(ClientKey::NONE, 2000), Ok(()));
         }

@@ -1,7 +1,6 @@
 //! The ring from its publishers' side, for what comes by the HTTP API. One of it an application.
 
-use std::sync::{Mutex, PoisonError};
-
+use parking_lot::Mutex;
 use protocol::pusher::api::{Limits, Publish};
 use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
@@ -48,10 +47,7 @@ impl Publishing {
         };
         let checked = event.check();
         checked.map_err(|(what, why)| PublishError::Invalid(format!("{what} {why}")))?;
-        let mut publisher = self
-            .publisher
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut publisher = self.publisher.lock();
         let published = publisher.publish(&event);
         published.map(drop).map_err(|why| {
             tracing::warn!("the HTTP API cannot publish: {why}");

@@ -1,8 +1,9 @@
 //! The ring's segments as an archive: whatever can still be read, in the current one and in those it
 //! replaced.
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 
+use parking_lot::RwLock;
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 use shared::fetch::Fetch;
@@ -33,7 +34,7 @@ impl RingStore {
 
     /// Oldest first.
     pub fn set(&self, segments: Vec<Arc<Segment>>) {
-        *self.0.write().unwrap_or_else(PoisonError::into_inner) = segments;
+        *self.0.write() = segments;
     }
 
     /// Of the newest.
@@ -41,13 +42,13 @@ impl RingStore {
     /// # Panics
     /// Before the first `set`.
     pub fn epoch(&self) -> Epoch {
-        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = self.0.read();
         segments.last().expect("the tailer has set it").epoch()
     }
 
     /// The next position a publisher will claim.
     pub fn head(&self) -> u64 {
-        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = self.0.read();
         segments.last().map_or(0, |segment| segment.head())
     }
 
@@ -56,7 +57,7 @@ impl RingStore {
             return None;
         }
         let segment = {
-            let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+            let segments = self.0.read();
             segments
                 .iter()
                 .rev()
@@ -68,11 +69,7 @@ impl RingStore {
 
     /// Seconds between the oldest event held and now.
     pub fn history_seconds(&self) -> f64 {
-        let segments = self
-            .0
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let segments = self.0.read().clone();
         segments
             .iter()
             .map(|segment| segment.history_seconds())
@@ -82,7 +79,7 @@ impl RingStore {
 
 impl EventStore for RingStore {
     fn held_from(&self, seq: u64) -> u64 {
-        let segments = self.0.read().unwrap_or_else(PoisonError::into_inner);
+        let segments = self.0.read();
         segments
             .iter()
             .find(|segment| seq < segment.head())

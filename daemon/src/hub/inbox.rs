@@ -1,10 +1,11 @@
 //! From the tailer to one worker: a bounded queue that the worker empties at once, and the two
 //! counters that make the seam between replay and live exact (see ARCHITECTURE.md, "The seam").
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
-use std::sync::{Arc, Mutex, PoisonError};
 
+use parking_lot::Mutex;
 use protocol::gap::Gap;
 use shared::cursor::Epoch;
 use tokio::sync::Notify;
@@ -131,7 +132,7 @@ impl Inbox {
 
     /// False if the queue was full: the worker will find `overrun`.
     pub fn push(&self, item: Delivery) -> bool {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         let first = queue.items.is_empty();
         let bytes = queue.bytes + item.size();
         let over = queue.items.len() >= self.limits.items || bytes > self.limits.bytes;
@@ -153,7 +154,7 @@ impl Inbox {
     /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited. (A
     /// user's coming and going, told to watchers, is one for each of these.)
     pub fn command(&self, command: Command) {
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         queue.commands.push(command);
         drop(queue);
         self.wake.notify_one();
@@ -162,7 +163,7 @@ impl Inbox {
     /// Takes everything into `batch`, which is emptied first. Its room is kept for the next items.
     pub fn take(&self, batch: &mut Batch) {
         batch.items.clear();
-        let mut queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut queue = self.queue.lock();
         std::mem::swap(&mut queue.items, &mut batch.items);
         queue.bytes = 0;
         batch.commands.append(&mut queue.commands);

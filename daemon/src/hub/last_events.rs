@@ -5,8 +5,9 @@
 //! none of its forms is kept. At the bound those whose event is oldest are forgotten, and counted.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use protocol::channel::Kind;
 use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
@@ -57,7 +58,7 @@ impl LastEvents {
             event: live.event.clone(),
             except: live.except,
         });
-        let mut inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut inner = self.0.lock();
         inner.bytes += last.size();
         for name in cached {
             inner.drop_channel(name);
@@ -78,7 +79,7 @@ impl LastEvents {
 
     /// None: there was none, or none in the last half hour, or it had to be forgotten.
     pub fn get(&self, channel: &str, now_ns: u64) -> Option<Arc<Last>> {
-        let inner = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let inner = self.0.lock();
         let last = inner.channels.get(channel)?;
         let age = now_ns.saturating_sub(last.event.published_ns());
         (age <= MAX_AGE_NS).then(|| last.clone())
@@ -86,15 +87,12 @@ impl LastEvents {
 
     /// The ring's past is no longer that of its present.
     pub fn clear(&self) {
-        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = Inner::default();
+        *self.0.lock() = Inner::default();
     }
 
     /// Events forgotten because there were too many.
     pub fn forgotten(&self) -> u64 {
-        self.0
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .forgotten
+        self.0.lock().forgotten
     }
 }
 
@@ -173,14 +171,14 @@ mod tests {
             small.put(&live(n, &[&format!("cache-{n}")], ""));
         }
         assert_eq!((seq(&small, "cache-0"), small.forgotten()), (None, 1));
-        let inner = small.0.lock().unwrap();
+        let inner = small.0.lock();
         assert_eq!(inner.channels.len(), inner.by_age.len());
     }
 
     #[test]
     fn an_event_counts_with_its_head_and_once_for_all_its_channels() {
         let kept = LastEvents::default();
-        let bytes = || kept.0.lock().unwrap().bytes;
+        let bytes = || kept.0.lock().bytes;
         let names: Vec<String> = (0..50).map(|n| format!("cache-{n}")).collect();
         let mut names: Vec<&str> = names.iter().map(String::as_str).collect();
         kept.put(&live(1, &names, &"x".repeat(10_000)));
@@ -194,7 +192,7 @@ mod tests {
             kept.put(&live(3 + n, &[&format!("cache-{n}")], ""));
         }
         assert!(bytes() < 20_000, "{}", bytes());
-        let inner = kept.0.lock().unwrap();
+        let inner = kept.0.lock();
         let last = inner.channels.values().map(|last| last.size());
         let names = inner.channels.keys().map(|name| size_of_channel(name));
         assert_eq!(last.chain(names).sum::<usize>(), inner.bytes);

@@ -5,11 +5,12 @@
 //! announcements up to `n` say, and those after it reach its worker's inbox.
 
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use protocol::ephemeral::Ephemeral;
 use protocol::member::Member;
 use tokio::sync::Notify;
@@ -153,7 +154,7 @@ impl Roster {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -7,7 +7,8 @@ use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{PoisonError, RwLock};
+
+use parking_lot::RwLock;
 
 /// A set of workers; hence at most 64 of them.
 pub type WorkerSet = u64;
@@ -37,10 +38,7 @@ impl Routes {
     /// The lock orders it: once this returns, a tailer that looks finds the worker. `first`: what to do, in
     /// the same order as `remove`'s, if nobody had a subscriber.
     pub fn add(&self, channel: &str, worker: usize, first: impl FnOnce()) {
-        let mut shard = self
-            .shard(channel)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(channel).write();
         match shard.get_mut(channel) {
             Some(set) => *set |= 1 << worker,
             None => {
@@ -53,10 +51,7 @@ impl Routes {
 
     /// `last`: what to do if nobody has a subscriber any more.
     pub fn remove(&self, channel: &str, worker: usize, last: impl FnOnce()) {
-        let mut shard = self
-            .shard(channel)
-            .write()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut shard = self.shard(channel).write();
         if let Entry::Occupied(mut set) = shard.entry(channel.into()) {
             *set.get_mut() &= !(1 << worker);
             if *set.get() == 0 {
@@ -70,10 +65,7 @@ impl Routes {
     /// The workers with a subscriber of any of these channels.
     pub fn workers<'a>(&self, channels: impl Iterator<Item = &'a str>) -> WorkerSet {
         channels.fold(0, |set, channel| {
-            let shard = self
-                .shard(channel)
-                .read()
-                .unwrap_or_else(PoisonError::into_inner);
+            let shard = self.shard(channel).read();
             set | shard.get(channel).copied().unwrap_or(0)
         })
     }

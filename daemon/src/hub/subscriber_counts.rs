@@ -2,9 +2,9 @@
 //! an application wants its subscribers to be told.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::{Mutex, MutexGuard};
 use protocol::channel::Kind;
 
 /// Above so many subscribers a channel is told of them at most every so often (Pusher's numbers).
@@ -117,7 +117,7 @@ impl SubscriberCounts {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

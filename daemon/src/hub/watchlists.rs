@@ -2,8 +2,9 @@
 //! online while one of its connections is, whichever worker has it.
 
 use std::collections::{HashMap, HashSet};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::{Mutex, MutexGuard};
 use protocol::socket_id::{Place, SocketId};
 
 /// Where a watcher is told.
@@ -74,7 +75,7 @@ impl Watchlists {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock()
     }
 }
 

@@ -12,11 +12,12 @@
 //! | over the limit (`is_full`) | also what has been begun for slow streams, by ending them; full inboxes |
 
 use std::ops::Deref;
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::{Buf, Bytes};
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::process::metrics::Counter;
@@ -60,7 +61,7 @@ impl Budget {
 
     /// Wakes `holder` whenever it gets tight.
     pub fn wakes(&self, holder: Arc<Notify>) {
-        let mut holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut holders = self.holders.lock();
         holders.push(holder);
     }
 
@@ -91,7 +92,7 @@ impl Budget {
     fn add(&self, bytes: usize) {
         let before = self.used.fetch_add(bytes as u64, Relaxed);
         if before <= self.tight() && before + bytes as u64 > self.tight() {
-            let holders = self.holders.lock().unwrap_or_else(PoisonError::into_inner);
+            let holders = self.holders.lock();
             holders.iter().for_each(|holder| holder.notify_one());
         }
     }

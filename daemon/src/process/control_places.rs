@@ -5,9 +5,10 @@
 //! place, since whoever is next in line could be anybody: who finds none is told so.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use nix::unistd::geteuid;
+use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Connections of one user: a pool of PHP workers that all ask at once has room.
@@ -114,7 +115,7 @@ impl Askers {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -1,10 +1,12 @@
 //! Whether every thread still goes round: each beats about once a second; and whether publishers can reach
 //! each ring. (A thread that has died is another matter: `parts.rs`.)
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::atomic::{AtomicBool, AtomicU64};
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
 
 /// A thread that has not beaten for this long hangs. Far above any pause a busy machine makes.
 const LATE: Duration = Duration::from_secs(10);
@@ -45,11 +47,11 @@ impl Beat {
 
     /// Why it cannot do what it is for; None once it can again.
     pub fn set_trouble(&self, why: Option<String>) {
-        *self.trouble.lock().unwrap_or_else(PoisonError::into_inner) = why;
+        *self.trouble.lock() = why;
     }
 
     fn trouble(&self) -> Option<String> {
-        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        let trouble = self.trouble.lock();
         trouble.clone()
     }
 
@@ -73,7 +75,7 @@ impl Heartbeats {
     /// Of a thread that starts now: `name` is what is reported when it hangs.
     pub fn of(&self, name: String) -> Beat {
         let beat = Beat::since(self.start);
-        let mut threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut threads = self.threads.lock();
         threads.push((name, beat.clone()));
         beat
     }
@@ -81,7 +83,7 @@ impl Heartbeats {
     /// The first thread that hangs.
     pub fn hanging(&self) -> Option<String> {
         let now = self.start.elapsed();
-        let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+        let threads = self.threads.lock();
         let late = |(_, beat): &&(String, Beat)| {
             now.saturating_sub(Duration::from_millis(beat.last.load(Relaxed))) > LATE
         };
@@ -99,7 +101,7 @@ impl Heartbeats {
             return Some("not ready".to_owned());
         }
         let trouble = || {
-            let threads = self.threads.lock().unwrap_or_else(PoisonError::into_inner);
+            let threads = self.threads.lock();
             threads.iter().find_map(|(_, beat)| beat.trouble())
         };
         self.hanging().or_else(trouble)

@@ -11,7 +11,8 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::admission::ClientKey;
 use crate::process::shares::ANY;
@@ -142,7 +143,7 @@ impl Holdings {
 
     fn shard(&self, client: ClientKey) -> MutexGuard<'_, Shard> {
         let shard = &self.shards[self.hasher.hash_one(client) as usize % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner)
+        shard.lock()
     }
 }
 
@@ -167,7 +168,7 @@ mod tests {
     impl Holdings {
         fn is_empty(&self) -> bool {
             let empty = |shard: &Mutex<Shard>| {
-                let shard = shard.lock().unwrap();
+                let shard = shard.lock();
                 shard.held.is_empty() && shard.channels.is_empty()
             };
             self.shards.iter().all(empty)

@@ -13,10 +13,12 @@
 //! whose own do not leave as fast as it comes is refused at twice its share, so that it cannot fill that.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::Waker;
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::admission::ClientKey;
 use crate::process::metrics::Metrics;
@@ -112,7 +114,7 @@ impl Requests {
     }
 
     fn all(&self) -> MutexGuard<'_, All> {
-        self.all.lock().unwrap_or_else(PoisonError::into_inner)
+        self.all.lock()
     }
 
     /// Has the eldest give way until there is room for what is held now. `except`: whose turn it is not.

@@ -1,7 +1,8 @@
 //! So many places of a pool for each client, so that nobody takes what belongs to all.
 
 use std::collections::HashMap;
-use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::admission::ClientKey;
 
@@ -103,7 +104,7 @@ impl Shares {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
-        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+        self.held.lock()
     }
 }
 

@@ -17,7 +17,6 @@
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +24,7 @@ use hyper::StatusCode;
 use hyper::header::{
     ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
+use parking_lot::{Mutex, MutexGuard};
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -264,9 +264,7 @@ impl HttpCall {
     }
 
     fn remembered(&self) -> MutexGuard<'_, Remembered> {
-        self.remembered
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
+        self.remembered.lock()
     }
 }
 

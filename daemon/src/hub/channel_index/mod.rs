@@ -10,10 +10,10 @@ mod marks;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use marks::Candidates;
 use marks::Marks;
+use parking_lot::{Mutex, MutexGuard};
 use protocol::gap::Gap;
 
 /// Positions looked at at a time, each once for each channel.
@@ -186,7 +186,7 @@ impl ChannelIndex {
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         // No code under this lock panics; if it did, a wrong index is worse than none: go on.
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+        self.inner.lock()
     }
 }
 

@@ -26,13 +26,14 @@ mod tests;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
+use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
-use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
 pub use endpoint::{Counts, Endpoint, Limits};
 pub use event::Event;
+use parking_lot::Mutex;
 use protocol::pusher::signature::Credentials;
 use room::{Full, QueuedEvent, Room};
 use tokio::sync::{mpsc, watch};
@@ -143,7 +144,7 @@ impl Webhooks {
     /// left then is given up and counted.
     pub fn finish(&self, within: Duration) {
         self.finish.send_replace(Some(within));
-        let mut thread = self.thread.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut thread = self.thread.lock();
         if let Some(thread) = thread.take() {
             let _ = thread.join();
         }
