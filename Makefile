@@ -23,6 +23,10 @@ ASKR_SO     = $(RELEASE)/libaskr.so
 CARGO_FLAGS = --locked
 # ext-php-rs wants to be told whole paths. Looked up when needed: before `setup` there may be none.
 BUILD       = PHP="$$(command -v $(PHP))" PHP_CONFIG="$$(command -v $(PHP_CONFIG))" $(CARGO)
+# Tools from crates.io that setup installs.
+TOOLS       = $(CURDIR)/.build/cargo
+CARGO_DENY  = $(TOOLS)/bin/cargo-deny
+FUZZER      = PATH="$(TOOLS)/bin:$$PATH" $(CARGO) +nightly fuzz
 NODE_TEST   = $(NODE) --test --test-reporter=spec
 
 export PHP PHP_CONFIG
@@ -30,7 +34,7 @@ export PHP PHP_CONFIG
 .DEFAULT_GOAL := help
 # The verbs below depend on one another in the order in which they are named.
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-demo build demo test lint test-rust test-php test-e2e \
+.PHONY: help setup setup-build setup-demo build demo test check lint house docs deny test-rust test-php test-e2e \
         test-zts loom loom-short bench-ring bench-publish bench-latency bench-syscalls install uninstall clean
 
 help: ## List the verbs
@@ -52,7 +56,10 @@ demo: setup-demo build ## Show events arriving live in a page; DEMO_SECONDS=10 e
 	@demo/run
 
 # Cheap checks first, so that a plain mistake is told within a minute.
-test: setup lint test-rust loom-short build test-php test-e2e autobahn churn-short siege-short proof-short fuzz-daemon-short ## Prove everything that is promised
+test: setup lint house docs deny test-rust loom-short build test-php test-e2e autobahn churn-short siege-short proof-short fuzz-daemon-short ## Prove everything that is promised
+
+check: lint house docs ## What to run before each commit: lints, layout, docs, unit tests (3 minutes, no root)
+	$(BUILD) test --workspace --lib --bins $(CARGO_FLAGS)
 
 lint: ## Check formatting and lints
 	$(CARGO) fmt --all --check
@@ -61,6 +68,22 @@ lint: ## Check formatting and lints
 	else \
 	  echo "clippy is not installed, lints are NOT checked (rustup component add clippy)"; \
 	fi
+
+house: ## No circle between modules, each folder uses only those below it; read from the code
+	@.ci/house --self-test
+	@.ci/house
+
+docs: ## The crates' own documentation, without a warning
+	RUSTDOCFLAGS="-D warnings -A rustdoc::private-intra-doc-links" $(BUILD) doc --workspace --no-deps --document-private-items --quiet $(CARGO_FLAGS)
+
+# Licences, sources and versions need no network. Advisories are a repository of their own that has to be reached.
+deny: ## Licences, sources and duplicate versions of all dependencies (cargo-deny); ADVISORIES=1 asks for advisories too
+	@if $(CARGO_DENY) --version >/dev/null 2>&1; then \
+	  $(CARGO_DENY) --log-level error check --hide-inclusion-graph bans licenses sources $(if $(ADVISORIES),advisories); \
+	else \
+	  echo "cargo-deny is not installed, licences and sources are NOT checked (.ci/setup deny)"; \
+	fi
+	$(if $(ADVISORIES),,@echo "deny: advisories are NOT checked (make deny ADVISORIES=1, where their repository can be reached)")
 
 test-rust: ## Unit and property tests of the crates
 	$(BUILD) test --workspace $(CARGO_FLAGS)

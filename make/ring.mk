@@ -61,7 +61,7 @@ built:
 define run-fuzz
 	@for target in $(FUZZ); do \
 	  log=$$(mktemp); \
-	  (cd shared && $(CARGO) +nightly fuzz run -s none $$target -- -runs=$(1) -max_len=1536 \
+	  (cd shared && $(FUZZER) run -s none $$target -- -runs=$(1) -max_len=1536 \
 	    -len_control=0 -timeout=60 -print_final_stats=1 -verbosity=0) >$$log 2>&1 || \
 	    { cat $$log; rm -f $$log; exit 1; }; \
 	  echo "fuzz: $$target: $$(sed -n 's/^stat::number_of_executed_units: //p' $$log) inputs, nothing found"; \
@@ -74,6 +74,6 @@ fuzz: ## Fuzz what reads and writes the segment (nightly Rust, cargo-fuzz); RUNS
 
 # The build with coverage takes a minute, so nothing is built where the tools are not.
 fuzz-short:
-	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
-	  echo "nightly Rust or cargo-fuzz is not installed, the segment is NOT fuzzed (cargo install cargo-fuzz)"; fi
-	$(if $(shell $(CARGO) +nightly fuzz --version 2>/dev/null),$(call run-fuzz,$(or $(RUNS),50000)))
+	@if ! $(FUZZER) --version >/dev/null 2>&1; then \
+	  echo "nightly Rust or cargo-fuzz is not installed, the segment is NOT fuzzed (a nightly toolchain, then make setup)"; fi
+	$(if $(shell $(FUZZER) --version 2>/dev/null),$(call run-fuzz,$(or $(RUNS),50000)))

@@ -14,7 +14,7 @@ FUZZ_DAEMON = token answer request ws pusher plain api
 define run-fuzz-daemon
 	@for target in $(FUZZ_DAEMON); do \
 	  log=$$(mktemp); mkdir -p daemon/fuzz/corpus/$$target; \
-	  $(CARGO) +nightly fuzz run --fuzz-dir daemon/fuzz -s none $$target \
+	  $(FUZZER) run --fuzz-dir daemon/fuzz -s none $$target \
 	    daemon/fuzz/corpus/$$target daemon/fuzz/seeds/$$target -- -runs=$(1) -max_len=1536 \
 	    -len_control=0 -timeout=60 -print_final_stats=1 -verbosity=0 >$$log 2>&1 || \
 	    { cat $$log; rm -f $$log; exit 1; }; \
@@ -27,6 +27,6 @@ fuzz-daemon: ## Fuzz what askrd is sent (nightly Rust, cargo-fuzz); RUNS=1000000
 	$(call run-fuzz-daemon,$(or $(RUNS),10000000))
 
 fuzz-daemon-short:
-	@if ! $(CARGO) +nightly fuzz --version >/dev/null 2>&1; then \
-	  echo "nightly Rust or cargo-fuzz is not installed, what askrd is sent is NOT fuzzed (cargo install cargo-fuzz)"; fi
-	$(if $(shell $(CARGO) +nightly fuzz --version 2>/dev/null),$(call run-fuzz-daemon,$(or $(RUNS),20000)))
+	@if ! $(FUZZER) --version >/dev/null 2>&1; then \
+	  echo "nightly Rust or cargo-fuzz is not installed, what askrd is sent is NOT fuzzed (a nightly toolchain, then make setup)"; fi
+	$(if $(shell $(FUZZER) --version 2>/dev/null),$(call run-fuzz-daemon,$(or $(RUNS),20000)))
