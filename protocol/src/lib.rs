@@ -1,5 +1,5 @@
-//! What Askr speaks with browsers and applications: bytes or text and a time in, values and actions out. Pure: no runtime, no sockets, no clock.
-//! Leans on `shared` alone.
+//! What Askr speaks with browsers and applications: bytes or text and a time in, values and actions out. Pure:
+//! no runtime, no sockets, no clock. Leans on `shared` alone.
 
 pub mod channel;
 pub mod close_reason;
@@ -12,6 +12,7 @@ pub mod mac;
 pub mod member;
 pub mod plain;
 pub mod pusher;
+pub mod query;
 pub mod rate_limit;
 pub mod socket_id;
 pub mod sse;

@@ -1,0 +1,126 @@
+//! Query strings, as forms are encoded (WHATWG URL, "application/x-www-form-urlencoded"): pairs between `&`,
+//! `%xx` for a byte, `+` for a space. Strict: what a browser would never write is an error that names the
+//! parameter, not a parameter that is silently missing.
+
+use percent_encoding::percent_decode;
+
+/// Why a query cannot be read. `Display` is one line for the one who sent it.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Malformed {
+    #[error("the query has a % without two hexadecimal digits")]
+    Escape,
+    #[error("{0} must be valid UTF-8")]
+    NotUtf8(String),
+    #[error("{0} must be given once")]
+    Repeated(String),
+}
+
+/// One parameter, decoded. Its value need not be text: a cursor from elsewhere may be any bytes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Parameter {
+    pub name: String,
+    pub value: Vec<u8>,
+}
+
+impl Parameter {
+    /// # Errors
+    /// If the value is not UTF-8.
+    pub fn text(self) -> Result<String, Malformed> {
+        String::from_utf8(self.value).map_err(|_| Malformed::NotUtf8(self.name))
+    }
+}
+
+/// Every parameter in the order of the query. One without `=` has an empty value; empty pairs are passed
+/// over.
+pub fn parameters(query: &str) -> impl Iterator<Item = Result<Parameter, Malformed>> {
+    let pairs = query.split('&').filter(|pair| !pair.is_empty());
+    pairs.map(|pair| {
+        let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+        // A name that is not UTF-8 is none that anybody asks for.
+        let name = String::from_utf8_lossy(&decode(name)?).into_owned();
+        let value = decode(value)?;
+        Ok(Parameter { name, value })
+    })
+}
+
+/// The value of the parameter `name`; None if it is not there.
+///
+/// # Errors
+/// If the query cannot be read, or has the parameter twice.
+pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Malformed> {
+    let mut found = None;
+    for parameter in parameters(query) {
+        let parameter = parameter?;
+        if parameter.name == name && found.replace(parameter.text()?).is_some() {
+            return Err(Malformed::Repeated(name.to_owned()));
+        }
+    }
+    Ok(found)
+}
+
+fn decode(text: &str) -> Result<Vec<u8>, Malformed> {
+    let bytes = text.as_bytes();
+    let broken = |at: usize| {
+        let digits = bytes.get(at + 1..at + 3);
+        !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
+    };
+    if memchr::memchr_iter(b'%', bytes).any(broken) {
+        return Err(Malformed::Escape);
+    }
+    let spaced = text.replace('+', " ");
+    Ok(percent_decode(spaced.as_bytes()).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn get(query: &str) -> Result<Option<String>, Malformed> {
+        parameter(query, "a")
+    }
+
+    #[test]
+    fn a_value_is_decoded_as_a_form_writes_it() {
+        for (query, value) in [
+            ("a=1", Some("1")),
+            ("b=2&a=x+y%20z%2B", Some("x y z+")),
+            ("%61=%C3%A9", Some("é")),
+            ("a", Some("")),
+            ("a=", Some("")),
+            ("a=b=c", Some("b=c")),
+            ("&&a=1&", Some("1")),
+            ("aa=1", None),
+            ("", None),
+        ] {
+            assert_eq!(get(query), Ok(value.map(str::to_owned)), "{query}");
+        }
+    }
+
+    #[test]
+    fn what_no_form_writes_is_an_error_that_names_it() {
+        assert_eq!(get("a=%"), Err(Malformed::Escape));
+        assert_eq!(get("b=%4x&a=1"), Err(Malformed::Escape), "also in another");
+        assert_eq!(get("a=%ff"), Err(Malformed::NotUtf8("a".into())));
+        assert_eq!(get("b=%ff&a=1"), Ok(Some("1".into())), "of no concern");
+        let twice = get("a=1&a=1").unwrap_err();
+        assert_eq!(twice.to_string(), "a must be given once");
+    }
+
+    proptest! {
+        #[test]
+        fn every_value_round_trips(name in "[a-zé&=+% ]{1,9}", value in ".{0,20}", junk in "[b-z]{1,3}") {
+            let encode = |text: &str| {
+                percent_encoding::utf8_percent_encode(text, percent_encoding::NON_ALPHANUMERIC).to_string()
+            };
+            let query = format!("{junk}0&{}={}", encode(&name), encode(&value));
+            prop_assert_eq!(parameter(&query, &name), Ok(Some(value)));
+        }
+
+        #[test]
+        fn no_query_breaks_it(query in ".{0,60}") {
+            let _ = parameters(&query).count();
+        }
+    }
+}
