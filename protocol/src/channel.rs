@@ -1,4 +1,4 @@
-//! What a channel's name says about it: its prefix decides, as in Pusher's protocol.
+//! The kind of a channel, which its name's prefix decides as in Pusher's protocol.
 //!
 //! | prefix | authorized | members | encrypted | last event kept | client events |
 //! |---|---|---|---|---|---|
@@ -11,10 +11,11 @@
 //! | `private-encrypted-cache-` | yes | | yes | yes | |
 //! | `presence-cache-` | yes | yes | | yes | yes |
 //!
-//! Askr never sees into an encrypted channel: it carries `{nonce,ciphertext}` as any other payload.
+//! Askr cannot read an encrypted channel: it carries `{nonce,ciphertext}` like any other payload.
 
 use shared::rules;
 
+/// What a channel's prefix says: who may subscribe, and whether its last event is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Kind {
     access: Access,
@@ -45,7 +46,7 @@ impl Kind {
             access,
             cached: rest.starts_with("cache-"),
         };
-        // The ring's rule and this table must never disagree about who may listen.
+        // The ring's rule and this table must never disagree about who may subscribe.
         debug_assert_eq!(
             kind.needs_authorization(),
             rules::needs_authorization(channel.as_bytes())
@@ -53,16 +54,17 @@ impl Kind {
         kind
     }
 
+    /// Whether a subscriber must be authorized.
     pub fn needs_authorization(self) -> bool {
         self.access != Access::Public
     }
 
-    /// Whether it has members, who see one another.
+    /// Whether the channel has members, who see one another.
     pub fn is_presence(self) -> bool {
         self.access == Access::Presence
     }
 
-    /// Whether a new subscriber gets the last event.
+    /// Whether a new subscriber receives the channel's last event.
     pub fn is_cached(self) -> bool {
         self.cached
     }
@@ -72,8 +74,8 @@ impl Kind {
         self.access == Access::Encrypted
     }
 
-    /// Whether subscribers may send to one another. Not on public channels, where anybody could; nor
-    /// on encrypted ones, where a server could not tell what it passes on (Pusher's rule).
+    /// Whether subscribers may send client events to one another: not on public channels, where anybody
+    /// could, and not on encrypted ones, where a server cannot check what it forwards (Pusher's rule).
     pub fn allows_client_events(self) -> bool {
         matches!(self.access, Access::Private | Access::Presence)
     }
@@ -109,7 +111,7 @@ mod tests {
             ("private-cache-x", [t, f, f, t, t]),
             ("private-encrypted-cache-x", [t, f, t, t, f]),
             ("presence-cache-x", [t, t, f, t, t]),
-            // What only looks like a prefix.
+            // These only look like prefixes.
             ("privately", [f, f, f, f, f]),
             ("Private-x", [f, f, f, f, f]),
             ("presence", [f, f, f, f, f]),

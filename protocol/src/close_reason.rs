@@ -1,32 +1,32 @@
-//! Why a connection ended: for the last words in its protocol, and for the metrics.
+//! Why a stream ended: it decides the final message in the stream's protocol, and is counted in the metrics.
 
 /// Why a stream ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CloseReason {
-    /// The client closed.
+    /// The client closed the connection.
     Peer,
-    /// The client sent something.
+    /// The client sent data where its protocol allows none.
     Input,
     /// The socket failed.
     Error,
-    /// Its outbox was full.
+    /// The stream's outbox was full.
     Slow,
-    /// All outboxes together were.
+    /// The memory budget of all outboxes was used up.
     Memory,
-    /// It took nothing for too long.
+    /// The client read nothing for too long.
     Stalled,
-    /// The daemon stops.
+    /// The daemon is stopping.
     Drain,
-    /// It has been there for as long as a stream may.
+    /// The stream reached the maximum age.
     Aged,
-    /// Its token did.
+    /// The stream's token expired.
     Expired,
-    /// It had no event for as long as a stream may.
+    /// The stream had no event for the maximum idle time.
     Idle,
-    /// An operator or the application wanted it.
+    /// An operator or the application disconnected it.
     Ended,
-    /// A WebSocket was closed in due form: by the client, or because of what it did.
+    /// A WebSocket ended with a closing handshake: the client's, or the server's after a protocol error.
     Closed,
-    /// It could not become a member of a presence channel.
+    /// A presence channel refused the member.
     Members,
 }

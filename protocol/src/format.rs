@@ -1,5 +1,5 @@
-//! What a stream is told, in the form its protocol has for it: bytes to be written as they are. The texts
-//! themselves are those of `sse`, `plain::encode` and `pusher::encode`.
+//! What is sent to a stream, encoded for its protocol: bytes to be written as they are. The texts themselves
+//! come from `sse`, `plain::encode` and `pusher::encode`.
 
 use serde_json::value::RawValue;
 use shared::cursor::Cursor;
@@ -9,13 +9,13 @@ use crate::close_reason::CloseReason;
 use crate::ephemeral::Ephemeral;
 use crate::gap::Gap;
 use crate::member::Member;
-use crate::plain::encode as plainly;
-use crate::pusher::encode as pusherly;
+use crate::plain::encode as plain_json;
+use crate::pusher::encode as pusher_json;
 use crate::socket_id::SocketId;
 use crate::ws::frame;
 use crate::{plain, pusher, sse};
 
-/// The protocol, and what an event looks like in it.
+/// A protocol, and what an event looks like in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 #[repr(u8)]
 pub enum Format {
@@ -28,34 +28,38 @@ pub enum Format {
     Plain,
     /// Pusher's protocol.
     Pusher,
-    /// Pusher's protocol with positions, for clients that asked for recovery.
+    /// Pusher's protocol with cursors, for clients that asked for recovery.
     Recovery,
 }
 
-/// How many there are.
+/// The number of formats.
 pub const FORMATS: usize = 5;
 
 impl Format {
+    /// Whether the protocol runs over a WebSocket.
     pub fn is_websocket(self) -> bool {
         matches!(self, Self::Plain | Self::Pusher | Self::Recovery)
     }
 }
 
-/// What a stream begins with.
+/// What the first message of a stream contains.
 pub struct Opening<'a> {
-    /// Milliseconds after which it is to come back.
+    /// Milliseconds after which an SSE client reconnects.
     pub retry: u32,
-    /// Where it may resume at once; None while it has not been told of a gap.
+    /// The cursor that the client may resume from already; None while a gap has yet to be reported.
     pub told: Option<Cursor>,
-    /// Where it will be told from.
+    /// The cursor that the stream's events follow.
     pub next: Cursor,
     pub socket: SocketId,
+    /// The proof that the socket id belongs to this stream.
     pub secret: &'a str,
+    /// The channels subscribed to by the request.
     pub channels: &'a [String],
-    /// Seconds of silence after which a WebSocket's client pings.
+    /// Seconds of silence after which a Pusher client pings.
     pub activity: u64,
 }
 
+/// The first message of a stream.
 pub fn opening(format: Format, opening: &Opening<'_>) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => {
@@ -65,7 +69,7 @@ pub fn opening(format: Format, opening: &Opening<'_>) -> Vec<u8> {
         }
         Format::Plain => {
             let socket = opening.socket.to_string();
-            let mut out = text(plainly::connected(&socket, opening.secret));
+            let mut out = text(plain_json::connected(&socket, opening.secret));
             if !opening.channels.is_empty() {
                 out.extend(all_subscribed(format, opening.channels, opening.next));
             }
@@ -73,51 +77,60 @@ pub fn opening(format: Format, opening: &Opening<'_>) -> Vec<u8> {
         }
         Format::Pusher | Format::Recovery => {
             let socket = opening.socket.to_string();
-            text(pusherly::connection_established(&socket, opening.activity))
+            text(pusher_json::connection_established(
+                &socket,
+                opening.activity,
+            ))
         }
     }
 }
 
-/// Channels were subscribed to together. `cursor`: from where their events follow.
+/// Several channels were subscribed to at once. `cursor`: where their events follow. Empty in the formats that
+/// answer each channel ([`subscribed`]).
 pub fn all_subscribed(format: Format, channels: &[String], cursor: Cursor) -> Vec<u8> {
     match format {
-        Format::Plain => text(plainly::subscribed(channels, cursor)),
+        Format::Plain => text(plain_json::subscribed(channels, cursor)),
         _ => Vec::new(),
     }
 }
 
-/// Channels were not subscribed to. `status`: of HTTP.
+/// A subscription to `channels` was refused. `status`: an HTTP status code. Empty for SSE, where the response
+/// to the request says so.
 pub fn denied(format: Format, channels: &[String], status: u16, reason: &str) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => Vec::new(),
-        Format::Plain => text(plainly::error(status, reason, None)),
+        Format::Plain => text(plain_json::error(status, reason, None)),
         Format::Pusher | Format::Recovery => {
             let kind = if status == 401 {
                 "AuthError"
             } else {
                 "LimitError"
             };
-            let told = |channel| text(pusherly::subscription_error(channel, kind, reason, status));
-            channels.iter().flat_map(|channel| told(channel)).collect()
+            let error = |channel| {
+                text(pusher_json::subscription_error(
+                    channel, kind, reason, status,
+                ))
+            };
+            channels.iter().flat_map(|channel| error(channel)).collect()
         }
     }
 }
 
-/// An event on one of its channels. `last`: whether it is the stream's last frame of this event.
+/// An event on one of its channels. `last`: whether this is the last frame of the event on this stream.
 pub fn event(format: Format, event: &Event, cursor: Cursor, channel: &str, last: bool) -> Vec<u8> {
     match format {
         Format::Raw => sse::raw(event, cursor),
         Format::Json => sse::json(event, channel, cursor, last),
-        Format::Plain => text(plainly::event(event, channel, cursor, last)),
+        Format::Plain => text(plain_json::event(event, channel, cursor, last)),
         Format::Pusher | Format::Recovery => {
             let id = (format == Format::Recovery).then_some(cursor);
             let (name, data) = (event.event(), event.data_str());
-            text(pusherly::event(name, channel, data, id))
+            text(pusher_json::event(name, channel, data, id))
         }
     }
 }
 
-/// An event of `channel` that moves no cursor: it is older than what the stream has been told. (A client
+/// An event of `channel` that moves no cursor, because the stream has already been sent newer ones. (A client
 /// that asked for recovery has a cursor for each channel.)
 pub fn earlier(format: Format, event: &Event, cursor: Cursor, channel: &str) -> Vec<u8> {
     match format {
@@ -126,37 +139,37 @@ pub fn earlier(format: Format, event: &Event, cursor: Cursor, channel: &str) -> 
     }
 }
 
-/// Somebody came or went, or sent something to the others.
+/// An ephemeral message on `channel`.
 pub fn ephemeral(format: Format, channel: &str, what: &Ephemeral) -> Vec<u8> {
     match (format, what) {
         (Format::Json, Ephemeral::Client { event, data, .. }) => {
-            sse::message(&plainly::client_event(channel, event, data))
+            sse::message(&plain_json::client_event(channel, event, data))
         }
         (Format::Raw | Format::Json, _) => sse::ephemeral(channel, what),
         (Format::Plain, Ephemeral::Joined { user, info, .. }) => {
-            text(plainly::joined(channel, user, info.as_deref()))
+            text(plain_json::joined(channel, user, info.as_deref()))
         }
-        (Format::Plain, Ephemeral::Count(count)) => text(plainly::count(channel, *count)),
-        (Format::Plain, Ephemeral::Left { user, .. }) => text(plainly::left(channel, user)),
+        (Format::Plain, Ephemeral::Count(count)) => text(plain_json::count(channel, *count)),
+        (Format::Plain, Ephemeral::Left { user, .. }) => text(plain_json::left(channel, user)),
         (Format::Plain, Ephemeral::Client { event, data, .. }) => {
-            text(plainly::client_event(channel, event, data))
+            text(plain_json::client_event(channel, event, data))
         }
         (_, Ephemeral::Joined { user, info, .. }) => {
-            text(pusherly::member_added(channel, user, info.as_deref()))
+            text(pusher_json::member_added(channel, user, info.as_deref()))
         }
         (_, Ephemeral::Count(count)) => {
-            text(pusherly::subscription_count(channel, (*count).into()))
+            text(pusher_json::subscription_count(channel, (*count).into()))
         }
-        (_, Ephemeral::Left { user, .. }) => text(pusherly::member_removed(channel, user)),
+        (_, Ephemeral::Left { user, .. }) => text(pusher_json::member_removed(channel, user)),
         (
             _,
             Ephemeral::Client {
                 event, data, user, ..
             },
         ) => {
-            // It was checked where it came in.
+            // It was checked when it was received.
             let data: &RawValue = serde_json::from_str(data).unwrap_or(RawValue::NULL);
-            text(pusherly::client_event(
+            text(pusher_json::client_event(
                 event,
                 channel,
                 data,
@@ -166,54 +179,55 @@ pub fn ephemeral(format: Format, channel: &str, what: &Ephemeral) -> Vec<u8> {
     }
 }
 
-/// Who is on a presence channel. `cursor`: from where a client goes on.
+/// The members of a presence channel. `cursor`: where a client that asked for recovery resumes.
 pub fn snapshot(format: Format, channel: &str, members: &[Member], cursor: Cursor) -> Vec<u8> {
     let each = members
         .iter()
         .map(|member| (&*member.id, member.info.as_deref()));
     match format {
         Format::Raw | Format::Json => sse::members(channel, members),
-        Format::Plain => text(plainly::members(channel, each)),
-        Format::Pusher => text(pusherly::presence_succeeded(channel, each, None)),
-        Format::Recovery => text(pusherly::presence_succeeded(channel, each, Some(cursor))),
+        Format::Plain => text(plain_json::members(channel, each)),
+        Format::Pusher => text(pusher_json::presence_succeeded(channel, each, None)),
+        Format::Recovery => text(pusher_json::presence_succeeded(channel, each, Some(cursor))),
     }
 }
 
-/// A channel was subscribed to by itself, one without members. Nothing, where only all of them together
-/// are answered.
+/// One channel without members was subscribed to. Empty in the formats that answer all channels of a request
+/// together ([`all_subscribed`]). `cursor`: where its events follow.
 pub fn subscribed(format: Format, channel: &str, cursor: Cursor) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json | Format::Plain => Vec::new(),
-        Format::Pusher => text(pusherly::subscription_succeeded(channel, None)),
-        Format::Recovery => text(pusherly::subscription_succeeded(channel, Some(cursor))),
+        Format::Pusher => text(pusher_json::subscription_succeeded(channel, None)),
+        Format::Recovery => text(pusher_json::subscription_succeeded(channel, Some(cursor))),
     }
 }
 
-/// A cache channel has no last event. Only Pusher's protocol has a word for it.
+/// A cache channel has no last event. Only Pusher's protocol has a message for this.
 pub fn cache_miss(format: Format, channel: &str) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json | Format::Plain => Vec::new(),
-        Format::Pusher | Format::Recovery => text(pusherly::cache_miss(channel)),
+        Format::Pusher | Format::Recovery => text(pusher_json::cache_miss(channel)),
     }
 }
 
-/// What was lost on these channels (none: on all the stream has), up to and with `cursor`. `late`: the stream was told more already.
+/// A gap on `channels` (empty: all channels of the stream), up to and including `cursor`. `late`: the stream
+/// was already sent newer events, so its cursor must not move back.
 pub fn gap(format: Format, channels: &[&str], gap: &Gap, cursor: Cursor, late: bool) -> Vec<u8> {
     let moved = (!late).then_some(cursor);
     match format {
         Format::Raw | Format::Json => sse::gap(gap, moved),
-        Format::Plain => text(plainly::gap(gap, moved)),
+        Format::Plain => text(plain_json::gap(gap, moved)),
         Format::Pusher | Format::Recovery => {
-            // Of several channels nobody counted how much each lost.
+            // The loss of several channels is counted together, so it is only a bound for each.
             let each = match channels {
                 [_] => *gap,
                 _ => gap.as_bound(),
             };
             if channels.is_empty() {
-                return text(pusherly::gap(None, &each, cursor));
+                return text(pusher_json::gap(None, &each, cursor));
             }
-            let told = |channel: &&str| text(pusherly::gap(Some(channel), &each, cursor));
-            channels.iter().flat_map(told).collect()
+            let report = |channel: &&str| text(pusher_json::gap(Some(channel), &each, cursor));
+            channels.iter().flat_map(report).collect()
         }
     }
 }
@@ -222,24 +236,24 @@ pub fn gap(format: Format, channels: &[&str], gap: &Gap, cursor: Cursor, late: b
 pub fn ping(format: Format, cursor: Cursor) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => sse::ping(cursor),
-        Format::Plain => [frame::ping(b""), text(plainly::cursor(cursor))].concat(),
-        Format::Pusher => text(pusherly::ping(None)),
-        Format::Recovery => text(pusherly::ping(Some(cursor))),
+        Format::Plain => [frame::ping(b""), text(plain_json::cursor(cursor))].concat(),
+        Format::Pusher => text(pusher_json::ping(None)),
+        Format::Recovery => text(pusher_json::ping(Some(cursor))),
     }
 }
 
-/// It ends with its token, at `expires`, in seconds since 1970. Pusher's protocol has no such thing, nor
-/// tokens.
+/// The stream will end when its token expires, at `expires`, in seconds since 1970. Empty in Pusher's
+/// protocol, which has no tokens.
 pub fn expiring(format: Format, expires: u64) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => sse::expiring(expires),
-        Format::Plain => text(plainly::expiring(expires)),
+        Format::Plain => text(plain_json::expiring(expires)),
         Format::Pusher | Format::Recovery => Vec::new(),
     }
 }
 
-/// The last words to a stream that ends: when to come back, as far as the protocol can say it. `retry`:
-/// milliseconds.
+/// The final message to a stream: when to reconnect, as far as the protocol can express it. `retry`:
+/// milliseconds, for SSE.
 pub fn farewell(format: Format, end: CloseReason, retry: u32) -> Vec<u8> {
     if !format.is_websocket() {
         let why: &[u8] = match end {
@@ -258,8 +272,9 @@ pub fn farewell(format: Format, end: CloseReason, retry: u32) -> Vec<u8> {
     refusal(format, code, reason)
 }
 
-/// There is no room now. Any answer but a stream would end an EventSource for good, so it is told when to
-/// come back instead. `code`: for a WebSocket.
+/// The only message to a client that is refused because a connection limit is reached. Anything but a stream
+/// would make an EventSource give up for good, so it is sent a reconnection time. `code`: the close code for
+/// a WebSocket. `retry`: milliseconds, for SSE.
 pub fn turned_away(format: Format, code: u16, retry: u32) -> Vec<u8> {
     match format.is_websocket() {
         false => sse::retry(retry),
@@ -267,20 +282,20 @@ pub fn turned_away(format: Format, code: u16, retry: u32) -> Vec<u8> {
     }
 }
 
-/// An error and the close with its code.
+/// An error message and a close frame with its code. Empty for SSE.
 pub fn refusal(format: Format, code: u16, reason: &str) -> Vec<u8> {
-    let told = match format {
+    let error = match format {
         Format::Raw | Format::Json => return Vec::new(),
-        // Its errors bear a status of HTTP; the close says the rest.
+        // Its errors carry an HTTP status; the close frame has the code.
         Format::Plain => Vec::new(),
-        // A client that reads no closes comes back at once by itself.
+        // A client that ignores close codes reconnects at once anyway.
         Format::Pusher | Format::Recovery if code == pusher::code::RECONNECT => Vec::new(),
-        Format::Pusher | Format::Recovery => text(pusherly::error(Some(code), reason)),
+        Format::Pusher | Format::Recovery => text(pusher_json::error(Some(code), reason)),
     };
-    [told, frame::close(code, reason)].concat()
+    [error, frame::close(code, reason)].concat()
 }
 
-/// A text frame.
+/// A WebSocket text frame. `payload` must be UTF-8.
 pub fn text(payload: Vec<u8>) -> Vec<u8> {
     frame::text(&payload)
 }

@@ -1,28 +1,31 @@
-//! What a stream lost, as far as it can be known. Pure.
+//! The number of events that a stream missed, as far as it is known. Pure.
 
-/// A loss: exact, bounded, or of unknown size.
+/// Missed events: an exact number, an upper bound, or an unknown number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
     /// Events known to have been on the stream's channels.
     exact: u64,
-    /// Further events that may have been: positions whose channels nobody knows any more.
+    /// Further events that may have been on them: positions whose channels are no longer known.
     unsure: u64,
-    /// No bound at all: the cursor was of another ring, or not a cursor.
+    /// No bound at all: the cursor was of another ring, or invalid.
     unbounded: bool,
 }
 
 impl Gap {
+    /// Nothing was missed.
     pub const NONE: Self = Self {
         exact: 0,
         unsure: 0,
         unbounded: false,
     };
+    /// Any number of events may have been missed.
     pub const UNKNOWN: Self = Self {
         exact: 0,
         unsure: 0,
         unbounded: true,
     };
 
+    /// Exactly `lost` events were missed.
     pub fn exact(lost: u64) -> Self {
         Self {
             exact: lost,
@@ -30,6 +33,7 @@ impl Gap {
         }
     }
 
+    /// From 0 to `bound` events were missed.
     pub fn at_most(bound: u64) -> Self {
         Self {
             unsure: bound,
@@ -37,17 +41,19 @@ impl Gap {
         }
     }
 
+    /// Whether nothing was missed, so that there is nothing to report.
     pub fn is_none(&self) -> bool {
         *self == Self::NONE
     }
 
+    /// Adds a gap of other positions.
     pub fn add(&mut self, other: Self) {
         self.exact = self.exact.saturating_add(other.exact);
         self.unsure = self.unsure.saturating_add(other.unsure);
         self.unbounded |= other.unbounded;
     }
 
-    /// The same, when it is not known whose of several channels the events were.
+    /// The same gap where it is not known which of several channels the events were on.
     pub fn as_bound(self) -> Self {
         Self {
             exact: 0,
@@ -56,17 +62,17 @@ impl Gap {
         }
     }
 
-    /// Events lost, if that is known exactly.
+    /// The number of events missed, if it is known exactly.
     pub fn lost(&self) -> Option<u64> {
         (!self.unbounded && self.unsure == 0).then_some(self.exact)
     }
 
-    /// The most that can have been lost, if there is a bound.
+    /// The largest number of events that can have been missed, if there is a bound.
     pub fn bound(&self) -> Option<u64> {
         (!self.unbounded).then(|| self.exact.saturating_add(self.unsure))
     }
 
-    /// The data of an `askr:gap` event.
+    /// The data of an `askr:gap` event: `{"lost":…,"at_most":…}`, `null` where the number is not known.
     pub fn to_json(self) -> String {
         let number = |n: Option<u64>| n.map_or_else(|| "null".to_owned(), |n| n.to_string());
         format!(

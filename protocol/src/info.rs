@@ -1,18 +1,18 @@
-//! A user's info: JSON that others get to see, so that it must do no harm to whoever reads it. Pure.
+//! A user's info: JSON that is shown to other users, so every client must be able to parse it. Pure.
 
 use serde_json::Value;
 use serde_json::value::RawValue;
 use shared::grant::MAX_INFO;
 
-/// On one line. None: over 1,024 bytes, or not JSON that every reader takes: PHP and others take a whole
-/// list of members for broken where one has half a surrogate pair, or is nested hundreds deep.
+/// The info on one line. None if it is longer than 1,024 bytes, or not JSON that every parser accepts: PHP and
+/// others reject a whole list of members if one has half a surrogate pair or is nested hundreds deep.
 pub fn read(info: &RawValue) -> Option<String> {
     let info = one_line(info.get());
     let sound = info.len() <= MAX_INFO && serde_json::from_str::<Value>(&info).is_ok();
     sound.then_some(info)
 }
 
-/// JSON has line breaks only between its values, where a space means the same.
+/// Replaces line breaks by spaces. JSON has line breaks only between tokens, where a space means the same.
 pub fn one_line(json: &str) -> String {
     json.replace(['\n', '\r'], " ")
 }
@@ -26,7 +26,7 @@ mod tests {
     }
 
     #[test]
-    fn it_is_short_on_one_line_and_for_every_reader() {
+    fn info_is_bounded_on_one_line_and_valid_for_every_parser() {
         assert_eq!(
             info("{\"a\":\r\n [1, \"\\n\"]}").unwrap(),
             "{\"a\":   [1, \"\\n\"]}"

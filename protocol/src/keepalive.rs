@@ -1,16 +1,17 @@
-//! Whether somebody is still there: after a while of silence a client is asked, and has a while to answer.
-//! Anything that comes from it is an answer. Pure: times in milliseconds of a clock that does not go back.
+//! Detects dead connections: a client that is silent for a while is pinged and must answer in time. Anything
+//! it sends is an answer. Pure: times are milliseconds of a monotonic clock.
 
+/// How long a client may be silent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Limits {
-    /// Milliseconds of silence after which a client is asked, at least 1.
+    /// Milliseconds of silence after which a client is pinged, at least 1. Default: 120,000.
     pub after: u64,
-    /// Milliseconds it has to answer.
+    /// Milliseconds that it has to answer. Default: 30,000.
     pub answer: u64,
 }
 
 impl Default for Limits {
-    /// Pusher's.
+    /// The values of Pusher's documentation.
     fn default() -> Self {
         Self {
             after: 120_000,
@@ -19,45 +20,47 @@ impl Default for Limits {
     }
 }
 
+/// What to do about a connection now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
+    /// Nothing.
     Fine,
-    /// To be asked now.
+    /// Send a ping.
     Ask,
-    /// Asked, and no answer came.
+    /// Close it: the ping was not answered in time.
     Gone,
 }
 
-/// One connection's.
+/// The keepalive state of one connection.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silence {
-    /// When it was last asked; 0: never.
+    /// When the last ping was sent; 0: never.
     asked: u64,
 }
 
 impl Silence {
-    /// To be called at [`Self::due`] or later. `heard`: when anything last came.
-    pub fn judge(&mut self, now: u64, heard: u64, limits: &Limits) -> Verdict {
-        if now < self.due(heard, limits) {
+    /// Decides at `now`; to be called at [`Self::due`] or later. `last_received`: when anything was last received.
+    pub fn judge(&mut self, now: u64, last_received: u64, limits: &Limits) -> Verdict {
+        if now < self.due(last_received, limits) {
             return Verdict::Fine;
         }
-        if self.owes(heard) {
+        if self.awaits_answer(last_received) {
             return Verdict::Gone;
         }
         self.asked = now.max(1);
         Verdict::Ask
     }
 
-    /// When there is something to judge, if nothing is heard before.
-    pub fn due(&self, heard: u64, limits: &Limits) -> u64 {
-        match self.owes(heard) {
+    /// When to call [`Self::judge`] next, if nothing is received before.
+    pub fn due(&self, last_received: u64, limits: &Limits) -> u64 {
+        match self.awaits_answer(last_received) {
             true => self.asked.saturating_add(limits.answer),
-            false => heard.saturating_add(limits.after.max(1)),
+            false => last_received.saturating_add(limits.after.max(1)),
         }
     }
 
-    fn owes(&self, heard: u64) -> bool {
-        heard < self.asked
+    fn awaits_answer(&self, last_received: u64) -> bool {
+        last_received < self.asked
     }
 }
 
@@ -71,7 +74,7 @@ mod tests {
     };
 
     #[test]
-    fn asked_after_a_while_and_gone_after_another() {
+    fn a_silent_client_is_pinged_and_then_considered_gone() {
         let mut silence = Silence::default();
         assert_eq!(silence.due(1000, &LIMITS), 1100);
         assert_eq!(silence.judge(1099, 1000, &LIMITS), Verdict::Fine);
@@ -82,7 +85,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_comes_is_an_answer() {
+    fn anything_received_is_an_answer() {
         let mut silence = Silence::default();
         assert_eq!(silence.judge(1100, 1000, &LIMITS), Verdict::Ask);
         assert_eq!(silence.due(1110, &LIMITS), 1210);

@@ -1,5 +1,5 @@
-//! What Askr speaks with browsers and applications: bytes or text and a time in, values and actions out. Pure:
-//! no runtime, no sockets, no clock. Leans on `shared` alone.
+//! The protocols between Askr, browsers and applications: bytes or text and a time in, values and actions out.
+//! Pure: no runtime, no sockets, no clock. Leans on `shared` alone.
 
 pub mod channel;
 pub mod close_reason;

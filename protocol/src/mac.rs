@@ -1,4 +1,4 @@
-//! HMAC-SHA256, compared in constant time.
+//! HMAC-SHA256 (RFC 2104), compared in constant time.
 
 use hmac::{Hmac, KeyInit, Mac};
 use sha2::Sha256;
@@ -14,17 +14,17 @@ fn keyed(key: &[u8], parts: &[&[u8]]) -> Hmac<Sha256> {
     mac
 }
 
-/// The code of the parts, one after the other.
+/// The HMAC of the concatenated parts.
 pub fn sign(key: &[u8], parts: &[&[u8]]) -> [u8; BYTES] {
     keyed(key, parts).finalize().into_bytes().into()
 }
 
-/// Whether `code` is that of the parts. How much of a wrong one was right does not show in the time.
+/// Whether `code` is the HMAC of the concatenated parts. Compares in constant time.
 pub fn verify(key: &[u8], parts: &[&[u8]], code: &[u8]) -> bool {
     keyed(key, parts).verify_slice(code).is_ok()
 }
 
-/// Lower-case hexadecimal digits.
+/// The bytes in lower-case hexadecimal digits.
 pub fn hex(bytes: &[u8]) -> String {
     use std::fmt::Write;
     let mut text = String::with_capacity(2 * bytes.len());
@@ -34,7 +34,7 @@ pub fn hex(bytes: &[u8]) -> String {
     text
 }
 
-/// The bytes of exactly `N` pairs of hexadecimal digits.
+/// The bytes of exactly `N` pairs of hexadecimal digits, in either case. None if `text` is anything else.
 pub fn from_hex<const N: usize>(text: &str) -> Option<[u8; N]> {
     let text = text.as_bytes();
     let mut bytes = [0; N];

@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
-/// A user, once, however many connections it has.
+/// A user on a channel, listed once however many connections it has. Serialized as `{"id":…,"info":…}`.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Member {
+    /// 1 to 128 bytes without control characters.
     pub id: Arc<str>,
+    /// JSON on one line, at most 1,024 bytes.
     #[serde(serialize_with = "as_json")]
     pub info: Option<Arc<str>>,
 }

@@ -4,7 +4,7 @@
 
 use percent_encoding::percent_decode;
 
-/// Why a query cannot be read. `Display` is one line for the one who sent it.
+/// Why a query cannot be parsed. `Display` is one line for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
     #[error("the query has a % without two hexadecimal digits")]
@@ -15,7 +15,7 @@ pub enum Malformed {
     Repeated(String),
 }
 
-/// One parameter, decoded. Its value need not be text: a cursor from elsewhere may be any bytes.
+/// One parameter, decoded. Its value need not be UTF-8: a cursor of another origin may be any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Parameter {
     pub name: String,
@@ -23,6 +23,8 @@ pub struct Parameter {
 }
 
 impl Parameter {
+    /// The value as text.
+    ///
     /// # Errors
     /// If the value is not UTF-8.
     pub fn text(self) -> Result<String, Malformed> {
@@ -30,23 +32,22 @@ impl Parameter {
     }
 }
 
-/// Every parameter in the order of the query. One without `=` has an empty value; empty pairs are passed
-/// over.
+/// Every parameter in the order of the query. One without `=` has an empty value; empty pairs are skipped.
 pub fn parameters(query: &str) -> impl Iterator<Item = Result<Parameter, Malformed>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // A name that is not UTF-8 is none that anybody asks for.
+        // A name that is not UTF-8 equals no name that is looked up.
         let name = String::from_utf8_lossy(&decode(name)?).into_owned();
         let value = decode(value)?;
         Ok(Parameter { name, value })
     })
 }
 
-/// The value of the parameter `name`; None if it is not there.
+/// The value of the parameter `name`; None if it is absent.
 ///
 /// # Errors
-/// If the query cannot be read, or has the parameter twice.
+/// If the query is malformed up to there, or has the parameter twice.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Malformed> {
     let mut found = None;
     for parameter in parameters(query) {
@@ -99,11 +100,19 @@ mod tests {
     }
 
     #[test]
-    fn what_no_form_writes_is_an_error_that_names_it() {
+    fn a_malformed_query_is_an_error_that_names_the_parameter() {
         assert_eq!(get("a=%"), Err(Malformed::Escape));
-        assert_eq!(get("b=%4x&a=1"), Err(Malformed::Escape), "also in another");
+        assert_eq!(
+            get("b=%4x&a=1"),
+            Err(Malformed::Escape),
+            "in another parameter too"
+        );
         assert_eq!(get("a=%ff"), Err(Malformed::NotUtf8("a".into())));
-        assert_eq!(get("b=%ff&a=1"), Ok(Some("1".into())), "of no concern");
+        assert_eq!(
+            get("b=%ff&a=1"),
+            Ok(Some("1".into())),
+            "another parameter's value"
+        );
         let twice = get("a=1&a=1").unwrap_err();
         assert_eq!(twice.to_string(), "a must be given once");
     }
@@ -119,7 +128,7 @@ mod tests {
         }
 
         #[test]
-        fn no_query_breaks_it(query in ".{0,60}") {
+        fn no_query_panics(query in ".{0,60}") {
             let _ = parameters(&query).count();
         }
     }

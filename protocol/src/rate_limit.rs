@@ -1,16 +1,17 @@
-//! So many a second, and a burst, in eight bytes: the time at which an even flow would have sent all that
-//! was let through (the generic cell rate algorithm).
+//! A rate limit with bursts, in eight bytes of state: the time at which an even flow would have sent everything
+//! that was allowed so far (the generic cell rate algorithm).
 
-/// A bound. A rate of 0 lets nothing through.
+/// A bound of a rate. A rate of 0 allows nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Bound {
+    /// How many a second in the long run.
     pub per_second: u32,
-    /// At once, at least 1.
+    /// How many at once; 0 counts as 1.
     pub burst: u32,
 }
 
 impl Bound {
-    /// A burst of one second's worth.
+    /// A rate with a burst of one second's worth.
     pub const fn per_second(per_second: u32) -> Self {
         Self {
             per_second,
@@ -19,9 +20,10 @@ impl Bound {
     }
 }
 
+/// The state of one rate limit.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Rate {
-    /// Microseconds.
+    /// When the even flow would send the next one, in microseconds.
     due: u64,
 }
 
@@ -75,7 +77,7 @@ mod tests {
             for gap in gaps {
                 now += gap;
                 taken += u64::from(rate.take(bound, now));
-                // A step is whole microseconds, so the rate may be a trifle above.
+                // A step is a whole number of microseconds, so the rate may be slightly higher.
                 let step = 1_000_000 / u64::from(per_second);
                 prop_assert!(taken <= u64::from(burst) + now * 1000 / step);
             }

@@ -1,18 +1,17 @@
-//! Socket ids: what `except` and `toOthers` leave out, and the secret by which a stream proves that an
-//! id is its own.
+//! Socket ids, which `except` and `toOthers` exclude, and the secret that proves that an id belongs to a stream.
 //!
-//! An id is `DIGITS.DIGITS` (Laravel refuses anything else), 64 bits. It is no secret: a page sends it to
-//! its application with each request. So a stream is also told `SECONDS-WORKER-SLOT-CODE`: when it was
-//! made and where it is held, and the HMAC of the id and that. Nothing has to be stored to check it, no
-//! other page can make one, and it leads straight to the stream.
+//! An id is `DIGITS.DIGITS` (Laravel accepts nothing else), 64 bits. It is not secret: a page sends it to its
+//! application with each request. So a stream is also sent the proof `SECONDS-WORKER-SLOT-CODE`: when it was
+//! issued, where the stream is held, and the HMAC of these and the id. It is checked without stored state, no
+//! other page can forge it, and it leads straight to the stream.
 //!
-//! The key is derived from the application's secret, so a daemon that was restarted (or another one,
-//! after a move) still knows the ids it told before. Without a secret it is random, and after a restart
-//! a page simply gets a new id. An application whose secret is changed keeps the old one in its file for
-//! a while; codes made by it are taken as long.
+//! The key is derived from the application's secret, so a daemon that was restarted (or another one, after a
+//! move) accepts the proofs issued before. Without a secret the key is random, and after a restart a page gets
+//! a new id. During a rotation the old secret stays in the application's file; proofs by it are accepted for
+//! that long.
 //!
-//! A browser's EventSource comes back with the address it has, and so cannot say which id it had. A page
-//! that names a *session*, a random text of its own making, gets the id derived from it each time.
+//! A browser's EventSource reconnects with the same URL, so it cannot send the id it had. A page that names a
+//! *session*, a random text of its own making, gets the id derived from it each time.
 
 use std::fmt;
 use std::str::FromStr;
@@ -23,20 +22,23 @@ use shared::secret::Secret;
 
 use crate::mac;
 
-/// Seconds after which an earlier id is not taken back when a client resumes: one day.
+/// Seconds after which a client cannot resume with an earlier id: one day.
 const RESUME_WITHIN: u64 = 24 * 3600;
-/// Characters of a session: what `crypto.randomUUID()` gives fits.
+/// The length of a session in characters: a `crypto.randomUUID()` fits.
 pub const SESSION: std::ops::RangeInclusive<usize> = 16..=64;
-/// Keep the keys apart from what else the secret signs, and from each other.
+/// These separate the keys from everything else that the secret signs, and from each other.
 const PROOF: &[u8] = b"askr: proof of a socket id, 2";
 const DERIVED: &[u8] = b"askr: socket id of a session, 1";
 
+/// The id of one stream's connection. `Display` and `FromStr`: two numbers of 32 bits with a dot between them.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SocketId(u64);
 
 impl SocketId {
+    /// A random id.
+    ///
     /// # Errors
-    /// If the system has no random numbers.
+    /// If the system's random number generator fails.
     pub fn random() -> Result<Self, getrandom::Error> {
         getrandom::u64().map(Self)
     }
@@ -71,14 +73,14 @@ impl FromStr for SocketId {
     }
 }
 
-/// Where a stream is held: its worker, and its place there.
+/// Where a stream is held: its worker, and its slot there.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Place {
     pub worker: usize,
     pub slot: u32,
 }
 
-/// Makes and checks the proofs of one application.
+/// Issues and checks the proofs of one application.
 pub struct Prover {
     keys: Vec<[u8; mac::BYTES]>,
     session: [u8; mac::BYTES],
@@ -86,10 +88,10 @@ pub struct Prover {
 }
 
 impl Prover {
-    /// `secrets`: the newest first.
+    /// The prover of the application with the id `app`. `secrets`: newest first; none is allowed.
     ///
     /// # Errors
-    /// If there is no secret and the system has no random numbers.
+    /// If the system's random number generator fails.
     pub fn new(app: &str, secrets: &[Secret]) -> Result<Self, getrandom::Error> {
         let mut random = [0; mac::BYTES];
         getrandom::fill(&mut random)?;
@@ -100,7 +102,7 @@ impl Prover {
         if keys.is_empty() {
             keys.push(random);
         }
-        // By the oldest secret, so that a new one on top changes no id.
+        // From the oldest secret, so that adding a new one changes no id.
         let oldest = secrets.last().map_or(&random[..], Secret::bytes);
         Ok(Self {
             keys,
@@ -109,7 +111,7 @@ impl Prover {
         })
     }
 
-    /// The id of a session.
+    /// The id derived from a session. The same one each time, until the oldest secret changes.
     pub fn of_session(&self, session: &str) -> SocketId {
         let code = mac::sign(
             &self.session,
@@ -119,19 +121,19 @@ impl Prover {
         SocketId(u64::from_be_bytes(*first))
     }
 
-    /// The proof told with an id at `now`, in seconds since 1970.
+    /// The proof of an id, issued at `now`, in seconds since 1970.
     pub fn prove(&self, id: SocketId, place: Place, now: u64) -> String {
-        let said = format!("{now}-{}-{}", place.worker, place.slot);
-        let code = mac::sign(&self.keys[0], &[self.text(id, &said).as_bytes()]);
-        format!("{said}-{}", URL_SAFE_NO_PAD.encode(code))
+        let claim = format!("{now}-{}-{}", place.worker, place.slot);
+        let code = mac::sign(&self.keys[0], &[self.text(id, &claim).as_bytes()]);
+        format!("{claim}-{}", URL_SAFE_NO_PAD.encode(code))
     }
 
-    /// Where the stream is that was told this proof, if it was made for this id.
+    /// Where the stream with this proof is held. None: the proof is not one of this id.
     pub fn place(&self, id: SocketId, proof: &str) -> Option<Place> {
         self.read(id, proof).map(|(_, place)| place)
     }
 
-    /// Whether who bears this proof may have the id again at `now`.
+    /// Whether a client with this proof may resume with the id at `now`, in seconds since 1970.
     pub fn resumes(&self, id: SocketId, proof: &str, now: u64) -> bool {
         let made = self.read(id, proof).map(|(made, _)| made);
         made.is_some_and(|made| now.saturating_sub(made) <= RESUME_WITHIN)
@@ -141,7 +143,7 @@ impl Prover {
         if proof.len() > 128 {
             return None;
         }
-        // The code may have dashes itself.
+        // The code itself may contain dashes.
         let mut parts = proof.splitn(4, '-');
         let (made, worker, slot) = (parts.next()?, parts.next()?, parts.next()?);
         let code = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
@@ -157,9 +159,9 @@ impl Prover {
         Some((made.parse().ok()?, place))
     }
 
-    /// Ids and what is said have no line breaks, so the parts cannot be taken for one another.
-    fn text(&self, id: SocketId, said: &str) -> String {
-        format!("{id}\n{said}\n{}", self.app)
+    /// The signed text. Ids and claims have no line breaks, so its parts cannot be confused.
+    fn text(&self, id: SocketId, claim: &str) -> String {
+        format!("{id}\n{claim}\n{}", self.app)
     }
 }
 
@@ -191,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_two_numbers_and_never_the_same() {
+    fn ids_are_two_numbers_and_unique() {
         let ids: std::collections::HashSet<_> =
             (0..1000).map(|_| SocketId::random().unwrap()).collect();
         assert_eq!(ids.len(), 1000);
@@ -238,7 +240,7 @@ mod tests {
     }
 
     #[test]
-    fn it_holds_across_a_restart_and_for_a_day() {
+    fn a_proof_is_valid_across_a_restart_and_for_a_day() {
         let proof = prover(&["a"]).prove(id("1.2"), HERE, 1000);
         let after = prover(&["b", "a"]);
         assert!(after.resumes(id("1.2"), &proof, 1000 + RESUME_WITHIN));

@@ -7,13 +7,13 @@
 //! data: first line
 //! data: second line
 //!
-//! id: 3f9a1c22d07e-32768        a block without data: nothing is dispatched, but the id sticks
+//! id: 3f9a1c22d07e-32768        a block without data: nothing is dispatched, but the id is kept
 //!
 //! ```
 //!
-//! Nothing a publisher writes can start a line: data is split at CRLF, CR and LF, and names and ids
-//! have none by the rules they were decoded under. One space follows each colon, since a receiver
-//! strips exactly one.
+//! Nothing a publisher writes can start a line: data is split at CRLF, CR and LF, and the rules for names and
+//! ids, checked when the event was decoded, allow none. One space follows each colon, since a receiver strips
+//! exactly one.
 
 use std::io::Write;
 
@@ -26,7 +26,7 @@ use crate::gap::Gap;
 use crate::member::Member;
 use crate::socket_id::SocketId;
 
-/// The payload itself, once per event.
+/// An event in the raw format: the payload itself, once per event.
 pub fn raw(event: &Event, cursor: Cursor) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.data().len() + 96);
     raw_lines(&mut out, event, Some(cursor));
@@ -48,11 +48,11 @@ fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
     }
 }
 
-/// `{"channel","event","id","data"}` for one channel. No `event:` line, so that one listener for
-/// messages sees all of them.
+/// An event in the JSON format: `{"channel","event","id","data"}` for one channel. It has no `event:` line, so
+/// that one listener for messages receives all of them.
 ///
-/// `last`: whether it is the last frame of this event for this stream. Only that one moves the
-/// cursor: a client cut between two of them would otherwise lose the second.
+/// `last`: whether it is the last frame of this event for this stream. Only the last one moves the cursor: a
+/// client disconnected between two of them would otherwise lose the second.
 pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
@@ -84,13 +84,14 @@ pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8>
     out
 }
 
-/// Tells a stream what it lost, up to and with `cursor`. None: it was told more already.
+/// A gap, up to and including `cursor`. None: the stream was already sent newer events, so its cursor must not
+/// move back.
 pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
     block("askr:gap", cursor, &gap.to_json())
 }
 
-/// The first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in
-/// milliseconds, and the cursor if the stream may already be told one.
+/// The first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in milliseconds, and
+/// the cursor unless a gap has yet to be reported.
 pub fn hello(retry: u32, cursor: Option<Cursor>) -> Vec<u8> {
     let mut out = b": welcome\n".to_vec();
     retry_line(&mut out, Some(retry));
@@ -101,13 +102,14 @@ pub fn hello(retry: u32, cursor: Option<Cursor>) -> Vec<u8> {
     out
 }
 
+/// The heartbeat: a comment and the stream's cursor.
 pub fn ping(cursor: Cursor) -> Vec<u8> {
     let mut out = b": ping\n".to_vec();
     mark(&mut out, cursor);
     out
 }
 
-/// Tells a stream that it ends with its token, at `expires`, in seconds since 1970.
+/// The stream will end when its token expires, at `expires`, in seconds since 1970.
 pub fn expiring(expires: u64) -> Vec<u8> {
     format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
 }
@@ -119,7 +121,7 @@ pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<
     block("askr:connected", cursor, &data)
 }
 
-/// Who is on a presence channel, each user once.
+/// The members of a presence channel, each user once.
 pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Snapshot<'a> {
@@ -135,7 +137,7 @@ pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
     named("askr:members", &json_text(&snapshot))
 }
 
-/// Somebody came or went.
+/// An ephemeral message on `channel`, as a named event.
 pub fn ephemeral(channel: &str, what: &Ephemeral) -> Vec<u8> {
     #[derive(Serialize)]
     struct Joined<'a> {
@@ -166,7 +168,7 @@ pub fn ephemeral(channel: &str, what: &Ephemeral) -> Vec<u8> {
     }
 }
 
-/// A message without a name, as the events of `json` are.
+/// A message without a name, like the events of [`json`].
 pub fn message(data: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(data.len() + 16);
     data_lines(&mut out, data);
@@ -174,7 +176,7 @@ pub fn message(data: &[u8]) -> Vec<u8> {
     out
 }
 
-/// An event that moves no cursor: it is older than what the stream has been told.
+/// An event in the raw format that moves no cursor, because the stream was already sent newer ones.
 pub fn raw_without_id(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.data().len() + 64);
     raw_lines(&mut out, event, None);
@@ -197,11 +199,11 @@ fn block(event: &str, cursor: Option<Cursor>, data: &str) -> Vec<u8> {
 }
 
 fn json_text(value: &impl Serialize) -> String {
-    // Strings, numbers and text that is JSON already: nothing that could fail.
+    // Strings, numbers and text that is JSON already: this cannot fail.
     serde_json::to_string(value).expect("strings serialize")
 }
 
-/// When to come back: the last thing a stream is told on shutdown, all that is told on overload.
+/// The reconnection time in milliseconds: the final message on shutdown, the only one on overload.
 pub fn retry(milliseconds: u32) -> Vec<u8> {
     let mut out = Vec::with_capacity(24);
     retry_line(&mut out, Some(milliseconds));
@@ -209,7 +211,7 @@ pub fn retry(milliseconds: u32) -> Vec<u8> {
     out
 }
 
-/// A block of the cursor alone.
+/// A block with the cursor alone.
 fn mark(out: &mut Vec<u8>, cursor: Cursor) {
     write_id(out, cursor);
     out.push(b'\n');
@@ -262,13 +264,13 @@ mod tests {
     use crate::testing::sse::{Message, Parser};
     use crate::testing::{cursor, event};
 
-    /// What a receiver makes of line breaks: it rejoins with LF.
+    /// The text as a receiver sees it, which joins the lines with LF.
     fn rejoined(text: &str) -> String {
         text.replace("\r\n", "\n").replace('\r', "\n")
     }
 
-    /// Text that tries to break out of its line.
-    fn nasty() -> impl Strategy<Value = String> {
+    /// Text that tries to start a line of its own.
+    fn hostile() -> impl Strategy<Value = String> {
         let part = prop_oneof![
             Just("\n".to_owned()),
             Just("\r".to_owned()),
@@ -286,7 +288,7 @@ mod tests {
     proptest! {
         #[test]
         fn every_event_round_trips_and_injects_nothing(
-            data in nasty(),
+            data in hostile(),
             name in prop::option::of("[^\r\n\0]{1,20}"),
             id in prop::option::of("[^\r\n\0]{1,20}"),
             retry: Option<u32>,
@@ -309,7 +311,7 @@ mod tests {
 
         #[test]
         fn json_carries_the_same_text_in_one_line(
-            data in nasty(), id in prop::option::of("[^\r\n\0]{1,20}"), last: bool,
+            data in hostile(), id in prop::option::of("[^\r\n\0]{1,20}"), last: bool,
         ) {
             let Some(event) = event(&["ü \"x\""], Some("n"), id.as_deref(), None, &data) else {
                 return Ok(());
@@ -344,7 +346,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_an_event_dispatches_nothing_but_moves_the_cursor() {
+    fn hello_ping_and_retry_dispatch_nothing() {
         for bytes in [hello(2000, Some(cursor(3))), ping(cursor(3))] {
             let mut parser = Parser::default();
             assert_eq!(parser.feed(&bytes), vec![]);

@@ -1,5 +1,5 @@
-//! What the server of the plain protocol says, as JSON text: the payload of a text frame. Pure. The shapes
-//! are in the module above.
+//! The server's messages of the plain protocol, as JSON text: the payload of a text frame. Pure. The shapes
+//! are in the parent module's table.
 
 use std::io::Write;
 
@@ -11,7 +11,8 @@ use shared::event::Event;
 use crate::gap::Gap;
 
 /// An event of the ring on one of its channels. `last`: whether it is the last frame of this event for this
-/// stream. Only that one moves the cursor: a client cut between two of them would otherwise lose the second.
+/// stream. Only the last one moves the cursor: a client disconnected between two of them would otherwise
+/// lose the second.
 pub fn event(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
     #[derive(Serialize)]
     struct Message<'a> {
@@ -35,6 +36,7 @@ pub fn event(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8
     out
 }
 
+/// The stream's socket id, and the secret that lets its page change it.
 pub fn connected(socket: &str, secret: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Connected<'a> {
@@ -42,33 +44,36 @@ pub fn connected(socket: &str, secret: &str) -> Vec<u8> {
         secret: &'a str,
     }
     let socket_id = socket;
-    say("connected", &Connected { socket_id, secret }, None)
+    object("connected", &Connected { socket_id, secret }, None)
 }
 
+/// The channels are subscribed to; their events follow `cursor`.
 pub fn subscribed(channels: &[impl AsRef<str>], cursor: Cursor) -> Vec<u8> {
-    say("subscribed", &names(channels), Some(cursor))
+    object("subscribed", &names(channels), Some(cursor))
 }
 
+/// The channels are not subscribed to any more, or never were.
 pub fn unsubscribed(channels: &[impl AsRef<str>]) -> Vec<u8> {
-    say("unsubscribed", &names(channels), None)
+    object("unsubscribed", &names(channels), None)
 }
 
-/// The heartbeat.
+/// The heartbeat, with the stream's cursor.
 pub fn cursor(cursor: Cursor) -> Vec<u8> {
-    say("cursor", &cursor.to_string(), None)
+    object("cursor", &cursor.to_string(), None)
 }
 
-/// `cursor`: up to and with it. None: the stream was told more already.
+/// Events that could not be sent, up to and including `cursor`. None: the stream was already sent newer events,
+/// so its cursor must not move back.
 pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
-    say("gap", &raw(&gap.to_json()), cursor)
+    object("gap", &raw(&gap.to_json()), cursor)
 }
 
-/// `payload`: what the client sent.
+/// The answer to a ping. `payload`: what the client sent, returned unchanged.
 pub fn pong(payload: &RawValue) -> Vec<u8> {
-    say("pong", payload, None)
+    object("pong", payload, None)
 }
 
-/// `status`: of HTTP. `channel`: where it is about one.
+/// An error. `status`: an HTTP status code. `channel`: the channel that it is about, if it is about one.
 pub fn error(status: u16, reason: &str, channel: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Error<'a> {
@@ -82,10 +87,10 @@ pub fn error(status: u16, reason: &str, channel: Option<&str>) -> Vec<u8> {
         reason,
         channel,
     };
-    say("error", &error, None)
+    object("error", &error, None)
 }
 
-/// Who is on a presence channel, each user once. `info`: JSON.
+/// The members of a presence channel, each user once, as id and info. Info is JSON.
 pub fn members<'a>(
     channel: &str,
     members: impl Iterator<Item = (&'a str, Option<&'a str>)>,
@@ -112,10 +117,10 @@ pub fn members<'a>(
         count: members.len(),
         members,
     };
-    say("members", &members, None)
+    object("members", &members, None)
 }
 
-/// `info`: JSON.
+/// A user joined a presence channel. `info`: JSON.
 pub fn joined(channel: &str, user: &str, info: Option<&str>) -> Vec<u8> {
     #[derive(Serialize)]
     struct Joined<'a> {
@@ -125,28 +130,30 @@ pub fn joined(channel: &str, user: &str, info: Option<&str>) -> Vec<u8> {
     }
     let info = info.and_then(raw);
     let id = user;
-    say("joined", &Joined { channel, id, info }, None)
+    object("joined", &Joined { channel, id, info }, None)
 }
 
+/// The number of the channel's subscribers.
 pub fn count(channel: &str, count: u32) -> Vec<u8> {
     #[derive(Serialize)]
     struct Count<'a> {
         channel: &'a str,
         count: u32,
     }
-    say("count", &Count { channel, count }, None)
+    object("count", &Count { channel, count }, None)
 }
 
+/// A user left a presence channel.
 pub fn left(channel: &str, user: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Left<'a> {
         channel: &'a str,
         id: &'a str,
     }
-    say("left", &Left { channel, id: user }, None)
+    object("left", &Left { channel, id: user }, None)
 }
 
-/// What a subscriber of another protocol sent to the others. `data`: JSON. It is not in the ring, so it has
+/// A client event, sent by a subscriber of another protocol. `data`: JSON. It is not in the ring, so it has
 /// neither id nor cursor.
 pub fn client_event(channel: &str, event: &str, data: &str) -> Vec<u8> {
     #[derive(Serialize)]
@@ -167,17 +174,17 @@ pub fn client_event(channel: &str, event: &str, data: &str) -> Vec<u8> {
     out
 }
 
-/// `expires`: seconds since 1970.
+/// The stream's token will expire. `expires`: seconds since 1970.
 pub fn expiring(expires: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct Expiring {
         expires: u64,
     }
-    say("expiring", &Expiring { expires }, None)
+    object("expiring", &Expiring { expires }, None)
 }
 
-/// An object with one member, named by what kind of message it is, and where it moves the cursor, that.
-fn say(kind: &str, value: &(impl Serialize + ?Sized), cursor: Option<Cursor>) -> Vec<u8> {
+/// An object with one member, named by the kind of message, and with the cursor if the message moves it.
+fn object(kind: &str, value: &(impl Serialize + ?Sized), cursor: Option<Cursor>) -> Vec<u8> {
     let mut out = format!("{{\"{kind}\":").into_bytes();
     to_writer(&mut out, value);
     if let Some(cursor) = cursor {
@@ -192,7 +199,7 @@ fn to_writer(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     serde_json::to_writer(out, value).expect("strings serialize");
 }
 
-/// It was checked where it came in; what is no JSON all the same is told as null.
+/// It was checked when it was received; should it not be JSON after all, it is sent as null.
 fn raw(json: &str) -> Option<&RawValue> {
     serde_json::from_str(json).ok()
 }
@@ -270,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn of_members() {
+    fn messages_about_members() {
         let two = [("a", Some(r#"{"n":1}"#)), ("b", None)].into_iter();
         assert_eq!(
             read(members("presence-c", two)),
@@ -289,7 +296,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_written_breaks_out(text in ".{0,40}", info in ".{0,20}") {
+        fn no_text_escapes_its_json_string(text in ".{0,40}", info in ".{0,20}") {
             let got = read(error(400, &text, Some(&text)));
             prop_assert_eq!(got, json!({"error": {"code": 400, "reason": text, "channel": text}}));
             let got = read(joined(&text, &text, Some(&info)));

@@ -1,32 +1,37 @@
-//! What a client of the plain protocol says. Pure: text in, a message or what is wrong with it out.
+//! The client's messages of the plain protocol. Pure: text in, a message or an error out.
 //!
-//! Strict: one of the three kinds, and nothing that is not known, so that a misspelt member is told at
-//! once.
+//! Strict: a message is one of three kinds and has no unknown members, so that a misspelt member is reported
+//! at once.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::MAX_TOKEN;
 
-/// Channels in a message.
+/// The most channels in a message.
 const MAX_CHANNELS: usize = 1000;
-/// Bytes of a cursor, or of what is said to be one.
+/// The most bytes of a cursor, or of what the client sends as one.
 const MAX_CURSOR: usize = 200;
-/// Bytes of a ping's payload.
+/// The most bytes of a ping's payload.
 const MAX_PING: usize = 125;
 
+/// A client's message.
 #[derive(Debug)]
 pub enum Message<'a> {
     Subscribe {
+        /// Distinct, 1 to 1,000; their names are not checked.
         channels: Vec<String>,
+        /// Not checked, at most 200 bytes.
         since: Option<String>,
+        /// Not checked, at most 4,000 bytes.
         token: Option<String>,
     },
+    /// Distinct channels, 1 to 1,000; their names are not checked.
     Unsubscribe(Vec<String>),
-    /// JSON, as it was written.
+    /// The payload: JSON as it was written, at most 125 bytes.
     Ping(&'a RawValue),
 }
 
-/// What a message must be: one line.
+/// What a message must be: one line for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -37,7 +42,7 @@ struct Wire<'a> {
     since: Option<String>,
     token: Option<String>,
     unsubscribe: Option<Vec<String>>,
-    /// `null` is a payload as well, which an Option alone would not tell from none.
+    /// `null` is a payload too, which an Option alone could not distinguish from none.
     #[serde(borrow, default, deserialize_with = "present")]
     ping: Option<&'a RawValue>,
 }
@@ -46,15 +51,17 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
     <&RawValue>::deserialize(from).map(Some)
 }
 
+/// Parses a client's message.
+///
 /// # Errors
-/// What a message must be.
+/// What a message must be, if `text` is not one.
 pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
     let shape = Malformed(
         "a message is a JSON object: {\"subscribe\":[…],\"since\":\"…\",\"token\":\"…\"}, \
          {\"unsubscribe\":[…]} or {\"ping\":…}",
     );
     let text = text.trim_ascii_start();
-    // The derived code would take an array, too.
+    // The derived code would accept an array, too.
     if !text.starts_with('{') {
         return Err(shape);
     }
@@ -188,7 +195,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in ".{0,100}", inner in r#"["\[\]{},:a-z0-9\\]{0,40}"#) {
+        fn no_text_panics(text in ".{0,100}", inner in r#"["\[\]{},:a-z0-9\\]{0,40}"#) {
             let _ = parse(&text);
             let _ = parse(&format!(r#"{{"subscribe":{inner}}}"#));
             let _ = parse(&format!(r#"{{"ping":{inner}}}"#));

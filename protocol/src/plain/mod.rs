@@ -1,6 +1,6 @@
-//! The plain WebSocket protocol, for those who want a socket without Pusher: `GET /askr/ws?channel=…`, with
-//! the parameters of `GET /askr/events`. Every message is one JSON object. Pure, as the session of Pusher's
-//! protocol: text in, actions out.
+//! The plain WebSocket protocol, for clients that use a WebSocket without Pusher's protocol:
+//! `GET /askr/ws?channel=…`, with the parameters of `GET /askr/events`. Every message is one JSON object.
+//! Pure, like the session of Pusher's protocol: text in, actions out.
 //!
 //! | client | | answer |
 //! |---|---|---|
@@ -10,22 +10,23 @@
 //!
 //! | server | |
 //! |---|---|
-//! | `{"channel","event","id","data","cursor"}` | an event; `id` is the publisher's own, else the cursor; a stream that gets the event for several of its channels finds `cursor` only with the last |
-//! | `{"channel","event","id":null,"data"}` | what another subscriber sent (`client-…`); `data` is its JSON as a text |
-//! | `{"connected":{"socket_id","secret"}}` | first of all; as `askr:connected` over SSE |
+//! | `{"channel","event","id","data","cursor"}` | an event; `id` is the publisher's own, else the cursor; a stream that receives the event for several of its channels has `cursor` only with the last |
+//! | `{"channel","event","id":null,"data"}` | a client event (`client-…`); `data` is its JSON as a string |
+//! | `{"connected":{"socket_id","secret"}}` | the first message; like `askr:connected` over SSE |
 //! | `{"subscribed":["a"],"cursor":"…"}` | events follow; the cursor is where to resume if none came |
-//! | `{"unsubscribed":["a"]}` | none follow |
+//! | `{"unsubscribed":["a"]}` | no more events follow |
 //! | `{"cursor":"…"}` | a heartbeat |
 //! | `{"gap":{"lost","at_most"},"cursor":"…"}` | what could not be sent, up to here |
-//! | `{"members":{"channel","count","members":[{"id","info"}]}}` | who is on a presence channel |
-//! | `{"joined":{"channel","id","info"}}`, `{"left":{"channel","id"}}` | who came, who went |
-//! | `{"count":{"channel","count"}}` | how many subscribers a channel has, where the application wants it told |
-//! | `{"expiring":{"expires"}}` | seconds since 1970: the token ends, and the connection with it |
-//! | `{"error":{"code","reason","channel"}}` | the code is the HTTP status that would say the same; the channel is there when it is about one |
+//! | `{"members":{"channel","count","members":[{"id","info"}]}}` | the members of a presence channel |
+//! | `{"joined":{"channel","id","info"}}`, `{"left":{"channel","id"}}` | a member joined, a member left |
+//! | `{"count":{"channel","count"}}` | how many subscribers a channel has, if the application enables it |
+//! | `{"expiring":{"expires"}}` | seconds since 1970: the token expires, and the connection ends with it |
+//! | `{"error":{"code","reason","channel"}}` | the code is the HTTP status with the same meaning; the channel is present if the error is about one |
 //!
-//! Whatever bears a `cursor` moves the client's: "everything up to here has been sent". With the last one it
-//! saw it resumes: `since`, or `last_event_id` in the query. A message is done wholly, or refused wholly, as far as it is decided here; who may listen to
-//! what is decided by the application, channel by channel.
+//! Every message with a `cursor` moves the client's cursor: "everything up to here has been sent". The client
+//! resumes from the last one it received: `since`, or `last_event_id` in the query. As far as this module
+//! decides, a message takes effect as a whole or is refused as a whole; who may subscribe to what is then
+//! decided channel by channel.
 
 pub mod encode;
 mod message;
@@ -40,24 +41,30 @@ use crate::keepalive::{Silence, Verdict};
 use crate::pusher::channel_name;
 use crate::rate_limit::{Bound, Rate};
 
-/// Messages in a row that cannot be read.
+/// Malformed messages in a row after which the connection is closed.
 const MAX_MALFORMED: u8 = 5;
 
-/// Codes of closing (RFC 6455, 7.4.2, leaves 4000 to 4999 to applications). They mean to a client what
-/// those of Pusher's protocol mean.
+/// Close codes (RFC 6455, section 7.4.2, leaves 4000 to 4999 to applications). They have the meaning of the same
+/// codes in Pusher's protocol.
 pub mod code {
+    /// The token expired, or the application disconnected the client.
     pub const UNAUTHORIZED: u16 = 4009;
+    /// A ping was not answered in time.
     pub const NO_PONG: u16 = 4201;
+    /// Any other error: malformed messages.
     pub const OTHER: u16 = 4300;
+    /// Too many messages a second.
     pub const RATE: u16 = 4301;
 }
 
 /// What an application allows each connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
+    /// Channels of a connection. Default: 100.
     pub channels: usize,
-    /// Messages. Beyond it the connection is closed.
+    /// Messages from the client; beyond it the connection is closed. Default: 100 a second, bursts of 1,000.
     pub message_rate: Bound,
+    /// How long the client may be silent.
     pub silence: keepalive::Limits,
 }
 
@@ -74,51 +81,53 @@ impl Default for Limits {
     }
 }
 
-/// What a session asks about.
+/// The connection's state in the engine, as a session needs it.
 pub trait World {
     fn limits(&self) -> &Limits;
     fn is_subscribed(&self, channel: &str) -> bool;
-    /// Channels of this connection.
+    /// The number of channels that this connection is subscribed to.
     fn channels(&self) -> usize;
 }
 
-/// What is to be done, in this order, before the next message is looked at.
+/// What the engine has to do, in the order of the actions, before it passes on the next message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// JSON text, to be framed.
+    /// Send this JSON text in a text frame.
     Send(Vec<u8>),
-    /// A ping frame, and the heartbeat with the connection's cursor.
+    /// Send a ping frame, and the heartbeat with the connection's cursor.
     Ping,
-    /// Distinct channels, some of which may be subscribed to already: those are answered, and stay. To be
-    /// authorized, then answered with `subscribed` and `error`.
+    /// Authorize and subscribe to these channels, then answer with `subscribed` and `error`. They are distinct;
+    /// some may be subscribed to already: those are answered too, and stay.
     Subscribe {
         channels: Vec<String>,
         /// Not checked, at most 200 bytes.
         since: Option<String>,
         token: Option<String>,
     },
-    /// Those of the named channels that are subscribed to; the client has been answered.
+    /// Unsubscribe from these channels, all of which are subscribed to. The answer is an action of its own.
     Unsubscribe { channels: Vec<String> },
-    /// The frame of a close, then the end.
+    /// Send a close frame and end the connection.
     Close {
         code: u16,
         reason: Cow<'static, str>,
     },
-    /// To be counted; the client was told already.
+    /// Count this refusal; the error message is an action of its own.
     Count(Refusal),
 }
 
-/// What a client did not get.
+/// What a client was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// A message that could not be read.
+    /// A message that could not be parsed.
     Malformed,
     Subscription,
+    /// More messages a second than [`Limits::message_rate`] allows.
     MessageRate,
+    /// A ping that was not answered in time.
     NoPong,
 }
 
-/// A connection's own state: 24 bytes.
+/// The protocol state of one connection: 24 bytes.
 #[derive(Debug, Default)]
 pub struct Session {
     messages: Rate,
@@ -127,7 +136,7 @@ pub struct Session {
 }
 
 impl Session {
-    /// A text message, at `now` in milliseconds of a clock that does not go back.
+    /// Handles a text message received at `now`, in milliseconds of a monotonic clock.
     pub fn on_text(&mut self, text: &str, now: u64, world: &impl World) -> Vec<Action> {
         if !self.messages.take(world.limits().message_rate, now) {
             let reason = "there are more messages a second than are allowed";
@@ -158,9 +167,10 @@ impl Session {
         }
     }
 
-    /// What time brings. `heard`: when anything last came from the client.
-    pub fn on_tick(&mut self, now: u64, heard: u64, limits: &Limits) -> Vec<Action> {
-        match self.silence.judge(now, heard, &limits.silence) {
+    /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times are
+    /// milliseconds of a monotonic clock.
+    pub fn on_tick(&mut self, now: u64, last_received: u64, limits: &Limits) -> Vec<Action> {
+        match self.silence.judge(now, last_received, &limits.silence) {
             Verdict::Fine => Vec::new(),
             Verdict::Ask => vec![Action::Ping],
             Verdict::Gone => {
@@ -179,13 +189,14 @@ impl Session {
     }
 }
 
-/// Whether a subscription may be asked for at all: status and reason.
+/// Whether a subscription may be requested at all, before it is authorized. Fails with an HTTP status and a
+/// reason.
 fn admit(channels: &[String], world: &impl World) -> Result<(), (u16, String)> {
     for (number, channel) in channels.iter().enumerate() {
         let number = number + 1;
         rules::channel_syntax(channel.as_bytes())
             .map_err(|why| (400, format!("channel {number} {why}")))?;
-        // Who signs in over Pusher's protocol has such a channel; nobody else.
+        // Only a user who signed in over Pusher's protocol has such a channel.
         if channel_name::is_of_user(channel) {
             return Err((403, format!("channel {number} is a user's own")));
         }
@@ -198,7 +209,7 @@ fn admit(channels: &[String], world: &impl World) -> Result<(), (u16, String)> {
     Ok(())
 }
 
-/// Leaving what one is not in is no mistake, and answered as well.
+/// Unsubscribing from a channel that is not subscribed to is not an error, and is answered too.
 fn unsubscribe(named: Vec<String>, world: &impl World) -> Vec<Action> {
     let answer = Action::Send(encode::unsubscribed(&named));
     let mut channels = named;
@@ -209,8 +220,8 @@ fn unsubscribe(named: Vec<String>, world: &impl World) -> Vec<Action> {
     }
 }
 
-fn refuse(what: Refusal, told: Vec<u8>) -> Vec<Action> {
-    vec![Action::Send(told), Action::Count(what)]
+fn refuse(what: Refusal, message: Vec<u8>) -> Vec<Action> {
+    vec![Action::Send(message), Action::Count(what)]
 }
 
 fn closing(what: Refusal, status: u16, code: u16, reason: &'static str) -> Vec<Action> {

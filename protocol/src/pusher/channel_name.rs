@@ -1,18 +1,18 @@
-//! Names of channels as Pusher documents them: narrower than the ring's own rules, so that whatever
-//! passes here passes there.
+//! Channel names as Pusher documents them: stricter than the ring's own rules, so that a name accepted here is
+//! accepted there.
 //!
-//! A user's own channel, `#server-to-user-ID`, is the one exception: a server's library publishes to it,
-//! and the server subscribes whoever signed in as that user.
+//! A user's own channel, `#server-to-user-ID`, is the one exception: the application publishes to it, and the
+//! server subscribes the connections that signed in as that user.
 
 use std::fmt;
 
 use shared::{grant, rules};
 
-/// Bytes of a channel's name.
+/// The most bytes of a channel's name.
 pub const MAX: usize = 164;
 const USER: &str = "#server-to-user-";
 
-/// What a name must be.
+/// The name is invalid. `Display` says what a name must be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Invalid;
 
@@ -22,10 +22,10 @@ impl fmt::Display for Invalid {
     }
 }
 
-/// A channel that may be subscribed to by its name, or published to.
+/// Checks the name of a channel that is subscribed to.
 ///
 /// # Errors
-/// Says what is allowed.
+/// If the name is invalid.
 pub fn channel(name: &str) -> Result<(), Invalid> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"_-=@,.;".contains(&b);
     match (1..=MAX).contains(&name.len()) && name.bytes().all(allowed) {
@@ -34,27 +34,27 @@ pub fn channel(name: &str) -> Result<(), Invalid> {
     }
 }
 
-/// The same for a publisher, who may also send to a user.
+/// Checks the name of a channel that is published to, which may also be a user's own channel.
 ///
 /// # Errors
-/// Says what is allowed.
+/// If the name is invalid.
 pub fn published(name: &str) -> Result<(), Invalid> {
     let user = user(name).is_some() && rules::channel(name.as_bytes()).is_ok();
     if user { Ok(()) } else { channel(name) }
 }
 
-/// Whose own channel this is.
+/// The id of the user whose own channel this is. None for every other channel.
 pub fn user(channel: &str) -> Option<&str> {
     let id = channel.strip_prefix(USER)?;
     grant::user(id.as_bytes()).is_ok().then_some(id)
 }
 
-/// Whether a name is kept for users' own channels, also where it cannot be that of one.
+/// Whether a name is reserved for users' own channels, even if the id in it is invalid.
 pub fn is_of_user(channel: &str) -> bool {
     channel.starts_with(USER)
 }
 
-/// The channel of a user with a checked id.
+/// The own channel of a user. `id` must have been checked.
 pub fn of_user(id: &str) -> String {
     format!("{USER}{id}")
 }
@@ -103,7 +103,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_passes_here_passes_the_rings_rules(name in "(#server-to-user-)?.{0,200}") {
+        fn accepted_names_obey_the_rings_rules(name in "(#server-to-user-)?.{0,200}") {
             if published(&name).is_ok() {
                 prop_assert_eq!(rules::channel(name.as_bytes()), Ok(()));
             }

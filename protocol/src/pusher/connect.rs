@@ -1,27 +1,29 @@
-//! `GET /app/{key}?protocol=7&client=js&version=8.4.0`: what a client connects with. Pure.
+//! `GET /app/{key}?protocol=7&client=js&version=8.4.0`: a client's connection request. Pure.
 //!
-//! What is wrong here is told after the handshake, by `pusher:error` and a close with the code: a client
-//! cannot read why a handshake was refused.
+//! Errors are reported after the handshake, by `pusher:error` and a close frame with the code: a browser's
+//! client cannot read why a handshake was refused.
 
 use percent_encoding::percent_decode_str;
 
 use super::code;
 
 const PATH: &str = "/app/";
-/// Bytes of a key. Pusher's have 20.
+/// The most bytes of a key. Pusher's have 20.
 const MAX_KEY: usize = 128;
-/// Versions of the protocol. What changed since 5 is how clients read closes.
+/// Versions of the protocol. Since 5 only the way in which clients interpret close codes has changed.
 const OLDEST: u32 = 5;
 const NEWEST: u32 = 7;
 
+/// The parameters of a connection request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
+    /// The protocol's version, 5 to 7.
     pub protocol: u32,
-    /// Events bear their position: `askr=1`.
+    /// Whether messages carry a cursor: `askr=1`.
     pub recovery: bool,
 }
 
-/// To be told and closed with.
+/// The error to report, and the code to close the connection with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Refused {
     pub code: u16,
@@ -29,14 +31,15 @@ pub struct Refused {
 }
 
 impl Refused {
+    /// No application has the key of the path.
     pub const NO_SUCH_APP: Self = Self {
         code: code::NO_SUCH_APP,
         reason: "there is no application with this key",
     };
 }
 
-/// The key in a request's path. None: this is not the path of an application. A key that cannot be one is
-/// given as it is; no application has it.
+/// The key in a request's path. None: this is not the path of an application. The key is not validated: one
+/// that is invalid belongs to no application.
 pub fn key(path: &str) -> Option<String> {
     let key = path.strip_prefix(PATH)?;
     let key = key.strip_suffix('/').unwrap_or(key);
@@ -46,8 +49,10 @@ pub fn key(path: &str) -> Option<String> {
     percent_decode_str(key).decode_utf8().ok().map(Into::into)
 }
 
+/// Parses the query of a connection request.
+///
 /// # Errors
-/// 4006 to 4008: about the protocol's version.
+/// 4006 to 4008, if the protocol's version is missing, malformed or not supported.
 pub fn parse(query: &str) -> Result<Connect, Refused> {
     let version = get(query, "protocol").filter(|version| !version.is_empty());
     let version = version.ok_or(Refused {
@@ -71,7 +76,7 @@ pub fn parse(query: &str) -> Result<Connect, Refused> {
     })
 }
 
-/// The first of this name. Neither of the two has anything to escape.
+/// The first parameter with this name, as it was sent: neither of the two needs percent-encoding.
 fn get<'a>(query: &'a str, name: &str) -> Option<&'a str> {
     query
         .split('&')
@@ -99,7 +104,7 @@ mod tests {
     }
 
     #[test]
-    fn real_clients_are_taken() {
+    fn queries_of_real_clients_are_accepted() {
         for (query, protocol, recovery) in [
             ("protocol=7&client=js&version=8.4.0&flash=false", 7, false),
             ("client=Pysher&version=1.0.8&protocol=6", 6, false),

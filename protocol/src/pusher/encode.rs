@@ -1,12 +1,12 @@
-//! What a Pusher server says, as JSON text: the payload of a text frame. Pure.
+//! The server's messages of Pusher's protocol, as JSON text: the payload of a text frame. Pure.
 //!
 //! ```text
-//! {"event":…,"channel":…,"id":"3f9a1c22d07e-32768","data":"…"}        id: for who asked for recovery
+//! {"event":…,"channel":…,"id":"3f9a1c22d07e-32768","data":"…"}        id: with recovery only
 //! ```
 //!
-//! `data` is a string that holds JSON, as Pusher sends it, but for `pusher:error` (an object) and client
-//! events (what the client wrote). Every text goes through the serializer or is JSON that was checked where
-//! it came in, so nothing a publisher or a client writes can end its string.
+//! `data` is a string that contains JSON, as Pusher sends it, except for `pusher:error` (an object) and client
+//! events (the value that the client sent). Every text is serialized here or is JSON that was checked when it
+//! was received, so nothing a publisher or a client writes can end its string.
 
 use serde::Serialize;
 use serde::ser::Serializer;
@@ -15,7 +15,7 @@ use shared::cursor::Cursor;
 
 use crate::gap::Gap;
 
-/// What Pusher calls an event without a name.
+/// Pusher's name for an event without one.
 const UNNAMED: &str = "message";
 
 /// The members of a server's message, in the order in which they are written.
@@ -31,24 +31,25 @@ struct Message<'a, D: Serialize> {
     data: D,
 }
 
-/// An event of the ring. `id`: for those who asked for recovery.
+/// An event of the ring. `id`: the cursor, for clients that asked for recovery.
 pub fn event(name: Option<&str>, channel: &str, data: &str, id: Option<Cursor>) -> Vec<u8> {
     text(Message {
         id,
-        ..on(channel, name.unwrap_or(UNNAMED), data)
+        ..on_channel(channel, name.unwrap_or(UNNAMED), data)
     })
 }
 
-/// What a client sent to the others. `data`: JSON, which is passed on as it is. `user`: on presence channels.
-/// It is not in the ring, so it has no position.
+/// A client event. `data`: JSON, which is forwarded unchanged. `user`: the sender's id, on presence channels.
+/// It is not in the ring, so it has no cursor.
 pub fn client_event(name: &str, channel: &str, data: &RawValue, user: Option<&str>) -> Vec<u8> {
     text(Message {
         user_id: user,
-        ..on(channel, name, data)
+        ..on_channel(channel, name, data)
     })
 }
 
-/// `activity`: the seconds of silence after which a client pings; clients take 0 for an error.
+/// The first message of a connection. `activity`: seconds of silence after which the client pings; at least 1
+/// is sent, since clients treat 0 as an error.
 pub fn connection_established(socket: &str, activity: u64) -> Vec<u8> {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -59,15 +60,17 @@ pub fn connection_established(socket: &str, activity: u64) -> Vec<u8> {
         socket_id: socket,
         activity_timeout: activity.max(1),
     };
-    told("pusher:connection_established", &json(&data))
+    connection_message("pusher:connection_established", &json(&data))
 }
 
-/// On a channel without members. `id`: from where a client goes on that has seen no event yet.
+/// A channel without members was subscribed to. `id`: the cursor that its events follow, for clients that
+/// asked for recovery.
 pub fn subscription_succeeded(channel: &str, id: Option<Cursor>) -> Vec<u8> {
     succeeded(channel, "{}", id)
 }
 
-/// On a presence channel: everybody who is there, whoever subscribes included. `info`: JSON.
+/// A presence channel was subscribed to. `members`: id and info (JSON) of every member, the new one included.
+/// `id`: as for [`subscription_succeeded`].
 pub fn presence_succeeded<'a>(
     channel: &str,
     members: impl Iterator<Item = (&'a str, Option<&'a str>)>,
@@ -90,21 +93,27 @@ pub fn presence_succeeded<'a>(
 pub fn member_added(channel: &str, user: &str, info: Option<&str>) -> Vec<u8> {
     let info = info.unwrap_or("null");
     let data = format!(r#"{{"user_id":{},"user_info":{info}}}"#, json(user));
-    text(on(channel, "pusher_internal:member_added", data))
+    text(on_channel(channel, "pusher_internal:member_added", data))
 }
 
 /// A user's last connection left.
 pub fn member_removed(channel: &str, user: &str) -> Vec<u8> {
     let data = format!(r#"{{"user_id":{}}}"#, json(user));
-    text(on(channel, "pusher_internal:member_removed", data))
+    text(on_channel(channel, "pusher_internal:member_removed", data))
 }
 
+/// The number of the channel's subscribers.
 pub fn subscription_count(channel: &str, count: u64) -> Vec<u8> {
     let data = format!(r#"{{"subscription_count":{count}}}"#);
-    text(on(channel, "pusher_internal:subscription_count", data))
+    text(on_channel(
+        channel,
+        "pusher_internal:subscription_count",
+        data,
+    ))
 }
 
-/// Why a channel cannot be subscribed to, by the status an application would have answered with.
+/// A subscription was refused. `kind`: the error's type. `status`: the HTTP status that an application's
+/// authorization endpoint would have answered with.
 pub fn subscription_error(channel: &str, kind: &str, reason: &str, status: u16) -> Vec<u8> {
     #[derive(Serialize)]
     struct Data<'a> {
@@ -117,47 +126,52 @@ pub fn subscription_error(channel: &str, kind: &str, reason: &str, status: u16) 
         error: reason,
         status,
     };
-    text(on(channel, "pusher:subscription_error", json(&data)))
+    text(on_channel(
+        channel,
+        "pusher:subscription_error",
+        json(&data),
+    ))
 }
 
-/// A cache channel had nothing to give.
+/// A cache channel has no last event.
 pub fn cache_miss(channel: &str) -> Vec<u8> {
-    text(on(channel, "pusher:cache_miss", "{}"))
+    text(on_channel(channel, "pusher:cache_miss", "{}"))
 }
 
-/// `code`: none where Pusher has none either. The data is an object, as documented: pysher finds no code
-/// in a string.
+/// An error. `code`: None where Pusher's protocol defines none. The data is an object, as documented: pysher
+/// finds no code in a string.
 pub fn error(code: Option<u16>, message: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Data<'a> {
         code: Option<u16>,
         message: &'a str,
     }
-    text(off("pusher:error", Data { code, message }))
+    text(without_channel("pusher:error", Data { code, message }))
 }
 
-/// `id`: so that an idle client's cursor stays young.
+/// A ping. `id`: keeps the cursor of an idle client recent, for clients that asked for recovery.
 pub fn ping(id: Option<Cursor>) -> Vec<u8> {
     text(Message {
         id,
-        ..off("pusher:ping", "{}")
+        ..without_channel("pusher:ping", "{}")
     })
 }
 
+/// The answer to a client's ping.
 pub fn pong() -> Vec<u8> {
-    told("pusher:pong", "{}")
+    connection_message("pusher:pong", "{}")
 }
 
-/// `user_data`: as the client sent it.
+/// The user signed in. `user_data`: as the client sent it.
 pub fn signin_success(user_data: &str) -> Vec<u8> {
     #[derive(Serialize)]
     struct Data<'a> {
         user_data: &'a str,
     }
-    told("pusher:signin_success", &json(&Data { user_data }))
+    connection_message("pusher:signin_success", &json(&Data { user_data }))
 }
 
-/// Who of a watchlist is there and who is not. An empty list is left out.
+/// Which users of a watchlist are online and which are offline. An empty list is left out.
 pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Vec<u8> {
     #[derive(Serialize)]
     struct Change<'a> {
@@ -171,37 +185,37 @@ pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Vec<u8> {
     let change = |name, user_ids| Change { name, user_ids };
     let all = [change("online", online), change("offline", offline)];
     let events = all.into_iter().filter(|c| !c.user_ids.is_empty()).collect();
-    told("pusher_internal:watchlist_events", &json(&Data { events }))
+    connection_message("pusher_internal:watchlist_events", &json(&Data { events }))
 }
 
-/// What a channel lost, up to and with `id`. `channel`: None for all of the connection's together.
+/// A gap of `channel`, up to and including `id`. None: of all channels of the connection together.
 pub fn gap(channel: Option<&str>, gap: &Gap, id: Cursor) -> Vec<u8> {
     text(Message {
         id: Some(id),
         channel,
-        ..off("askr:gap", gap.to_json())
+        ..without_channel("askr:gap", gap.to_json())
     })
 }
 
 fn succeeded(channel: &str, data: &str, id: Option<Cursor>) -> Vec<u8> {
     text(Message {
         id,
-        ..on(channel, "pusher_internal:subscription_succeeded", data)
+        ..on_channel(channel, "pusher_internal:subscription_succeeded", data)
     })
 }
 
-fn told(event: &str, data: &str) -> Vec<u8> {
-    text(off(event, data))
+fn connection_message(event: &str, data: &str) -> Vec<u8> {
+    text(without_channel(event, data))
 }
 
-fn on<'a, D: Serialize>(channel: &'a str, event: &'a str, data: D) -> Message<'a, D> {
+fn on_channel<'a, D: Serialize>(channel: &'a str, event: &'a str, data: D) -> Message<'a, D> {
     Message {
         channel: Some(channel),
-        ..off(event, data)
+        ..without_channel(event, data)
     }
 }
 
-fn off<D: Serialize>(event: &str, data: D) -> Message<'_, D> {
+fn without_channel<D: Serialize>(event: &str, data: D) -> Message<'_, D> {
     Message {
         event,
         channel: None,
@@ -264,7 +278,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_connection() {
+    fn messages_about_the_connection() {
         assert_eq!(
             connection_established("12.34", 120),
             br#"{"event":"pusher:connection_established","data":"{\"socket_id\":\"12.34\",\"activity_timeout\":120}"}"#
@@ -284,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_channel() {
+    fn messages_about_a_channel() {
         assert_eq!(
             inside(subscription_succeeded("c", None)),
             json!({"event": "pusher_internal:subscription_succeeded", "channel": "c", "data": {}})
@@ -311,7 +325,7 @@ mod tests {
     }
 
     #[test]
-    fn members() {
+    fn messages_about_members() {
         let empty = presence_succeeded("presence-c", std::iter::empty(), None);
         let nobody = json!({"presence": {"ids": [], "hash": {}, "count": 0}});
         assert_eq!(inside(empty)["data"], nobody);
@@ -333,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_user() {
+    fn messages_about_users() {
         let got = inside(signin_success(r#"{"id":"7"}"#));
         assert_eq!(got["data"], json!({"user_data": "{\"id\":\"7\"}"}));
         let got = inside(watchlist_events(&["1", "2"], &["3"]));
@@ -347,7 +361,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn nothing_written_breaks_out(name in ".{1,20}", channel in ".{1,20}", data in ".{0,60}", seq in 0u64..1 << 62) {
+        fn no_text_escapes_its_json_string(name in ".{1,20}", channel in ".{1,20}", data in ".{0,60}", seq in 0u64..1 << 62) {
             let got = read(event(Some(&name), &channel, &data, Some(cursor(seq))));
             prop_assert_eq!(got, json!({
                 "event": name, "channel": channel, "data": data, "id": cursor(seq).to_string(),

@@ -1,16 +1,17 @@
-//! What a Pusher client says. Pure: text in, a message or what is wrong with it out.
+//! The client's messages of Pusher's protocol. Pure: text in, a message or an error out.
 //!
 //! Strict about what matters, tolerant where real clients differ: `data` may be an object or a string that
-//! holds one, fields that are not known are passed over, and an empty `auth` or `channel_data` is none.
+//! contains one, unknown members are ignored, and an empty `auth` or `channel_data` counts as none.
 
 use std::fmt;
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
-/// Bytes of a cursor, or of what is said to be one.
+/// The most bytes of a cursor, or of what the client sends as one.
 const MAX_CURSOR: usize = 200;
 
+/// A client's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Message {
     Subscribe(Subscribe),
@@ -22,33 +23,38 @@ pub enum Message {
     Signin {
         auth: String,
         user_data: String,
-        /// Of the user's own channel: as in [`Subscribe`].
+        /// Where to resume the user's own channel: as in [`Subscribe`].
         cursor: Option<String>,
     },
     /// `client-…`
     Client(ClientEvent),
-    /// Well formed, but of a name that means nothing here.
+    /// Well formed, but the event's name is unknown.
     Unknown,
 }
 
+/// The data of `pusher:subscribe`. Nothing is checked but the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
     pub channel: String,
+    /// The signature, for channels that need one.
     pub auth: Option<String>,
+    /// The signed user, on presence channels.
     pub channel_data: Option<String>,
-    /// Where to go on, by a client that asked for recovery. Not checked, at most 200 bytes.
+    /// Where to resume, from a client that asked for recovery. Not checked, at most 200 bytes.
     pub cursor: Option<String>,
 }
 
+/// A client event. Nothing is checked but the shape.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ClientEvent {
     pub channel: String,
+    /// Begins with `client-`.
     pub event: String,
     /// JSON, as it was written.
     pub data: String,
 }
 
-/// What is wrong. `Display` is one line, and repeats nothing that was sent.
+/// What a message must be. `Display` is one line for the client, and repeats nothing that was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed(pub &'static str);
 
@@ -91,8 +97,10 @@ struct SigninData {
     askr: Option<Recovery>,
 }
 
+/// Parses a client's message.
+///
 /// # Errors
-/// What a message must be.
+/// What a message must be, if `text` is not one.
 pub fn parse(text: &str) -> Result<Message, Malformed> {
     let shape = "a message is a JSON object with a string \"event\"";
     let message: Envelope = object(text).ok_or(Malformed(shape))?;
@@ -146,7 +154,7 @@ fn cursor(askr: Option<Recovery>) -> Result<Option<String>, Malformed> {
     }
 }
 
-/// The derived code would take an array for an object, its members in order.
+/// Parses an object. The derived code alone would accept an array of the members in order.
 fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
     let text = text.trim_ascii_start();
     text.starts_with('{').then_some(())?;
@@ -178,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn data_may_be_an_object_or_a_string_that_holds_one() {
+    fn data_may_be_an_object_or_a_string_that_contains_one() {
         let data = json!({"channel": "presence-x", "auth": "k:1", "channel_data": "{}"});
         let expected = Subscribe {
             auth: Some("k:1".into()),
@@ -192,9 +200,9 @@ mod tests {
     }
 
     #[test]
-    fn what_clients_leave_empty_is_none() {
+    fn empty_members_count_as_none() {
         for text in [
-            // pusher-js, pysher, and what a careless one might send
+            // pusher-js, pysher, and what a careless client might send
             r#"{"event":"pusher:subscribe","data":{"auth":"","channel":"x"}}"#,
             r#"{"event":"pusher:subscribe","data":{"auth":null,"channel":"x","channel_data":""}}"#,
             r#" {"data":{"channel":"x","more":[1]},"event":"pusher:subscribe","id":7} "#,
@@ -226,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_events_data_is_kept_as_it_was_written() {
+    fn the_data_of_a_client_event_is_kept_unchanged() {
         for data in [r#"{"a" : [1.0,  "ü\u0041"]}"#, r#""text""#, "1e400", "null"] {
             let text = format!(r#"{{"event":"client-x","channel":"private-c","data":{data}}}"#);
             let expected = ClientEvent {
@@ -241,7 +249,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_read_says_what_it_must_be() {
+    fn a_malformed_message_is_answered_with_what_it_must_be() {
         for text in [
             "",
             "x",
@@ -264,8 +272,8 @@ mod tests {
             r#"{"event":"client-x","channel":7,"data":{}}"#,
             "{\"event\":\"client-\u{0}\"}",
         ] {
-            let said = parse(text).unwrap_err().to_string();
-            assert!(!said.contains('\n') && said.len() > 10, "{text}");
+            let error = parse(text).unwrap_err().to_string();
+            assert!(!error.contains('\n') && error.len() > 10, "{text}");
         }
         let deep = format!(
             r#"{{"event":"pusher:subscribe","data":{}}}"#,
@@ -290,7 +298,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in ".{0,200}", data in ".{0,60}") {
+        fn no_text_panics(text in ".{0,200}", data in ".{0,60}") {
             let _ = parse(&text);
             for event in ["pusher:subscribe", "pusher:signin", "client-a"] {
                 let _ = parse(&format!(r#"{{"event":"{event}","channel":"c","data":{data}}}"#));

@@ -1,17 +1,17 @@
-//! Pusher's signatures: of a subscription, of a user, of a request to the HTTP API, of a webhook.
+//! Pusher's signatures: of a subscription, a user, a request to the HTTP API, a webhook.
 //!
-//! Each is HMAC-SHA256 in hexadecimal digits over
+//! Each is an HMAC-SHA256, in hexadecimal digits, of a text:
 //!
 //! | | text |
 //! |---|---|
 //! | subscription | `socket_id:channel`, on presence channels `socket_id:channel:channel_data` |
 //! | user | `socket_id::user::user_data` |
-//! | request | `METHOD\npath\nk=v&…`, keys in lower case and sorted, values unescaped |
+//! | request | `METHOD\npath\nk=v&…`, keys in lower case and sorted, values percent-decoded |
 //! | webhook | the body |
 //!
-//! None of these texts can be that of another kind, or of a token: tokens have no colon, requests have
-//! line breaks, channels that are signed here have no colon (nor have they at Pusher), and the text of
-//! a user has two of them where a channel would begin.
+//! No text of one kind can also be one of another kind, or a token: tokens have no colon, requests have line
+//! breaks, channels signed here have no colon (nor do Pusher's), and the text of a user has two colons where a
+//! channel would begin.
 
 use std::collections::BTreeMap;
 
@@ -25,33 +25,34 @@ use shared::secret::Secret;
 use crate::channel::Kind;
 use crate::{info, mac};
 
-/// Seconds that a request's `auth_timestamp` may be off, either way.
+/// Seconds by which a request's `auth_timestamp` may differ from the clock, either way. Pusher's value.
 pub const WINDOW: u64 = 600;
-/// Bytes of `channel_data`.
+/// The most bytes of `channel_data`.
 const MAX_DATA: usize = 2 * MAX_INFO;
-/// Bytes of `user_data`: as much, and a watchlist of 100 ids of 128 bytes.
+/// The most bytes of `user_data`: as many, and a watchlist of 100 ids of 128 bytes.
 const MAX_USER_DATA: usize = 16 << 10;
-/// Parameters of a request.
+/// The most parameters of a request.
 const MAX_PARAMETERS: usize = 64;
 
-/// An application's key, and the secrets that sign for it: more than one while they are changed.
+/// An application's key, and the secrets that sign for it, newest first: more than one during a rotation.
 #[derive(Debug, Clone)]
 pub struct Credentials {
     pub key: String,
     pub secrets: Vec<Secret>,
 }
 
-/// A user, as the application signed it.
+/// A user, as signed by the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
+    /// 1 to 128 bytes without control characters.
     pub id: String,
-    /// JSON on one line.
+    /// JSON on one line, at most 1,024 bytes.
     pub info: Option<String>,
-    /// Whose coming and going this user wants to hear of (signin only).
+    /// Ids of the users whose online state is sent to this user (signin only).
     pub watchlist: Vec<String>,
 }
 
-/// Why a signature is refused. `Display` is a phrase; it never repeats what was sent.
+/// Why a signature is refused. `Display` is a phrase for the client; it never repeats what was sent.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     Malformed,
@@ -81,7 +82,7 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// An API request, as it came: the path without its query, both still escaped.
+/// An API request as it was received: the path without its query, both still percent-encoded.
 #[derive(Debug, Clone, Copy)]
 pub struct ApiRequest<'a> {
     pub method: &'a str,
@@ -106,7 +107,7 @@ struct UserData<'a> {
     watchlist: Vec<Id>,
 }
 
-/// Pusher's clients get ids as text, whatever the application calls them.
+/// Clients receive ids as strings, whatever type the application uses.
 #[derive(Deserialize)]
 #[serde(untagged)]
 enum Id {
@@ -115,10 +116,11 @@ enum Id {
 }
 
 impl Credentials {
-    /// A subscription of this socket. On presence channels: the user.
+    /// Verifies the signature `auth` of a subscription by this socket. Returns the user on presence channels.
+    /// `data`: `channel_data`, on presence channels.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// If the signature is wrong, the data is malformed, or the channel needs no signature.
     pub fn channel(
         &self,
         socket: &str,
@@ -130,7 +132,7 @@ impl Credentials {
         if !kind.needs_authorization() || channel.contains(':') || socket.contains(':') {
             return Err(Refused::Channel);
         }
-        // Data on another channel would let its name's end be taken for data.
+        // With data on another channel, the end of the channel's name could be passed off as data.
         if kind.is_presence() != data.is_some() {
             return Err(Refused::Data);
         }
@@ -146,10 +148,10 @@ impl Credentials {
         .transpose()
     }
 
-    /// A signin of this socket.
+    /// Verifies the signature `auth` of a signin by this socket. `data`: `user_data`.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// If the signature is wrong, or the data is malformed.
     pub fn user(&self, socket: &str, data: &str, auth: &str) -> Result<User, Refused> {
         if socket.contains(':') {
             return Err(Refused::Malformed);
@@ -159,10 +161,11 @@ impl Credentials {
         user(data.id, data.user_info, data.watchlist)
     }
 
-    /// A request to the HTTP API at `now`, in seconds since 1970.
+    /// Verifies a request to the HTTP API at `now`, in seconds since 1970.
     ///
     /// # Errors
-    /// Why it is refused.
+    /// If the signature is wrong, the timestamp is more than [`WINDOW`] off, or a parameter is missing, wrong or
+    /// repeated.
     pub fn request(&self, request: &ApiRequest, now: u64) -> Result<(), Refused> {
         let mut parameters = parameters(request.query)?;
         let mut take = |name: &str| parameters.remove(name);
@@ -183,7 +186,7 @@ impl Credentials {
         let code = mac::from_hex(&signature).ok_or(Refused::Signature)?;
         self.check_code(&code, &[text.as_bytes()])?;
 
-        // Digits alone: `parse` would also take a plus.
+        // Digits alone: `parse` would also accept a plus sign.
         let time = get("auth_timestamp").filter(|time| time.bytes().all(|b| b.is_ascii_digit()));
         let time: u64 = time
             .and_then(|t| t.parse().ok())
@@ -191,15 +194,15 @@ impl Credentials {
         if time.abs_diff(now) > WINDOW {
             return Err(Refused::Timestamp);
         }
-        let told = get("body_md5").map(mac::from_hex::<16>);
-        match (told, request.body.is_empty()) {
+        let digest = get("body_md5").map(mac::from_hex::<16>);
+        match (digest, request.body.is_empty()) {
             (None, true) => Ok(()),
-            (Some(Some(told)), _) if told[..] == Md5::digest(request.body)[..] => Ok(()),
+            (Some(Some(digest)), _) if digest[..] == Md5::digest(request.body)[..] => Ok(()),
             _ => Err(Refused::Body),
         }
     }
 
-    /// The signature of a webhook's body, by the newest secret. None without a secret.
+    /// The signature of a webhook's body by the newest secret, in hexadecimal digits. None without a secret.
     pub fn sign(&self, body: &[u8]) -> Option<String> {
         let newest = self.secrets.first()?;
         Some(mac::hex(&mac::sign(newest.bytes(), &[body])))
@@ -208,7 +211,7 @@ impl Credentials {
     fn check(&self, auth: &str, text: &[&[u8]]) -> Result<(), Refused> {
         let (key, code) = auth.rsplit_once(':').ok_or(Refused::Malformed)?;
         let code = mac::from_hex(code).ok_or(Refused::Malformed)?;
-        // The key is public: each page has it.
+        // The key is public, as every page has it, so it need not be compared in constant time.
         if key != self.key {
             return Err(Refused::Key);
         }
@@ -251,7 +254,7 @@ fn user(id: Id, info: Option<&RawValue>, watchlist: Vec<Id>) -> Result<User, Ref
     })
 }
 
-/// Keys in lower case, values unescaped, in the order of the keys.
+/// Keys in lower case, values percent-decoded, in the order of the keys.
 fn parameters(query: &str) -> Result<BTreeMap<String, String>, Refused> {
     let mut all = BTreeMap::new();
     for pair in query.split('&').filter(|pair| !pair.is_empty()) {
@@ -275,7 +278,7 @@ mod tests {
 
     use super::*;
 
-    /// Those of Pusher's documentation.
+    /// The credentials of Pusher's documentation.
     fn documented() -> Credentials {
         Credentials {
             key: "278d425bdf160c739803".into(),
@@ -295,7 +298,7 @@ mod tests {
     const MEMBER: &str = r#"{"user_id":10,"user_info":{"name":"Mr. Channels"}}"#;
 
     #[test]
-    fn the_documented_subscriptions_are_taken() {
+    fn the_documented_subscriptions_are_accepted() {
         let app = documented();
         assert_eq!(
             app.channel("1234.1234", "private-foobar", None, PRIVATE),
@@ -310,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_user_is_taken() {
+    fn the_documented_user_is_accepted() {
         let auth =
             "278d425bdf160c739803:4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
         let user = documented()
@@ -358,7 +361,7 @@ mod tests {
             wrong("1234.1234", "foobar", None, &auth("1234.1234:foobar")),
             Err(Refused::Channel)
         );
-        // The end of a channel's name is not data, and a channel is not a user.
+        // The end of a channel's name is not accepted as data, nor a channel as a user.
         assert_eq!(
             wrong("1.1", "private-a:b", None, &auth("1.1:private-a:b")),
             Err(Refused::Channel)
@@ -401,7 +404,7 @@ mod tests {
     }
 
     #[test]
-    fn members_are_bounded_and_named() {
+    fn members_are_bounded_and_have_an_id() {
         let member = |data: &str| {
             documented().channel(
                 "1.1",
@@ -444,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn the_documented_request_is_taken() {
+    fn the_documented_request_is_accepted() {
         let at = |now| request("POST", "/apps/3/events", QUERY, BODY, now);
         assert_eq!(at(1_353_088_179), Ok(()));
         assert_eq!((at(1_353_088_779), at(1_353_087_579)), (Ok(()), Ok(())));
@@ -505,7 +508,7 @@ mod tests {
         );
     }
 
-    /// A right signature over what a right client would not send.
+    /// The signature is right, but the request is one that no library sends.
     #[test]
     fn a_body_must_be_signed_and_a_time_must_be_digits() {
         let signed = |query: &str, body: &str| {
@@ -549,7 +552,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_query_and_no_data_break_it(query in "[ -~é]{0,80}", auth in ".{0,80}", data in ".{0,40}") {
+        fn no_query_and_no_data_panics(query in "[ -~é]{0,80}", auth in ".{0,80}", data in ".{0,40}") {
             prop_assert!(request("POST", "/x", &query, &data, 1000).is_err());
             prop_assert!(documented().channel("1.1", "presence-x", Some(&data), &auth).is_err());
             prop_assert!(documented().user("1.1", &data, &auth).is_err());

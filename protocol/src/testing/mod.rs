@@ -1,18 +1,19 @@
-//! What tests share, also those of other crates (feature `testing`): ready events, and a receiver of
-//! Server-Sent Events.
+//! Helpers for tests, also of other crates (feature `testing`): events, and a receiver of Server-Sent Events.
 
 pub mod sse;
 
 use shared::cursor::{Cursor, Epoch};
 use shared::event::{Event, EventRef, Origin};
 
+/// The epoch of [`cursor`].
 pub const EPOCH: Epoch = Epoch([10, 11, 12, 13, 14, 15]);
 
+/// A cursor of [`EPOCH`].
 pub fn cursor(seq: u64) -> Cursor {
     Cursor { epoch: EPOCH, seq }
 }
 
-/// None if the names break the rules.
+/// An event as it is read from the ring. None if it breaks the ring's rules.
 pub fn event(
     channels: &[&str],
     name: Option<&str>,

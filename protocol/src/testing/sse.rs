@@ -1,13 +1,17 @@
-//! A receiver of Server-Sent Events, written from the specification (WHATWG HTML 9.2.6, "Interpreting an
-//! event stream") and from nothing else.
+//! A receiver of Server-Sent Events, written from the specification alone (WHATWG HTML, section 9.2.6,
+//! "Interpreting an event stream").
 
+/// A dispatched message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Message {
+    /// `message` if the stream named none.
     pub event: String,
     pub data: String,
+    /// The last event id when it was dispatched.
     pub id: String,
 }
 
+/// The parser of one stream.
 #[derive(Debug, Default)]
 pub struct Parser {
     line: Vec<u8>,
@@ -23,7 +27,7 @@ pub struct Parser {
 }
 
 impl Parser {
-    /// Feeds bytes, returns what they dispatch.
+    /// Feeds bytes and returns the messages that they complete.
     pub fn feed(&mut self, bytes: &[u8]) -> Vec<Message> {
         let mut messages = Vec::new();
         for &byte in bytes {
@@ -42,25 +46,27 @@ impl Parser {
         messages
     }
 
-    /// What a browser would send as Last-Event-ID.
+    /// What a browser would send as `Last-Event-ID`.
     pub fn last_event_id(&self) -> &str {
         &self.last_id
     }
 
+    /// The last reconnection time, in milliseconds.
     pub fn retry(&self) -> Option<u32> {
         self.retry
     }
 
-    /// How often a time was told.
+    /// How many reconnection times were received.
     pub fn retries(&self) -> u64 {
         self.retries
     }
 
+    /// How many comments were received.
     pub fn comments(&self) -> u64 {
         self.comments
     }
 
-    /// What `askr:connected` told, each time. Not among the messages: every stream begins with it.
+    /// The data of each `askr:connected`. It is not among the messages, since every stream begins with it.
     pub fn connected(&self) -> &[String] {
         &self.connected
     }

@@ -6,7 +6,7 @@
 //! FIN  └ no extension └ not masked
 //! ```
 
-/// What a frame is (RFC 6455, 11.8).
+/// The type of a frame (RFC 6455, section 11.8).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[repr(u8)]
 pub enum Opcode {
@@ -18,35 +18,37 @@ pub enum Opcode {
     Pong = 10,
 }
 
-/// Bytes of a control frame's payload.
+/// The most bytes of a control frame's payload (RFC 6455, section 5.5).
 pub const MAX_CONTROL: usize = 125;
-/// Bytes of a header before a server's payload.
+/// The most bytes of a header that a server sends.
 pub const MAX_HEADER: usize = 10;
 
-/// UTF-8 is the caller's promise.
+/// A text frame. The payload must be UTF-8, which is not checked.
 pub fn text(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Text, payload)
 }
 
+/// A binary frame.
 #[allow(
     dead_code,
-    reason = "no protocol here has any; the echo server for conformance does"
+    reason = "no protocol here sends any; the echo server for conformance tests does"
 )]
 pub fn binary(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Binary, payload)
 }
 
-/// What is beyond 125 bytes is left out: a control frame cannot carry more.
+/// A ping frame. The payload is truncated to 125 bytes: a control frame cannot carry more.
 pub fn ping(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Ping, &payload[..payload.len().min(MAX_CONTROL)])
 }
 
-/// The answer to a ping has the ping's payload.
+/// A pong frame, which answers a ping with the same payload. Truncated like [`ping`].
 pub fn pong(payload: &[u8]) -> Vec<u8> {
     whole(Opcode::Pong, &payload[..payload.len().min(MAX_CONTROL)])
 }
 
-/// `code` must be one that may be sent (see `decoder::may_be_sent`). A reason beyond 123 bytes is cut, between characters.
+/// A close frame. `code` must be one that may be sent (see `decoder::may_be_sent`). A reason longer than 123
+/// bytes is truncated between characters.
 pub fn close(code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(MAX_CONTROL - 2);
     while !reason.is_char_boundary(end) {
@@ -58,12 +60,12 @@ pub fn close(code: u16, reason: &str) -> Vec<u8> {
     whole(Opcode::Close, &payload)
 }
 
-/// A close without code and reason, the answer to one.
+/// A close frame without code and reason, which answers one without them.
 pub fn close_empty() -> Vec<u8> {
     whole(Opcode::Close, b"")
 }
 
-/// Appends a whole frame.
+/// Appends a complete frame to `out`.
 pub fn put(out: &mut Vec<u8>, opcode: Opcode, payload: &[u8]) {
     out.reserve(MAX_HEADER + payload.len());
     out.push(0x80 | opcode as u8);
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn a_close_has_its_code_and_as_much_reason_as_fits() {
+    fn a_close_frame_has_its_code_and_as_much_of_the_reason_as_fits() {
         assert_eq!(close(4200, "go"), b"\x88\x04\x10\x68go");
         assert_eq!(close_empty(), b"\x88\x00");
         let frame = close(1000, &"é".repeat(100));

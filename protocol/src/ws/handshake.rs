@@ -1,7 +1,7 @@
-//! The opening handshake (RFC 6455, section 4.2). Pure: a request's head in, an answer's head out.
+//! The opening handshake (RFC 6455, section 4.2). Pure: a request's head in, a response's head out.
 //!
-//! No subprotocol is ever chosen, so none is answered; a browser that asked for one closes then, as the
-//! RFC wants.
+//! No subprotocol is ever selected; a browser that requested one then closes the connection, as the RFC
+//! requires.
 
 use std::fmt;
 
@@ -13,12 +13,12 @@ use http::header::{
 use http::{Method, StatusCode, Version};
 use sha1::{Digest, Sha1};
 
-/// The only version there is.
+/// The only version of the protocol (RFC 6455, section 4.1).
 pub const VERSION: &str = "13";
-/// What every server adds to the key (RFC 6455, 1.3).
+/// What every server appends to the key (RFC 6455, section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The proof that the request was understood: what `Sec-WebSocket-Accept` says.
+/// An accepted request: the value of `Sec-WebSocket-Accept`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Accept(String);
 
@@ -28,7 +28,7 @@ impl Accept {
         &self.0
     }
 
-    /// The complete head of the answer, after which frames follow.
+    /// The complete head of the response, after which frames follow.
     pub fn response(&self) -> Vec<u8> {
         format!(
             "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
@@ -39,7 +39,7 @@ impl Accept {
     }
 }
 
-/// Why a request does not become a WebSocket. `Display` is the one line to answer with.
+/// Why a request does not become a WebSocket. `Display` is one line for the response's body.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     Method,
@@ -50,6 +50,7 @@ pub enum Refused {
 }
 
 impl Refused {
+    /// The status of the response.
     pub fn status(self) -> StatusCode {
         match self {
             Self::Method => StatusCode::METHOD_NOT_ALLOWED,
@@ -58,7 +59,7 @@ impl Refused {
         }
     }
 
-    /// What the answer must tell beside its status (RFC 6455, 4.2.2 and 4.4; RFC 9110, 15.5.22).
+    /// The header that the response must have (RFC 6455, sections 4.2.2 and 4.4; RFC 9110, section 15.5.22).
     pub fn header(self) -> Option<(HeaderName, &'static str)> {
         match self {
             Self::NoUpgrade => Some((UPGRADE, "websocket")),
@@ -83,18 +84,20 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Whether a request asks for a WebSocket at all, well or badly.
+/// Whether a request asks for a WebSocket at all, even if it is malformed.
 pub fn is_upgrade(headers: &HeaderMap) -> bool {
     has(headers, UPGRADE, "websocket")
 }
 
+/// Checks a request's handshake.
+///
 /// # Errors
-/// Why it does not become a WebSocket.
+/// If the method, the version of HTTP or of the protocol, a header or the key is wrong.
 pub fn accept(method: &Method, version: Version, headers: &HeaderMap) -> Result<Accept, Refused> {
     if method != Method::GET {
         return Err(Refused::Method);
     }
-    // Told first: behind a proxy that speaks HTTP/1.0 the other headers are missing as well.
+    // Checked first: behind a proxy that uses HTTP/1.0 the other headers are missing as well.
     if version != Version::HTTP_11 {
         return Err(Refused::Http);
     }
@@ -116,7 +119,7 @@ fn answer(key: &str) -> String {
     STANDARD.encode(hash)
 }
 
-/// Whether a comma-separated header, which may be there several times, has this word.
+/// Whether a comma-separated header, which may be repeated, has this token, in any case.
 fn has(headers: &HeaderMap, name: HeaderName, word: &str) -> bool {
     let lines = headers.get_all(name).iter();
     lines
@@ -162,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn the_rfcs_example_is_answered_as_there() {
+    fn the_rfcs_example_is_answered_as_in_the_rfc() {
         let accept = get(&good()).unwrap();
         assert_eq!(accept.as_str(), "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         let head = String::from_utf8(accept.response()).unwrap();
@@ -172,7 +175,7 @@ mod tests {
     }
 
     #[test]
-    fn words_are_found_in_any_case_and_place() {
+    fn header_tokens_are_found_in_any_case_and_position() {
         let mut lines = good();
         lines[0].1 = "h2c, WebSocket";
         lines[1].1 = "UPGRADE";
@@ -183,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_missing_or_wrong_is_named() {
+    fn a_missing_or_wrong_header_is_refused() {
         for (at, value, expected) in [
             (0, "web", Refused::NoUpgrade),
             (1, "keep-alive", Refused::NoUpgrade),
@@ -213,7 +216,7 @@ mod tests {
     }
 
     #[test]
-    fn a_refusal_says_what_would_do() {
+    fn a_refusal_names_what_is_required() {
         assert_eq!(Refused::Version.status(), 426);
         let (name, value) = Refused::Version.header().unwrap();
         assert_eq!((name.as_str(), value), ("sec-websocket-version", "13"));

@@ -1,22 +1,26 @@
-//! WebSockets (RFC 6455), the transport alone: values and bytes in, values and bytes out. No extension
-//! is spoken; compression in particular is not, since an event is encoded once for all its receivers.
+//! WebSockets (RFC 6455), the transport alone: values and bytes in, values and bytes out. No extension is
+//! supported; in particular no compression, since an event is encoded once for all its receivers.
 //!
 //! ```text
 //! request ─► handshake ─► 101 │ refusal          bytes ─► decoder ─► messages │ violation
 //!                                              payload ─► frame ─► bytes for any number of receivers
 //! ```
 //!
-//! What every protocol over it needs as well: `rate` bounds what comes, `silence` notices who is gone.
+//! The protocols over it also use [`rate_limit`](crate::rate_limit) to bound what a client sends, and
+//! [`keepalive`](crate::keepalive) to detect dead connections.
 
 pub mod decoder;
 pub mod frame;
 pub mod handshake;
 
-/// What a connection is closed with when the peer breaks the protocol (RFC 6455, 7.4.1).
+/// Close codes for a peer that violates the protocol (RFC 6455, section 7.4.1).
 pub mod code {
+    /// A protocol error.
     pub const PROTOCOL: u16 = 1002;
-    /// A binary message where only text is understood.
+    /// A binary message where only text is accepted.
     pub const UNSUPPORTED: u16 = 1003;
+    /// Text that is not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
+    /// A message longer than allowed.
     pub const TOO_LARGE: u16 = 1009;
 }

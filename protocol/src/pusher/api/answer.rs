@@ -1,16 +1,18 @@
-//! The answers of the HTTP API, as JSON. Pure.
+//! The response bodies of the HTTP API, as JSON. Pure.
 //!
-//! Where there are no channels, `channels` is an empty object, never a list: pusher-http-php asks for its
+//! Where there are no channels, `channels` is an empty object, never a list: pusher-http-php accesses its
 //! members.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::json;
 
-/// What is told of a channel: what was asked for.
+/// What is known of a channel; only the attributes that were requested are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ChannelInfo {
     #[serde(skip_serializing_if = "Option::is_none")]
+    /// Members of a presence channel.
     pub user_count: Option<u64>,
+    /// Subscribed connections.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub subscription_count: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -21,16 +23,16 @@ pub struct ChannelInfo {
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Cached {
     pub data: String,
-    /// Seconds for which it is still kept.
+    /// Seconds until it is dropped.
     pub ttl: u64,
 }
 
-/// To `events` and `terminate_connections`, where nothing was asked for.
+/// The response to `terminate_connections`, and to `events` where no info was requested.
 pub fn done() -> Vec<u8> {
     b"{}".to_vec()
 }
 
-/// To `channels`, and to `events` with info: each channel with what was asked for.
+/// The response to `channels`, and to `events` with info: each channel with the attributes requested.
 pub fn channels<'a>(channels: impl Iterator<Item = (&'a str, ChannelInfo)> + Clone) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<M: Serialize> {
@@ -40,38 +42,39 @@ pub fn channels<'a>(channels: impl Iterator<Item = (&'a str, ChannelInfo)> + Clo
     text(&Answer { channels })
 }
 
-/// To `batch_events`: one for each event, in their order. `done()` where nothing was asked for.
-pub fn batch(told: &[ChannelInfo]) -> Vec<u8> {
+/// The response to `batch_events`: one item for each event, in the order of the batch. Where no info was
+/// requested, the response is [`done`].
+pub fn batch(infos: &[ChannelInfo]) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
         batch: &'a [ChannelInfo],
     }
-    text(&Answer { batch: told })
+    text(&Answer { batch: infos })
 }
 
-/// To `channels/{name}`.
-pub fn channel(occupied: bool, told: &ChannelInfo) -> Vec<u8> {
+/// The response to `channels/{name}`.
+pub fn channel(occupied: bool, info: &ChannelInfo) -> Vec<u8> {
     #[derive(serde::Serialize)]
     struct Answer<'a> {
         occupied: bool,
         #[serde(flatten)]
-        told: &'a ChannelInfo,
+        info: &'a ChannelInfo,
     }
-    text(&Answer { occupied, told })
+    text(&Answer { occupied, info })
 }
 
-/// To `channels/{name}/users`.
+/// The response to `channels/{name}/users`.
 pub fn users<'a>(ids: impl Iterator<Item = &'a str>) -> Vec<u8> {
     let users: Vec<_> = ids.map(|id| json!({ "id": id })).collect();
     text(&json!({ "users": users }))
 }
 
-/// To `connections`, as Reverb answers.
+/// The response to `connections`, as Reverb's.
 pub fn connections(count: u64) -> Vec<u8> {
     text(&json!({ "connections": count }))
 }
 
-/// To `/up`, as Reverb answers.
+/// The response to `/up`, as Reverb's.
 pub fn up() -> Vec<u8> {
     br#"{"health":"OK"}"#.to_vec()
 }
@@ -81,8 +84,8 @@ struct Map<I>(I);
 impl<'a, I: Iterator<Item = (&'a str, ChannelInfo)> + Clone> Serialize for Map<I> {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
         let mut map = to.serialize_map(None)?;
-        for (channel, told) in self.0.clone() {
-            map.serialize_entry(channel, &told)?;
+        for (channel, info) in self.0.clone() {
+            map.serialize_entry(channel, &info)?;
         }
         map.end()
     }
@@ -102,7 +105,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_asked_for_is_told_and_nothing_else() {
+    fn only_the_attributes_requested_are_included() {
         let both = ChannelInfo {
             user_count: Some(2),
             subscription_count: Some(3),
@@ -140,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn the_other_answers() {
+    fn the_other_responses() {
         assert_eq!(done(), b"{}");
         assert_eq!(
             users(["1", "a\""].into_iter()),

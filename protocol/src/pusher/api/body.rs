@@ -1,5 +1,5 @@
-//! The bodies of `events` and `batch_events`. Pure. Members that are not known are passed over: libraries
-//! send some of their own.
+//! The request bodies of `events` and `batch_events`. Pure. Unknown members are ignored, since libraries send
+//! some of their own.
 
 use std::collections::HashSet;
 
@@ -26,6 +26,10 @@ struct Batch {
     batch: Vec<Event>,
 }
 
+/// The event in the body of `events`.
+///
+/// # Errors
+/// If the body is malformed, or the event breaks a rule or a limit.
 pub fn event(body: &[u8], limits: &Limits) -> Result<Publish, Refusal> {
     let event: Event = object(body).ok_or_else(|| {
         bad(
@@ -36,7 +40,11 @@ pub fn event(body: &[u8], limits: &Limits) -> Result<Publish, Refusal> {
     check(event, limits)
 }
 
-/// All of them are checked before one is published.
+/// The events in the body of `batch_events`: all are checked, so that a batch is published as a whole or not
+/// at all.
+///
+/// # Errors
+/// As for [`event`]; the reason names the event by its number, from 1.
 pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
     let Batch { batch } = object(body).ok_or_else(|| {
         bad(
@@ -60,7 +68,7 @@ pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
 }
 
 fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    // The derived code would take an array for an object, its members in order.
+    // The derived code would accept an array of the members in order.
     body.trim_ascii_start().starts_with(b"{").then_some(())?;
     serde_json::from_slice(body).ok()
 }
@@ -105,7 +113,7 @@ fn distinct(mut channels: Vec<String>) -> Vec<String> {
     channels
 }
 
-/// Also one that no connection here can have: it excepts nobody.
+/// Whether `id` has the form of a socket id. One that no connection has here is accepted: it excludes nobody.
 fn is_socket(id: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     let shaped = id

@@ -1,18 +1,18 @@
-//! Pusher's HTTP API: what a signed request asks for. Pure: a request in, a call or a refusal out, and the
-//! answers as JSON (`answer`).
+//! Pusher's HTTP API: parses and authenticates requests. Pure: a request in, a call or a refusal out; `answer`
+//! encodes the response bodies as JSON.
 //!
 //! | request | call |
 //! |---|---|
 //! | `POST /apps/{id}/events` | publish to 1 to 100 channels |
 //! | `POST /apps/{id}/batch_events` | publish up to 10 events, all or none |
-//! | `GET /apps/{id}/channels` | who is subscribed to what |
+//! | `GET /apps/{id}/channels` | the channels that have subscribers |
 //! | `GET /apps/{id}/channels/{name}` | one channel |
 //! | `GET /apps/{id}/channels/{name}/users` | the members of a presence channel |
 //! | `POST /apps/{id}/users/{user}/terminate_connections` | end a user's connections |
-//! | `GET /apps/{id}/connections` | how many there are (Reverb) |
-//! | `GET /up` | whether askrd is there (Reverb); not signed |
+//! | `GET /apps/{id}/connections` | the number of connections (Reverb) |
+//! | `GET /up` | health check (Reverb); not signed |
 //!
-//! The signature is checked before anything else is looked at.
+//! The signature is checked before anything else.
 
 pub mod answer;
 mod body;
@@ -31,7 +31,7 @@ use crate::channel::Kind;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{ApiRequest, Credentials, Refused};
 
-/// None: not a path of this API.
+/// The target that a path names. None: it is not a path of this API.
 pub fn target(path: &str) -> Option<Target> {
     if path == "/up" {
         return Some(Target::Up);
@@ -40,10 +40,11 @@ pub fn target(path: &str) -> Option<Target> {
     decode(id).map(Target::App)
 }
 
-/// What a request to an application asks for, at `now` in seconds since 1970.
+/// The call of a request to an application, authenticated at `now`, in seconds since 1970.
 ///
 /// # Errors
-/// Status and reason.
+/// 400 and 413 for what is malformed or too large, 401 for a wrong signature, 404 and 405 for an unknown
+/// endpoint or method.
 pub fn call(
     request: &ApiRequest,
     credentials: &Credentials,
@@ -53,7 +54,7 @@ pub fn call(
     credentials.request(request, now).map_err(unsigned)?;
     let (_, rest) = split(request.path).unwrap_or_default();
     let parts: Vec<&str> = rest.split('/').collect();
-    // What a path asks for by which method; what it is in detail is looked at after both are right.
+    // Path and method come first; the rest of the request is parsed once both are right.
     let (method, endpoint): (&str, &dyn Fn() -> Result<Call, Refusal>) = match parts[..] {
         ["events"] => ("POST", &|| {
             body::event(request.body, limits).map(Call::Publish)
@@ -77,7 +78,7 @@ pub fn call(
     endpoint()
 }
 
-/// The id and what is behind it, both still escaped.
+/// The application's id and the rest of the path, both still percent-encoded.
 fn split(path: &str) -> Option<(&str, &str)> {
     let (id, rest) = path.strip_prefix("/apps/")?.split_once('/')?;
     (!id.is_empty()).then_some((id, rest))

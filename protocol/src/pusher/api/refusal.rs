@@ -1,10 +1,10 @@
-//! Why a request to the HTTP API is not done.
+//! Why a request to the HTTP API is refused.
 
 use std::fmt;
 
 use http::StatusCode;
 
-/// Why a request is not done. `Display` is one line.
+/// Why a request is refused. `Display` is the reason, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
@@ -17,10 +17,12 @@ impl fmt::Display for Refusal {
     }
 }
 
+/// A refusal with status 400.
 pub fn bad(reason: impl Into<String>) -> Refusal {
     refusal(StatusCode::BAD_REQUEST, reason)
 }
 
+/// A refusal with any status.
 pub fn refusal(status: StatusCode, reason: impl Into<String>) -> Refusal {
     let reason = reason.into();
     Refusal { status, reason }

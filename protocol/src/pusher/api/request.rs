@@ -1,15 +1,15 @@
-//! What can be asked of the HTTP API, and the bounds of one request.
+//! The calls of the HTTP API, and the bounds of one request.
 
 use super::refusal::{Refusal, bad};
 
 /// Bounds of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Bytes of an event's data. Pusher allows 10 KB.
+    /// Bytes of an event's data. Default: 10,240, as Pusher allows.
     pub payload: usize,
-    /// Channels of an event. Pusher allows 100, and so does the ring.
+    /// Channels of an event. Default: 100, as Pusher and the ring allow.
     pub channels: usize,
-    /// Events in a batch. Pusher allows 10.
+    /// Events in a batch. Default: 10, as Pusher allows.
     pub batch: usize,
 }
 
@@ -23,34 +23,31 @@ impl Default for Limits {
     }
 }
 
-/// Where a request goes, before anything of it is believed.
+/// Which application a request addresses, before it is authenticated.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     /// `GET /up`
     Up,
-    /// To the application with this id.
+    /// The application with this id, percent-decoded.
     App(String),
 }
 
+/// What an authenticated request asks for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Call {
+    /// `POST events`
     Publish(Publish),
+    /// `POST batch_events`
     Batch(Vec<Publish>),
-    Channels {
-        prefix: Option<String>,
-        info: Info,
-    },
-    Channel {
-        channel: String,
-        info: Info,
-    },
-    /// Of a presence channel.
-    Users {
-        channel: String,
-    },
-    Terminate {
-        user: String,
-    },
+    /// `GET channels`. `prefix`: only channels whose name begins with it.
+    Channels { prefix: Option<String>, info: Info },
+    /// `GET channels/{name}`
+    Channel { channel: String, info: Info },
+    /// `GET channels/{name}/users`, for presence channels only.
+    Users { channel: String },
+    /// `POST users/{user}/terminate_connections`
+    Terminate { user: String },
+    /// `GET connections`
     Connections,
 }
 
@@ -61,16 +58,16 @@ pub struct Publish {
     pub data: String,
     /// Distinct, at least one; exactly one in a batch.
     pub channels: Vec<String>,
-    /// Who is not to get it.
+    /// The socket id of the connection that must not receive it.
     pub except: Option<String>,
-    /// What the answer is to tell of each channel.
+    /// The attributes of each channel that the response includes.
     pub info: Info,
 }
 
-/// What is to be told of a channel beside that it is occupied.
+/// The attributes of a channel that the response includes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Info {
-    /// Of presence channels only.
+    /// For presence channels only.
     pub user_count: bool,
     pub subscription_count: bool,
     /// The last event of a cache channel.
@@ -78,12 +75,16 @@ pub struct Info {
 }
 
 impl Info {
+    /// Whether no attribute is requested.
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
 }
 
-/// Names separated by commas.
+/// Parses attribute names separated by commas; empty ones are ignored.
+///
+/// # Errors
+/// If a name is unknown.
 pub fn info(text: Option<&str>) -> Result<Info, Refusal> {
     let mut info = Info::default();
     let names = text.into_iter().flat_map(|text| text.split(','));

@@ -18,7 +18,7 @@ fn credentials() -> Credentials {
     }
 }
 
-/// The query with what a library adds. `extra`: pairs in the order of their keys, values unescaped.
+/// The query with the parameters that a library adds. `extra`: further pairs, values unescaped.
 fn signed(method: &str, path: &str, extra: &[(&str, &str)], body: &[u8]) -> String {
     let mut pairs = vec![
         ("auth_key", credentials().key),
@@ -106,7 +106,7 @@ fn a_path_names_its_application() {
 
 /// The request of Pusher's documentation, byte by byte.
 #[test]
-fn the_documented_request_is_taken() {
+fn the_documented_request_is_accepted() {
     let body = br#"{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
     let query = "auth_key=278d425bdf160c739803&auth_timestamp=1353088179&auth_version=1.0\
                  &body_md5=ec365a775a4cd0599faeb73354201b6f\
@@ -135,8 +135,12 @@ fn the_documented_request_is_taken() {
         path: "/apps/3/no/such",
         ..request
     };
-    let said = call(&unsigned, &credentials(), NOW, &Limits::default());
-    assert_eq!(status(said), 401, "nothing is told to who cannot sign");
+    let refused = call(&unsigned, &credentials(), NOW, &Limits::default());
+    assert_eq!(
+        status(refused),
+        401,
+        "an unsigned request learns nothing else"
+    );
 }
 
 #[test]
@@ -218,7 +222,7 @@ fn events_that_are_refused() {
 }
 
 #[test]
-fn a_batch_is_taken_whole_or_not_at_all() {
+fn a_batch_is_accepted_as_a_whole_or_not_at_all() {
     let event =
         |channel: &str| json!({"name": "foo", "data": "{\"some\":\"data\"}", "channel": channel});
     assert_eq!(
@@ -246,7 +250,7 @@ fn a_batch_is_taken_whole_or_not_at_all() {
 }
 
 #[test]
-fn channels_and_what_may_be_asked_of_them() {
+fn channels_and_the_attributes_that_may_be_requested() {
     let none = Info::default();
     let users = Info {
         user_count: true,
@@ -358,7 +362,7 @@ fn methods_and_paths() {
 
 proptest! {
     #[test]
-    fn no_body_and_no_query_break_it(
+    fn no_body_and_no_query_panics(
         body in prop::collection::vec(any::<u8>(), 0..80), text in ".{0,80}", rest in "[a-z/%0-9]{0,40}",
         info in "[a-z_,]{0,30}",
     ) {
@@ -368,9 +372,9 @@ proptest! {
         let _ = target(&text);
     }
 
-    /// What is taken can be published.
+    /// What is accepted can be published.
     #[test]
-    fn what_is_taken_obeys_the_rings_rules(
+    fn accepted_events_obey_the_rings_rules(
         name in ".{0,210}", channels in prop::collection::vec("(#server-to-user-)?[a-z@ \n]{0,20}", 0..4), socket in "[0-9.]{0,8}",
     ) {
         let body = json!({"name": name, "data": "x", "channels": channels, "socket_id": socket});

@@ -1,13 +1,12 @@
-//! One Pusher connection: what a client's message or the passing of time asks of the engine. Pure: it has
-//! neither socket nor clock, and leaves what is subscribed where it is kept, in the engine ([`World`]).
+//! The session of one Pusher connection: what the engine has to do after a client's message or the passing of
+//! time. Pure: it has neither socket nor clock, and the subscriptions stay in the engine ([`World`]).
 //!
 //! ```text
 //! text ─► parse ─► names, signatures, limits ─► [Action] ─► engine
 //! ```
 //!
-//! A refusal of one thing is told and the connection goes on. What a client does wrong over and over, or
-//! what it cannot go on from, is told and closed: an error that leaves the connection open and served
-//! would be no error.
+//! If one request is refused, an error is sent and the connection stays open. After repeated errors, or one that
+//! the client cannot recover from, an error is sent and the connection is closed.
 
 use std::borrow::Cow;
 
@@ -23,23 +22,25 @@ use crate::pusher::channel_name;
 use crate::pusher::signature::{Credentials, User};
 use crate::rate_limit::{Bound, Rate};
 
-/// Users on a watchlist. Pusher's bound.
+/// The most users on a watchlist. Pusher's limit.
 pub const MAX_WATCHLIST: usize = 100;
-/// Messages in a row that cannot be read.
+/// Malformed messages in a row after which the connection is closed.
 const MAX_MALFORMED: u8 = 5;
 
 /// What an application allows each connection.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Channels.
+    /// Channels of a connection. Default: 100.
     pub channels: usize,
-    /// Whether clients may send to one another at all.
+    /// Whether client events are enabled. Default: no.
     pub client_events: bool,
+    /// Client events; those beyond it are refused. Default: 10 a second, as at Pusher.
     pub client_event_rate: Bound,
-    /// Bytes of a client event's data.
+    /// Bytes of a client event's data. Default: 10,240.
     pub client_event_bytes: usize,
-    /// Messages of any kind. Beyond it the connection is closed.
+    /// Messages of any kind; beyond it the connection is closed. Default: 100 a second, bursts of 1,000.
     pub message_rate: Bound,
+    /// How long the client may be silent.
     pub silence: keepalive::Limits,
 }
 
@@ -59,7 +60,7 @@ impl Default for Limits {
     }
 }
 
-/// What a connection is subscribed to, as the engine knows it.
+/// Whether a connection is subscribed to a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Subscribed<'a> {
     No,
@@ -68,70 +69,75 @@ pub enum Subscribed<'a> {
     As(&'a str),
 }
 
-/// What a session asks about.
+/// The connection's state in the engine, as a session needs it.
 pub trait World {
-    /// The text of the socket id, which is what is signed.
+    /// The socket id as text, which is part of what is signed.
     fn socket(&self) -> String;
     fn credentials(&self) -> &Credentials;
     fn limits(&self) -> &Limits;
     fn subscribed(&self, channel: &str) -> Subscribed<'_>;
-    /// Channels of this connection.
+    /// The number of channels that this connection is subscribed to.
     fn channels(&self) -> usize;
 }
 
-/// What is to be done, in this order, before the next message is looked at.
+/// What the engine has to do, in the order of the actions, before it passes on the next message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Action {
-    /// JSON text, to be framed.
+    /// Send this JSON text in a text frame.
     Send(Vec<u8>),
-    /// `pusher:ping`, with the position where the connection asked for recovery.
+    /// Send `pusher:ping`, with the cursor if the connection asked for recovery.
     Ping,
-    /// Allowed, by what this session knows. The engine answers: `subscription_succeeded` (again, if it is
-    /// subscribed already, which changes nothing), what was missed since the cursor, the last event of a
-    /// cache channel or `cache_miss`; or `subscription_error` at a limit of its own.
+    /// Subscribe to this channel: the session allows it. The engine answers with `subscription_succeeded` (again,
+    /// if it is subscribed already, which changes nothing), the events missed since the cursor, and the last
+    /// event of a cache channel or `cache_miss`; or with `subscription_error` at a limit of its own.
     Subscribe {
         channel: String,
+        /// The signed user, on presence channels.
         user: Option<User>,
+        /// Not checked, at most 200 bytes.
         cursor: Option<String>,
     },
-    Unsubscribe {
-        channel: String,
-    },
-    /// To the other subscribers. `data`: JSON on one line.
+    /// Unsubscribe from this channel, which is subscribed to.
+    Unsubscribe { channel: String },
+    /// Forward a client event to the other subscribers. `data`: JSON on one line. `user`: on presence channels.
     ClientEvent {
         channel: String,
         event: String,
         data: String,
         user: Option<String>,
     },
-    /// Who it is, and whose coming and going it wants to hear of.
+    /// The connection signed in as this user, with this watchlist.
     Signin(User),
-    /// The frame of a close, then the end.
+    /// Send a close frame and end the connection.
     Close {
         code: u16,
         reason: Cow<'static, str>,
     },
-    /// To be counted; the client was told already.
+    /// Count this refusal; the error message is an action of its own.
     Count(Refusal),
 }
 
-/// What a client did not get.
+/// What a client was refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refusal {
-    /// A message that could not be read.
+    /// A message that could not be parsed.
     Malformed,
-    /// An event of a name that means nothing.
+    /// An event with an unknown name.
     Unknown,
     Subscription,
     ClientEvent,
+    /// More client events a second than [`Limits::client_event_rate`] allows.
     ClientEventRate,
+    /// More messages a second than [`Limits::message_rate`] allows.
     MessageRate,
     Signin,
+    /// A watchlist longer than [`MAX_WATCHLIST`].
     Watchlist,
+    /// A ping that was not answered in time.
     NoPong,
 }
 
-/// A connection's own state: 40 bytes, and a user where one signed in.
+/// The protocol state of one connection: 40 bytes, and the user if one signed in.
 #[derive(Debug, Default)]
 pub struct Session {
     user: Option<Box<User>>,
@@ -142,12 +148,12 @@ pub struct Session {
 }
 
 impl Session {
-    /// Who signed in.
+    /// The user that the connection signed in as.
     pub fn user(&self) -> Option<&User> {
         self.user.as_deref()
     }
 
-    /// A text message, at `now` in milliseconds of a clock that does not go back.
+    /// Handles a text message received at `now`, in milliseconds of a monotonic clock.
     pub fn on_text(&mut self, text: &str, now: u64, world: &impl World) -> Vec<Action> {
         if !self.messages.take(world.limits().message_rate, now) {
             let reason = "there are more messages a second than are allowed";
@@ -159,14 +165,14 @@ impl Session {
         };
         self.malformed = 0;
         match message {
-            Message::Subscribe(wanted) => self.subscribe(wanted, world),
+            Message::Subscribe(request) => self.subscribe(request, world),
             Message::Unsubscribe { channel } => match world.subscribed(&channel) {
-                // As Pusher does: a page that leaves twice has left.
+                // As at Pusher, unsubscribing twice is not an error.
                 Subscribed::No => Vec::new(),
                 _ => vec![Action::Unsubscribe { channel }],
             },
             Message::Ping => vec![Action::Send(encode::pong())],
-            // That something came is what counts.
+            // The engine has already noted that something was received.
             Message::Pong => Vec::new(),
             Message::Signin {
                 auth,
@@ -182,9 +188,10 @@ impl Session {
         }
     }
 
-    /// What time brings. `heard`: when anything last came from the client.
-    pub fn on_tick(&mut self, now: u64, heard: u64, limits: &Limits) -> Vec<Action> {
-        match self.silence.judge(now, heard, &limits.silence) {
+    /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times are
+    /// milliseconds of a monotonic clock.
+    pub fn on_tick(&mut self, now: u64, last_received: u64, limits: &Limits) -> Vec<Action> {
+        match self.silence.judge(now, last_received, &limits.silence) {
             Verdict::Fine => Vec::new(),
             Verdict::Ask => vec![Action::Ping],
             Verdict::Gone => closing(Refusal::NoPong, code::NO_PONG, "no pong came in time"),
@@ -203,23 +210,23 @@ impl Session {
         actions
     }
 
-    fn subscribe(&self, wanted: Subscribe, world: &impl World) -> Vec<Action> {
-        match self.admit(&wanted, world) {
+    fn subscribe(&self, request: Subscribe, world: &impl World) -> Vec<Action> {
+        match self.admit(&request, world) {
             Ok(user) => vec![Action::Subscribe {
-                channel: wanted.channel,
+                channel: request.channel,
                 user,
-                cursor: wanted.cursor,
+                cursor: request.cursor,
             }],
             Err(Denied(kind, status, reason)) => {
-                let told = encode::subscription_error(&wanted.channel, kind, &reason, status);
-                refuse(Refusal::Subscription, told)
+                let message = encode::subscription_error(&request.channel, kind, &reason, status);
+                refuse(Refusal::Subscription, message)
             }
         }
     }
 
-    /// Whether a channel may be subscribed to, and on a presence channel as whom.
-    fn admit(&self, wanted: &Subscribe, world: &impl World) -> Result<Option<User>, Denied> {
-        let channel = wanted.channel.as_str();
+    /// Whether the channel may be subscribed to. Returns the user on presence channels.
+    fn admit(&self, request: &Subscribe, world: &impl World) -> Result<Option<User>, Denied> {
+        let channel = request.channel.as_str();
         let own = channel_name::user(channel);
         if own.is_none() {
             channel_name::channel(channel)
@@ -243,9 +250,9 @@ impl Session {
         if !Kind::of(channel).needs_authorization() {
             return Ok(None);
         }
-        let auth = wanted.auth.as_deref();
+        let auth = request.auth.as_deref();
         let auth = auth.ok_or_else(|| unauthorized("this channel needs auth, a signature"))?;
-        let data = wanted.channel_data.as_deref();
+        let data = request.channel_data.as_deref();
         let user = world
             .credentials()
             .channel(&world.socket(), channel, data, auth)
@@ -278,8 +285,8 @@ impl Session {
         if user.watchlist.len() > MAX_WATCHLIST {
             user.watchlist = Vec::new();
             let reason = "a watchlist has at most 100 users: none of them is watched";
-            let told = encode::error(Some(code::WATCHLIST), reason);
-            actions.extend(refuse(Refusal::Watchlist, told));
+            let message = encode::error(Some(code::WATCHLIST), reason);
+            actions.extend(refuse(Refusal::Watchlist, message));
         }
         self.user = Some(Box::new(user.clone()));
         let channel = channel_name::of_user(&user.id);
@@ -300,8 +307,8 @@ impl Session {
         let bound = world.limits().client_event_rate;
         if !self.events.take(bound, now) {
             let reason = format!("at most {} client events a second", bound.per_second);
-            let told = encode::error(Some(code::RATE), &reason);
-            return refuse(Refusal::ClientEventRate, told);
+            let message = encode::error(Some(code::RATE), &reason);
+            return refuse(Refusal::ClientEventRate, message);
         }
         let user = match subscribed {
             Subscribed::As(user) => Some(user.to_owned()),
@@ -316,7 +323,7 @@ impl Session {
     }
 }
 
-/// Type, status and reason.
+/// A refused subscription: type, HTTP status and reason.
 struct Denied(&'static str, u16, Cow<'static, str>);
 
 fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Denied {
@@ -342,16 +349,16 @@ fn may_send(
         let max = limits.client_event_bytes;
         return Err(format!("a client event's data is at most {max} bytes long").into());
     }
-    // It is passed on as it is, to webhooks too: PHP takes all of a body for broken where one text in it
-    // has half a surrogate pair.
+    // The data is forwarded unchanged, to webhooks too: PHP rejects a whole body if one string in it has half a
+    // surrogate pair.
     if serde_json::from_str::<serde_json::Value>(&event.data).is_err() {
         return Err("a client event's data must be JSON that every reader takes".into());
     }
     Ok(())
 }
 
-fn refuse(what: Refusal, told: Vec<u8>) -> Vec<Action> {
-    vec![Action::Send(told), Action::Count(what)]
+fn refuse(what: Refusal, message: Vec<u8>) -> Vec<Action> {
+    vec![Action::Send(message), Action::Count(what)]
 }
 
 fn closing(what: Refusal, code: u16, reason: impl Into<Cow<'static, str>>) -> Vec<Action> {

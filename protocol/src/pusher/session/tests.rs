@@ -1,4 +1,4 @@
-//! A session against a small world that does what the actions say.
+//! A session with a minimal engine that carries out its actions.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ const KEY: &str = "278d425bdf160c739803";
 struct Engine {
     credentials: Credentials,
     limits: Limits,
-    /// And on presence channels, as whom.
+    /// Each channel's user, on presence channels.
     channels: BTreeMap<String, Option<String>>,
 }
 
@@ -44,7 +44,7 @@ impl World for Engine {
     }
 }
 
-/// What came of a message: what was told, and what else was asked for.
+/// A client's connection: its session, and the engine that carries out the actions.
 struct Connection {
     session: Session,
     engine: Engine,
@@ -70,11 +70,11 @@ impl Connection {
         }
     }
 
-    fn say(&mut self, message: Value) -> Vec<Action> {
-        self.say_text(&message.to_string())
+    fn send(&mut self, message: Value) -> Vec<Action> {
+        self.send_text(&message.to_string())
     }
 
-    fn say_text(&mut self, text: &str) -> Vec<Action> {
+    fn send_text(&mut self, text: &str) -> Vec<Action> {
         let actions = self.session.on_text(text, self.now, &self.engine);
         for action in &actions {
             match action {
@@ -84,7 +84,7 @@ impl Connection {
                 }
                 Action::Unsubscribe { channel } => {
                     let was = self.engine.channels.remove(channel);
-                    assert!(was.is_some(), "only what is subscribed is left");
+                    assert!(was.is_some(), "only subscribed channels are unsubscribed");
                 }
                 _ => {}
             }
@@ -98,7 +98,7 @@ impl Connection {
             None => format!("{SOCKET}:{channel}"),
         };
         let auth = self.sign(&signed);
-        self.say(
+        self.send(
             json!({"event": "pusher:subscribe", "data": {"channel": channel, "auth": auth, "channel_data": data}}),
         )
     }
@@ -111,31 +111,31 @@ impl Connection {
     fn signin(&mut self, data: &Value) -> Vec<Action> {
         let data = data.to_string();
         let auth = self.sign(&format!("{SOCKET}::user::{data}"));
-        self.say(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": data}}))
+        self.send(json!({"event": "pusher:signin", "data": {"auth": auth, "user_data": data}}))
     }
 
-    fn whisper(&mut self, channel: &str, data: Value) -> Vec<Action> {
-        self.say(json!({"event": "client-x", "channel": channel, "data": data}))
+    fn send_client_event(&mut self, channel: &str, data: Value) -> Vec<Action> {
+        self.send(json!({"event": "client-x", "channel": channel, "data": data}))
     }
 }
 
-fn told(action: &Action) -> Value {
+fn decoded(action: &Action) -> Value {
     match action {
         Action::Send(text) => serde_json::from_slice(text).unwrap(),
-        other => panic!("{other:?} is not told"),
+        other => panic!("{other:?} sends nothing"),
     }
 }
 
-/// The parts of a refusal: a message, what is counted, the code of a close.
+/// The parts of a refusal: the message, the refusal counted, and the close code if there is one.
 fn refusal(actions: &[Action]) -> (Value, Refusal, Option<u16>) {
     let (Action::Count(what), close) = (&actions[1], actions.get(2)) else {
-        panic!("{actions:?} is no refusal")
+        panic!("{actions:?} is not a refusal")
     };
     let code = close.map(|close| match close {
         Action::Close { code, .. } => *code,
         other => panic!("{other:?} after a refusal"),
     });
-    (told(&actions[0]), *what, code)
+    (decoded(&actions[0]), *what, code)
 }
 
 /// Type and status of a refused subscription.
@@ -172,39 +172,39 @@ fn a_session_is_small() {
 }
 
 #[test]
-fn a_public_channel_needs_nothing() {
+fn a_public_channel_needs_no_signature() {
     let mut c = Connection::new();
     let message = json!({"event": "pusher:subscribe", "data": {"channel": "orders"}});
-    assert_eq!(c.say(message.clone()), subscribed("orders"));
+    assert_eq!(c.send(message.clone()), subscribed("orders"));
     // Again: the engine answers again.
-    assert_eq!(c.say(message), subscribed("orders"));
+    assert_eq!(c.send(message), subscribed("orders"));
     let leave = json!({"event": "pusher:unsubscribe", "data": {"channel": "orders"}});
     let channel = "orders".to_owned();
-    assert_eq!(c.say(leave.clone()), [Action::Unsubscribe { channel }]);
-    assert_eq!(c.say(leave), []);
+    assert_eq!(c.send(leave.clone()), [Action::Unsubscribe { channel }]);
+    assert_eq!(c.send(leave), []);
 }
 
 #[test]
-fn a_cursor_goes_to_the_engine() {
+fn a_cursor_is_passed_to_the_engine() {
     let mut c = Connection::new();
     let message = json!({"event": "pusher:subscribe", "data": {"channel": "a", "askr": {"cursor": "0a0b0c0d0e0f-7"}}});
-    let [Action::Subscribe { cursor, .. }] = &c.say(message)[..] else {
+    let [Action::Subscribe { cursor, .. }] = &c.send(message)[..] else {
         panic!()
     };
     assert_eq!(cursor.as_deref(), Some("0a0b0c0d0e0f-7"));
 }
 
 #[test]
-fn private_channels_need_their_signature() {
+fn private_channels_need_a_signature() {
     let mut c = Connection::new();
-    // Pusher's own vectors.
+    // The test vectors of Pusher's documentation.
     let auth = format!("{KEY}:58df8b0c36d6982b82c3ecf6b4662e34fe8c25bba48f5369f135bf843651c3a4");
     let message = |channel: &str, auth: &str| {
         let data = json!({"channel": channel, "auth": auth});
         json!({"event": "pusher:subscribe", "data": data})
     };
     assert_eq!(
-        c.say(message("private-foobar", &auth)),
+        c.send(message("private-foobar", &auth)),
         subscribed("private-foobar")
     );
     for (channel, auth) in [
@@ -214,15 +214,19 @@ fn private_channels_need_their_signature() {
         ("presence-foobar", &auth),
         ("private-encrypted-foobar", &auth),
     ] {
-        let said = c.say(message(channel, auth));
-        assert_eq!(denied(&said), ("AuthError".into(), 401), "{channel} {auth}");
-        assert_eq!(told(&said[0])["channel"], channel);
+        let actions = c.send(message(channel, auth));
+        assert_eq!(
+            denied(&actions),
+            ("AuthError".into(), 401),
+            "{channel} {auth}"
+        );
+        assert_eq!(decoded(&actions[0])["channel"], channel);
     }
     assert_eq!(c.engine.channels.len(), 1);
 }
 
 #[test]
-fn presence_channels_say_who_it_is() {
+fn presence_channels_name_the_user() {
     let mut c = Connection::new();
     let alice = r#"{"user_id":"alice","user_info":{"name":"A"}}"#;
     let expected = Action::Subscribe {
@@ -242,14 +246,14 @@ fn presence_channels_say_who_it_is() {
 }
 
 #[test]
-fn names_are_pushers() {
+fn channel_names_follow_pushers_rules() {
     let mut c = Connection::new();
     for bad in ["", "a b", "a:b", "ü", "#x", "a\u{0}", &"x".repeat(165)] {
         let message = json!({"event": "pusher:subscribe", "data": {"channel": bad}});
-        let said = c.say(message);
-        assert_eq!(denied(&said), ("ChannelError".into(), 400), "{bad}");
+        let actions = c.send(message);
+        assert_eq!(denied(&actions), ("ChannelError".into(), 400), "{bad}");
         assert!(
-            told(&said[0])["data"]
+            decoded(&actions[0])["data"]
                 .as_str()
                 .unwrap()
                 .contains("A-Z a-z 0-9")
@@ -262,13 +266,17 @@ fn channels_of_a_connection_are_bounded() {
     let mut c = Connection::new();
     c.engine.limits.channels = 2;
     let join = |c: &mut Connection, name: &str| {
-        c.say(json!({"event": "pusher:subscribe", "data": {"channel": name}}))
+        c.send(json!({"event": "pusher:subscribe", "data": {"channel": name}}))
     };
     assert_eq!(join(&mut c, "a"), subscribed("a"));
     assert_eq!(join(&mut c, "b"), subscribed("b"));
     assert_eq!(denied(&join(&mut c, "c")), ("LimitError".into(), 403));
-    assert_eq!(join(&mut c, "b"), subscribed("b"), "again is not one more");
-    c.say(json!({"event": "pusher:unsubscribe", "data": {"channel": "a"}}));
+    assert_eq!(
+        join(&mut c, "b"),
+        subscribed("b"),
+        "a repeated subscription does not count again"
+    );
+    c.send(json!({"event": "pusher:unsubscribe", "data": {"channel": "a"}}));
     assert_eq!(join(&mut c, "c"), subscribed("c"));
 }
 
@@ -277,26 +285,27 @@ fn a_signin_opens_the_users_own_channel() {
     let mut c = Connection::new();
     let own =
         json!({"event": "pusher:subscribe", "data": {"channel": "#server-to-user-7", "auth": ""}});
-    assert_eq!(denied(&c.say(own.clone())), ("AuthError".into(), 401));
+    assert_eq!(denied(&c.send(own.clone())), ("AuthError".into(), 401));
 
     let data = json!({"id": "7", "user_info": {"n": 1}, "watchlist": ["8", 9]});
-    let said = c.signin(&data);
-    let inner: Value = serde_json::from_str(told(&said[0])["data"].as_str().unwrap()).unwrap();
-    assert_eq!(told(&said[0])["event"], "pusher:signin_success");
+    let actions = c.signin(&data);
+    let inner: Value =
+        serde_json::from_str(decoded(&actions[0])["data"].as_str().unwrap()).unwrap();
+    assert_eq!(decoded(&actions[0])["event"], "pusher:signin_success");
     assert_eq!(inner["user_data"], data.to_string());
     let expected = User {
         watchlist: vec!["8".into(), "9".into()],
         ..user("7", Some(r#"{"n":1}"#))
     };
-    assert_eq!(said[1], Action::Signin(expected.clone()));
-    assert_eq!(said[2..], subscribed("#server-to-user-7"));
+    assert_eq!(actions[1], Action::Signin(expected.clone()));
+    assert_eq!(actions[2..], subscribed("#server-to-user-7"));
     assert_eq!(c.session.user(), Some(&expected));
 
-    // pusher-js asks for it by itself as well; but only for its own.
-    assert_eq!(c.say(own), subscribed("#server-to-user-7"));
+    // pusher-js subscribes to it explicitly as well; only the user's own is allowed.
+    assert_eq!(c.send(own), subscribed("#server-to-user-7"));
     let other = json!({"event": "pusher:subscribe", "data": {"channel": "#server-to-user-70"}});
-    assert_eq!(denied(&c.say(other)), ("AuthError".into(), 401));
-    // Signed in again, also with other info; not as somebody else.
+    assert_eq!(denied(&c.send(other)), ("AuthError".into(), 401));
+    // Signing in again, also with other info, is allowed; as another user it is not.
     assert_eq!(c.signin(&json!({"id": "7"})).len(), 3);
     let (message, what, close) = refusal(&c.signin(&json!({"id": "8"})));
     assert_eq!((what, close), (Refusal::Signin, None));
@@ -305,19 +314,19 @@ fn a_signin_opens_the_users_own_channel() {
 }
 
 #[test]
-fn a_wrong_signin_is_told_and_closed() {
+fn a_wrong_signin_closes_the_connection_with_an_error() {
     let mut c = Connection::new();
-    let said = c.say(
+    let actions = c.send(
         json!({"event": "pusher:signin", "data": {"auth": format!("{KEY}:{}", "0".repeat(64)), "user_data": "{\"id\":\"7\"}"}}),
     );
-    let (message, what, close) = refusal(&said);
+    let (message, what, close) = refusal(&actions);
     assert_eq!((what, close), (Refusal::Signin, Some(4009)));
     assert_eq!(message["data"]["code"], 4009);
     assert_eq!(c.session.user(), None);
 }
 
 #[test]
-fn a_watchlist_too_long_is_told_and_left_out() {
+fn a_watchlist_too_long_is_ignored_with_an_error() {
     let mut c = Connection::new();
     // As long as ids may be.
     let list = |n: usize| (0..n).map(|n| format!("{n:0>128}")).collect::<Vec<_>>();
@@ -326,20 +335,20 @@ fn a_watchlist_too_long_is_told_and_left_out() {
         3
     );
     assert_eq!(c.session.user().map(|user| user.watchlist.len()), Some(100));
-    let said = c.signin(&json!({"id": "7", "watchlist": list(101)}));
-    assert_eq!(told(&said[1])["data"]["code"], 4302);
-    assert_eq!(said[2], Action::Count(Refusal::Watchlist));
-    assert_eq!(said[3], Action::Signin(user("7", None)));
+    let actions = c.signin(&json!({"id": "7", "watchlist": list(101)}));
+    assert_eq!(decoded(&actions[1])["data"]["code"], 4302);
+    assert_eq!(actions[2], Action::Count(Refusal::Watchlist));
+    assert_eq!(actions[3], Action::Signin(user("7", None)));
 }
 
 #[test]
-fn client_events_go_to_private_and_presence_channels_one_is_in() {
+fn client_events_go_to_private_and_presence_channels_that_are_subscribed_to() {
     let mut c = Connection::new();
     c.subscribe("private-a", None);
     c.subscribe("presence-a", Some(r#"{"user_id":"alice"}"#));
     c.subscribe("private-encrypted-a", None);
     c.signin(&json!({"id": "7"}));
-    c.say(json!({"event": "pusher:subscribe", "data": {"channel": "public"}}));
+    c.send(json!({"event": "pusher:subscribe", "data": {"channel": "public"}}));
     let sent = |channel: &str, user: Option<&str>| Action::ClientEvent {
         channel: channel.into(),
         event: "client-x".into(),
@@ -347,9 +356,12 @@ fn client_events_go_to_private_and_presence_channels_one_is_in() {
         user: user.map(Into::into),
     };
     let data = || json!({"a": 1});
-    assert_eq!(c.whisper("private-a", data()), [sent("private-a", None)]);
     assert_eq!(
-        c.whisper("presence-a", data()),
+        c.send_client_event("private-a", data()),
+        [sent("private-a", None)]
+    );
+    assert_eq!(
+        c.send_client_event("presence-a", data()),
         [sent("presence-a", Some("alice"))]
     );
     for channel in [
@@ -359,12 +371,12 @@ fn client_events_go_to_private_and_presence_channels_one_is_in() {
         "#server-to-user-7",
         "\u{0}",
     ] {
-        let (message, what, close) = refusal(&c.whisper(channel, data()));
+        let (message, what, close) = refusal(&c.send_client_event(channel, data()));
         assert_eq!((what, close), (Refusal::ClientEvent, None), "{channel}");
         assert_eq!(message["event"], "pusher:error");
     }
     let text = "{\"event\":\"client-x\",\"channel\":\"private-a\",\"data\":{\n\"a\":\r\n1}}";
-    let [Action::ClientEvent { data, .. }] = &c.say_text(text)[..] else {
+    let [Action::ClientEvent { data, .. }] = &c.send_text(text)[..] else {
         panic!()
     };
     assert!(!data.contains(['\n', '\r']), "{data:?} is one line");
@@ -375,28 +387,31 @@ fn client_events_are_off_unless_enabled_and_bounded_in_size_and_name() {
     let mut c = Connection::new();
     c.subscribe("private-a", None);
     c.engine.limits.client_event_bytes = 12;
-    assert_eq!(c.whisper("private-a", json!("0123456789")).len(), 1);
-    let (_, what, _) = refusal(&c.whisper("private-a", json!("0123456789a")));
+    assert_eq!(
+        c.send_client_event("private-a", json!("0123456789")).len(),
+        1
+    );
+    let (_, what, _) = refusal(&c.send_client_event("private-a", json!("0123456789a")));
     assert_eq!(what, Refusal::ClientEvent);
     for name in [
         "client-a\nb".to_owned(),
         "client-".to_owned() + &"x".repeat(200),
     ] {
-        let said = c.say(json!({"event": name, "channel": "private-a", "data": 1}));
-        assert_eq!(refusal(&said).1, Refusal::ClientEvent);
+        let actions = c.send(json!({"event": name, "channel": "private-a", "data": 1}));
+        assert_eq!(refusal(&actions).1, Refusal::ClientEvent);
     }
     let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
     c.engine.limits.client_event_bytes = 1000;
     for data in [r#""\ud800""#, "1e400", &nested] {
         let text = format!(r#"{{"event":"client-x","channel":"private-a","data":{data}}}"#);
         assert_eq!(
-            refusal(&c.say_text(&text)).1,
+            refusal(&c.send_text(&text)).1,
             Refusal::ClientEvent,
             "{data}"
         );
     }
     c.engine.limits.client_events = false;
-    let (message, what, _) = refusal(&c.whisper("private-a", json!(1)));
+    let (message, what, _) = refusal(&c.send_client_event("private-a", json!(1)));
     assert_eq!(what, Refusal::ClientEvent);
     assert!(
         message["data"]["message"]
@@ -407,52 +422,52 @@ fn client_events_are_off_unless_enabled_and_bounded_in_size_and_name() {
 }
 
 #[test]
-fn ten_client_events_a_second_and_the_connection_stays() {
+fn client_events_over_the_rate_are_refused_and_the_connection_stays() {
     let mut c = Connection::new();
     c.subscribe("private-a", None);
     for _ in 0..10 {
-        assert_eq!(c.whisper("private-a", json!(1)).len(), 1);
+        assert_eq!(c.send_client_event("private-a", json!(1)).len(), 1);
     }
-    let (message, what, close) = refusal(&c.whisper("private-a", json!(1)));
+    let (message, what, close) = refusal(&c.send_client_event("private-a", json!(1)));
     assert_eq!((what, close), (Refusal::ClientEventRate, None));
     assert_eq!(message["data"]["code"], 4301);
     c.now += 100;
-    assert_eq!(c.whisper("private-a", json!(1)).len(), 1);
+    assert_eq!(c.send_client_event("private-a", json!(1)).len(), 1);
     assert_eq!(
-        refusal(&c.whisper("private-a", json!(1))).1,
+        refusal(&c.send_client_event("private-a", json!(1))).1,
         Refusal::ClientEventRate
     );
 }
 
 #[test]
-fn what_cannot_be_read_closes_when_it_goes_on() {
+fn repeated_malformed_messages_close_the_connection() {
     let mut c = Connection::new();
     let ping = json!({"event": "pusher:ping", "data": {}});
     for _ in 0..4 {
-        let (message, what, close) = refusal(&c.say_text("{"));
+        let (message, what, close) = refusal(&c.send_text("{"));
         assert_eq!((what, close), (Refusal::Malformed, None));
         assert_eq!(message["event"], "pusher:error");
     }
-    assert_eq!(c.say(ping), [Action::Send(encode::pong())]);
+    assert_eq!(c.send(ping), [Action::Send(encode::pong())]);
     for _ in 0..4 {
-        assert_eq!(refusal(&c.say_text("x")).2, None);
+        assert_eq!(refusal(&c.send_text("x")).2, None);
     }
-    assert_eq!(refusal(&c.say_text("x")).2, Some(4300));
+    assert_eq!(refusal(&c.send_text("x")).2, Some(4300));
 }
 
 #[test]
-fn an_unknown_event_is_told_and_nothing_more() {
+fn an_unknown_event_is_answered_with_an_error_only() {
     let mut c = Connection::new();
     for _ in 0..20 {
-        let (message, what, close) = refusal(&c.say(json!({"event": "pusher:x", "data": {}})));
+        let (message, what, close) = refusal(&c.send(json!({"event": "pusher:x", "data": {}})));
         assert_eq!((what, close), (Refusal::Unknown, None));
         assert_eq!(message["event"], "pusher:error");
     }
-    assert_eq!(c.say(json!({"event": "pusher:pong", "data": {}})), []);
+    assert_eq!(c.send(json!({"event": "pusher:pong", "data": {}})), []);
 }
 
 #[test]
-fn a_flood_of_messages_is_closed() {
+fn a_flood_of_messages_closes_the_connection() {
     let mut c = Connection::new();
     c.engine.limits.message_rate = Bound {
         per_second: 10,
@@ -460,26 +475,29 @@ fn a_flood_of_messages_is_closed() {
     };
     let ping = json!({"event": "pusher:ping"});
     for _ in 0..20 {
-        assert_eq!(c.say(ping.clone()).len(), 1);
+        assert_eq!(c.send(ping.clone()).len(), 1);
     }
-    let (message, what, close) = refusal(&c.say(ping));
+    let (message, what, close) = refusal(&c.send(ping));
     assert_eq!((what, close), (Refusal::MessageRate, Some(4301)));
     assert_eq!(message["data"]["code"], 4301);
 }
 
 #[test]
-fn silence_is_asked_about_and_then_closed() {
+fn a_silent_client_is_pinged_and_then_closed() {
     let limits = Limits::default();
     let mut session = Session::default();
-    let heard = 5_000;
-    assert_eq!(session.on_tick(124_999, heard, &limits), []);
-    assert_eq!(session.on_tick(125_000, heard, &limits), [Action::Ping]);
-    assert_eq!(session.on_tick(154_999, heard, &limits), []);
+    let last_received = 5_000;
+    assert_eq!(session.on_tick(124_999, last_received, &limits), []);
+    assert_eq!(
+        session.on_tick(125_000, last_received, &limits),
+        [Action::Ping]
+    );
+    assert_eq!(session.on_tick(154_999, last_received, &limits), []);
     // Anything that comes is an answer.
     assert_eq!(session.on_tick(155_000, 130_000, &limits), []);
     assert_eq!(session.on_tick(250_000, 130_000, &limits), [Action::Ping]);
-    let said = session.on_tick(280_000, 130_000, &limits);
-    let (message, what, close) = refusal(&said);
+    let actions = session.on_tick(280_000, 130_000, &limits);
+    let (message, what, close) = refusal(&actions);
     assert_eq!((what, close), (Refusal::NoPong, Some(4201)));
     assert_eq!(message["data"]["code"], 4201);
 }
@@ -525,14 +543,14 @@ fn step() -> impl Strategy<Value = Value> {
 }
 
 proptest! {
-    /// Whatever is said: the bounds hold, and nobody is where a signature would have been needed.
+    /// Whatever the client sends: the bounds hold, and nobody gets in without the signature needed.
     #[test]
-    fn no_sequence_leads_where_it_must_not(steps in prop::collection::vec(step(), 0..60)) {
+    fn no_sequence_of_messages_bypasses_bounds_or_signatures(steps in prop::collection::vec(step(), 0..60)) {
         let mut c = Connection::new();
         c.engine.limits.channels = 3;
         for step in steps {
             c.now += 30;
-            for action in c.say(step.clone()) {
+            for action in c.send(step.clone()) {
                 match action {
                     Action::Subscribe { channel, user, .. } => {
                         prop_assert_eq!(channel.starts_with("presence-"), user.is_some());
@@ -553,16 +571,16 @@ proptest! {
                     _ => {}
                 }
             }
-            // The user's own channel comes by itself, beyond the three.
+            // The user's own channel is subscribed to beyond the three.
             prop_assert!(c.engine.channels.len() <= 4);
         }
     }
 
     #[test]
-    fn no_text_breaks_it(texts in prop::collection::vec(".{0,80}", 0..12)) {
+    fn no_text_panics(texts in prop::collection::vec(".{0,80}", 0..12)) {
         let mut c = Connection::new();
         for text in texts {
-            c.say_text(&text);
+            c.send_text(&text);
         }
     }
 }

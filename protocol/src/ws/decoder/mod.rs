@@ -1,14 +1,13 @@
-//! What clients send, decoded as it arrives (RFC 6455, section 5). For hostile input: memory grows only
-//! with bytes that came, never with a length that was announced, and nothing here panics.
+//! Decodes what clients send as it arrives (RFC 6455, section 5). Made for hostile input: memory grows only with
+//! bytes received, never with an announced length, and nothing here panics.
 //!
 //! ```text
-//! bytes ─► header (2 to 14) ─► payload, unmasked in place ┬─ all of it here: borrowed, nothing copied
+//! bytes ─► header (2 to 14) ─► payload, unmasked in place ┬─ complete: borrowed, nothing copied
 //!                                                         └─ a part: collected, text checked so far
 //! ```
 //!
-//! A connection that sends small whole frames, as they all do, never has anything on the heap here.
-//! Text is checked as it comes, so that a message that cannot become UTF-8 any more ends the connection
-//! at once.
+//! A connection that sends small frames whole, as usual, holds nothing on the heap here. Text is checked as it
+//! arrives, so that a message that cannot become valid UTF-8 any more ends the connection at once.
 
 use std::borrow::Cow;
 use std::fmt;
@@ -19,32 +18,33 @@ use super::frame::{MAX_CONTROL, Opcode};
 /// 2 bytes, 8 of length, 4 of mask.
 const MAX_HEADER: usize = 14;
 
-/// One connection's.
+/// The decoder of one connection.
 #[derive(Debug, Default)]
 pub struct Decoder {
     /// The beginning of a header.
     head: [u8; MAX_HEADER],
     head_len: u8,
-    /// After a close or a violation nothing counts.
+    /// Set after a close frame or a violation: further input is ignored.
     done: bool,
-    /// What is not whole yet.
+    /// A frame or message that is not complete yet.
     open: Option<Box<Open>>,
 }
 
+/// A complete message or control frame. Borrowed from the input if it arrived in one piece.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Message<'a> {
     Text(Cow<'a, str>),
     Binary(Cow<'a, [u8]>),
     Ping(Cow<'a, [u8]>),
     Pong(Cow<'a, [u8]>),
-    /// To be answered with the same code. Nothing comes after it.
+    /// To be answered with the same code. No message follows it.
     Close {
         code: Option<u16>,
         reason: Cow<'a, str>,
     },
 }
 
-/// How the peer broke the protocol: what to close with.
+/// How the peer violated the protocol: the code and reason to close with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Violation {
     pub code: u16,
@@ -59,9 +59,9 @@ impl fmt::Display for Violation {
 
 #[derive(Debug, Default)]
 struct Open {
-    /// Of which the header has come, and not all of the payload.
+    /// A frame whose header was received, but not all of its payload.
     frame: Option<Frame>,
-    /// Of which not all frames have come.
+    /// A message of which not all frames were received.
     message: Option<Collected>,
     /// An interrupted control frame's payload.
     control: Vec<u8>,
@@ -72,7 +72,7 @@ struct Frame {
     opcode: Opcode,
     last: bool,
     mask: [u8; 4],
-    /// Bytes to come.
+    /// Payload bytes not received yet.
     left: usize,
 }
 
@@ -80,17 +80,17 @@ struct Frame {
 struct Collected {
     text: bool,
     bytes: Vec<u8>,
-    /// How far it is known to be UTF-8.
+    /// Up to where the bytes are known to be UTF-8.
     checked: usize,
 }
 
 impl Decoder {
-    /// The next message. None: all of `input` is taken, and more is needed.
+    /// The next message. None: all of `input` is consumed, and more is needed.
     ///
-    /// `max`: bytes of a text or binary message.
+    /// `max`: the most bytes of a text or binary message.
     ///
     /// # Errors
-    /// The peer broke the protocol. From then on everything is passed over.
+    /// If the peer violated the protocol. From then on all input is ignored.
     pub fn next<'a>(
         &mut self,
         input: &mut &'a mut [u8],
@@ -159,9 +159,9 @@ impl Decoder {
         }
     }
 
-    /// The next frame's header, checked. None if not all of it is here; then nothing else is.
+    /// The next frame's header, checked. None if it is incomplete; then all of `input` is consumed.
     fn header(&mut self, input: &mut &mut [u8], max: usize) -> Result<Option<Frame>, Violation> {
-        // The first two bytes say how many there are, and most of what can be wrong.
+        // The first two bytes determine the header's length, and most of what can be wrong.
         if !self.fill(input, 2) {
             return Ok(None);
         }
@@ -184,7 +184,7 @@ impl Decoder {
         if len >> 63 != 0 {
             return Err(protocol("a frame's length has its highest bit set"));
         }
-        // In the fewest bytes that hold it (RFC 6455, 5.2).
+        // The shortest form is required (RFC 6455, section 5.2).
         if (extended == 2 && len < 126) || (extended == 8 && len <= 0xffff) {
             return Err(protocol(
                 "a frame's length is not written in the shortest way",
@@ -203,7 +203,7 @@ impl Decoder {
         }))
     }
 
-    /// Takes from the input until the header has `len` bytes.
+    /// Takes bytes from the input until the header has `len`. False: there were not enough.
     fn fill(&mut self, input: &mut &mut [u8], len: usize) -> bool {
         let have = usize::from(self.head_len);
         let more = take(input, len.saturating_sub(have));
@@ -264,10 +264,10 @@ impl Decoder {
                 return Ok(None);
             }
             let whole = std::mem::take(&mut open.control);
-            self.tidy();
+            self.release();
             return control(frame.opcode, Cow::Owned(whole)).map(Some);
         }
-        self.tidy();
+        self.release();
         control(frame.opcode, Cow::Borrowed(payload)).map(Some)
     }
 
@@ -301,7 +301,7 @@ impl Decoder {
             return Ok(None);
         }
         let message = open.message.take().map(Collected::end).transpose();
-        self.tidy();
+        self.release();
         message
     }
 
@@ -309,8 +309,8 @@ impl Decoder {
         self.open.as_ref()?.message.as_ref()
     }
 
-    /// Nothing stays on the heap between messages.
-    fn tidy(&mut self) {
+    /// Frees the heap memory if no message and no frame is incomplete.
+    fn release(&mut self) {
         if self
             .open
             .as_ref()
@@ -322,7 +322,7 @@ impl Decoder {
 }
 
 impl Frame {
-    /// When `taken` bytes of it have come: the mask goes on where it was.
+    /// The rest of the frame after `taken` bytes of payload: the mask continues where it was.
     fn after(self, taken: usize) -> Self {
         let mut mask = self.mask;
         mask.rotate_left(taken % 4);
@@ -342,7 +342,7 @@ impl Collected {
         }
         match std::str::from_utf8(&self.bytes[self.checked..]) {
             Ok(_) => self.checked = self.bytes.len(),
-            // The last character may still become one.
+            // The last character may be completed by later bytes.
             Err(why) if why.error_len().is_none() => self.checked += why.valid_up_to(),
             Err(_) => return Err(not_utf8()),
         }
@@ -367,7 +367,7 @@ impl Opcode {
     }
 }
 
-/// Whether a close frame may have this code (RFC 6455, 7.4, and IANA's registry: 1012 to 1014).
+/// Whether a close frame may have this code (RFC 6455, section 7.4, and IANA's registry: 1012 to 1014).
 pub fn may_be_sent(code: u16) -> bool {
     matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999)
 }
@@ -401,7 +401,7 @@ fn close(payload: Cow<'_, [u8]>) -> Result<Message<'_>, Violation> {
     })
 }
 
-/// The first `len` bytes, or all there are.
+/// Takes the first `len` bytes, or all if there are fewer.
 fn take<'a>(input: &mut &'a mut [u8], len: usize) -> &'a mut [u8] {
     let all = std::mem::take(input);
     let (taken, rest) = all.split_at_mut(len.min(all.len()));

@@ -1,4 +1,4 @@
-//! The decoder against what the RFC forbids, against every way of cutting the bytes up, and against noise.
+//! The decoder with what the RFC forbids, with the bytes split in every way, and with noise.
 
 use proptest::prelude::*;
 
@@ -18,7 +18,7 @@ enum Got {
     Violation(u16),
 }
 
-fn own(message: Message) -> Got {
+fn owned(message: Message) -> Got {
     match message {
         Message::Text(text) => Got::Text(text.into_owned()),
         Message::Binary(bytes) => Got::Binary(bytes.into_owned()),
@@ -28,7 +28,7 @@ fn own(message: Message) -> Got {
     }
 }
 
-/// As a client sends a frame; the mask is one that shows when it is applied wrongly.
+/// A frame as a client sends it, with a mask that reveals if it is applied wrongly.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mask = [0x5a, 0xc3, 0x17, 0x8e];
     let mut bytes = vec![first];
@@ -54,12 +54,12 @@ fn feed(decoder: &mut Decoder, bytes: &[u8], max: usize) -> Vec<Got> {
     let mut all = Vec::new();
     loop {
         match decoder.next(&mut input, max) {
-            Ok(Some(message)) => all.push(own(message)),
+            Ok(Some(message)) => all.push(owned(message)),
             Ok(None) => break,
             Err(why) => all.push(Got::Violation(why.code)),
         }
     }
-    assert!(input.is_empty(), "all of the input is taken");
+    assert!(input.is_empty(), "all of the input is consumed");
     all
 }
 
@@ -72,7 +72,7 @@ fn text(text: &str) -> Got {
 }
 
 #[test]
-fn a_decoder_at_rest_is_24_bytes_and_holds_nothing() {
+fn an_idle_decoder_is_24_bytes_and_holds_nothing() {
     assert_eq!(size_of::<Decoder>(), 24);
     let mut decoder = Decoder::default();
     let bytes = [masked(0x01, b"a"), masked(0x89, b"p"), masked(0x80, b"b")].concat();
@@ -117,7 +117,7 @@ fn messages_of_every_kind() {
 }
 
 #[test]
-fn control_frames_may_come_between_fragments() {
+fn control_frames_may_arrive_between_fragments() {
     let bytes = [
         masked(0x01, b"a\xc3"),
         masked(0x89, b"1"),
@@ -174,7 +174,10 @@ fn what_the_rfc_forbids_ends_with_1002() {
     ] {
         let got = decode(&bytes);
         assert_eq!(got.last(), Some(&Got::Violation(1002)), "{why}: {got:?}");
-        assert!(!got.contains(&text("y")), "{why}: nothing after it counts");
+        assert!(
+            !got.contains(&text("y")),
+            "{why}: input after it is ignored"
+        );
     }
 }
 
@@ -240,7 +243,7 @@ fn text_ends_the_connection_as_soon_as_it_cannot_become_utf8() {
 }
 
 #[test]
-fn a_message_too_long_is_told_by_its_header() {
+fn a_message_too_long_is_refused_at_its_header() {
     let mut decoder = Decoder::default();
     let bytes = masked(0x81, &[b'x'; 1001]);
     assert_eq!(
@@ -267,7 +270,7 @@ fn an_announced_length_takes_no_memory() {
     assert!(decoder.held() < 256, "{}", decoder.held());
 }
 
-/// A valid conversation, and what it says.
+/// A part of a valid conversation.
 #[derive(Debug, Clone)]
 enum Part {
     Text(Vec<String>),
@@ -287,9 +290,9 @@ fn part() -> impl Strategy<Value = Part> {
     ]
 }
 
-/// Fragments of a text are cut anywhere, also within characters.
+/// The bytes on the wire, and what they decode to. Texts are fragmented anywhere, also within characters.
 fn wire(parts: &[Part], between: Option<&[u8]>) -> (Vec<u8>, Vec<Got>) {
-    let (mut bytes, mut said) = (Vec::new(), Vec::new());
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
     for part in parts {
         let (first, payload, fragments, whole) = match part {
             Part::Text(texts) => {
@@ -315,79 +318,79 @@ fn wire(parts: &[Part], between: Option<&[u8]>) -> (Vec<u8>, Vec<Got>) {
             bytes.extend(masked(opcode | end, chunk));
             if let Some(ping) = between.filter(|_| n < last) {
                 bytes.extend(masked(0x89, ping));
-                said.push(Got::Ping(ping.to_vec()));
+                expected.push(Got::Ping(ping.to_vec()));
             }
         }
-        said.push(whole);
+        expected.push(whole);
     }
-    (bytes, said)
+    (bytes, expected)
 }
 
 proptest! {
     #[test]
-    fn cut_anywhere_it_says_the_same(
+    fn bytes_split_anywhere_decode_to_the_same(
         parts in prop::collection::vec(part(), 0..6),
         between in prop::option::of(prop::collection::vec(any::<u8>(), 0..20)),
-        cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
+        splits in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
     ) {
-        let (bytes, said) = wire(&parts, between.as_deref());
-        prop_assert_eq!(decode(&bytes), said.clone());
-        let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(bytes.len() + 1)).collect();
-        cuts.extend([0, bytes.len()]);
-        cuts.sort_unstable();
+        let (bytes, expected) = wire(&parts, between.as_deref());
+        prop_assert_eq!(decode(&bytes), expected.clone());
+        let mut splits: Vec<usize> = splits.iter().map(|split| split.index(bytes.len() + 1)).collect();
+        splits.extend([0, bytes.len()]);
+        splits.sort_unstable();
         let mut decoder = Decoder::default();
         let mut got = Vec::new();
-        for pair in cuts.windows(2) {
+        for pair in splits.windows(2) {
             got.extend(feed(&mut decoder, &bytes[pair[0]..pair[1]], MAX));
         }
-        prop_assert_eq!(got, said);
+        prop_assert_eq!(got, expected);
         prop_assert!(!decoder.is_pending());
         prop_assert_eq!(decoder.held(), 0);
     }
 
     #[test]
-    fn noise_never_breaks_it_and_is_never_held_beyond_its_length(
+    fn noise_never_panics_and_is_never_held_beyond_its_length(
         noise in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..60), 0..20),
         start in prop::option::of(0u8..16),
     ) {
         let mut decoder = Decoder::default();
         let mut sent = 0;
-        // A right beginning leads further in than noise alone.
+        // A valid header reaches more code than noise alone.
         let head: Vec<u8> = start.map(|op| vec![0x80 | op, 0xfe, 1, 0, 0, 0, 0, 0]).unwrap_or_default();
         let mut ended = false;
         for chunk in std::iter::once(&head).chain(&noise) {
             sent += chunk.len();
             let got = feed(&mut decoder, chunk, 4096);
-            prop_assert!(!ended || got.is_empty(), "nothing is said after the end");
+            prop_assert!(!ended || got.is_empty(), "nothing is decoded after the end");
             ended |= got.iter().any(|g| matches!(g, Got::Violation(_) | Got::Close(..)));
             prop_assert!(decoder.held() <= 2 * sent + 256);
         }
     }
 
     #[test]
-    fn noise_cut_anywhere_is_judged_the_same(
+    fn noise_split_anywhere_decodes_to_the_same(
         noise in prop::collection::vec(any::<u8>(), 0..80),
         fixed in prop::collection::vec((0usize..16, 0usize..5), 0..3),
-        cut in any::<prop::sample::Index>(),
+        split in any::<prop::sample::Index>(),
     ) {
         let mut noise = noise;
         for (at, what) in fixed {
-            // Headers that are right more often than chance would have it.
+            // Valid headers, which chance alone would rarely produce.
             if let Some(two) = noise.get_mut(at..at + 2) {
                 two.copy_from_slice(&[[0x81, 0x82], [0x01, 0x83], [0x80, 0x81], [0x89, 0x80], [0x88, 0x82]][what]);
             }
         }
         let whole = decode(&noise);
         let mut decoder = Decoder::default();
-        let (a, b) = noise.split_at(cut.index(noise.len() + 1));
+        let (a, b) = noise.split_at(split.index(noise.len() + 1));
         let mut halves = feed(&mut decoder, a, MAX);
         halves.extend(feed(&mut decoder, b, MAX));
         prop_assert_eq!(halves, whole);
     }
 
     #[test]
-    fn what_a_server_frames_is_read_back(payload in prop::collection::vec(any::<u8>(), 0..70_000)) {
-        // A server's frame with a mask put in is a client's.
+    fn a_frame_of_the_server_is_decoded_again(payload in prop::collection::vec(any::<u8>(), 0..70_000)) {
+        // With a mask inserted, a server's frame is a client's.
         let mut bytes = frame::binary(&payload);
         bytes[1] |= 0x80;
         let header = bytes.len() - payload.len();
