@@ -1,4 +1,4 @@
-//! Requests that askrd makes itself: a small HTTP client, and webhooks by it. Leans on `process`.
+//! Requests that askrd makes itself: a small HTTP client, and webhooks, which use it. Leans on `process`.
 
 pub mod http_client;
 pub mod webhooks;

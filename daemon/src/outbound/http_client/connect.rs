@@ -1,4 +1,4 @@
-//! Opens a connection to a target: by TCP, or through a Unix socket.
+//! Opens a connection to a target: over TCP or a Unix socket.
 
 use std::future::Future;
 use std::io;
@@ -14,14 +14,16 @@ use tower_service::Service;
 
 use super::target;
 
+/// Connects the HTTP client to a [`Target`](super::Target)'s URI.
 #[derive(Debug, Clone, Copy)]
 pub struct Connector;
 
+/// A TCP or Unix stream.
 pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl Stream for TcpStream {}
 impl Stream for UnixStream {}
 
-/// What the client asks of a connection beyond its bytes; nothing is known of either kind.
+/// The client's view of a connection beyond its bytes: there is nothing to report for either kind.
 impl Connection for Box<dyn Stream> {
     fn connected(&self) -> Connected {
         Connected::new()

@@ -1,9 +1,9 @@
-//! Requests that the daemon makes: a POST of JSON to a program next door.
+//! The HTTP client: posts JSON to an application on the same machine or network.
 //!
-//! A target is `http://host:port/path` or `unix:/socket:/path`. There is no TLS: what is far away is
-//! reached through a proxy on this machine.
+//! A target is `http://host:port/path` or `unix:/socket:/path`. There is no TLS: remote targets are reached
+//! through a proxy on this machine.
 //!
-//! Connections are kept. Each thread has a client of its own, since a kept connection is driven by a task
+//! Connections are kept alive. Each thread has a client of its own, since a kept connection is driven by a task
 //! of the runtime that opened it, and each worker has a runtime of its own.
 
 mod connect;
@@ -24,8 +24,8 @@ use hyper_util::client::legacy::{self, Client};
 use hyper_util::rt::{TokioExecutor, TokioTimer};
 pub use target::Target;
 
-/// How long a kept connection may be idle: shorter than what servers allow, so that it is not closed
-/// just when it is used again.
+/// How long a kept connection may be idle: shorter than servers usually allow, so that it is not closed just
+/// when it is used again.
 const IDLE: Duration = Duration::from_secs(4);
 /// Idle connections to one target that a thread keeps.
 const IDLE_CONNECTIONS: usize = 8;
@@ -38,21 +38,25 @@ thread_local! {
         .build(Connector);
 }
 
-/// What a request may cost.
+/// The bounds of a request.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
-    /// For all of it, from looking up the name to the answer's last byte.
+    /// The timeout of the whole request, from the name lookup to the response's last byte.
     pub time: Duration,
-    /// Bytes of the answer's body.
+    /// The most bytes of the response's body.
     pub answer: usize,
 }
 
-/// Why there is no answer. `Display` is the end of a line that begins with who was asked.
+/// Why there is no response. `Display` is the end of a line that begins with the target.
 #[derive(Debug)]
 pub enum Failure {
+    /// The timeout passed.
     Time(Duration),
+    /// The body is longer than this many bytes.
     Large(usize),
+    /// No connection could be opened.
     Connect(String),
+    /// The connection failed, or the response was malformed.
     Broken(String),
 }
 
@@ -67,11 +71,11 @@ impl fmt::Display for Failure {
     }
 }
 
-/// Posts JSON and returns status and body. Redirections are not followed. Sent a second time if the
-/// connection is closed before anything was answered.
+/// Posts JSON and returns the response's status and body. Redirects are not followed. The request is sent a
+/// second time if the connection fails before there is a response.
 ///
 /// # Errors
-/// If there was no whole answer within the bounds.
+/// If there was no complete response within the bounds.
 pub async fn post(
     target: &Target,
     headers: &HeaderMap,
@@ -80,7 +84,7 @@ pub async fn post(
 ) -> Result<(StatusCode, Bytes), Failure> {
     let answer = async {
         let answer = match send(target, headers, body.clone()).await {
-            // The peer may have closed a kept connection in the same moment.
+            // The peer may have closed a kept connection at the same moment.
             Err(Failure::Broken(_)) => send(target, headers, body).await?,
             outcome => outcome?,
         };
@@ -111,7 +115,7 @@ async fn send(
     let all = request.headers_mut();
     all.extend(headers.clone());
     all.insert(HOST, target.host().clone());
-    // Laravel answers 401 instead of showing a login page to who accepts JSON.
+    // With this header Laravel answers 401 instead of redirecting to a login page.
     all.insert(ACCEPT, HeaderValue::from_static("application/json"));
     all.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     all.entry(USER_AGENT)
@@ -121,7 +125,7 @@ async fn send(
 }
 
 fn failure(why: legacy::Error) -> Failure {
-    // The source tells more than "client error".
+    // The source says more than "client error".
     let source = std::error::Error::source(&why).map(ToString::to_string);
     let text = source.unwrap_or_else(|| why.to_string());
     match why.is_connect() {
@@ -139,7 +143,7 @@ mod tests {
         time: Duration::from_secs(60),
         answer: 1000,
     };
-    /// For those that never answer.
+    /// For applications that never answer.
     const SHORT: Bounds = Bounds {
         time: Duration::from_millis(200),
         answer: 1000,
@@ -178,7 +182,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn it_posts_to_both_kinds_of_target_and_keeps_connections() {
+    async fn it_posts_to_both_kinds_of_target_and_reuses_connections() {
         let directory = tempfile::tempdir().unwrap();
         let tcp = app(|_, _| ok("yes")).await;
         let unix = app_at(&directory.path().join("app.sock"), |_, _| ok("yes"));
@@ -192,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_kept_connection_that_was_closed_costs_no_answer() {
+    async fn a_kept_connection_that_was_closed_is_replaced() {
         let app = app(|number, _| match number {
             1 => Reply::Close,
             _ => ok("yes"),
@@ -205,7 +209,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn who_does_not_answer_is_told_apart() {
+    async fn each_kind_of_failure_has_its_own_message() {
         let why = posted(&nobody(), PATIENT).await.unwrap_err();
         assert!(why.starts_with("cannot be reached: "), "{why}");
         let why = posted("unix:/nonexistent.sock:/", PATIENT)
@@ -216,7 +220,7 @@ mod tests {
         let large = Reply::Answer("200 OK", "x".repeat(1001));
         let endless = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
         let chunk = format!("{endless}3e9\r\n{}\r\n", "x".repeat(1001));
-        for (reply, bounds, told) in [
+        for (reply, bounds, expected) in [
             (Reply::Hang, SHORT, "did not answer in 0.2 s"),
             (
                 Reply::Slowly("HTTP/1.1 200 OK\r\nx: "),
@@ -252,15 +256,15 @@ mod tests {
                 "broke off: ",
             ),
         ] {
-            let given = reply.clone();
-            let app = app(move |_, _| given.clone()).await;
+            let sent = reply.clone();
+            let app = app(move |_, _| sent.clone()).await;
             let why = posted(&app.url, bounds).await.unwrap_err();
-            assert!(why.starts_with(told), "{reply:?}: {why}");
+            assert!(why.starts_with(expected), "{reply:?}: {why}");
         }
     }
 
     #[tokio::test]
-    async fn a_redirection_is_an_answer() {
+    async fn a_redirect_is_not_followed() {
         let elsewhere = app(|_, _| ok("")).await;
         let head = format!("HTTP/1.1 302 Found\r\nlocation: {}\r\n", elsewhere.url);
         let app = app(move |_, _| Reply::Raw(format!("{head}content-length: 0\r\n\r\n"))).await;

@@ -1,4 +1,4 @@
-//! Whom to ask: a URL, or a path on a Unix socket. Pure.
+//! The target of a request: a URL, or a path on a Unix socket. Pure.
 
 use std::fmt;
 use std::str::FromStr;
@@ -7,7 +7,7 @@ use hyper::Uri;
 use hyper::header::HeaderValue;
 use protocol::mac::hex;
 
-/// Where a request goes.
+/// The target of a request: `http://host:port/path` or `unix:/path/to.sock:/path`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Target {
     uri: Uri,
@@ -36,8 +36,8 @@ impl FromStr for Target {
 
 fn http(text: &str) -> Result<(String, String), String> {
     if text.starts_with("https:") {
-        let why = "there is no TLS here, since the application is next door; \
-                   what is far away is reached through a proxy on this machine";
+        let why = "there is no TLS here, since the application is expected on the same machine or network; \
+                   reach a remote one through a proxy on this machine";
         return Err(format!("{SHAPE}: {why}"));
     }
     let uri: Uri = text.parse().map_err(|_| SHAPE.to_owned())?;
@@ -52,7 +52,7 @@ fn http(text: &str) -> Result<(String, String), String> {
     }
 }
 
-/// The socket's path takes the place of the host, in hexadecimal digits, so that connections are kept for
+/// The socket's path, in hexadecimal digits, takes the place of the host, so that connections are pooled for
 /// each socket.
 fn unix(rest: &str) -> Result<String, String> {
     // `sun_path` has 108 bytes, the last one of them NUL.
@@ -64,16 +64,18 @@ fn unix(rest: &str) -> Result<String, String> {
 }
 
 impl Target {
+    /// The URI for the client. That of a Unix socket has the socket's path as its host.
     pub fn uri(&self) -> &Uri {
         &self.uri
     }
 
+    /// The value of the `Host` header; `localhost` for a Unix socket.
     pub fn host(&self) -> &HeaderValue {
         &self.host
     }
 }
 
-/// The path of the socket that the URI of a target leads to, if it leads to one.
+/// The path of the Unix socket, if the URI of a target is that of one.
 pub fn socket(uri: &Uri) -> Option<String> {
     let host = uri.host().filter(|_| uri.scheme_str() == Some("unix"))?;
     let pairs = host.as_bytes().chunks_exact(2);
@@ -87,7 +89,7 @@ impl fmt::Debug for Target {
     }
 }
 
-/// As it was set.
+/// The target as it was configured.
 impl fmt::Display for Target {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.text)
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused_with_what_it_must_be() {
+    fn everything_else_is_refused_with_the_expected_form() {
         let long = format!("unix:/{}:/x", "x".repeat(107));
         for bad in [
             "",

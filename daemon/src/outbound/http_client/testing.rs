@@ -1,4 +1,4 @@
-//! An application that answers as a test says: plain sockets, so that it can also misbehave.
+//! An application for tests that answers as told by the test. It uses plain sockets, so that it can misbehave.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -9,39 +9,42 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::mpsc;
 
-/// What it does with a request.
+/// How the application answers a request.
 #[derive(Debug, Clone)]
 pub enum Reply {
-    /// Status line and body, and the connection stays open.
+    /// With this status line and body; the connection stays open.
     Answer(&'static str, String),
-    /// These bytes, and the connection is closed.
+    /// With these bytes; then the connection is closed.
     Raw(String),
-    /// These bytes, one a millisecond, for ever.
+    /// With these bytes and then spaces, one a millisecond, forever.
     Slowly(&'static str),
-    /// Nothing, for ever.
+    /// Never; the connection stays open.
     Hang,
-    /// Closes without a word.
+    /// The connection is closed without an answer.
     Close,
 }
 
+/// An answer with status 200.
 pub fn ok(body: &str) -> Reply {
     Reply::Answer("200 OK", body.to_owned())
 }
 
-/// A running application: where it is, and each request as it came.
+/// A running application.
 pub struct App {
     pub url: String,
+    /// Each request as it was received.
     pub requests: mpsc::UnboundedReceiver<String>,
-    /// One for each connection it accepted.
+    /// One item for each connection it accepted.
     pub connections: mpsc::UnboundedReceiver<()>,
 }
 
 impl App {
+    /// Waits for the next request.
     pub async fn request(&mut self) -> String {
         self.requests.recv().await.expect("the application runs")
     }
 
-    /// Requests that have come so far and were not looked at.
+    /// The number of requests received and not taken yet; takes them.
     pub fn waiting(&mut self) -> usize {
         std::iter::from_fn(|| self.requests.try_recv().ok()).count()
     }
@@ -51,10 +54,10 @@ impl App {
 pub async fn app(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> App {
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let url = format!("http://{}/askr?x=1", listener.local_addr().unwrap());
-    let (desk, app) = Desk::new(url, reply);
+    let (server, app) = Server::new(url, reply);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            desk.clone().serve(stream);
+            server.clone().serve(stream);
         }
     });
     app
@@ -63,16 +66,16 @@ pub async fn app(reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -
 /// The same on a Unix socket.
 pub fn app_at(socket: &Path, reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static) -> App {
     let listener = UnixListener::bind(socket).unwrap();
-    let (desk, app) = Desk::new(format!("unix:{}:/askr?x=1", socket.display()), reply);
+    let (server, app) = Server::new(format!("unix:{}:/askr?x=1", socket.display()), reply);
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
-            desk.clone().serve(stream);
+            server.clone().serve(stream);
         }
     });
     app
 }
 
-/// A port where nobody listens.
+/// The URL of a port that nothing listens on.
 pub fn nobody() -> String {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     format!("http://{}/", listener.local_addr().unwrap())
@@ -81,21 +84,21 @@ pub fn nobody() -> String {
 type Replies = dyn Fn(usize, &str) -> Reply + Send + Sync;
 
 /// What the connections of an application share.
-struct Desk {
+struct Server {
     reply: Box<Replies>,
     count: AtomicUsize,
     requests: mpsc::UnboundedSender<String>,
     connections: mpsc::UnboundedSender<()>,
 }
 
-impl Desk {
+impl Server {
     fn new(
         url: String,
         reply: impl Fn(usize, &str) -> Reply + Send + Sync + 'static,
     ) -> (Arc<Self>, App) {
         let (requests, asked) = mpsc::unbounded_channel();
         let (connections, opened) = mpsc::unbounded_channel();
-        let desk = Self {
+        let server = Self {
             reply: Box::new(reply),
             count: AtomicUsize::new(0),
             requests,
@@ -106,7 +109,7 @@ impl Desk {
             requests: asked,
             connections: opened,
         };
-        (Arc::new(desk), app)
+        (Arc::new(server), app)
     }
 
     fn serve(self: Arc<Self>, mut stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) {
@@ -142,7 +145,7 @@ impl Desk {
     }
 }
 
-/// A whole request, head and body. None: the peer has closed.
+/// A complete request, head and body. None: the peer closed the connection.
 async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
     let mut bytes = Vec::new();
     loop {

@@ -1,5 +1,5 @@
-//! Brings one endpoint its events: one batch at a time, so that they stay in order, again and again until
-//! it takes the batch or the time for it is over.
+//! Delivers one endpoint's events: one batch at a time, so that they stay in order, each retried until the
+//! endpoint accepts it or its time is over.
 
 use std::future::Future;
 use std::pin::Pin;
@@ -16,35 +16,37 @@ use tokio::time::Instant;
 
 use super::endpoint::{Counts, Limits};
 use super::event::{self, Event};
-use super::queue::{Queue, Wants};
+use super::queue::{Filter, Queue};
 use super::room::QueuedEvent;
 use crate::outbound::http_client;
 use crate::outbound::http_client::{Bounds, Target};
 use crate::process::jitter::Jitter;
 
-/// Bytes of an answer that are read; what is in them does not matter.
+/// The most bytes of a response's body, which is read and ignored.
 const MAX_ANSWER: usize = 1 << 20;
 
-/// To whom, and how.
+/// Where to deliver to, and how.
 #[derive(Debug)]
 pub struct Receiver {
     pub target: Target,
+    /// Of one request.
     pub timeout: Duration,
+    /// The newest secret signs.
     pub credentials: Credentials,
     pub limits: Limits,
     pub counts: Arc<Counts>,
 }
 
-/// Until nobody can tell it anything any more, or `finishing` is told and nothing is left.
+/// Delivers `events` until all of their senders are gone, or `finishing` is set, and nothing is left to deliver.
 pub async fn run(
     receiver: Receiver,
-    wants: Wants,
+    filter: Filter,
     mut events: mpsc::UnboundedReceiver<QueuedEvent>,
     mut finishing: watch::Receiver<Option<Duration>>,
 ) {
     let start = Instant::now();
     let now = || start.elapsed().as_millis() as u64;
-    let mut queue = Queue::new(wants, receiver.limits);
+    let mut queue = Queue::new(filter, receiver.limits);
     let mut delivery: Option<Pin<Box<dyn Future<Output = ()> + Send + '_>>> = None;
     let mut open = true;
     loop {
@@ -60,19 +62,19 @@ pub async fn run(
         if !open && delivery.is_none() && queue.is_empty() {
             return;
         }
-        // While one batch is on its way the next one needs no clock.
+        // While one batch is being delivered, the next one needs no timer.
         let gathered = queue.next().filter(|_| delivery.is_none());
         tokio::select! {
-            told = events.recv(), if open => match told {
-                Some(told) => queue.put(told, now()),
+            event = events.recv(), if open => match event {
+                Some(event) => queue.put(event, now()),
                 None => open = false,
             },
             ended = finishing.wait_for(Option::is_some), if open => {
                 drop(ended);
-                // What was told before is still there; nothing comes after it.
+                // Events sent before are still in the channel; no more are accepted.
                 events.close();
-                while let Ok(told) = events.try_recv() {
-                    queue.put(told, now());
+                while let Ok(event) = events.try_recv() {
+                    queue.put(event, now());
                 }
                 open = false;
             }
@@ -96,7 +98,7 @@ async fn at(start: Instant, ms: Option<u64>) {
 }
 
 impl Receiver {
-    /// At least once; no further attempt begins after `until`.
+    /// Makes at least one attempt; no further one begins after `until`.
     async fn deliver(&self, batch: Vec<QueuedEvent>, until: Instant) {
         let count = batch.len() as u64;
         let body = event::body(now_ns() / 1_000_000, batch.iter().map(QueuedEvent::event));
@@ -113,13 +115,10 @@ impl Receiver {
             let next = Instant::now() + Duration::from_millis(wait.into());
             if next > until {
                 self.counts.given_up.fetch_add(count, Relaxed);
-                tracing::error!("{} {why}: {count} webhook events are given up", self.target);
+                tracing::error!("{} {why}: giving up on {count} webhook events", self.target);
                 return;
             }
-            tracing::debug!(
-                "{} {why}: webhooks are posted again in {wait} ms",
-                self.target
-            );
+            tracing::debug!("{} {why}: retrying webhooks in {wait} ms", self.target);
             tokio::time::sleep_until(next).await;
             pause = (2 * pause).min(self.limits.longest_pause);
         }
@@ -148,7 +147,7 @@ impl Receiver {
             ("x-pusher-key", self.credentials.key.as_str()),
             ("x-pusher-signature", &signature),
         ] {
-            // Keys are checked with the settings; a signature is hexadecimal digits.
+            // Keys are checked with the settings, and a signature is hexadecimal digits: this does not fail.
             if let Ok(value) = HeaderValue::from_str(value) {
                 headers.insert(name, value);
             }

@@ -1,4 +1,4 @@
-//! One receiver of webhooks as it is set up, its bounds and times, and what is counted of it.
+//! The configuration of one receiver of webhooks, its bounds and times, and its counters.
 
 use std::sync::atomic::AtomicU64;
 use std::time::Duration;
@@ -6,16 +6,16 @@ use std::time::Duration;
 use super::event::NAMES;
 use crate::outbound::http_client::Target;
 
-/// One receiver, as it is set up.
+/// The configuration of one receiver.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Endpoint {
     /// `http://host:port/path` or `unix:/socket:/path`.
     pub url: String,
-    /// Names of the events it wants ([`NAMES`]). Empty: all.
+    /// Names of the events to send ([`NAMES`]). Empty: all. Default: empty.
     pub events: Vec<String>,
-    /// Only of channels whose name begins so.
+    /// Only events of channels whose name begins with this. Default: empty, all channels.
     pub channel_prefix: String,
-    /// Until it must have answered.
+    /// How long the receiver may take to answer a request. Default: 5 s.
     pub timeout: Duration,
 }
 
@@ -31,8 +31,10 @@ impl Default for Endpoint {
 }
 
 impl Endpoint {
+    /// Checks the configuration.
+    ///
     /// # Errors
-    /// The first field that cannot be used, and why.
+    /// The name of the first invalid field, and why it is invalid.
     pub fn check(&self) -> Result<(), (&'static str, String)> {
         self.url.parse::<Target>().map_err(|why| ("url", why))?;
         match self
@@ -49,23 +51,26 @@ impl Endpoint {
     }
 }
 
-/// Bounds and times, of each endpoint.
+/// Bounds and times of each endpoint.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Events waiting, and their bytes.
+    /// Events waiting. Default: 10,000.
     pub events: usize,
+    /// Bytes of the events waiting. Default: 16 MiB.
     pub bytes: usize,
-    /// Events of one request, and their bytes; one event always fits.
+    /// Events of one request. Default: 100.
     pub batch: usize,
+    /// Bytes of the events of one request; one event always fits. Default: 1 MiB.
     pub batch_bytes: usize,
-    /// How long an event may wait for others.
+    /// How long an event may wait for others. Default: 50 ms.
     pub gather: Duration,
-    /// How long `channel_vacated`, `member_removed` and `subscription_count` are held back.
+    /// How long `channel_vacated`, `member_removed` and `subscription_count` are held back. Default: 3 s.
     pub hold: Duration,
-    /// Pauses between attempts: the first, doubled each time, and the longest; a quarter more or less.
+    /// The pause before the second attempt; it doubles each time, and varies by a quarter. Default: 1 s.
     pub pause: Duration,
+    /// The longest pause between attempts. Default: 30 s.
     pub longest_pause: Duration,
-    /// How long a batch is tried.
+    /// How long a batch is retried. Default: 300 s.
     pub patience: Duration,
 }
 
@@ -85,19 +90,20 @@ impl Default for Limits {
     }
 }
 
-/// What happened since the start, to events unless it says otherwise. An event is counted for each
-/// endpoint.
+/// Counters since the start: of events, unless stated otherwise. An event counts once for each endpoint.
 #[derive(Debug, Default)]
 pub struct Counts {
+    /// Accepted by the endpoint.
     pub delivered: AtomicU64,
     /// For want of room: of all, of the client whose doing they were.
     pub dropped: AtomicU64,
     pub share: AtomicU64,
     /// Not taken by the endpoint for five minutes, or not before the daemon's end.
     pub given_up: AtomicU64,
-    /// Not told, because the opposite happened or a newer count came.
+    /// Not sent because the opposite happened, or replaced by a newer count.
     pub cancelled: AtomicU64,
-    /// Requests made, and those that were not answered with success.
+    /// Requests made.
     pub requests: AtomicU64,
+    /// Requests that were not answered with success.
     pub failed: AtomicU64,
 }

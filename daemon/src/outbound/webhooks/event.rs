@@ -1,4 +1,4 @@
-//! What can be told, and how it is written. Pure.
+//! The events of webhooks, and their encoding. Pure.
 
 use std::sync::Arc;
 
@@ -15,17 +15,19 @@ pub const NAMES: [&str; 7] = [
     "subscription_count",
 ];
 
+/// Something that happened on a channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Event {
     pub channel: Arc<str>,
     pub what: What,
 }
 
+/// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum What {
-    /// The first subscriber came.
+    /// The first subscriber subscribed.
     ChannelOccupied,
-    /// The last one went.
+    /// The last subscriber left.
     ChannelVacated,
     MemberAdded {
         user: Arc<str>,
@@ -33,19 +35,20 @@ pub enum What {
     MemberRemoved {
         user: Arc<str>,
     },
-    /// A subscriber sent it. `data` as text: JSON, unless it was a text itself.
+    /// A subscriber sent a client event. `data`: the text if it is a JSON string, else the JSON.
     ClientEvent {
         event: Arc<str>,
         data: Arc<str>,
         socket: Arc<str>,
         user: Option<Arc<str>>,
     },
-    /// A subscriber of a cache channel came, and there was no event to give.
+    /// A new subscriber of a cache channel found no last event.
     CacheMiss,
     SubscriptionCount(u64),
 }
 
 impl Event {
+    /// An event of `channel`.
     pub fn new(channel: impl Into<Arc<str>>, what: What) -> Self {
         Self {
             channel: channel.into(),
@@ -53,6 +56,7 @@ impl Event {
         }
     }
 
+    /// One of [`NAMES`].
     pub fn name(&self) -> &'static str {
         match self.what {
             What::ChannelOccupied => NAMES[0],
@@ -65,7 +69,7 @@ impl Event {
         }
     }
 
-    /// What it takes up, about.
+    /// The bytes of memory that it occupies, approximately.
     pub fn bytes(&self) -> usize {
         let more = match &self.what {
             What::MemberAdded { user } | What::MemberRemoved { user } => user.len(),
@@ -131,7 +135,7 @@ impl<'a> From<&'a Event> for Fields<'a> {
     }
 }
 
-/// A request's body.
+/// The body of a request. `time_ms`: milliseconds since 1970.
 pub fn body<'a>(time_ms: u64, events: impl IntoIterator<Item = &'a Event>) -> Vec<u8> {
     let events = events.into_iter().map(Fields::from).collect();
     let body = serde_json::to_vec(&Body { time_ms, events });

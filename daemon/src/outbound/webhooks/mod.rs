@@ -1,16 +1,16 @@
-//! Webhooks: tells an application what happens on its channels, as Pusher does.
+//! Webhooks: notifies an application of what happens on its channels, like Pusher.
 //!
 //! ```text
 //! POST /path                     {"time_ms":1800000000123,"events":[
 //! X-Pusher-Key: KEY                {"name":"channel_occupied","channel":"a"},
 //! X-Pusher-Signature: HEX          {"name":"member_added","channel":"presence-b","user_id":"7"}]}
 //!
-//! any thread: tell ─► room for it? ─► webhooks' own thread: queue ─► deliver, one batch at a time
+//! any thread: tell ─► room ─► webhooks' own thread: queue ─► deliver, one batch at a time
 //! ```
 //!
-//! The signature is the HMAC-SHA256 of the body by the application's newest secret. An answer of 200 to 299
-//! takes the batch; anything else, or none, and it is posted again with growing pauses for five minutes.
-//! Whoever receives them may get one twice, but never in another order.
+//! The signature is the HMAC-SHA256 of the body by the application's newest secret. A status of 200 to 299
+//! accepts the batch; after any other outcome it is retried with growing pauses for five minutes. A receiver
+//! may get an event twice, but never out of order.
 //!
 //! Nothing waits for them: `tell` makes no system call beyond a wake-up, and where there is no room, for all or
 //! for the client whose doing it is, an event is dropped and counted.
@@ -55,7 +55,7 @@ pub struct Webhooks {
 /// Where events for one endpoint go in.
 #[derive(Debug)]
 struct EndpointQueue {
-    wants: queue::Wants,
+    filter: queue::Filter,
     room: Arc<Room>,
     events: mpsc::UnboundedSender<QueuedEvent>,
 }
@@ -64,7 +64,7 @@ impl Webhooks {
     /// Starts the thread that delivers.
     ///
     /// # Errors
-    /// If an endpoint cannot be used, there is no secret to sign with, or no thread to be had.
+    /// If an endpoint is invalid, there is no secret to sign with, or the thread cannot be started.
     pub fn start(
         endpoints: Vec<Endpoint>,
         credentials: &Credentials,
@@ -76,16 +76,16 @@ impl Webhooks {
         }
         let counts = Arc::new(Counts::default());
         let (finish, finishing) = watch::channel(None);
-        let mut entrances = Vec::new();
+        let mut queues = Vec::new();
         let mut deliveries = Vec::new();
         for endpoint in endpoints {
             endpoint
                 .check()
                 .map_err(|(key, why)| format!("{key}: {why}"))?;
-            let (events, told) = mpsc::unbounded_channel();
-            let wants = queue::Wants::new(&endpoint);
-            entrances.push(EndpointQueue {
-                wants: wants.clone(),
+            let (events, receiving) = mpsc::unbounded_channel();
+            let filter = queue::Filter::new(&endpoint);
+            queues.push(EndpointQueue {
+                filter: filter.clone(),
                 room: Arc::new(Room::new(limits)),
                 events,
             });
@@ -96,13 +96,13 @@ impl Webhooks {
                 limits,
                 counts: counts.clone(),
             };
-            deliveries.push(deliver::run(receiver, wants, told, finishing.clone()));
+            deliveries.push(deliver::run(receiver, filter, receiving, finishing.clone()));
         }
         let rooms = entrances.iter().map(|one| one.room.clone()).collect();
         let thread = start_thread(deliveries, finishing, rooms, counts.clone(), beat)
             .map_err(|why| format!("webhooks cannot be started: {why}"))?;
         Ok(Self {
-            endpoints: entrances,
+            endpoints: queues,
             counts,
             finish,
             thread: Mutex::new(Some(thread)),
@@ -128,20 +128,20 @@ impl Webhooks {
         }
     }
 
-    /// Whether anybody wants events of this name: to spare the work of making them.
+    /// Whether any endpoint wants events of this name: if none does, they need not be created.
     pub fn wants(&self, name: &str) -> bool {
         let mut endpoints = self.endpoints.iter();
-        endpoints.any(|entrance| entrance.wants.name(name))
+        endpoints.any(|queue| queue.filter.includes(name))
     }
 
-    /// Events waiting, also those that are called off and only hold their place.
+    /// Events waiting, including cancelled ones that still occupy their place.
     pub fn waiting(&self) -> usize {
-        let rooms = self.endpoints.iter().map(|entrance| &entrance.room);
+        let rooms = self.endpoints.iter().map(|queue| &queue.room);
         rooms.map(|room| room.events.load(Relaxed)).sum()
     }
 
-    /// The daemon ends: delivers what waits, without holding anything back, for at most so long. What is
-    /// left then is given up and counted.
+    /// Stops: delivers the events waiting, without holding any back, for at most `within`. The rest is discarded
+    /// and counted as given up.
     pub fn finish(&self, within: Duration) {
         self.finish.send_replace(Some(within));
         let mut thread = self.thread.lock();
@@ -165,10 +165,10 @@ fn start_thread(
         runtime.block_on(async move {
             let mut all: JoinSet<()> = deliveries.into_iter().collect();
             let done = pin!(async { while all.join_next().await.is_some() {} });
-            let cut = pin!(async {
-                // Dropped without a word is the same as finished at once.
-                let told = finishing.wait_for(Option::is_some).await;
-                let within = told.ok().and_then(|within| *within);
+            let timeout = pin!(async {
+                // If the sender was dropped, the time is over at once.
+                let finish = finishing.wait_for(Option::is_some).await;
+                let within = finish.ok().and_then(|within| *within);
                 tokio::time::sleep(within.unwrap_or_default()).await;
             });
             let heartbeats = async {

@@ -1,8 +1,8 @@
-//! What waits for one endpoint, in order. Pure: times are milliseconds of one clock.
+//! The events waiting for one endpoint, in order. Pure: times are milliseconds of one monotonic clock.
 //!
-//! `channel_vacated` and `member_removed` are held back for a while: if the opposite happens meanwhile,
-//! neither is told, so that a page that is loaded anew makes no noise. `subscription_count` is held back
-//! too, and a newer count takes its place. Everything else is ready at once.
+//! `channel_vacated` and `member_removed` are held back for a while: if the opposite happens in the meantime,
+//! neither is sent, so that a page reload causes no events. `subscription_count` is held back too, and a newer
+//! count replaces it. All other events are ready at once.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -11,14 +11,14 @@ use super::endpoint::{Endpoint, Limits};
 use super::event::{Event, What};
 use super::room::QueuedEvent;
 
-/// Which events an endpoint wants.
+/// The events that an endpoint wants.
 #[derive(Debug, Clone)]
-pub struct Wants {
+pub struct Filter {
     events: Vec<String>,
     channel_prefix: String,
 }
 
-impl Wants {
+impl Filter {
     pub fn new(endpoint: &Endpoint) -> Self {
         Self {
             events: endpoint.events.clone(),
@@ -26,12 +26,13 @@ impl Wants {
         }
     }
 
-    pub fn name(&self, name: &str) -> bool {
+    /// Whether the endpoint wants events of this name.
+    pub fn includes(&self, name: &str) -> bool {
         self.events.is_empty() || self.events.iter().any(|wanted| wanted == name)
     }
 
-    /// Whether it must hear of it: for itself, or because of its opposite.
-    pub fn concern(&self, event: &Event) -> bool {
+    /// Whether the event must be queued: for itself, or because it may cancel its opposite.
+    pub fn matches(&self, event: &Event) -> bool {
         let opposite = match event.what {
             What::ChannelOccupied => "channel_vacated",
             What::ChannelVacated => "channel_occupied",
@@ -39,12 +40,12 @@ impl Wants {
             What::MemberRemoved { .. } => "member_added",
             _ => event.name(),
         };
-        let named = self.name(event.name()) || self.name(opposite);
+        let named = self.includes(event.name()) || self.includes(opposite);
         named && event.channel.starts_with(&self.channel_prefix)
     }
 }
 
-/// What is held back at most once.
+/// The key of an event that is held back; there is at most one for each key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
 enum Held {
     Channel(Arc<str>),
@@ -52,24 +53,27 @@ enum Held {
     Count(Arc<str>),
 }
 
+/// The events waiting for one endpoint.
 #[derive(Debug)]
 pub struct Queue {
-    wants: Wants,
+    filter: Filter,
     limits: Limits,
-    /// Events that nothing can call off any more, and since when.
+    /// Events that can no longer be cancelled, and since when they are ready.
     ready: VecDeque<(u64, QueuedEvent)>,
-    /// The one that is held back now, by its number; the time is the same for all, so it is in order.
+    /// The number of the event held back for each key.
     held: HashMap<Held, u64>,
+    /// Events held back, with due time and number. The delay is the same for all, so they are in order. An event
+    /// whose key is not in `held` under its number was cancelled.
     holding: VecDeque<(u64, u64, Held, QueuedEvent)>,
     numbers: u64,
-    /// Events that were called off or replaced.
+    /// Events that were cancelled or replaced.
     pub cancelled: u64,
 }
 
 impl Queue {
-    pub fn new(wants: Wants, limits: Limits) -> Self {
+    pub fn new(filter: Filter, limits: Limits) -> Self {
         Self {
-            wants,
+            filter,
             limits,
             ready: VecDeque::new(),
             held: HashMap::new(),
@@ -79,65 +83,66 @@ impl Queue {
         }
     }
 
-    pub fn put(&mut self, told: QueuedEvent, now: u64) {
+    /// Queues an event at `now`.
+    pub fn put(&mut self, queued: QueuedEvent, now: u64) {
         self.tick(now);
-        let channel = told.event.channel.clone();
-        match &told.event.what {
-            What::ChannelOccupied => self.put_unless(&Held::Channel(channel), told, now),
+        let channel = queued.event.channel.clone();
+        match &queued.event.what {
+            What::ChannelOccupied => self.cancel_or_push(&Held::Channel(channel), queued, now),
             What::MemberAdded { user } => {
                 let held = Held::Member(channel, user.clone());
-                self.put_unless(&held, told, now);
+                self.cancel_or_push(&held, queued, now);
             }
-            What::ChannelVacated => self.hold(Held::Channel(channel), told, now),
+            What::ChannelVacated => self.hold(Held::Channel(channel), queued, now),
             What::MemberRemoved { user } => {
                 let held = Held::Member(channel, user.clone());
-                self.hold(held, told, now);
+                self.hold(held, queued, now);
             }
-            What::SubscriptionCount(_) => self.hold(Held::Count(channel), told, now),
-            What::ClientEvent { .. } | What::CacheMiss => self.push(now, told),
+            What::SubscriptionCount(_) => self.hold(Held::Count(channel), queued, now),
+            What::ClientEvent { .. } | What::CacheMiss => self.push(now, queued),
         }
     }
 
-    /// Calls off what is held back, or else is ready itself.
-    fn put_unless(&mut self, opposite: &Held, told: QueuedEvent, now: u64) {
-        // Its place in `holding` stays taken until its time, so that this costs no more than it may.
+    /// Cancels the opposite event if it is held back; otherwise the event itself is ready.
+    fn cancel_or_push(&mut self, opposite: &Held, queued: QueuedEvent, now: u64) {
+        // Its place in `holding` stays taken until it is due, which keeps this step cheap.
         match self.held.remove(opposite) {
             Some(_) => self.cancelled += 2,
-            None => self.push(now, told),
+            None => self.push(now, queued),
         }
     }
 
-    /// What is here for the sake of its opposite alone is not told.
-    fn push(&mut self, since: u64, told: QueuedEvent) {
-        if self.wants.name(told.event.name()) {
-            self.ready.push_back((since, told));
+    /// Makes an event ready, unless it was queued only to cancel its opposite.
+    fn push(&mut self, since: u64, queued: QueuedEvent) {
+        if self.filter.includes(queued.event.name()) {
+            self.ready.push_back((since, queued));
         }
     }
 
-    fn hold(&mut self, held: Held, told: QueuedEvent, now: u64) {
+    fn hold(&mut self, held: Held, queued: QueuedEvent, now: u64) {
         if let Some(number) = self.held.get(&held) {
-            // Numbers are in order, one after the other.
+            // Numbers are consecutive.
             let first = self.holding.front().map_or(0, |(_, number, ..)| *number);
-            if let Some((.., there)) = self.holding.get_mut((number - first) as usize) {
-                there.event = told.event;
+            if let Some((.., existing)) = self.holding.get_mut((number - first) as usize) {
+                existing.event = queued.event;
                 self.cancelled += 1;
             }
             return;
         }
         let due = now + self.limits.hold.as_millis() as u64;
         self.held.insert(held.clone(), self.numbers);
-        self.holding.push_back((due, self.numbers, held, told));
+        self.holding.push_back((due, self.numbers, held, queued));
         self.numbers += 1;
     }
 
-    /// Lets go what was held back long enough.
+    /// Releases the events that are due at `now`.
     pub fn tick(&mut self, now: u64) {
         while self.holding.front().is_some_and(|(due, ..)| *due <= now) {
             self.release();
         }
     }
 
-    /// Lets everything go: there will be no opposite any more.
+    /// Releases all events: nothing will cancel them any more.
     pub fn release_all(&mut self) {
         while !self.holding.is_empty() {
             self.release();
@@ -145,15 +150,15 @@ impl Queue {
     }
 
     fn release(&mut self) {
-        if let Some((due, number, held, told)) = self.holding.pop_front()
+        if let Some((due, number, held, queued)) = self.holding.pop_front()
             && self.held.get(&held) == Some(&number)
         {
             self.held.remove(&held);
-            self.push(due, told);
+            self.push(due, queued);
         }
     }
 
-    /// When there is something to do: something held back is due, or a batch has gathered long enough.
+    /// When there is something to do next: an event held back is due, or a batch has gathered long enough.
     pub fn next(&self) -> Option<u64> {
         let held = self.holding.front().map(|(due, ..)| *due);
         let gather = self.limits.gather.as_millis() as u64;
@@ -161,18 +166,19 @@ impl Queue {
         [held, gathered].into_iter().flatten().min()
     }
 
+    /// Whether no event is ready or held back.
     pub fn is_empty(&self) -> bool {
         self.ready.is_empty() && self.holding.is_empty()
     }
 
-    /// The next batch and since when its oldest event is ready, if it is full or has gathered long enough,
-    /// or if `all` shall go.
+    /// Takes the next batch, with the time since when its oldest event is ready, if the batch is full or has
+    /// gathered long enough at `now`, or if `all` is set.
     pub fn take(&mut self, now: u64, all: bool) -> Option<(u64, Vec<QueuedEvent>)> {
         let since = self.ready.front()?.0;
         let gather = self.limits.gather.as_millis() as u64;
         let mut bytes = 0;
-        let fit = |(_, told): &&(u64, QueuedEvent)| {
-            bytes += told.event.bytes();
+        let fit = |(_, queued): &&(u64, QueuedEvent)| {
+            bytes += queued.event.bytes();
             bytes <= self.limits.batch_bytes
         };
         let most = self.limits.batch;
@@ -183,7 +189,10 @@ impl Queue {
         }
         Some((
             since,
-            self.ready.drain(..count).map(|(_, told)| told).collect(),
+            self.ready
+                .drain(..count)
+                .map(|(_, queued)| queued)
+                .collect(),
         ))
     }
 }
@@ -220,7 +229,7 @@ mod tests {
                 ..Endpoint::default()
             };
             Self {
-                queue: Queue::new(Wants::new(&endpoint), LIMITS),
+                queue: Queue::new(Filter::new(&endpoint), LIMITS),
                 room: Arc::new(Room::new(LIMITS)),
             }
         }
@@ -243,7 +252,7 @@ mod tests {
             let batches = std::iter::from_fn(|| self.queue.take(now, true));
             batches
                 .flat_map(|(_, all)| all)
-                .map(|told| told.event.what)
+                .map(|queued| queued.event.what)
                 .collect()
         }
 
@@ -261,31 +270,31 @@ mod tests {
     }
 
     #[test]
-    fn what_went_and_came_back_is_not_told() {
-        for (came, went) in [
+    fn a_return_in_time_cancels_both_events() {
+        for (joined, left) in [
             (What::ChannelOccupied, What::ChannelVacated),
             (added(), removed()),
         ] {
             let mut t = Test::new(&[]);
-            t.put(came.clone(), 1000);
-            assert_eq!(t.at(1000), std::slice::from_ref(&came));
-            t.put(went.clone(), 2000);
+            t.put(joined.clone(), 1000);
+            assert_eq!(t.at(1000), std::slice::from_ref(&joined));
+            t.put(left.clone(), 2000);
             assert_eq!((t.at(4999), t.queue.next()), (vec![], Some(5000)));
-            t.put(came.clone(), 4999);
+            t.put(joined.clone(), 4999);
             assert_eq!((t.at(4999), t.queue.cancelled), (vec![], 2));
             // The next time starts anew.
-            t.put(went.clone(), 4999);
+            t.put(left.clone(), 4999);
             assert_eq!((t.at(5000), t.at(7998)), (vec![], vec![]));
-            assert_eq!(t.at(7999), [went]);
-            t.put(came.clone(), 9000);
-            assert_eq!(t.at(9000), [came]);
+            assert_eq!(t.at(7999), [left]);
+            t.put(joined.clone(), 9000);
+            assert_eq!(t.at(9000), [joined]);
             assert!(t.queue.is_empty() && t.queue.held.is_empty());
             assert_eq!(t.waiting(), 0);
         }
     }
 
     #[test]
-    fn too_late_is_told_both() {
+    fn after_the_hold_both_events_are_sent() {
         let mut t = Test::new(&[]);
         t.put(What::ChannelVacated, 0);
         t.put(What::ChannelOccupied, 3000);
@@ -293,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_same_channel_and_user_call_off() {
+    fn only_the_same_channel_and_user_cancel() {
         let mut t = Test::new(&[]);
         t.put_on("a", What::ChannelVacated, 0);
         t.put_on("a", removed(), 0);
@@ -306,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn an_endpoint_that_wants_one_of_a_pair_is_spared_the_noise_too() {
+    fn an_endpoint_that_wants_one_of_a_pair_also_gets_no_cancelled_events() {
         for wanted in ["channel_occupied", "channel_vacated"] {
             let mut t = Test::new(&[wanted]);
             t.put(added(), 0);
@@ -324,7 +333,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_newest_count_is_told() {
+    fn only_the_newest_count_is_sent() {
         let mut t = Test::new(&[]);
         for n in 1..=5 {
             t.put(What::SubscriptionCount(n), 100 * n);
@@ -341,12 +350,12 @@ mod tests {
     }
 
     #[test]
-    fn going_and_coming_without_end_takes_no_more_room_than_there_is() {
+    fn endless_changes_take_no_more_room_than_allowed() {
         let mut t = Test::new(&[]);
         let most = LIMITS.events as u64;
         for now in 1..most {
             t.put(What::ChannelVacated, now);
-            assert_eq!(t.waiting() as u64, now, "called off, it keeps its place");
+            assert_eq!(t.waiting() as u64, now, "a cancelled event keeps its place");
             t.put(What::ChannelOccupied, now);
         }
         t.put(What::ChannelVacated, most);
@@ -359,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_goes_when_it_is_full_or_has_waited_long_enough() {
+    fn a_batch_is_taken_when_it_is_full_or_has_waited_long_enough() {
         let mut t = Test::new(&[]);
         t.put(What::CacheMiss, 100);
         t.put(What::CacheMiss, 120);

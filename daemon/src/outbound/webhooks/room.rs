@@ -10,18 +10,19 @@ use crate::process::admission::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
-/// An event on its way, with the place that it takes up.
+/// An event waiting for delivery, with the place that it occupies.
 #[derive(Debug)]
 pub struct QueuedEvent {
     pub event: Event,
-    #[expect(dead_code, reason = "it is given back when this is dropped")]
+    #[expect(dead_code, reason = "it is released when this is dropped")]
     pub place: Place,
 }
 
-/// How much waits, and how much may.
+/// The number of events waiting, and how many may.
 #[derive(Debug)]
 pub struct Room {
-    most: Limits,
+    limits: Limits,
+    /// Events waiting.
     pub events: AtomicUsize,
     bytes: AtomicUsize,
     /// What clients have of both, so that none takes the room of all: who comes and goes without end on
@@ -30,7 +31,7 @@ pub struct Room {
     bytes_of: Shares,
 }
 
-/// Given back when it is dropped.
+/// The place of one event, released when it is dropped.
 #[derive(Debug)]
 pub struct Place {
     room: Arc<Room>,
@@ -49,7 +50,7 @@ impl Room {
     pub fn new(most: Limits) -> Self {
         let share = |pool| Shares::new(shares::by_default(pool, shares::ANY));
         Self {
-            most,
+            limits,
             events: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
             events_of: share(most.events),
@@ -69,7 +70,7 @@ impl Room {
         }
         let events = room.events.fetch_add(1, Relaxed);
         let before = room.bytes.fetch_add(bytes, Relaxed);
-        // Counted before it is looked at; dropped without being used, it is given back.
+        // Counted before it is checked; if it does not fit, dropping it releases it.
         let place = Place {
             room: room.clone(),
             client,

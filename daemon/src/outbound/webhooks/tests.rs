@@ -1,4 +1,4 @@
-//! Against an application on a real socket.
+//! Webhooks with an application on a real socket.
 
 use std::sync::atomic::AtomicU64;
 
@@ -22,7 +22,7 @@ fn credentials() -> Credentials {
     }
 }
 
-/// Times that let a test end; what is held back stays so until the end.
+/// Short times, but events held back stay so until the end.
 fn limits() -> Limits {
     Limits {
         gather: Duration::ZERO,
@@ -45,12 +45,12 @@ fn occupied(channel: &str) -> Event {
     Event::new(channel, What::ChannelOccupied)
 }
 
-/// Taken at once, so that its order shows.
+/// An event that is not held back, and whose channel shows its order.
 fn miss(n: usize) -> Event {
     Event::new(format!("cache-{n}"), What::CacheMiss)
 }
 
-/// The events of the next request, whose signature is right.
+/// The events of the next request; checks its signature.
 async fn events(app: &mut App) -> Vec<Value> {
     let request = app.request().await;
     let (head, body) = request.split_once("\r\n\r\n").unwrap();
@@ -74,7 +74,7 @@ fn now_ms() -> u64 {
     shared::segment::now_ns() / 1_000_000
 }
 
-/// Events until `count` are there.
+/// The events of the next requests, until there are `count`.
 async fn collect(app: &mut App, count: usize) -> Vec<Value> {
     let mut all = Vec::new();
     while all.len() < count {
@@ -87,7 +87,7 @@ fn count(count: &AtomicU64) -> u64 {
     count.load(Relaxed)
 }
 
-/// Not on the thread that runs the application.
+/// Runs on another thread than the application.
 async fn finish(webhooks: &Arc<Webhooks>, within: Duration) {
     let webhooks = webhooks.clone();
     let ended = tokio::task::spawn_blocking(move || webhooks.finish(within));
@@ -130,12 +130,12 @@ async fn events_arrive_signed_in_order_and_in_batches() {
 }
 
 #[tokio::test]
-async fn what_is_not_taken_is_posted_again_in_the_same_order() {
+async fn a_batch_that_is_not_accepted_is_retried_in_the_same_order() {
     let mut app = app(|number, _| match number {
         0 => Reply::Answer("500 Internal Server Error", String::new()),
         1 => Reply::Answer("302 Found", String::new()),
         2 => Reply::Raw("nonsense\r\n\r\n".into()),
-        // As part of the attempt before: what broke off without an answer is sent a second time.
+        // Part of the attempt before: the client sends a request again if the connection failed.
         3 => Reply::Answer("404 Not Found", String::new()),
         _ => ok("anything"),
     })
@@ -157,7 +157,7 @@ async fn what_is_not_taken_is_posted_again_in_the_same_order() {
 }
 
 #[tokio::test]
-async fn an_endpoint_that_is_away_gets_its_events_when_it_is_back() {
+async fn an_endpoint_that_was_down_gets_its_events_when_it_is_back() {
     let directory = tempfile::tempdir().unwrap();
     let socket = directory.path().join("app.sock");
     let webhooks = Arc::new(start(
@@ -169,9 +169,9 @@ async fn an_endpoint_that_is_away_gets_its_events_when_it_is_back() {
         tokio::task::yield_now().await;
     }
     let mut app = crate::outbound::http_client::testing::app_at(&socket, |_, _| ok(""));
-    let told = events(&mut app).await;
+    let received = events(&mut app).await;
     assert_eq!(
-        Value::from(told),
+        Value::from(received),
         json!([{"name": "channel_occupied", "channel": "a"}])
     );
     finish(&webhooks, LONG).await;
@@ -185,7 +185,7 @@ async fn an_endpoint_that_is_away_gets_its_events_when_it_is_back() {
 }
 
 #[tokio::test]
-async fn after_its_time_a_batch_is_given_up_and_the_next_one_tried() {
+async fn a_batch_is_given_up_after_its_time_and_the_next_one_is_tried() {
     let mut app = app(|_, text| match text.contains("\"a\"") {
         true => Reply::Answer("500 Internal Server Error", String::new()),
         false => ok(""),
@@ -238,7 +238,7 @@ async fn room_is_bounded_by_events_and_by_bytes() {
 }
 
 #[tokio::test]
-async fn many_threads_tell_and_nothing_is_lost() {
+async fn events_of_many_threads_all_arrive_in_order() {
     let mut app = app(|_, _| ok("")).await;
     let webhooks = Arc::new(start(&app.url, limits()));
     let threads: Vec<_> = (0..4)
@@ -272,7 +272,7 @@ async fn many_threads_tell_and_nothing_is_lost() {
 }
 
 #[tokio::test]
-async fn a_page_that_is_loaded_anew_makes_no_noise() {
+async fn a_page_reload_causes_no_events() {
     let mut app = app(|_, _| ok("")).await;
     let webhooks = Arc::new(start(&app.url, limits()));
     webhooks.tell(ClientKey::NONE, occupied("a"));
@@ -282,7 +282,7 @@ async fn a_page_that_is_loaded_anew_makes_no_noise() {
     webhooks.tell(ClientKey::NONE, miss(1));
     let told = events(&mut app).await;
     assert_eq!(
-        Value::from(told),
+        Value::from(received),
         json!([{"name": "cache_miss", "channel": "cache-1"}])
     );
     finish(&webhooks, LONG).await;
@@ -290,7 +290,7 @@ async fn a_page_that_is_loaded_anew_makes_no_noise() {
 }
 
 #[tokio::test]
-async fn each_endpoint_gets_what_it_wants_and_none_waits_for_another() {
+async fn each_endpoint_gets_the_events_it_wants_and_none_waits_for_another() {
     let hanging = app(|_, _| Reply::Hang).await;
     let mut members = app(|_, _| ok("")).await;
     let endpoint = |app: &App, events: &[&str], prefix: &str| Endpoint {
@@ -324,7 +324,7 @@ async fn each_endpoint_gets_what_it_wants_and_none_waits_for_another() {
         .map(|event| event["name"].as_str().unwrap())
         .collect();
     assert_eq!(names, ["cache_miss", "member_added"]);
-    // Those for the endpoint that hangs.
+    // The two events for the endpoint that hangs.
     while webhooks.waiting() != 2 {
         tokio::task::yield_now().await;
     }
@@ -332,7 +332,7 @@ async fn each_endpoint_gets_what_it_wants_and_none_waits_for_another() {
 }
 
 #[test]
-fn what_cannot_be_used_is_told() {
+fn an_invalid_endpoint_is_refused_with_the_reason() {
     let bad = |url: &str, events: &[&str]| {
         let endpoint = Endpoint {
             url: url.into(),
