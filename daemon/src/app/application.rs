@@ -1,4 +1,4 @@
-//! An application: everything that is its own. Nothing here is shared with another.
+//! An application: everything that belongs to it alone. Nothing here is shared with another application.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ use crate::process::admission::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
+/// One application, shared by all workers.
 pub struct App {
     pub id: String,
     pub ring: RingName,
@@ -29,13 +30,13 @@ pub struct App {
     pub roster: Roster,
     pub prover: Prover,
     pub quota: Quota,
-    /// Whose signatures Pusher's protocol takes; without a secret, nobody's.
+    /// The key and secrets whose signatures are accepted in Pusher's protocol; without a secret, none are.
     pub credentials: Credentials,
-    /// The same for the HTTP API, whoever may let subscribers in.
+    /// The key and secrets of the HTTP API, which does not depend on how subscribers are authorized.
     pub api_credentials: Credentials,
     pub publishing: Publishing,
     pub watchlists: Watchlists,
-    /// Client events of all its connections.
+    /// The rate limit of client events, of all connections together.
     pub client_events: Budget,
 }
 
@@ -57,6 +58,7 @@ struct Rates {
 }
 
 impl Budget {
+    /// A budget of `per_second`, with a burst of one second's worth. 0 allows nothing.
     pub fn new(per_second: u32) -> Self {
         let share = shares::by_default(per_second as usize, shares::ANY);
         Self {
@@ -141,6 +143,7 @@ impl Quota {
         self.clients.leave(client);
     }
 
+    /// The number of connections.
     pub fn used(&self) -> usize {
         self.used.load(Relaxed)
     }

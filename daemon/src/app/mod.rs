@@ -1,4 +1,4 @@
-//! One application: its parts, its limits, what is asked of it, and publishing on its behalf.
+//! One application: its parts, its limits, queries to its engines, and publishing on its behalf.
 //! Leans on `hub` and `auth`.
 
 pub mod application;

@@ -1,10 +1,11 @@
-//! The ring from its publishers' side, for what comes by the HTTP API. One of it an application.
+//! Publishes the events of the HTTP API to the ring. One instance for each application.
 
 use parking_lot::Mutex;
 use protocol::pusher::api::{Limits, Publish};
 use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
 
+/// An application's publisher, shared by all workers.
 pub struct Publishing {
     publisher: Mutex<Publisher>,
     pub limits: Limits,
@@ -13,15 +14,16 @@ pub struct Publishing {
 /// Why an event was not published.
 #[derive(Debug, thiserror::Error)]
 pub enum PublishError {
+    /// The event breaks the ring's rules.
     #[error("{0}")]
     Invalid(String),
-    /// The ring is away, or full of what its publishers have not finished.
+    /// The ring is not available, or full of unfinished claims of its publishers.
     #[error("the event cannot be published now: {0}")]
     Unavailable(String),
 }
 
 impl Publishing {
-    /// `payload`: bytes of an event's data.
+    /// `payload`: the most bytes of an event's data.
     pub fn new(publisher: Publisher, payload: usize) -> Self {
         Self {
             publisher: Mutex::new(publisher),
@@ -33,7 +35,7 @@ impl Publishing {
     }
 
     /// # Errors
-    /// If the event breaks the ring's rules, or the ring cannot take it.
+    /// If the event breaks the ring's rules, or the ring cannot accept it now.
     pub fn publish(&self, event: &Publish) -> Result<(), PublishError> {
         let channels: Vec<&[u8]> = event.channels.iter().map(|c| c.as_bytes()).collect();
         let event = EventRef {

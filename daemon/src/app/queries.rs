@@ -1,4 +1,4 @@
-//! Questions and orders to an application's engines, whichever worker has the answer.
+//! Queries and commands to an application's engines on all workers.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -9,12 +9,12 @@ use tokio::sync::oneshot;
 use crate::app::application::App;
 use crate::hub::command::{Command, Target, Which};
 
-/// For one worker. None takes as long, unless it has ended.
-const PATIENCE: Duration = Duration::from_secs(5);
+/// How long to wait for one worker. Only a worker that has ended takes as long.
+const TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Subscribers of each of these channels that has any.
+/// The number of subscribers of each of these channels that has any.
 pub async fn channels(app: &App, which: Which) -> BTreeMap<String, usize> {
-    let counts = everywhere(app, |answer| Command::Count {
+    let counts = ask_workers(app, |answer| Command::Count {
         which: which.clone(),
         answer,
     });
@@ -25,25 +25,24 @@ pub async fn channels(app: &App, which: Which) -> BTreeMap<String, usize> {
     all
 }
 
-/// Ends one connection, all of a user, or all; tokens of the user, or of all, that were issued until now
-/// are refused then. Returns how
-/// many were ended.
+/// Disconnects one connection, all of a user, or all. For a user or all, tokens issued until now are refused
+/// from then on. Returns how many connections were ended.
 pub async fn end(app: &App, target: Target) -> usize {
-    // First, so that nobody slips in behind.
+    // First, so that nobody can reconnect in between.
     match &target {
         Target::User(user) => app.authority.revoke_user(user, now_s()),
         Target::All => app.authority.revoke_all(now_s()),
         Target::Socket(_) => {}
     }
-    let ended = everywhere(app, |answer| Command::End {
+    let ended = ask_workers(app, |answer| Command::End {
         target: target.clone(),
         answer,
     });
     ended.await.into_iter().sum()
 }
 
-/// Asks every worker, then waits for all. A worker that has ended answers nothing.
-async fn everywhere<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
+/// Sends a command to every worker, then waits for all. A worker that has ended does not answer.
+async fn ask_workers<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) -> Vec<T> {
     let ask = |inbox: &crate::hub::inbox::Inbox| {
         let (answer, answered) = oneshot::channel();
         inbox.command(make(answer));
@@ -52,7 +51,7 @@ async fn everywhere<T>(app: &App, make: impl Fn(oneshot::Sender<T>) -> Command) 
     let waiting: Vec<_> = app.hub.inboxes.iter().map(ask).collect();
     let mut answers = Vec::new();
     for answered in waiting {
-        let answered = tokio::time::timeout(PATIENCE, answered).await;
+        let answered = tokio::time::timeout(TIMEOUT, answered).await;
         answers.extend(answered.ok().and_then(Result::ok));
     }
     answers

@@ -8,7 +8,7 @@ use crate::config::Flags;
 
 /// Tails the Askr ring and serves Server-Sent Events.
 ///
-/// Flags win over the environment (ASKR_SECTION_KEY), the environment over the file.
+/// Flags override the environment (ASKR_SECTION_KEY), and the environment overrides the file.
 #[derive(Debug, Parser)]
 #[command(name = "askrd", version, args_conflicts_with_subcommands = true)]
 pub struct Cli {
@@ -18,23 +18,24 @@ pub struct Cli {
     serve: Flags,
 }
 
+// The doc comments below are the text of `--help`.
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Serve events (also without a verb).
+    /// Serve events (the default).
     Serve(Flags),
-    /// Read the settings, say what is wrong with them (exit code 2) or what they amount to.
+    /// Check the settings: print what is wrong with them (exit code 2), or the settings in force.
     Check(Flags),
-    /// Print what the running daemon counts.
+    /// Print the metrics of the running daemon.
     Stats(Flags),
-    /// Print the events of a live ring as they come, one JSON object a line.
+    /// Print the events of a live ring as they are published, one JSON object a line.
     Tail(TailArgs),
     /// Publish one event.
     Publish(PublishArgs),
-    /// Print the channels that have subscribers, and how many each.
+    /// Print the channels that have subscribers, and how many each has.
     Channels(ChannelsArgs),
-    /// Print who is on a presence channel, with their info.
+    /// Print the members of a presence channel, with their info.
     Members(MembersArgs),
-    /// End one connection, or all of a user, whose tokens issued until now are refused then.
+    /// Disconnect one connection, or all of a user, and refuse the user's tokens issued until now.
     Disconnect(DisconnectArgs),
 }
 
@@ -42,7 +43,7 @@ pub enum Command {
 pub struct TailArgs {
     /// Only events of this channel.
     pub channel: Option<String>,
-    /// Begin with the oldest event the ring holds.
+    /// Begin with the oldest event that the ring holds.
     #[arg(long)]
     pub history: bool,
     /// End after this many events.
@@ -54,6 +55,7 @@ pub struct TailArgs {
 
 #[derive(Debug, Args)]
 pub struct PublishArgs {
+    /// The channel to publish to.
     pub channel: String,
     /// The payload; `-` reads it from standard input.
     pub payload: String,
@@ -75,7 +77,7 @@ pub struct PublishArgs {
 
 #[derive(Debug, Args)]
 pub struct ChannelsArgs {
-    /// Only names that begin so.
+    /// Only channels whose name begins with this.
     pub prefix: Option<String>,
     #[command(flatten)]
     pub common: Source,
@@ -83,6 +85,7 @@ pub struct ChannelsArgs {
 
 #[derive(Debug, Args)]
 pub struct MembersArgs {
+    /// A presence channel.
     pub channel: String,
     #[command(flatten)]
     pub common: Source,
@@ -90,17 +93,17 @@ pub struct MembersArgs {
 
 #[derive(Debug, Args)]
 pub struct DisconnectArgs {
-    /// A socket id (digits, a dot, digits), else a user's id.
+    /// A socket id (digits, a dot, digits), or else a user's id.
     #[arg(value_name = "SOCKET|USER", required_unless_present = "all")]
-    pub whom: Option<String>,
-    /// Everybody, and refuse every token issued until now.
-    #[arg(long, conflicts_with = "whom")]
+    pub target: Option<String>,
+    /// Disconnect everybody, and refuse every token issued until now.
+    #[arg(long, conflicts_with = "target")]
     pub all: bool,
     #[command(flatten)]
     pub common: Source,
 }
 
-/// What the commands that only use a ring need to know.
+/// The arguments of the commands that only need settings and a ring.
 #[derive(Debug, Clone, Args)]
 pub struct Source {
     /// Settings file. Default: /etc/askr/askr.toml if there is one.
@@ -122,6 +125,7 @@ impl From<Source> for Flags {
 }
 
 impl Cli {
+    /// The command to run; without a subcommand, `serve`.
     pub fn into_command(self) -> Command {
         self.command.unwrap_or(Command::Serve(self.serve))
     }
@@ -134,12 +138,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_definition_is_sound() {
+    fn the_definition_is_valid() {
         Cli::command().debug_assert();
     }
 
     #[test]
-    fn serving_needs_no_verb() {
+    fn serve_is_the_default() {
         for line in [
             &["askrd", "--ring", "/x"][..],
             &["askrd", "serve", "--ring", "/x"],

@@ -1,4 +1,4 @@
-//! `askrd channels`, `askrd members`, `askrd disconnect`: who listens, and an end to it.
+//! `askrd channels`, `askrd members`, `askrd disconnect`: lists subscribers and members, and disconnects clients.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -36,8 +36,10 @@ struct Ended {
     ended: u64,
 }
 
+/// Prints the channels that have subscribers.
+///
 /// # Errors
-/// A sentence, if the daemon cannot be asked or refuses; so below.
+/// A sentence, if the daemon cannot be reached or refuses.
 pub fn channels(settings: &Settings, arguments: &ChannelsArgs) -> Result<ExitCode, String> {
     let ring = ring(settings, &arguments.common)?;
     let prefix = arguments.prefix.as_deref().unwrap_or_default();
@@ -46,8 +48,10 @@ pub fn channels(settings: &Settings, arguments: &ChannelsArgs) -> Result<ExitCod
     Ok(print(&table(&answer)))
 }
 
+/// Prints the members of a presence channel.
+///
 /// # Errors
-/// See [`channels`].
+/// See [`channels`]; also if the channel's name is invalid.
 pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode, String> {
     let channel = &arguments.channel;
     rules::channel(channel.as_bytes()).map_err(|why| format!("channel {why}"))?;
@@ -57,17 +61,19 @@ pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode,
     Ok(print(&list(&answer)))
 }
 
+/// Disconnects one connection, all of a user, or all.
+///
 /// # Errors
-/// See [`channels`].
+/// See [`channels`]; also if the socket or user id is invalid.
 pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<ExitCode, String> {
-    let body = match &arguments.whom {
-        // The command line lets nothing else through.
+    let body = match &arguments.target {
+        // The command line requires `--all` then.
         None => json!({ "all": true }),
-        Some(whom) => {
-            grant::user(whom.as_bytes()).map_err(|why| format!("socket or user {why}"))?;
-            match names_socket(whom) {
-                true => json!({ "socket_id": whom }),
-                false => json!({ "user": whom }),
+        Some(target) => {
+            grant::user(target.as_bytes()).map_err(|why| format!("socket or user {why}"))?;
+            match names_socket(target) {
+                true => json!({ "socket_id": target }),
+                false => json!({ "user": target }),
             }
         }
     };
@@ -82,7 +88,7 @@ pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<Exi
     Ok(print(&format!("{ended} {connections} ended\n")))
 }
 
-/// The ring by which the daemon knows the application. Of several, one has to be named.
+/// The ring that identifies the application to the daemon. If there are several, one must be named.
 fn ring(settings: &Settings, source: &Source) -> Result<String, String> {
     if let Some(ring) = &source.ring {
         return Ok(ring.clone());
@@ -123,7 +129,7 @@ fn list(answer: &Members) -> String {
 }
 
 fn print(text: &str) -> ExitCode {
-    // A reader that went away, as `head` does, is no failure.
+    // A reader that closes the pipe, as `head` does, is not an error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS
 }
@@ -140,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn a_member_is_a_line_with_its_info_as_it_is() {
+    fn a_member_is_a_line_with_its_info_unchanged() {
         let answer =
             br#"{"members":[{"id":"7","info":{"name":"\u00c6", "n":1.0}},{"id":"8","info":null}]}"#;
         let answer = decode(answer).unwrap();
@@ -148,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_understood_is_told() {
+    fn an_unknown_answer_is_an_error() {
         for answer in [
             &b""[..],
             b"ok\n",
@@ -161,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn the_ring_is_the_applications_unless_one_is_named() {
+    fn the_default_ring_is_that_of_the_only_application() {
         let source = |ring: Option<&str>| Source {
             config: None,
             ring: ring.map(str::to_owned),

@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use crate::config::{App, Settings};
 use crate::server::ceiling::Ceiling;
 
+/// Prints the settings in force as TOML.
 pub fn check(settings: &Settings) -> ExitCode {
     #[derive(serde::Serialize)]
     struct Several<'a> {

@@ -14,10 +14,10 @@ const LIMITS: Limits = Limits {
     answer: control::LIMITS.answer,
 };
 
-/// The body of the answer. A `body` makes it a POST.
+/// Sends a request and returns the body of the answer. With a `body` it is a POST.
 ///
 /// # Errors
-/// A sentence that names the socket, if the daemon cannot be asked or refuses.
+/// A sentence that names the socket, if the daemon cannot be reached or refuses.
 pub fn ask(
     settings: &Settings,
     path: &str,

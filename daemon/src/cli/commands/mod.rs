@@ -1,4 +1,4 @@
-//! The verbs that do their work and end.
+//! The commands that do their work and exit.
 
 mod audience;
 mod check;

@@ -1,4 +1,4 @@
-//! `askrd publish`: one event into the ring, as PHP would.
+//! `askrd publish`: publishes one event to the ring, as PHP would.
 
 use std::io::Read;
 use std::process::ExitCode;
@@ -9,8 +9,10 @@ use shared::publisher::{AttachOptions, Publisher};
 use crate::cli::arguments::PublishArgs;
 use crate::config::Settings;
 
+/// Publishes one event.
+///
 /// # Errors
-/// A sentence that names the argument, or the ring and the remedy.
+/// A sentence that names the invalid argument, or the ring and the remedy.
 pub fn publish(settings: &Settings, arguments: &PublishArgs) -> Result<ExitCode, String> {
     let payload = match arguments.payload.as_str() {
         "-" => read_payload()?,
@@ -39,15 +41,15 @@ pub fn publish(settings: &Settings, arguments: &PublishArgs) -> Result<ExitCode,
 }
 
 fn read_payload() -> Result<Vec<u8>, String> {
-    /// A quarter of the largest arena is more than anybody publishes by hand.
-    const MOST: u64 = 256 << 20;
+    /// A quarter of the largest arena, which is more than anybody publishes by hand.
+    const MAX: u64 = 256 << 20;
     let mut payload = Vec::new();
-    let mut input = std::io::stdin().lock().take(MOST + 1);
+    let mut input = std::io::stdin().lock().take(MAX + 1);
     input
         .read_to_end(&mut payload)
         .map_err(|why| format!("payload cannot be read: {why}"))?;
-    if payload.len() as u64 > MOST {
-        return Err(format!("payload must be at most {MOST} bytes long"));
+    if payload.len() as u64 > MAX {
+        return Err(format!("payload must be at most {MAX} bytes long"));
     }
     Ok(payload)
 }

@@ -1,4 +1,4 @@
-//! `askrd stats`: what the running daemon counts, for a person.
+//! `askrd stats`: the running daemon's metrics in readable form.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
@@ -6,8 +6,10 @@ use std::process::ExitCode;
 use super::control_client::{ask, unready};
 use crate::config::Settings;
 
+/// Prints the metrics.
+///
 /// # Errors
-/// A sentence, if the daemon cannot be asked.
+/// A sentence, if the daemon cannot be reached.
 pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
     let metrics = ask(settings, "/metrics", &[], None)?;
     let unready = unready(settings)?;
@@ -20,7 +22,7 @@ pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// One line a figure: value, name, what it is. Of a histogram: its median, its 99th percentile.
+/// One line for each metric: value, name, help. For a histogram: its median and its 99th percentile.
 fn table(metrics: &str) -> String {
     let mut out = String::new();
     let (mut help, mut histogram): (&str, Vec<(&str, f64)>) = ("", Vec::new());
@@ -51,7 +53,7 @@ fn table(metrics: &str) -> String {
     out
 }
 
-/// The bound below which this share of the observations lies.
+/// The upper bound of the bucket that contains this quantile, as text.
 fn quantile(histogram: &[(&str, f64)], share: f64) -> String {
     let all = histogram.last().map_or(0.0, |(_, count)| *count);
     let found = histogram.iter().find(|(_, count)| *count >= all * share);
@@ -86,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_reads_names_values_and_what_they_mean() {
+    fn the_table_has_values_names_and_help() {
         let text = "# HELP askr_streams Streams open.\n# TYPE askr_streams gauge\naskr_streams 12345\n\
             # HELP askr_x_seconds Time.\n# TYPE askr_x_seconds histogram\n\
             askr_x_seconds_bucket{le=\"0.00001\"} 5\naskr_x_seconds_bucket{le=\"0.5\"} 9\n\

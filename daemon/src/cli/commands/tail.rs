@@ -1,4 +1,4 @@
-//! `askrd tail`: watches a live ring, one JSON object a line. Passive: it takes no lock, poisons
+//! `askrd tail`: prints the events of a live ring, one JSON object a line. Passive: it takes no lock, poisons
 //! nothing, and follows the ring when it is replaced.
 
 use std::io::{self, Write};
@@ -15,9 +15,10 @@ use shared::tail::{Step, Tail};
 use crate::cli::arguments::TailArgs;
 use crate::config::Settings;
 
+/// The longest wait for the next event.
 const NAP: Duration = Duration::from_millis(250);
-/// How often to look whether the name leads to another ring by now.
-const LOOK: Duration = Duration::from_secs(1);
+/// How often to check whether the name leads to another ring by now.
+const CHECK: Duration = Duration::from_secs(1);
 
 #[derive(Serialize)]
 struct Line<'a> {
@@ -31,14 +32,17 @@ struct Line<'a> {
     data: &'a str,
 }
 
-/// Where lines go, and how many still may.
+/// Prints lines, and counts how many events remain to be printed.
 struct Printer {
     left: u64,
+    /// Only events of this channel.
     channel: Option<String>,
 }
 
+/// Prints events until the count is reached or the reader closes the pipe.
+///
 /// # Errors
-/// A sentence, if there is no ring to watch.
+/// A sentence, if there is no ring.
 pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, String> {
     let name = settings.ring.name();
     let trusted = TrustedOwners {
@@ -53,7 +57,7 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
         segment.head()
     };
     let mut tail = Tail::new(from, false);
-    let mut look = Instant::now() + LOOK;
+    let mut check_at = Instant::now() + CHECK;
     let mut printer = Printer {
         left: arguments.count.unwrap_or(u64::MAX),
         channel: arguments.channel.clone(),
@@ -64,8 +68,8 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
             Step::Lapped { from, to } => printer.lost(to - from, "overwritten"),
             Step::Unreadable { .. } | Step::Skipped { .. } => printer.lost(1, "unreadable"),
             Step::Empty | Step::End | Step::Distrust(_) => {
-                if Instant::now() >= look {
-                    look = Instant::now() + LOOK;
+                if Instant::now() >= check_at {
+                    check_at = Instant::now() + CHECK;
                     if let Ok(newer) = open()
                         && newer.inode() != segment.inode()
                     {
@@ -76,7 +80,7 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
                 Ok(())
             }
         };
-        // Whoever read our lines is gone: that is an end like any other.
+        // The reader closed the pipe, which is a normal end.
         if printed.is_err() {
             break;
         }
