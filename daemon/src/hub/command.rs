@@ -1,5 +1,5 @@
-//! What others want of an engine: to change a stream, to end streams, to count. Answered through the
-//! worker's inbox, so that only its own thread ever touches a stream.
+//! Commands to an engine: change a stream, end streams, count subscribers. They are delivered through the
+//! worker's inbox, so that only its own thread ever accesses a stream.
 
 use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
@@ -8,50 +8,58 @@ use tokio::sync::oneshot;
 use crate::auth::authorizer::Access;
 use crate::hub::presence;
 
+/// A command to one worker's engine of an application.
 #[derive(Debug)]
 pub enum Command {
+    /// Subscribe a stream to channels.
     Subscribe {
+        /// The stream's slot on the worker.
         slot: u32,
+        /// The stream's socket id, since the slot may have a new stream by now.
         socket: SocketId,
-        /// Distinct, each with what its authorizer granted.
+        /// Distinct, each with the access that was granted.
         channels: Vec<(String, Access)>,
-        /// `Authority::revocations` as it was before they were granted.
+        /// The value of `Authority::revocations` before they were granted.
         revocations: u64,
-        /// What the page has of them: later events are replayed. None: from now on.
+        /// The page has all events of these channels up to here; later ones are replayed. None: from now on.
         since: Option<Cursor>,
-        /// None: the stream itself is told what comes of it.
+        /// Receives the channels subscribed to. None: the result is sent to the stream itself.
         answer: Option<oneshot::Sender<Result<Vec<String>, Denied>>>,
     },
-    /// The stream asked for something that needed time, and this is the answer.
+    /// Send a message to a stream: the answer to a request of its client that took time.
     Tell {
         slot: u32,
         socket: SocketId,
         bytes: Vec<u8>,
     },
+    /// Unsubscribe a stream from channels.
     Unsubscribe {
         slot: u32,
         socket: SocketId,
         channels: Vec<String>,
         answer: oneshot::Sender<Result<Vec<String>, Denied>>,
     },
-    /// Answered with how many ended.
+    /// End streams; answered with how many ended.
     End {
         target: Target,
         answer: oneshot::Sender<usize>,
     },
-    /// Subscribers of each of these channels that has any.
+    /// Count the subscribers of each of these channels that has any.
     Count {
         which: Which,
         answer: oneshot::Sender<Vec<(String, usize)>>,
     },
 }
 
+/// Which channels to count.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Which {
+    /// Those whose name begins with this.
     Prefix(String),
     Names(Vec<String>),
 }
 
+/// Which streams to end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Target {
     Socket(SocketId),
@@ -59,15 +67,16 @@ pub enum Target {
     All,
 }
 
-/// Why a stream is not changed. `Display` is a phrase.
+/// Why a stream was not changed. `Display` is a phrase for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Denied {
-    /// It ended, or came back and has a newer secret.
+    /// The stream ended, or reconnected and has a newer secret.
     Gone,
+    /// The stream would have more channels than this limit.
     TooManyChannels(usize),
-    /// Something was revoked while it was decided: worth another try.
+    /// An access was revoked while the request was authorized; it may be retried.
     Revoked,
-    /// Different channels, or a channel's subscribers, are at the limit.
+    /// The number of distinct channels, or of a channel's subscribers, is at its limit.
     Full,
     /// The stream's client has its share of them.
     Share,

@@ -1,5 +1,4 @@
-//! An ephemeral message on its way to subscribers of a channel, encoded once for each form that somebody
-//! wants.
+//! An ephemeral message on its way to the subscribers of a channel, encoded once for each format that is needed.
 
 use std::sync::{Arc, OnceLock};
 
@@ -17,6 +16,7 @@ pub struct EncodedEphemeral {
 }
 
 impl EncodedEphemeral {
+    /// A message that is not encoded yet.
     pub fn new(channel: Arc<str>, what: Ephemeral) -> Self {
         Self {
             channel,

@@ -1,5 +1,4 @@
-//! The ring's segments as an archive: whatever can still be read, in the current one and in those it
-//! replaced.
+//! Random access to the events that the ring's segments still hold: the current one and those it replaced.
 
 use std::sync::Arc;
 
@@ -13,40 +12,41 @@ use crate::process::quarantine;
 
 /// Random access to what the ring still holds. Any thread.
 pub trait EventStore: Send + Sync {
-    /// None: overwritten, unreadable, or of another epoch.
+    /// The event at `seq`. None: it was overwritten, is unreadable, or the epoch is another one.
     fn fetch(&self, epoch: Epoch, seq: u64) -> Option<Event>;
 
-    /// Whether it is sure that no event was published at `seq`.
+    /// Whether `seq` is certainly a hole: no event was published there.
     fn is_hole(&self, epoch: Epoch, seq: u64) -> bool;
 
-    /// The first position from `seq` on that may be held; `u64::MAX` if there is none.
+    /// The first position from `seq` on that may still be held; `u64::MAX` if there is none.
     fn held_from(&self, seq: u64) -> u64;
 }
 
-/// The tailer keeps it up to date; workers read.
+/// The store of one ring: the tailer updates its segments, workers read.
 #[derive(Clone, Default)]
 pub struct RingStore(Arc<RwLock<Vec<Arc<Segment>>>>);
 
 impl RingStore {
+    /// A store of `segments`, oldest first.
     pub fn new(segments: Vec<Arc<Segment>>) -> Self {
         Self(Arc::new(RwLock::new(segments)))
     }
 
-    /// Oldest first.
+    /// Replaces the segments; oldest first.
     pub fn set(&self, segments: Vec<Arc<Segment>>) {
         *self.0.write() = segments;
     }
 
-    /// Of the newest.
+    /// The epoch of the newest segment.
     ///
     /// # Panics
-    /// Before the first `set`.
+    /// If there is no segment: before the first `set`.
     pub fn epoch(&self) -> Epoch {
         let segments = self.0.read();
         segments.last().expect("the tailer has set it").epoch()
     }
 
-    /// The next position a publisher will claim.
+    /// The next position that a publisher will claim.
     pub fn head(&self) -> u64 {
         let segments = self.0.read();
         segments.last().map_or(0, |segment| segment.head())

@@ -1,5 +1,5 @@
-//! What an application's tailer and the workers share: the ring's events on their way out, who is subscribed
-//! to what, who is present. Leans on `auth`, `outbound` and `process`.
+//! What an application's tailer and the workers share: the ring's events on their way to subscribers, the routes
+//! of channels, and presence. Leans on `auth`, `outbound` and `process`.
 
 pub mod channel_index;
 pub mod command;

@@ -1,14 +1,14 @@
-//! Who is on a presence channel. One member per user, however many tabs and transports; a join and a
-//! leave are announced once each; a user who comes back within the grace time has never left.
+//! The members of presence channels. A user is one member, however many tabs and transports; joining and leaving
+//! are announced once each; a user who reconnects within the grace time never left.
 //!
-//! A state machine without sockets and clock: calls in, announcements out. One for each application,
-//! so nothing of another can be seen. Every call costs the same however many members there are; the
-//! members who wait out their grace are a list in the order of their leaving, linked through the slab.
+//! A state machine without sockets and clock: calls in, announcements out. There is one for each application, so
+//! none can see another's members. The cost of a call does not depend on the number of members; the members in
+//! grace are a list in the order of their disconnecting, linked through the slab.
 //!
-//! After a start nobody is there yet who was there before. So for the grace time nothing is announced
-//! and `settled()` is false: pages keep the list they have. Then [`Presence::tick`] says
-//! [`Announcement::Settled`], every subscriber of every presence channel gets a snapshot, and
-//! announcements begin. A restart of the daemon is not seen as everybody leaving and coming.
+//! After a start no client has reconnected yet. So during the grace time nothing is announced and `settled()` is
+//! false: pages keep the list they have. Then [`Presence::tick`] returns [`Announcement::Settled`], every
+//! subscriber of every presence channel is sent a snapshot, and announcements begin. So pages do not see a
+//! restart of the daemon as everybody leaving and joining.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,20 +16,20 @@ use std::sync::Arc;
 use shared::grant::MAX_INFO;
 use slab::Slab;
 
-/// One subscription's bearer: a stream or a socket, by any number of its own.
+/// One stream, by a number that is unique within its application.
 pub type Connection = u64;
 
-/// Bounds, and the grace time in milliseconds.
+/// Bounds, and the grace time.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Members of a channel, those in grace included. Pusher: 100.
+    /// Members of a channel, including those in grace. Default: 100, as at Pusher.
     pub channel_members: usize,
     /// Members of all channels, and of those, one user on so many channels.
     pub members: usize,
     pub user_channels: usize,
     /// Connections of one member to one channel.
     pub connections: usize,
-    /// After the last connection of a member was lost, in milliseconds.
+    /// Milliseconds for which a member stays after its last connection was lost. Default: 5,000.
     pub grace: u64,
 }
 
@@ -62,17 +62,20 @@ pub enum Announcement {
         channel: Arc<str>,
         user: Arc<str>,
     },
-    /// All channels: every subscriber gets a snapshot now.
+    /// To the subscribers of all presence channels: each is sent a snapshot now.
     Settled,
 }
 
-/// Why somebody cannot join. `Display` is a phrase.
+/// Why a user cannot join. `Display` is a phrase for the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
+    /// [`Limits::channel_members`] is reached.
     ChannelFull,
+    /// [`Limits::members`] is reached.
     Full,
     TooManyChannels,
     TooManyConnections,
+    /// The info is longer than 1,024 bytes.
     Info,
 }
 
@@ -91,9 +94,9 @@ impl std::fmt::Display for Refused {
 /// How a connection left a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// It said so: the user has left at once if this was the last connection.
+    /// It unsubscribed: if it was the last connection, the user leaves at once.
     Unsubscribed,
-    /// It was cut, or closed: the user may be back in a moment.
+    /// It was lost or closed: the user may reconnect within the grace time.
     Lost,
 }
 
@@ -103,12 +106,13 @@ struct Member {
     user: Arc<str>,
     info: Option<Arc<str>>,
     connections: Vec<Connection>,
-    /// While there is none: when the grace time ends, and the neighbours in the list.
+    /// When the grace time ends. Like the neighbours in the list, only used while there is no connection.
     until: u64,
     before: Option<usize>,
     after: Option<usize>,
 }
 
+/// The members of one application's presence channels.
 #[derive(Debug)]
 pub struct Presence {
     limits: Limits,
@@ -119,16 +123,16 @@ pub struct Presence {
     /// Those in grace, who leaves first being first.
     first: Option<usize>,
     last: Option<usize>,
-    /// The latest time told: it never goes back.
+    /// The latest time that was passed in: it never goes back.
     now: u64,
-    /// Until when it settles; None once it has.
+    /// When it will have settled; None once it has.
     settling: Option<u64>,
     /// Joins refused at a bound.
     pub refused: u64,
 }
 
 impl Presence {
-    /// `now` and all times are milliseconds of one clock.
+    /// No members, and not settled yet. `now` and all times are milliseconds of one clock.
     pub fn new(limits: Limits, now: u64) -> Self {
         Self {
             limits,
@@ -143,12 +147,12 @@ impl Presence {
         }
     }
 
-    /// Whether snapshots may be told: the members are known again since the start.
+    /// Whether snapshots may be sent: the grace time since the start is over, so the members are known again.
     pub fn settled(&self) -> bool {
         self.settling.is_none()
     }
 
-    /// A connection of `user` subscribed. The info of the first one stands while the member does.
+    /// A connection of `user` subscribed. The member keeps the info of its first connection. `info`: JSON.
     ///
     /// # Errors
     /// If a bound is reached.
@@ -248,8 +252,8 @@ impl Presence {
         Some(self.remove(at)).filter(|_| self.settled())
     }
 
-    /// What time brings. Call it at [`Self::next`] or later. Members whose grace has ended while it
-    /// settled are gone without a word; the snapshots do not name them.
+    /// Handles the passing of time; to be called at [`Self::next`] or later. Members whose grace ended before it
+    /// settled are removed without an announcement; the snapshots do not contain them.
     pub fn tick(&mut self, now: u64) -> Vec<Announcement> {
         self.now = self.now.max(now);
         let mut announcements = Vec::new();
@@ -269,18 +273,18 @@ impl Presence {
         announcements
     }
 
-    /// When [`Self::tick`] has something to do.
+    /// When [`Self::tick`] has something to do next. None: not until a connection is lost.
     pub fn next(&self) -> Option<u64> {
         let first = self.first.map(|at| self.members[at].until);
         [first, self.settling].into_iter().flatten().min()
     }
 
-    /// Nobody was there before the start: there is nothing to wait for.
+    /// Settles at once: there were no members before the start, so there is nothing to wait for.
     pub fn settle(&mut self) {
         self.settling = None;
     }
 
-    /// Each member once, in no order: user and info.
+    /// The user and info of each member, in no particular order.
     pub fn members(&self, channel: &str) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
         let users = self.channels.get(channel);
         users.into_iter().flat_map(HashMap::values).map(|at| {
@@ -289,12 +293,12 @@ impl Presence {
         })
     }
 
-    /// Members of a channel, those in grace included.
+    /// The number of members of a channel, including those in grace.
     pub fn count(&self, channel: &str) -> usize {
         self.channels.get(channel).map_or(0, HashMap::len)
     }
 
-    /// Members of all channels.
+    /// The number of members of all channels.
     pub fn total(&self) -> usize {
         self.members.len()
     }
@@ -303,7 +307,7 @@ impl Presence {
         self.channels.get(channel)?.get(user).copied()
     }
 
-    /// Takes out a member without connections that is not in the list.
+    /// Removes a member without connections that is not in the list.
     fn remove(&mut self, at: usize) -> Announcement {
         let Member { channel, user, .. } = self.members.remove(at);
         if let Some(users) = self.channels.get_mut(&channel) {
@@ -321,8 +325,8 @@ impl Presence {
         Announcement::Left { channel, user }
     }
 
-    /// To the list's end: the grace time is the same for all and time does not go back, so it stays
-    /// in order.
+    /// Appends a member to the list: the grace time is the same for all and time does not go back, so the list
+    /// stays in order.
     fn link(&mut self, at: usize) {
         let member = &mut self.members[at];
         member.until = self.now.saturating_add(self.limits.grace);
@@ -422,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn bounds_are_kept_and_counted() {
+    fn joins_beyond_a_bound_are_refused_and_counted() {
         let limits = Limits {
             channel_members: 2,
             members: 3,
@@ -446,7 +450,7 @@ mod tests {
         assert_eq!(
             (p.total(), p.channels.len()),
             (2, 1),
-            "nothing is left of the refused"
+            "refused joins leave nothing behind"
         );
     }
 
@@ -500,13 +504,17 @@ mod tests {
         ]
     }
 
-    /// A page that keeps its list by snapshots and announcements, and objects to any said twice.
+    /// A page that keeps its list by snapshots and announcements, and fails on any repeated one.
     #[derive(Default)]
     struct Page(BTreeSet<(String, String)>);
 
     impl Page {
-        fn hear(&mut self, presence: &Presence, said: impl IntoIterator<Item = Announcement>) {
-            for one in said {
+        fn receive(
+            &mut self,
+            presence: &Presence,
+            announced: impl IntoIterator<Item = Announcement>,
+        ) {
+            for one in announced {
                 match one {
                     Announcement::Joined { channel, user, .. } => {
                         assert!(
@@ -544,29 +552,29 @@ mod tests {
             let mut p = Presence::new(limits, now);
             let mut page = Page::default();
             let mut open: BTreeSet<u64> = BTreeSet::new();
-            // Whose last connection was lost, and when.
+            // Members whose last connection was lost, and when.
             let mut lost: BTreeMap<(String, String), u64> = BTreeMap::new();
             let name = |n: u64| (["a", "b"][n as usize % 2], (n % 3).to_string());
             let key = |n: u64| (name(n).0.to_owned(), name(n).1);
             for step in steps {
                 match step {
                     Step::Join(n) => {
-                        let said = p.join(name(n).0, &name(n).1, None, n, now).unwrap();
+                        let announced = p.join(name(n).0, &name(n).1, None, n, now).unwrap();
                         open.insert(n);
                         lost.remove(&key(n));
-                        page.hear(&p, said);
+                        page.receive(&p, announced);
                     }
                     Step::Leave(n) | Step::Lose(n) => {
                         let gone = matches!(step, Step::Leave(_));
                         let how = if gone { Departure::Unsubscribed } else { Departure::Lost };
-                        let said = p.leave(name(n).0, &name(n).1, n, how, now);
+                        let announced = p.leave(name(n).0, &name(n).1, n, how, now);
                         let was = open.remove(&n);
                         if was && !gone && !open.iter().any(|other| key(*other) == key(n)) {
                             lost.insert(key(n), now);
                         }
-                        page.hear(&p, said);
+                        page.receive(&p, announced);
                     }
-                    // The daemon is killed: no connection is left, and the page keeps what it saw.
+                    // The daemon is killed: no connection is left, and the page keeps its list.
                     Step::Crash => {
                         open.clear();
                         lost.clear();
@@ -575,8 +583,8 @@ mod tests {
                     Step::Wait(time) => {
                         now += time;
                         lost.retain(|_, at| *at + GRACE > now);
-                        let said = p.tick(now);
-                        page.hear(&p, said);
+                        let announced = p.tick(now);
+                        page.receive(&p, announced);
                     }
                 }
                 let expected: BTreeSet<_> = open.iter().map(|n| key(*n)).chain(lost.keys().cloned()).collect();

@@ -1,8 +1,8 @@
-//! An application's presence: the state machine under its lock, its announcements numbered there and
-//! sent to the workers that have a subscriber.
+//! An application's presence: the state machine behind a lock, its announcements numbered under the lock and sent
+//! to the workers that have a subscriber.
 //!
-//! The lock orders everything: whoever takes a snapshot as of number `n` has been told what the
-//! announcements up to `n` say, and those after it reach its worker's inbox.
+//! The lock orders everything: a snapshot with number `n` includes the announcements up to `n`, and those after
+//! it reach the worker's inbox.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -22,30 +22,32 @@ use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence
 use crate::outbound::webhooks;
 use crate::process::admission::ClientKey;
 
+/// The members of one application's presence channels, shared by all workers.
 pub struct Roster {
     inner: Mutex<Inner>,
     started: Instant,
-    /// There is something for the clock that was not there before.
+    /// Wakes [`Roster::run`]: a member may have entered its grace time.
     due: Notify,
     connections: AtomicU64,
 }
 
 struct Inner {
     presence: Presence,
-    /// Announcements made.
+    /// The number of the last announcement.
     number: u64,
 }
 
-/// Who is on a channel.
+/// The members of a channel at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Snapshot {
+    /// Ordered by id.
     pub members: Vec<Member>,
-    /// Announcements up to this one are in it.
+    /// It includes the announcements up to this number.
     pub number: u64,
 }
 
 impl Roster {
-    /// `fresh`: nobody can have been there before, so there is nothing to wait for.
+    /// No members. `fresh`: there were none before either, so there is no grace time to wait for.
     pub fn new(limits: Limits, fresh: bool) -> Self {
         let mut presence = Presence::new(limits, 0);
         if fresh {
@@ -62,13 +64,15 @@ impl Roster {
         }
     }
 
-    /// A number for one stream.
+    /// A new number for one stream.
     pub fn connection(&self) -> Connection {
         self.connections.fetch_add(1, Relaxed)
     }
 
+    /// A connection of `user` subscribed. `info`: JSON.
+    ///
     /// # Errors
-    /// At a bound.
+    /// If a bound is reached.
     pub fn join(
         &self,
         hub: &Hub,
@@ -84,6 +88,7 @@ impl Roster {
         Ok(())
     }
 
+    /// A connection of `user` is no longer subscribed. One that never was changes nothing.
     pub fn leave(
         &self,
         hub: &Hub,
@@ -100,7 +105,8 @@ impl Roster {
         self.due.notify_one();
     }
 
-    /// None while the members are not known again after a start: a snapshot follows then.
+    /// The members of a channel. None while they are not known again after a start; when they are, a snapshot is
+    /// sent to every subscriber.
     pub fn snapshot(&self, channel: &str) -> Option<Snapshot> {
         let inner = self.lock();
         let presence = &inner.presence;
@@ -110,29 +116,29 @@ impl Roster {
         })
     }
 
-    /// Who is known to be there, settled or not.
+    /// The members known so far, whether or not it has settled. Ordered by id.
     pub fn list(&self, channel: &str) -> Vec<Member> {
         list(&self.lock().presence, channel)
     }
 
-    /// Members of one channel.
+    /// The number of members of one channel.
     pub fn count(&self, channel: &str) -> usize {
         self.lock().presence.count(channel)
     }
 
-    /// Members of all channels, and joins refused at a bound.
+    /// The number of members of all channels, and of joins refused at a bound.
     pub fn counts(&self) -> (usize, u64) {
         let inner = self.lock();
         (inner.presence.total(), inner.presence.refused)
     }
 
-    /// The clock: who is not back in time has left. Runs until dropped.
+    /// The timer: removes the members who do not reconnect in time. Runs until it is dropped.
     pub async fn run(&self, hub: &Hub) -> Infallible {
         loop {
             let next = self.lock().presence.next();
             let wait = next.map(|at| Duration::from_millis(at.saturating_sub(self.now())));
             match wait {
-                // Nothing earlier can come: all wait equally long.
+                // Nothing earlier can be added: the grace time is the same for all.
                 Some(wait) => tokio::time::sleep(wait).await,
                 None => self.due.notified().await,
             }
@@ -140,7 +146,7 @@ impl Roster {
         }
     }
 
-    /// What time brings, which is `now` in milliseconds.
+    /// Handles the passing of time. `now`: milliseconds since this roster was created.
     pub fn tick(&self, hub: &Hub, now: u64) {
         let mut inner = self.lock();
         for told in inner.presence.tick(now) {

@@ -1,6 +1,6 @@
-//! Which workers have a subscriber of a channel. The tailer looks here once per event and channel, so
-//! that a worker nobody asked for it is not woken; it changes only when a worker's first subscriber of
-//! a channel comes or its last one goes.
+//! Which workers have a subscriber of a channel. The tailer looks here once per event and channel, so that a
+//! worker without a subscriber is not woken; it changes only when a worker's first subscriber of a channel
+//! subscribes or its last one leaves.
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
@@ -10,18 +10,20 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::RwLock;
 
-/// A set of workers; hence at most 64 of them.
+/// A set of workers, one bit each.
 pub type WorkerSet = u64;
+/// The most workers: the bits of a [`WorkerSet`].
 pub const MAX_WORKERS: usize = 64;
 
-/// Enough that a growing table holds up one channel in 64, and only for that table's growth.
+/// A growing table delays only the channels of its shard, one in 64.
 const SHARDS: usize = 64;
 
+/// The routes of one application.
 #[derive(Debug)]
 pub struct Routes {
     shards: Vec<RwLock<HashMap<Box<str>, WorkerSet>>>,
     hasher: RandomState,
-    /// Different channels in all shards.
+    /// Distinct channels in all shards.
     channels: AtomicUsize,
 }
 
@@ -35,8 +37,9 @@ impl Routes {
         }
     }
 
-    /// The lock orders it: once this returns, a tailer that looks finds the worker. `first`: what to do, in
-    /// the same order as `remove`'s, if nobody had a subscriber.
+    /// Adds a worker with a subscriber of `channel`: once this returns, the tailer finds the worker. `first` is
+    /// called under the lock if no worker had a subscriber, so that its calls and those of `last` in
+    /// [`Self::remove`] happen in the right order.
     pub fn add(&self, channel: &str, worker: usize, first: impl FnOnce()) {
         let mut shard = self.shard(channel).write();
         match shard.get_mut(channel) {
@@ -49,7 +52,8 @@ impl Routes {
         }
     }
 
-    /// `last`: what to do if nobody has a subscriber any more.
+    /// Removes a worker whose last subscriber of `channel` left. `last` is called under the lock if no worker has
+    /// a subscriber any more.
     pub fn remove(&self, channel: &str, worker: usize, last: impl FnOnce()) {
         let mut shard = self.shard(channel).write();
         if let Entry::Occupied(mut set) = shard.entry(channel.into()) {
@@ -70,7 +74,7 @@ impl Routes {
         })
     }
 
-    /// Channels with a subscriber anywhere.
+    /// The number of channels with a subscriber on any worker.
     pub fn channels(&self) -> usize {
         self.channels.load(Relaxed)
     }

@@ -1,5 +1,5 @@
-//! How many subscribers each channel has, over all workers: kept only where a limit asks for it, or where
-//! an application wants its subscribers to be told.
+//! How many subscribers each channel has on all workers. Counted only if there is a limit, or if the application
+//! enables sending the counts to subscribers.
 
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
@@ -7,50 +7,54 @@ use std::time::{Duration, Instant};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::channel::Kind;
 
-/// Above so many subscribers a channel is told of them at most every so often (Pusher's numbers).
-const CROWD: u32 = 100;
-const PAUSE: Duration = Duration::from_secs(5);
+/// A channel with more subscribers than this is sent its count at most once every `INTERVAL` (Pusher's values).
+const LARGE: u32 = 100;
+const INTERVAL: Duration = Duration::from_secs(5);
 
+/// The subscriber counts of one application.
 #[derive(Debug, Default)]
 pub struct SubscriberCounts {
-    /// 0: any number.
+    /// The most subscribers of a channel. 0: no limit.
     limit: u32,
-    /// Whether somebody is to be told.
-    tells: bool,
+    /// Whether counts are sent to subscribers.
+    publishes: bool,
     inner: Mutex<Inner>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     counts: HashMap<Box<str>, Count>,
-    /// Crowds that changed and were not told yet.
+    /// Large channels whose changed count was not sent yet.
     due: HashSet<Box<str>>,
 }
 
 #[derive(Debug, Default)]
 struct Count {
     now: u32,
-    told: Option<Instant>,
+    /// When it was last sent.
+    sent: Option<Instant>,
 }
 
-/// Channels whose number is to be told now.
+/// Channels whose count is to be sent to their subscribers now, with the count.
 pub type Told = Vec<(Box<str>, u32)>;
 
 impl SubscriberCounts {
-    pub fn new(limit: u32, tells: bool) -> Self {
+    /// `limit`: the most subscribers of a channel, 0 for no limit. `publishes`: whether counts are sent to
+    /// subscribers.
+    pub fn new(limit: u32, publishes: bool) -> Self {
         Self {
             limit,
-            tells,
+            publishes,
             inner: Mutex::default(),
         }
     }
 
-    /// Counts one more subscriber for each of `channels`, which are distinct. None, and nothing
-    /// counted, if one of them is full.
+    /// Counts one more subscriber for each of `channels`, which are distinct. None, without counting any, if one of
+    /// them is full.
     pub fn enter(&self, channels: &[String]) -> Option<Told> {
-        let mut told = Told::new();
-        if self.limit == 0 && !self.tells {
-            return Some(told);
+        let mut changes = Told::new();
+        if self.limit == 0 && !self.publishes {
+            return Some(changes);
         }
         let mut inner = self.lock();
         let full = |name: &String| {
@@ -62,15 +66,16 @@ impl SubscriberCounts {
         }
         for name in channels {
             inner.counts.entry(name.as_str().into()).or_default().now += 1;
-            told.extend(self.changed(&mut inner, name));
+            changes.extend(self.changed(&mut inner, name));
         }
-        Some(told)
+        Some(changes)
     }
 
+    /// Counts one subscriber less for each of `channels`.
     pub fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) -> Told {
-        let mut told = Told::new();
-        if self.limit == 0 && !self.tells {
-            return told;
+        let mut changes = Told::new();
+        if self.limit == 0 && !self.publishes {
+            return changes;
         }
         let mut inner = self.lock();
         for name in channels {
@@ -79,40 +84,40 @@ impl SubscriberCounts {
             };
             count.now -= 1;
             if count.now > 0 {
-                told.extend(self.changed(&mut inner, name));
+                changes.extend(self.changed(&mut inner, name));
             } else {
-                // Nobody is left to be told.
+                // No subscriber is left to send it to.
                 inner.counts.remove(name);
                 inner.due.remove(name);
             }
         }
-        told
+        changes
     }
 
-    /// Crowds whose pause is over. To be asked about once a second.
+    /// Large channels whose interval is over. To be called about once a second.
     pub fn due(&self) -> Told {
         let mut inner = self.lock();
         let waiting: Vec<Box<str>> = inner.due.iter().cloned().collect();
-        let told = waiting.iter().filter_map(|name| {
-            let told = self.changed(&mut inner, name)?;
+        let changes = waiting.iter().filter_map(|name| {
+            let change = self.changed(&mut inner, name)?;
             inner.due.remove(name);
-            Some(told)
+            Some(change)
         });
-        told.collect()
+        changes.collect()
     }
 
-    /// The number to be told now, if any. Presence channels tell of their members instead.
+    /// The count to be sent now, if any. Presence channels announce their members instead.
     fn changed(&self, inner: &mut Inner, name: &str) -> Option<(Box<str>, u32)> {
-        if !self.tells || Kind::of(name).is_presence() {
+        if !self.publishes || Kind::of(name).is_presence() {
             return None;
         }
         let count = inner.counts.get_mut(name)?;
-        let early = count.told.is_some_and(|told| told.elapsed() < PAUSE);
-        if count.now > CROWD && early {
+        let early = count.sent.is_some_and(|sent| sent.elapsed() < INTERVAL);
+        if count.now > LARGE && early {
             inner.due.insert(name.into());
             return None;
         }
-        count.told = Some(Instant::now());
+        count.sent = Some(Instant::now());
         Some((name.into(), count.now))
     }
 
@@ -130,38 +135,38 @@ mod tests {
     }
 
     #[test]
-    fn a_full_channel_refuses_and_nothing_is_kept_of_it() {
-        let census = SubscriberCounts::new(2, false);
-        let enter = |text| census.enter(&names(text)).is_some();
+    fn a_full_channel_refuses_and_counts_nothing() {
+        let counts = SubscriberCounts::new(2, false);
+        let enter = |text| counts.enter(&names(text)).is_some();
         assert!(enter("a b") && enter("a"));
         assert!(!enter("b a"));
         assert!(enter("b"), "the refusal counted nothing");
-        census.leave("a b".split(' '));
+        counts.leave("a b".split(' '));
         assert!(enter("a b"));
-        census.leave("a a b b".split(' '));
-        assert!(census.lock().counts.is_empty());
+        counts.leave("a a b b".split(' '));
+        assert!(counts.lock().counts.is_empty());
         assert!(SubscriberCounts::new(0, false).enter(&names("a")).is_some());
     }
 
     #[test]
-    fn a_small_channel_is_told_at_once_and_a_crowd_now_and_then() {
-        let census = SubscriberCounts::new(0, true);
+    fn a_small_channel_is_sent_its_count_at_once_and_a_large_one_less_often() {
+        let counts = SubscriberCounts::new(0, true);
         for n in 1..=100 {
-            let told = census.enter(&names("a presence-b")).unwrap();
-            assert_eq!(told, [("a".into(), n)]);
+            let changes = counts.enter(&names("a presence-b")).unwrap();
+            assert_eq!(changes, [("a".into(), n)]);
         }
-        assert_eq!(census.enter(&names("a")).unwrap(), [], "not so soon");
-        assert_eq!(census.due(), []);
-        assert!(census.lock().due.contains("a"));
+        assert_eq!(counts.enter(&names("a")).unwrap(), [], "not so soon");
+        assert_eq!(counts.due(), []);
+        assert!(counts.lock().due.contains("a"));
         // As if the pause were over.
-        census.lock().counts.get_mut("a").unwrap().told = None;
-        assert_eq!(census.due(), [("a".into(), 101)]);
-        assert_eq!(census.due(), []);
-        assert_eq!(census.leave(["a"].into_iter()), [("a".into(), 100)]);
+        counts.lock().counts.get_mut("a").unwrap().sent = None;
+        assert_eq!(counts.due(), [("a".into(), 101)]);
+        assert_eq!(counts.due(), []);
+        assert_eq!(counts.leave(["a"].into_iter()), [("a".into(), 100)]);
         for _ in 0..100 {
-            census.leave(["a", "presence-b"].into_iter());
+            counts.leave(["a", "presence-b"].into_iter());
         }
-        let inner = census.lock();
+        let inner = counts.lock();
         assert!(inner.counts.is_empty() && inner.due.is_empty());
     }
 }

@@ -1,5 +1,5 @@
-//! Who signed in, and who wants to hear of it (Pusher's watchlists). One of it an application: a user is
-//! online while one of its connections is, whichever worker has it.
+//! Which users are signed in, and which connections watch them (Pusher's watchlists). There is one instance for
+//! each application: a user is online while any of its connections is, on whichever worker.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,26 +7,27 @@ use std::sync::Arc;
 use parking_lot::{Mutex, MutexGuard};
 use protocol::socket_id::{Place, SocketId};
 
-/// Where a watcher is told.
+/// A connection that watches users, and where to reach it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Watcher {
     pub place: Place,
     pub socket: SocketId,
 }
 
+/// The watchlists of one application.
 #[derive(Debug, Default)]
 pub struct Watchlists(Mutex<Inner>);
 
 #[derive(Debug, Default)]
 struct Inner {
-    /// Connections of each user who signed in.
+    /// The number of signed-in connections of each user who is online.
     online: HashMap<Arc<str>, usize>,
-    /// Who watches each user, there or not.
+    /// The watchers of each user, online or not.
     watched: HashMap<Arc<str>, HashSet<Watcher>>,
 }
 
 impl Watchlists {
-    /// A connection signed in as `user`. Returns who is to be told, if the user was not there before.
+    /// A connection signed in as `user`. Returns the watchers to notify, if the user was offline before.
     pub fn user_connected(&self, user: &Arc<str>) -> Vec<Watcher> {
         let mut inner = self.lock();
         let count = inner.online.entry(user.clone()).or_default();
@@ -37,7 +38,7 @@ impl Watchlists {
         }
     }
 
-    /// It ended. Returns who is to be told, if it was the user's last.
+    /// A signed-in connection of `user` ended. Returns the watchers to notify, if it was the user's last.
     pub fn user_disconnected(&self, user: &str) -> Vec<Watcher> {
         let mut inner = self.lock();
         let Some(count) = inner.online.get_mut(user) else {
@@ -51,7 +52,7 @@ impl Watchlists {
         inner.watchers(user)
     }
 
-    /// Watches these users from now on. Returns which of them are there and which are not.
+    /// Watches these users from now on. Returns which of them are online and which are offline.
     pub fn watch<'a>(&self, users: &'a [String], watcher: Watcher) -> (Vec<&'a str>, Vec<&'a str>) {
         let mut inner = self.lock();
         for user in users {
@@ -62,6 +63,7 @@ impl Watchlists {
         users.partition(|user| inner.online.contains_key(*user))
     }
 
+    /// Stops watching these users.
     pub fn unwatch(&self, users: &[String], watcher: Watcher) {
         let mut inner = self.lock();
         for user in users {
@@ -98,16 +100,16 @@ mod tests {
     }
 
     #[test]
-    fn the_first_and_the_last_connection_are_told_to_who_watches() {
+    fn watchers_are_notified_of_the_first_and_the_last_connection() {
         let lists = Watchlists::default();
         let (a, b): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let users = ["a".to_owned(), "b".to_owned()];
         assert_eq!(lists.user_connected(&a), []);
         assert_eq!(lists.watch(&users, watcher(1)), (vec!["a"], vec!["b"]));
         assert_eq!(lists.watch(&users[1..], watcher(2)), (vec![], vec!["b"]));
-        let mut told = lists.user_connected(&b);
-        told.sort_unstable_by_key(|watcher| watcher.place.slot);
-        assert_eq!(told, [watcher(1), watcher(2)]);
+        let mut notified = lists.user_connected(&b);
+        notified.sort_unstable_by_key(|watcher| watcher.place.slot);
+        assert_eq!(notified, [watcher(1), watcher(2)]);
         assert_eq!(lists.user_connected(&b), []);
         assert_eq!(lists.user_disconnected("b"), []);
         lists.unwatch(&users, watcher(2));

@@ -1,9 +1,9 @@
-//! Which positions each channel's events have: what makes a replay cost what it replays, and a loss
-//! known exactly where it can be.
+//! The positions of each channel's events. With them a replay costs no more than the events it replays, and a
+//! gap is exact wherever it can be.
 //!
-//! The tailer appends; workers ask for plans. One lock, held for one append or for one bounded plan.
-//! Positions stay here longer than the ring holds their events, up to a bound, so that what was
-//! overwritten can be counted.
+//! The tailer appends; workers request plans. One lock, held for one append or for one bounded plan.
+//! Positions stay here longer than the ring holds their events, up to a bound, so that overwritten events can be
+//! counted.
 
 mod marks;
 
@@ -20,15 +20,15 @@ use protocol::gap::Gap;
 const LOOKS: usize = 1 << 14;
 /// Intervals nobody read that are remembered one by one; past that the two oldest are joined.
 const MAX_BLIND: usize = 1024;
-/// Places a custom id is looked for at most, newest first: hashes of 32 bits hardly ever collide.
+/// The most candidates for a custom id, newest first: hashes of 32 bits hardly ever collide.
 const MAX_CANDIDATES: usize = 64;
 
-/// How much is remembered.
+/// The bounds of an index.
 #[derive(Clone, Copy, Debug)]
 pub struct Bounds {
     /// Positions in all, an event counting once for each of its channels. 24 bytes each.
     pub entries: usize,
-    /// Channels, those without any position left included. Some 200 bytes each.
+    /// Channels, including those without any position left. Some 200 bytes each.
     pub channels: usize,
     /// Latest events of which it is known which channels they may have been on, whatever was forgotten: as
     /// many as the ring holds. 16 bytes each.
@@ -38,9 +38,9 @@ pub struct Bounds {
 /// The next stretch of a replay.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Plan {
-    /// What is missing before the first of `seqs`, whatever becomes of them.
+    /// The events missing before the first of `seqs`, whether or not those can be read.
     pub gap: Gap,
-    /// Positions to read, ascending; some may have been overwritten meanwhile.
+    /// Positions to read, ascending; some may have been overwritten in the meantime.
     pub seqs: Vec<u64>,
     /// Positions from and to, not with it, before all of `seqs`, whose channels the index has forgotten:
     /// `History::candidates` has those that may be wanted. Empty as a rule.
@@ -69,16 +69,16 @@ struct Inner {
     bounds: Bounds,
     ids: HashMap<Box<str>, u32>,
     channels: slab::Slab<Channel>,
-    /// The channel of each entry, oldest first: what to evict next.
+    /// The channel of each entry, oldest first: the order of eviction.
     order: VecDeque<u32>,
-    /// Channels whose last entry was evicted, oldest first: what to forget next. May name a channel
-    /// that has events again or is gone; `Channel::emptied` tells.
+    /// Channels whose last entry was evicted, oldest first: the order in which they are forgotten. May name a
+    /// channel that has events again or is gone; `Channel::emptied` decides.
     emptied: VecDeque<(u32, u64)>,
-    /// Positions below were never indexed: they were gone when this daemon started.
+    /// Positions below were never indexed: they were already gone when this daemon started.
     first: u64,
-    /// A channel that is not in the table had no event past here.
+    /// A channel that is not in the table had no event after this position.
     forgotten_up_to: u64,
-    /// Positions `from..to` that the tailer never saw, ascending.
+    /// Intervals `from..to` of positions that the tailer never read, ascending.
     blind: VecDeque<(u64, u64)>,
     marks: Marks,
 }
@@ -89,8 +89,9 @@ struct Channel {
     entries: VecDeque<Entry>,
     /// The last position evicted, 0 if none was.
     evicted_up_to: u64,
+    /// An upper bound on the number of positions evicted.
     evicted: u64,
-    /// Set while it waits in `Inner::emptied`: the same mark as there.
+    /// Set while the channel is in `Inner::emptied`: the same mark as there.
     emptied: Option<u64>,
 }
 
@@ -110,12 +111,12 @@ impl ChannelIndex {
         }
     }
 
-    /// Positions below were never seen by this daemon.
+    /// The first position that this daemon indexes; it never saw the ones below.
     pub fn first(&self) -> u64 {
         self.lock().first
     }
 
-    /// Appends an event. Positions only rise.
+    /// Appends an event. `id`: its custom id. Positions must ascend.
     pub fn push<'a>(&self, seq: u64, channels: impl Iterator<Item = &'a str>, id: Option<&str>) {
         let id = id.map_or(0, |id| self.id_hash(id));
         let mut inner = self.lock();
@@ -128,18 +129,18 @@ impl ChannelIndex {
         inner.evict();
     }
 
-    /// The positions `from..to` were lost before anybody could read which channels they were for.
+    /// Records that the positions `from..to` were lost before their channels could be read.
     pub fn blind(&self, from: u64, to: u64) {
         self.lock().blind(from, to);
     }
 
-    /// Forgets everything: another ring, whose positions begin at `first`.
+    /// Forgets everything, for another ring whose positions begin at `first`.
     pub fn restart(&self, first: u64) {
         let mut inner = self.lock();
         *inner = Inner::new(inner.bounds, first);
     }
 
-    /// The events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
+    /// Plans a replay of the events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
     /// position from `next` on that can still be read.
     pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
         self.lock().plan(channels, next, target, limit, held)
@@ -175,7 +176,7 @@ impl ChannelIndex {
         Found { seqs: found, more }
     }
 
-    /// Positions remembered.
+    /// The number of positions in the index.
     pub fn entries(&self) -> usize {
         self.lock().order.len()
     }
@@ -185,7 +186,6 @@ impl ChannelIndex {
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
-        // No code under this lock panics; if it did, a wrong index is worse than none: go on.
         self.inner.lock()
     }
 }
@@ -215,7 +215,7 @@ impl Inner {
         let key = match self.ids.get(name) {
             Some(key) => *key,
             None => {
-                // A channel that comes back may have been forgotten, with events up to there.
+                // The channel may have been forgotten, with events up to that position.
                 let channel = Channel {
                     name: name.into(),
                     evicted_up_to: self.forgotten_up_to,
@@ -235,7 +235,7 @@ impl Inner {
 
     fn evict(&mut self) {
         while self.order.len() > self.bounds.entries || self.ids.len() > self.bounds.channels {
-            // Too many channels: first those that hold nothing, then whatever is oldest.
+            // Too many channels: first forget empty ones, then evict the oldest entry.
             if self.ids.len() > self.bounds.channels && self.forget() {
                 continue;
             }
@@ -255,7 +255,7 @@ impl Inner {
         }
     }
 
-    /// Drops the channel that has been empty for longest. False if there is none.
+    /// Drops the channel that has been empty for the longest time. False if there is none.
     fn forget(&mut self) -> bool {
         while let Some((key, mark)) = self.emptied.pop_front() {
             let stale = self
@@ -278,7 +278,7 @@ impl Inner {
             _ => self.blind.push_back((from, to)),
         }
         if self.blind.len() > MAX_BLIND {
-            // Joined with what was read in between: the bound grows, no loss goes untold.
+            // Joined, including what was read in between: the bound grows, but no loss goes unreported.
             let oldest = self.blind.pop_front().expect("longer than the bound");
             if let Some(next) = self.blind.front_mut() {
                 next.0 = oldest.0;
@@ -289,7 +289,7 @@ impl Inner {
     fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
         let (from, mut start) = (next, next.max(self.first));
         let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
-        // Up to the next blind interval; if the plan starts in one, past it.
+        // The plan ends at the next unread interval; if it starts in one, it starts after it instead.
         let mut end = target.max(start);
         for &(from, to) in &self.blind {
             if to <= start {
@@ -311,7 +311,7 @@ impl Inner {
                     rows.push(&channel.entries);
                     (channel.evicted_up_to, channel.evicted)
                 }
-                // Forgotten, or never heard of: no telling which.
+                // Forgotten or never seen: the two cannot be distinguished.
                 None => (self.forgotten_up_to, u64::MAX),
             };
             gap.add(lost(up_to, evicted, start, end.min(held)));
@@ -341,7 +341,7 @@ impl Inner {
     }
 }
 
-/// What was evicted in `start..end`: bounded by the distance, and by how many there were.
+/// The events evicted in `start..end`: at most the number of positions, and at most the number evicted.
 fn lost(evicted_up_to: u64, evicted: u64, start: u64, end: u64) -> Gap {
     Gap::at_most(
         (evicted_up_to + 1)
@@ -351,7 +351,7 @@ fn lost(evicted_up_to: u64, evicted: u64, start: u64, end: u64) -> Gap {
     )
 }
 
-/// The first `limit` positions in `start..end` of any row, each once.
+/// The first `limit` positions in `start..end` that are in any row, each once.
 fn merge(rows: &[&VecDeque<Entry>], start: u64, end: u64, limit: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     let mut heap = BinaryHeap::with_capacity(rows.len());
@@ -388,7 +388,7 @@ mod tests {
     };
 
     fn whole(
-        history: &ChannelIndex,
+        index: &ChannelIndex,
         channels: &[&str],
         from: u64,
         to: u64,
@@ -396,7 +396,7 @@ mod tests {
     ) -> (Gap, Vec<u64>) {
         let (mut gap, mut seqs, mut next) = (Gap::NONE, Vec::new(), from);
         loop {
-            let plan = history.plan(channels, next, to, limit, u64::MAX);
+            let plan = index.plan(channels, next, to, limit, u64::MAX);
             assert!(plan.seqs.len() <= limit);
             assert!(plan.seqs.iter().all(|s| (next..plan.next).contains(s)));
             gap.add(plan.gap);
@@ -411,7 +411,7 @@ mod tests {
 
     #[test]
     fn a_quiet_channel_has_no_gap_however_much_went_on_elsewhere() {
-        let history = ChannelIndex::new(
+        let index = ChannelIndex::new(
             Bounds {
                 entries: 10,
                 channels: 10,
@@ -420,18 +420,18 @@ mod tests {
             1,
         );
         for seq in 1..500 {
-            history.push(seq, ["busy"].into_iter(), None);
+            index.push(seq, ["busy"].into_iter(), None);
         }
-        assert_eq!(whole(&history, &["quiet"], 3, 500, 64), (Gap::NONE, vec![]));
+        assert_eq!(whole(&index, &["quiet"], 3, 500, 64), (Gap::NONE, vec![]));
         assert_eq!(
-            whole(&history, &["busy"], 495, 500, 64),
+            whole(&index, &["busy"], 495, 500, 64),
             (Gap::NONE, (495..500).collect())
         );
     }
 
     #[test]
     fn evicted_positions_bound_the_gap() {
-        let history = ChannelIndex::new(
+        let index = ChannelIndex::new(
             Bounds {
                 entries: 2,
                 channels: 10,
@@ -440,42 +440,36 @@ mod tests {
             1,
         );
         for seq in [10, 20, 30, 40] {
-            history.push(seq, ["a"].into_iter(), None);
+            index.push(seq, ["a"].into_iter(), None);
         }
-        // 10 and 20 are evicted: two at most, though 20 positions lie between.
+        // 10 and 20 are evicted: two events at most, although 20 positions are missing.
         assert_eq!(
-            whole(&history, &["a"], 1, 50, 64),
+            whole(&index, &["a"], 1, 50, 64),
             (Gap::at_most(2), vec![30, 40])
         );
         assert_eq!(
-            whole(&history, &["a"], 20, 50, 64),
+            whole(&index, &["a"], 20, 50, 64),
             (Gap::at_most(1), vec![30, 40])
         );
-        assert_eq!(
-            whole(&history, &["a"], 21, 50, 64),
-            (Gap::NONE, vec![30, 40])
-        );
+        assert_eq!(whole(&index, &["a"], 21, 50, 64), (Gap::NONE, vec![30, 40]));
     }
 
     #[test]
-    fn what_was_never_seen_is_bounded_by_its_positions() {
-        let history = ChannelIndex::new(WIDE, 100);
-        assert_eq!(whole(&history, &["a"], 90, 100, 64).0, Gap::at_most(10));
-        history.push(100, ["a"].into_iter(), None);
-        history.blind(101, 110);
-        history.push(110, ["a"].into_iter(), None);
+    fn unread_positions_bound_the_gap() {
+        let index = ChannelIndex::new(WIDE, 100);
+        assert_eq!(whole(&index, &["a"], 90, 100, 64).0, Gap::at_most(10));
+        index.push(100, ["a"].into_iter(), None);
+        index.blind(101, 110);
+        index.push(110, ["a"].into_iter(), None);
         assert_eq!(
-            whole(&history, &["a"], 100, 111, 64),
+            whole(&index, &["a"], 100, 111, 64),
             (Gap::at_most(9), vec![100, 110])
         );
         assert_eq!(
-            whole(&history, &["a"], 105, 111, 64),
+            whole(&index, &["a"], 105, 111, 64),
             (Gap::at_most(5), vec![110])
         );
-        assert_eq!(
-            whole(&history, &["a"], 110, 111, 64),
-            (Gap::NONE, vec![110])
-        );
+        assert_eq!(whole(&index, &["a"], 110, 111, 64), (Gap::NONE, vec![110]));
     }
 
     #[test]
@@ -508,7 +502,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_channel_names_stays_within_the_bound() {
-        let history = ChannelIndex::new(
+        let index = ChannelIndex::new(
             Bounds {
                 entries: 50,
                 channels: 20,
@@ -517,14 +511,14 @@ mod tests {
             1,
         );
         for seq in 1..1000 {
-            history.push(seq, [format!("c{seq}").as_str()].into_iter(), None);
+            index.push(seq, [format!("c{seq}").as_str()].into_iter(), None);
         }
-        let inner = history.lock();
+        let inner = index.lock();
         assert!(inner.ids.len() <= 20 && inner.channels.len() <= 20 && inner.order.len() <= 50);
         assert!(inner.emptied.len() <= 21);
     }
 
-    /// A step of a random life.
+    /// A step of a random sequence.
     #[derive(Debug, Clone)]
     enum Step {
         Push(Vec<u8>),
@@ -541,13 +535,13 @@ mod tests {
     }
 
     proptest! {
-        /// Against everything that ever happened, kept in a plain list.
+        /// Compares with a plain list of everything that happened.
         #[test]
         fn a_replay_has_what_is_held_and_its_gap_covers_what_is_not(
             steps in prop::collection::vec(step(), 1..120),
             entries in 1..60usize, channels in 1..8usize,
             first in 1..50u64, back in 0..60u64,
-            wanted in prop::collection::btree_set(0..6u8, 1..4),
+            subscribed in prop::collection::btree_set(0..6u8, 1..4),
             limit in 1..9usize,
         ) {
             let history = ChannelIndex::new(Bounds { entries, channels, marks: 1000 }, first);
@@ -558,29 +552,29 @@ mod tests {
                         names.sort_unstable();
                         names.dedup();
                         let texts: Vec<String> = names.iter().map(u8::to_string).collect();
-                        history.push(seq, texts.iter().map(String::as_str), None);
+                        index.push(seq, texts.iter().map(String::as_str), None);
                         all.push((seq, names));
                         seq += 1;
                     }
                     Step::Hole => seq += 1,
                     Step::Blind(n) => {
-                        history.blind(seq, seq + n);
+                        index.blind(seq, seq + n);
                         blind.push((seq, seq + n));
                         seq += n;
                     }
                 }
             }
             let cursor = seq.saturating_sub(back);
-            let texts: Vec<String> = wanted.iter().map(u8::to_string).collect();
+            let texts: Vec<String> = subscribed.iter().map(u8::to_string).collect();
             let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-            let (gap, got) = whole(&history, &texts, cursor, seq, limit);
+            let (gap, got) = whole(&index, &texts, cursor, seq, limit);
 
             let due: Vec<u64> = all.iter()
-                .filter(|(s, names)| *s >= cursor && names.iter().any(|n| wanted.contains(n)))
+                .filter(|(s, names)| *s >= cursor && names.iter().any(|n| subscribed.contains(n)))
                 .map(|(s, _)| *s).collect();
             prop_assert!(got.windows(2).all(|pair| pair[0] < pair[1]), "in order, each once");
-            prop_assert!(got.iter().all(|s| due.contains(s)), "nothing foreign");
-            // Only old ones may be missing, and no more than told.
+            prop_assert!(got.iter().all(|s| due.contains(s)), "no event of another channel");
+            // No more events may be missing than the gap allows.
             let missing = due.len() - got.len();
             let bound = gap.bound().expect("always bounded here");
             let unseen: u64 = blind.iter().map(|(a, b)| b.saturating_sub((*a).max(cursor))).sum::<u64>()
