@@ -1,4 +1,4 @@
-//! What the application answers about channels. Pure.
+//! The application's answer to an authorization request. Pure.
 //!
 //! ```json
 //! {"channels": {
@@ -8,9 +8,9 @@
 //! }}
 //! ```
 //!
-//! `true` or an object opens a channel; `false`, `null` and what is not named stay closed. `user` is
-//! text or an integer, `expires` seconds since 1970. PHP writes an empty object as `[]`: so may
-//! `channels` be. Other keys mean nothing.
+//! `true` or an object grants access to a channel; `false`, `null` and a missing entry do not. `user` is a string
+//! or an integer, `expires` is in seconds since 1970. `channels` may also be `[]`, since PHP encodes an empty
+//! object that way. Other keys are ignored.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -43,24 +43,24 @@ enum User {
     Number(i64),
 }
 
-/// The answer for each channel, in order, given at `now` (seconds since 1970).
+/// Parses the answer that was given at `now` (seconds since 1970): one result for each of `channels`, in order.
 ///
 /// # Errors
-/// What it is not, as a phrase: then it says nothing about any channel.
+/// Why the answer is invalid, as a phrase. It then decides nothing about any channel.
 pub fn read(body: &[u8], channels: &[Wanted], now: u64) -> Result<Vec<Answer>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8")?;
-    let told = told(text)?;
-    let one = |channel: &Wanted| match told.get(channel.name) {
-        Some(told) => opened(told.get(), channel, now),
+    let entries = entries(text)?;
+    let one = |channel: &Wanted| match entries.get(channel.name) {
+        Some(entry) => decide(entry.get(), channel, now),
         None => Ok(closed(channel, "stays closed")),
     };
     channels.iter().map(one).collect()
 }
 
-/// What was told, by channel.
-fn told(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
+/// The entries of `channels`, by channel.
+fn entries(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
     const SHAPE: &str = "is not {\"channels\": {…}}";
-    // A struct can also be read from a list of its fields.
+    // The derived code would also accept an array of the fields.
     if !text.trim_start().starts_with('{') {
         return Err(SHAPE);
     }
@@ -72,15 +72,15 @@ fn told(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
     serde_json::from_str(channels).map_err(|_| SHAPE)
 }
 
-fn opened(told: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static str> {
-    let opened = match told.as_bytes() {
+fn decide(entry: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static str> {
+    let opened = match entry.as_bytes() {
         b"false" | b"null" => return Ok(closed(channel, "stays closed")),
         b"true" => Opened {
             user: None,
             info: None,
             expires: None,
         },
-        [b'{', ..] => serde_json::from_str(told)
+        [b'{', ..] => serde_json::from_str(entry)
             .map_err(|_| "has a channel whose user, info or expires is not what it must be")?,
         _ => return Err("has a channel that is neither true, false nor an object"),
     };
@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn true_and_an_object_open_and_all_else_stays_closed() {
+    fn true_and_an_object_open_a_channel_and_anything_else_does_not() {
         let open = Access {
             issued: Some(1000),
             ..Access::default()
@@ -160,17 +160,17 @@ mod tests {
         let text = r#"{"x":1,"channels":{"private-a":true,"private-z":true,
             "presence-b":{"user":7,"info":{"name":
 "Ada"},"expires":1001}}}"#;
-        let told = answers(&text.replace('\n', "")).unwrap();
-        assert_eq!(told[0], Ok(open.clone()));
-        let told_ada = told[1].clone().unwrap();
-        assert_eq!(told_ada.user, ada.user);
+        let decided = answers(&text.replace('\n', "")).unwrap();
+        assert_eq!(decided[0], Ok(open.clone()));
+        let ada_access = decided[1].clone().unwrap();
+        assert_eq!(ada_access.user, ada.user);
         assert_eq!(
-            (told_ada.expires, told_ada.issued),
+            (ada_access.expires, ada_access.issued),
             (Some(1001), Some(1000))
         );
         let broken = answers(text).unwrap()[1].clone().unwrap().info.unwrap();
         assert_eq!(&*broken, r#"{"name": "Ada"}"#, "on one line");
-        for shut in [
+        for closed in [
             r#"{"channels":{}}"#,
             r#"{"channels":[]}"#,
             r#"{"channels":[ ]}"#,
@@ -178,7 +178,7 @@ mod tests {
             r#"{"channels":{"private-A":true,"presence-":{"user":"7"}}}"#,
         ] {
             let expected = vec![stays_closed(1), stays_closed(3)];
-            assert_eq!(answers(shut), Ok(expected), "{shut}");
+            assert_eq!(answers(closed), Ok(expected), "{closed}");
         }
         let empty = answers(r#"{"channels":{"private-a":{}}}"#).unwrap();
         assert_eq!(empty, [Ok(open), stays_closed(3)]);
@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_answer_says_nothing_about_any_channel() {
+    fn an_invalid_answer_decides_nothing_about_any_channel() {
         for bad in [
             "",
             "true",
@@ -214,12 +214,12 @@ mod tests {
     }
 
     #[test]
-    fn what_is_over_a_bound_closes_its_channel_alone() {
+    fn a_value_over_a_bound_closes_its_channel_only() {
         let b = |value: &str| {
             let text = format!(r#"{{"channels":{{"private-a":true,"presence-b":{value}}}}}"#);
-            let told = answers(&text).unwrap();
-            assert!(told[0].is_ok());
-            match &told[1] {
+            let decided = answers(&text).unwrap();
+            assert!(decided[0].is_ok());
+            match &decided[1] {
                 Err(Closed::NotGranted(why)) => why.clone(),
                 other => panic!("{value}: {other:?}"),
             }
@@ -234,7 +234,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(body in r#"(\{"channels":\{"private-a":)?(true|\{"user":|\{"info":|[^a-z]{0,9}|é){1,4}\}{0,3}"#) {
+        fn no_text_panics(body in r#"(\{"channels":\{"private-a":)?(true|\{"user":|\{"info":|[^a-z]{0,9}|é){1,4}\}{0,3}"#) {
             for answer in answers(&body).into_iter().flatten().flatten() {
                 prop_assert!(answer.info.is_none_or(|info| info.len() <= MAX_INFO));
             }

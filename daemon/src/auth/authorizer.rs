@@ -1,5 +1,5 @@
-//! What somebody shows to get into channels, what may come of it, and who decides: the trait that each
-//! way of deciding implements. `authority` asks them in turn.
+//! The credentials of a viewer ([`Claim`]), the access that they grant, and the trait of the authorizers that
+//! decide. `authority` asks them in turn.
 
 use std::fmt;
 use std::future::Future;
@@ -13,17 +13,17 @@ use crate::process::admission::ClientKey;
 /// What somebody may do on a channel, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// 1 to 128 bytes without control characters.
+    /// The user's id: 1 to 128 bytes without control characters.
     pub user: Option<Arc<str>>,
-    /// JSON on one line, at most 1,024 bytes.
+    /// The user's info: JSON on one line, at most 1,024 bytes.
     pub info: Option<Arc<str>>,
-    /// Seconds since 1970.
+    /// When the access ends, in seconds since 1970. None: it does not expire.
     pub expires: Option<u64>,
-    /// When it was decided, in seconds since 1970.
+    /// When the access was granted, in seconds since 1970.
     pub issued: Option<u64>,
 }
 
-/// What a viewer shows.
+/// The credentials that a viewer presents.
 #[derive(Default)]
 pub struct Claim {
     /// Whose share of the calls it takes.
@@ -31,8 +31,8 @@ pub struct Claim {
     pub socket: Option<String>,
     pub token: Option<String>,
     pub signatures: Vec<Signed>,
-    /// What may be forwarded to the application. `Cookie` only where the page that asks is this site's
-    /// or an allowed one; `X-Forwarded-For` as the transport found it, not as the viewer sent it.
+    /// Headers that may be forwarded to the application. `Cookie` only if the page is this site's or an allowed
+    /// one; `X-Forwarded-For` as determined by the transport, not as sent by the viewer.
     pub headers: HeaderMap,
 }
 
@@ -45,41 +45,45 @@ pub struct Signed {
     pub data: Option<String>,
 }
 
-/// Why a claim fails as a whole. Each holds a line for the answer, which repeats nothing that was shown.
+/// Why a claim is refused as a whole. Each variant holds one line for the response, which repeats nothing of the
+/// claim.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refused {
-    /// 401
+    /// Answered with status 401.
     Unauthorized(String),
-    /// 403
+    /// Answered with status 403.
     Forbidden(String),
-    /// The application cannot be asked now: worth another try.
+    /// The application cannot be reached now; the request may be retried.
     Away(String),
 }
 
-/// A channel to be decided on.
+/// A requested channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Wanted<'a> {
-    /// Its place in the request, from 1, for reasons.
+    /// Its position in the request, from 1, for error messages.
     pub number: usize,
     pub name: &'a str,
 }
 
-/// Why one authorizer leaves one channel closed. Another may open it.
+/// Why one authorizer does not grant access to one channel. Another authorizer may.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Closed {
-    /// Nothing was shown that it looks at: what it needs, as the end of "a channel needs …".
+    /// The claim has none of the credentials that this authorizer checks. What it needs, as the end of "a channel
+    /// needs …".
     NotShown(&'static str),
-    /// What was shown is sound, and does not open it.
+    /// The credentials are valid, but do not grant access to this channel. The reason is one line.
     NotGranted(String),
 }
 
+/// An authorizer's decision on one channel.
 pub type Answer = Result<Access, Closed>;
+/// The decisions on all channels, or why the claim is refused as a whole.
 pub type Answers<'a> = Pin<Box<dyn Future<Output = Result<Vec<Answer>, Refused>> + Send + 'a>>;
 
-/// One way of deciding. It knows no transport.
+/// One way to decide on claims. It does not depend on a transport.
 pub trait Authorizer: fmt::Debug + Send + Sync {
-    /// An answer for each channel, in order. `now`: seconds since 1970. Fails as a whole where what was
-    /// shown is forged or has ended, so that nobody may try on.
+    /// Decides on each channel, in order. `now`: seconds since 1970. Refuses the claim as a whole if credentials
+    /// are forged or have expired, so that no other authorizer is tried.
     fn authorize<'a>(
         &'a self,
         claim: &'a Claim,
@@ -87,11 +91,12 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
         now: u64,
     ) -> Answers<'a>;
 
-    /// From now on refuses what was given to this user, or to everybody, until `now`.
+    /// Revokes what was granted to this user, or to everybody, until `now` (seconds since 1970).
     fn revoke(&self, _user: Option<&str>, _now: u64) {}
 }
 
 impl Refused {
+    /// One line for the response.
     pub fn reason(&self) -> &str {
         let (Self::Unauthorized(reason) | Self::Forbidden(reason) | Self::Away(reason)) = self;
         reason
@@ -104,7 +109,7 @@ impl fmt::Display for Refused {
     }
 }
 
-/// Without what would let whoever reads the log in.
+/// Without the credentials, which must not reach a log.
 impl fmt::Debug for Claim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Claim")
@@ -129,7 +134,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_claim_in_a_log_opens_nothing() {
+    fn a_logged_claim_contains_no_credentials() {
         let mut claim = Claim {
             token: Some("SHOWN".into()),
             signatures: vec![Signed {

@@ -1,5 +1,5 @@
-//! The keys that tokens are checked by. A key belongs to one algorithm, so that a token cannot have
-//! its signature checked in another way than the key was meant for.
+//! The keys that verify tokens. A key belongs to one algorithm, so that a token cannot choose to have its signature
+//! verified in a way that the key is not meant for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -7,10 +7,10 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use protocol::mac;
 use shared::secret::{self, NamedSecret, Secret};
 
-/// Keys of one application.
+/// The most keys of one application.
 pub const MAX_KEYS: usize = 16;
 
-/// The algorithms there are. What is not here (`none`, RS256, ES256, …) does not exist.
+/// The supported algorithms. No other (`none`, RS256, ES256, …) is accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Algorithm {
     /// HMAC with SHA-256 (RFC 7518, section 3.2).
@@ -20,7 +20,7 @@ pub enum Algorithm {
 }
 
 impl Algorithm {
-    /// `alg` of a token's header. Exactly these.
+    /// The algorithm named by `alg` in a token's header. None: it is not supported.
     pub fn named(alg: &str) -> Option<Self> {
         match alg {
             "HS256" => Some(Self::Hs256),
@@ -30,6 +30,7 @@ impl Algorithm {
     }
 }
 
+/// A key, with its id (`kid`) if it has one.
 #[derive(Debug, Clone)]
 pub struct Key {
     kid: Option<String>,
@@ -43,10 +44,10 @@ enum Material {
 }
 
 impl Key {
-    /// A public key as `KEY` or `KID KEY`: 32 bytes in base64url, `x` of a JWK (RFC 8037).
+    /// Parses a public key, `KEY` or `KID KEY`: 32 bytes in base64url, the `x` of a JWK (RFC 8037).
     ///
     /// # Errors
-    /// What it must be.
+    /// What the key must be.
     pub fn public(text: &str) -> Result<Self, String> {
         let (kid, key) = match text.trim().split_once(' ') {
             Some((kid, key)) => (Some(secret::check_kid(kid)?), key.trim_start()),
@@ -56,7 +57,7 @@ impl Key {
         let bytes = URL_SAFE_NO_PAD.decode(key).map_err(|_| bad())?;
         let bytes: [u8; 32] = bytes.try_into().map_err(|_| bad())?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| bad())?;
-        // A key of small order has signatures that anybody can make.
+        // Anybody can forge signatures of a key of small order.
         if key.is_weak() {
             return Err("is a weak Ed25519 key".into());
         }
@@ -66,6 +67,7 @@ impl Key {
         })
     }
 
+    /// The only algorithm that this key is used with.
     pub fn algorithm(&self) -> Algorithm {
         match self.material {
             Material::Secret(_) => Algorithm::Hs256,
@@ -73,12 +75,13 @@ impl Key {
         }
     }
 
-    /// Whether it may be asked about a token: of the same algorithm, and of the token's `kid` if it
-    /// names one.
+    /// Whether this key may verify a token with this algorithm and `kid`. A token without `kid` is tried with every
+    /// key of its algorithm.
     pub fn is_for(&self, algorithm: Algorithm, kid: Option<&str>) -> bool {
         self.algorithm() == algorithm && (kid.is_none() || self.kid.as_deref() == kid)
     }
 
+    /// Whether `signature` is this key's signature of `signed`.
     pub fn verify(&self, signed: &[u8], signature: &[u8]) -> bool {
         match &self.material {
             Material::Secret(secret) => mac::verify(secret.bytes(), &[signed], signature),
@@ -102,7 +105,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_public_key_is_43_characters_and_maybe_a_name() {
+    fn a_public_key_is_43_characters_with_an_optional_kid() {
         // RFC 8037, appendix A.2.
         let x = "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo";
         assert!(Key::public(x).unwrap().is_for(Algorithm::Ed25519, None));

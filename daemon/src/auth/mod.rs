@@ -1,8 +1,8 @@
-//! Who may listen to what. Nothing here knows a transport.
+//! Authorization: who may subscribe to what. It does not depend on a transport.
 //!
 //! ```text
 //! authority ─► tokens ─► token (by keys, against revoked ◄─► revocations_file)
-//!           ─► signatures ─► pusher                          all of them: authorizer; mac, info
+//!           ─► signatures                                    all of them use authorizer
 //!           ─► http_call ─► answer, remembered
 //! ```
 

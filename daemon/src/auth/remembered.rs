@@ -1,4 +1,5 @@
-//! What the application opened a moment ago, so that a page that reconnects does not make it ask again.
+//! A cache of the access that the application granted recently, so that a page that reconnects causes no further
+//! request.
 //!
 //! Only what was opened is kept, never a refusal; for a set time, and never past its own expiry. Bounded:
 //! the oldest goes first; and of one client no more than its share is kept, so that nobody makes the
@@ -15,18 +16,21 @@ use crate::process::admission::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
+/// The SHA-256 hash of a viewer's headers and a channel.
 pub type Key = [u8; 32];
 
+/// The cache of one application.
 #[derive(Debug)]
 pub struct Remembered {
-    /// Seconds.
+    /// Seconds for which an entry is valid.
     time: u64,
+    /// The most entries.
     bound: usize,
     shares: Shares,
     entries: HashMap<Key, Entry>,
     /// Each key once, oldest first.
     order: VecDeque<Key>,
-    /// Changes with each revocation: what was asked before one is not kept after it.
+    /// Changes with each revocation: an answer to a request from before a revocation is not cached after it.
     generation: u64,
 }
 
@@ -37,7 +41,7 @@ struct Entry {
     client: ClientKey,
 }
 
-/// The key of what is shown with a request: each channel's begins with it.
+/// The hash state after the headers forwarded with a request; [`key`] adds the channel.
 pub fn viewer(headers: &HeaderMap) -> Sha256 {
     let mut hash = Sha256::new();
     let mut part = |bytes: &[u8]| {
@@ -51,12 +55,13 @@ pub fn viewer(headers: &HeaderMap) -> Sha256 {
     hash
 }
 
+/// The key of a viewer and a channel.
 pub fn key(viewer: &Sha256, channel: &str) -> Key {
     viewer.clone().chain_update(channel).finalize().into()
 }
 
 impl Remembered {
-    /// `time` in seconds; 0 keeps nothing.
+    /// A cache of at most `bound` entries, each valid for `time` seconds; with 0 nothing is cached.
     pub fn new(time: u64, bound: usize) -> Self {
         Self {
             time,
@@ -68,10 +73,12 @@ impl Remembered {
         }
     }
 
+    /// The generation to pass to [`Self::put`], taken before the application is asked.
     pub fn generation(&self) -> u64 {
         self.generation
     }
 
+    /// The access cached under `key`, if it is still valid at `now` (seconds since 1970).
     pub fn get(&self, key: &Key, now: u64) -> Option<Access> {
         let entry = self.entries.get(key)?;
         let young = entry.is_young(now, self.time);
@@ -171,8 +178,8 @@ mod tests {
         kept.put([1; 32], of(None, None), NOBODY, 100, 0);
         kept.put([2; 32], of(None, Some(110)), NOBODY, 100, 0);
         let there = |now| {
-            let one = kept.get(&[1; 32], now).is_some();
-            (one, kept.get(&[2; 32], now).is_some())
+            let one = cache.get(&[1; 32], now).is_some();
+            (one, cache.get(&[2; 32], now).is_some())
         };
         assert_eq!(there(100), (true, true));
         assert_eq!(there(109), (true, true));
@@ -185,14 +192,14 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_the_oldest_goes() {
-        let mut kept = Remembered::new(30, 2);
+    fn at_the_bound_the_oldest_is_evicted() {
+        let mut cache = Remembered::new(30, 2);
         for n in [1, 2, 1, 3] {
             kept.put([n; 32], of(None, None), NOBODY, 100, 0);
         }
-        assert!(kept.get(&[1; 32], 100).is_none());
-        assert!(kept.get(&[2; 32], 100).is_some() && kept.get(&[3; 32], 100).is_some());
-        assert_eq!((kept.entries.len(), kept.order.len()), (2, 2));
+        assert!(cache.get(&[1; 32], 100).is_none());
+        assert!(cache.get(&[2; 32], 100).is_some() && cache.get(&[3; 32], 100).is_some());
+        assert_eq!((cache.entries.len(), cache.order.len()), (2, 2));
     }
 
     #[test]
@@ -235,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_viewers_have_one_key() {
+    fn no_two_viewers_share_a_key() {
         let all = [
             headers(&[]),
             headers(&[("cookie", "a=1")]),

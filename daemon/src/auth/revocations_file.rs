@@ -1,4 +1,4 @@
-//! Revocations outlive the daemon: a file that holds all of them, written anew after each change.
+//! Keeps revocations across restarts: a file with all of them, rewritten after each change.
 //!
 //! ```text
 //! askr revocations 1
@@ -6,9 +6,9 @@
 //! 1800000123 a user's id
 //! ```
 //!
-//! A revocation counts at once; the file follows within a moment, written by a thread of its own, so that
-//! no subscriber waits for a disk. Changes that come meanwhile are written together. The new file is
-//! complete and on the disk before it takes the place of the old one.
+//! A revocation takes effect at once; the file follows shortly after, written by a thread of its own, so that no
+//! subscriber waits for the disk. Changes made in the meantime are written together. The new file is complete and
+//! synced to disk before it replaces the old one.
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
@@ -25,14 +25,14 @@ use super::revoked::{DEFAULT_USERS, Revoked};
 use crate::process::parts;
 
 const HEAD: &str = "askr revocations 1";
-/// Bytes of a file: as many users as are remembered, with the longest ids.
+/// The most bytes of a file: as many users as are kept, with the longest ids.
 const MAX_FILE: u64 = (DEFAULT_USERS * (grant::MAX_USER + 24)) as u64;
-/// Between two writes at least, and nine times what the last one took.
+/// The least pause between two writes; it is also at least nine times the duration of the last one.
 const PAUSE: Duration = Duration::from_millis(100);
-/// After a write that failed.
+/// The pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(1);
 
-/// Keeps the file like what is revoked. Dropped, it writes what is not written yet.
+/// Keeps the file in step with the revocations. When it is dropped, it writes pending changes.
 #[derive(Debug)]
 pub struct RevocationsFile {
     shared: Arc<Shared>,
@@ -49,21 +49,22 @@ struct Shared {
 
 #[derive(Debug, Default)]
 struct State {
-    /// Changes made, and how many of them are in the file.
+    /// Changes made.
     made: u64,
+    /// Changes that are in the file.
     written: u64,
     /// Writes that failed.
     failed: u64,
     stopping: bool,
 }
 
-/// What the file says at `now` (seconds since 1970); nothing, if there is none.
+/// Reads the revocations at `now` (seconds since 1970); none, if there is no file.
 ///
 /// # Errors
 /// One line: the file, and why it cannot be used.
 pub fn read(path: &Path, now: u64) -> Result<Revoked, String> {
     let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    // Without O_NONBLOCK a pipe under this name would hold the process until somebody writes.
+    // Without O_NONBLOCK, opening a pipe would block until there is a writer.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(libc::O_NONBLOCK)
@@ -105,7 +106,7 @@ fn parse(text: &str, now: u64) -> Result<Revoked, String> {
         return Err(format!("line 1: must be \"{HEAD}\""));
     }
     let mut revoked = Revoked::default();
-    // A time to come, written while the clock was wrong, would refuse tokens until then.
+    // A time in the future, written while the clock was wrong, would refuse tokens until then.
     let time = |text: &str| text.parse::<u64>().ok().map(|at| at.min(now));
     for (line, number) in lines.zip(2..) {
         let (first, rest) = line.split_once(' ').unwrap_or_default();
@@ -130,7 +131,7 @@ fn text(revoked: &Revoked) -> String {
         let _ = writeln!(text, "all {at}");
     }
     for (at, user) in revoked.users() {
-        // What could not be read again would keep the daemon from starting; no token has such a user.
+        // An invalid user could not be read again and would keep the daemon from starting; no token has one.
         if grant::user(user.as_bytes()).is_ok() {
             let _ = writeln!(text, "{at} {user}");
         }
@@ -144,7 +145,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
         .parent()
         .filter(|parent| !parent.as_os_str().is_empty());
     let directory = directory.unwrap_or(Path::new("."));
-    // One name, so that what a killed daemon leaves behind is overwritten.
+    // Always the same name, so that a file left behind by a killed daemon is overwritten.
     let new = directory.join(format!(".{name}.new"));
     let mut file = OpenOptions::new()
         .write(true)
@@ -161,7 +162,7 @@ fn write(path: &Path, text: &str) -> io::Result<()> {
 }
 
 impl RevocationsFile {
-    /// Writes it once, and again after each change.
+    /// Writes the file once, then starts a thread that writes it after each change.
     ///
     /// # Errors
     /// One line: the file, and why it cannot be written.
@@ -187,13 +188,13 @@ impl RevocationsFile {
         })
     }
 
-    /// Something was revoked. Never waits for the disk.
+    /// Schedules a write after a change. Never waits for the disk.
     pub fn change(&self) {
         self.shared.lock().made += 1;
         self.shared.changed.notify_all();
     }
 
-    /// Waits until all that was revoked before is on the disk.
+    /// Waits until all earlier changes are on disk.
     #[cfg(test)]
     pub fn flush(&self) {
         let state = self.shared.lock();
@@ -205,7 +206,7 @@ impl RevocationsFile {
         drop(wait);
     }
 
-    /// Writes that failed, and were or will be tried again.
+    /// The number of failed writes, each of which is retried.
     pub fn failed(&self) -> u64 {
         self.shared.lock().failed
     }
@@ -243,7 +244,7 @@ impl Shared {
             if made == state.written {
                 return;
             }
-            // Whoever changes it now is not kept, and comes into the next one.
+            // Changes made from here on do not have to wait, and are written next time.
             drop(state);
             let began = Instant::now();
             let written = self.write();
@@ -280,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read_again() {
+    fn written_revocations_are_read_again() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("revocations");
         let revoked = shared(read(&path, NOW).unwrap());
@@ -315,7 +316,7 @@ mod tests {
     }
 
     #[test]
-    fn many_changes_are_all_there_in_the_end() {
+    fn many_concurrent_changes_are_all_written() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("revocations");
         let revoked = shared(Revoked::default());
@@ -328,8 +329,8 @@ mod tests {
                         let user = format!("{thread}-{n}");
                         revoked.write().unwrap().revoke_user(&user, NOW);
                         file.change();
-                        // Never half a file.
-                        assert!(read(&directory_of(file), NOW).is_ok());
+                        // The file is always complete.
+                        assert!(read(&path_of(file), NOW).is_ok());
                     }
                 });
             }
@@ -339,12 +340,12 @@ mod tests {
         assert_eq!(again.users().count(), 400);
     }
 
-    fn directory_of(file: &RevocationsFile) -> PathBuf {
+    fn path_of(file: &RevocationsFile) -> PathBuf {
         file.shared.path.clone()
     }
 
     #[test]
-    fn a_write_that_failed_is_made_again() {
+    fn a_failed_write_is_retried() {
         let directory = tempfile::tempdir().unwrap();
         let away = directory.path().join("away");
         fs::create_dir(&away).unwrap();
@@ -367,7 +368,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_used_is_told_with_its_line() {
+    fn an_invalid_file_is_reported_with_its_line() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("revocations");
         let why = |text: &str| {
@@ -414,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_time_to_come_is_now() {
+    fn a_time_in_the_future_counts_as_now() {
         let revoked = parse(&format!("{HEAD}\nall 9999999999\n9999999999 7\n"), NOW).unwrap();
         assert!(
             revoked.refuses(Some("7"), Some(NOW)) && !revoked.refuses(Some("7"), Some(NOW + 1))

@@ -1,11 +1,11 @@
-//! "Refuse the tokens issued until now": of one user, or of everybody.
+//! Revocations: the tokens issued until now, of one user or of everybody, are refused.
 //!
-//! A token has no number by which it could be called back, but it has the second it was issued in
-//! (`iat`). One without is refused wherever anything was revoked that could concern it.
+//! A token has no id by which it could be revoked, but it has the second in which it was issued (`iat`). A token
+//! without one is refused if any revocation could apply to it.
 //!
-//! Memory is bounded. At the bound the users whose revocation is oldest are not forgotten, which would
-//! let their tokens in again: the floor for everybody is raised to theirs, and users with old tokens
-//! have to ask for new ones. A revocation is dropped when no token from before it can be alive
+//! Memory is bounded. At the bound the oldest revocations of users are not forgotten, which would make their
+//! tokens valid again: instead the floor for everybody is raised to theirs, and other users with tokens as old
+//! have to request new ones. A revocation is dropped when no token from before it can still be valid
 //! ([`grant::MAX_TTL`]).
 
 use std::collections::{BTreeSet, HashMap};
@@ -13,10 +13,10 @@ use std::sync::Arc;
 
 use shared::grant;
 
-/// Users whose tokens are revoked, at the same time.
+/// The most users with a revocation at the same time.
 pub const DEFAULT_USERS: usize = 100_000;
 
-/// Of one application.
+/// The revocations of one application.
 #[derive(Debug)]
 pub struct Revoked {
     max_users: usize,
@@ -30,6 +30,7 @@ pub struct Revoked {
 }
 
 impl Revoked {
+    /// No revocations; at most `max_users` users are kept.
     pub fn new(max_users: usize) -> Self {
         Self {
             max_users,
@@ -40,8 +41,8 @@ impl Revoked {
         }
     }
 
-    /// Refuses the tokens of this user issued until `now` (seconds since 1970), this second included:
-    /// one issued later in the same second is refused too, which a page mends by asking again.
+    /// Revokes the tokens of this user issued until `now` (seconds since 1970), including this second: a token
+    /// issued later in the same second is refused too, and the page has to request another one.
     pub fn revoke_user(&mut self, user: &str, now: u64) {
         self.forget(now);
         let user: Arc<str> = user.into();
@@ -58,7 +59,7 @@ impl Revoked {
         self.by_age.insert((now, user));
     }
 
-    /// Refuses the tokens of everybody issued until `now`.
+    /// Revokes the tokens of everybody issued until `now` (seconds since 1970), including this second.
     pub fn revoke_all(&mut self, now: u64) {
         self.floor = self.floor.max(Some(now));
         while let Some((at, user)) = self.by_age.first()
@@ -69,7 +70,7 @@ impl Revoked {
         }
     }
 
-    /// Whether a token is refused.
+    /// Whether a token of `user`, issued in the second `issued`, is refused.
     pub fn refuses(&self, user: Option<&str>, issued: Option<u64>) -> bool {
         let issued = issued.unwrap_or(0);
         let until = |at: &u64| issued <= *at;
@@ -95,12 +96,12 @@ impl Revoked {
         }
     }
 
-    /// Drops what no living token can be older than.
+    /// Drops revocations that no valid token can be older than.
     fn forget(&mut self, now: u64) {
-        let dead = |at: u64| at.saturating_add(grant::MAX_TTL) < now;
-        self.floor = self.floor.filter(|at| !dead(*at));
+        let expired = |at: u64| at.saturating_add(grant::MAX_TTL) < now;
+        self.floor = self.floor.filter(|at| !expired(*at));
         while let Some((at, user)) = self.by_age.first()
-            && dead(*at)
+            && expired(*at)
         {
             self.users.remove(user);
             self.by_age.pop_first();
@@ -125,12 +126,18 @@ mod tests {
         revoked.revoke_user("7", 100);
         assert!(revoked.refuses(Some("7"), Some(99)));
         assert!(revoked.refuses(Some("7"), Some(100)));
-        assert!(revoked.refuses(Some("7"), None), "who knows when");
+        assert!(
+            revoked.refuses(Some("7"), None),
+            "issued at an unknown time"
+        );
         assert!(!revoked.refuses(Some("7"), Some(101)));
         assert!(!revoked.refuses(Some("8"), Some(1)));
         assert!(!revoked.refuses(None, Some(1)));
         revoked.revoke_user("7", 50);
-        assert!(revoked.refuses(Some("7"), Some(100)), "never taken back");
+        assert!(
+            revoked.refuses(Some("7"), Some(100)),
+            "a revocation never moves back"
+        );
     }
 
     #[test]
@@ -145,7 +152,7 @@ mod tests {
     }
 
     #[test]
-    fn at_the_bound_nothing_revoked_comes_back() {
+    fn at_the_bound_no_revoked_token_becomes_valid_again() {
         let mut revoked = Revoked::new(2);
         for (user, at) in [("a", 10), ("b", 20), ("c", 30)] {
             revoked.revoke_user(user, at);
@@ -160,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_token_can_outlive_is_forgotten() {
+    fn a_revocation_older_than_any_valid_token_is_dropped() {
         let mut revoked = Revoked::default();
         revoked.revoke_all(5);
         revoked.revoke_user("a", 10);

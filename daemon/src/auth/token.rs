@@ -3,20 +3,19 @@
 //! | claim | | |
 //! |---|---|---|
 //! | `exp` | required | seconds since 1970, an integer, at most 31 days ahead |
-//! | `channels` | | 0 to 100 channels or patterns (`shared::grant`); none: it only says who bears it |
+//! | `channels` | | 0 to 100 channels or patterns (`shared::grant`); none: the token only identifies its bearer |
 //! | `sub` | | user id, 1 to 128 bytes; needed for presence channels |
 //! | `info` | | what members see of the user: any JSON of at most 1,024 bytes |
-//! | `iat` | | refused if in the future; needed once tokens of the user are revoked |
+//! | `iat` | | refused if in the future; needed once tokens of the user were revoked |
 //! | `nbf` | | not valid before |
-//! | `aud` | | if there, it or one of its list must be the application's id; can be made required |
+//! | `aud` | | if present, it or one item of its list must be the application's id; can be made required |
 //!
-//! By hand, and not with the crate `jsonwebtoken`: its pure-Rust backend brings RSA, which has an open
-//! timing advisory (RUSTSEC-2023-0071), and two further curves for algorithms that must not exist here;
-//! it rounds an `exp` that is not an integer; and it has no bounds. What is left without it is
-//! splitting at two dots and reading two small JSON objects; the cryptography is `hmac`, `sha2` and
-//! `ed25519-dalek`.
+//! Verified here, not by the crate `jsonwebtoken`: its pure-Rust backend brings in RSA, which has an open timing
+//! advisory (RUSTSEC-2023-0071), and two further curves for algorithms that must not be accepted here; it rounds
+//! an `exp` that is not an integer; and it has no bounds. Without it, what remains is splitting at two dots and
+//! parsing two small JSON objects; the cryptography is `hmac`, `sha2` and `ed25519-dalek`.
 //!
-//! Nothing of the claims is looked at before the signature is right.
+//! No claim is parsed before the signature is verified.
 
 use std::sync::Arc;
 
@@ -30,10 +29,10 @@ use shared::grant::{self, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
 use super::keys::{Algorithm, Key};
 use super::revoked::Revoked;
 
-/// Seconds by which the clock of whoever signs may be ahead of this one.
+/// Seconds by which the signer's clock may be ahead of this one.
 pub const LEEWAY: u64 = 10;
 
-/// What tokens are checked by, of one application.
+/// Verifies the tokens of one application.
 #[derive(Debug, Clone)]
 pub struct Verifier {
     keys: Vec<Key>,
@@ -41,26 +40,29 @@ pub struct Verifier {
     audience_required: bool,
 }
 
-/// What a token grants. Only a right signature makes one.
+/// What a token grants. Created only from a token with a valid signature.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     patterns: Vec<String>,
+    /// 1 to 128 bytes without control characters.
     pub user: Option<Arc<str>>,
-    /// JSON on one line.
+    /// JSON on one line, at most 1,024 bytes.
     pub info: Option<Arc<str>>,
     /// Seconds since 1970.
     pub expires: u64,
+    /// Seconds since 1970.
     pub issued: Option<u64>,
 }
 
 impl Grant {
+    /// Whether one of the token's patterns matches `channel`.
     pub fn allows(&self, channel: &str) -> bool {
         let stands_for = |pattern: &String| grant::stands_for(pattern, channel);
         self.patterns.iter().any(stands_for)
     }
 }
 
-/// Why a token is refused. `Display` is a phrase for the answer; it never repeats the token.
+/// Why a token is refused. `Display` is a phrase for the response; it never repeats the token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Refused {
     TooLong,
@@ -106,18 +108,18 @@ impl std::fmt::Display for Refused {
     }
 }
 
-/// What is not known here is left alone (RFC 7515, 4), except `crit`, whose point is that it is not.
-/// A name that is there twice is refused by the decoder.
+/// Unknown parameters are ignored (RFC 7515, section 4), except `crit`, which forbids that. The decoder refuses a
+/// repeated name.
 #[derive(Deserialize)]
 struct Header<'a> {
     #[serde(borrow)]
     alg: std::borrow::Cow<'a, str>,
     kid: Option<String>,
-    #[serde(default, deserialize_with = "is_there")]
+    #[serde(default, deserialize_with = "is_present")]
     crit: bool,
 }
 
-/// Numbers are integers: a token whose times are neither is not from anybody who was meant.
+/// Times must be integers; a token with any other number is refused.
 #[derive(Deserialize)]
 struct Claims<'a> {
     exp: Option<u64>,
@@ -147,13 +149,13 @@ impl Audience {
     }
 }
 
-/// Even `"crit": null` is there.
-fn is_there<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
+/// Even `"crit": null` counts as present.
+fn is_present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<bool, D::Error> {
     serde::de::IgnoredAny::deserialize(from).map(|_| true)
 }
 
 impl Verifier {
-    /// `audience` is the application's id.
+    /// `audience`: the application's id. `audience_required`: whether a token without `aud` is refused.
     pub fn new(keys: Vec<Key>, audience: &str, audience_required: bool) -> Self {
         Self {
             keys,
@@ -162,24 +164,25 @@ impl Verifier {
         }
     }
 
-    /// What the token grants at `now`, in seconds since 1970.
+    /// Verifies a token at `now`, in seconds since 1970.
     ///
     /// # Errors
-    /// The first reason against it. The reasons before the signature say nothing about any key.
+    /// The first reason to refuse it. The reasons found before the signature is verified reveal nothing about any
+    /// key.
     pub fn verify(&self, token: &str, now: u64, revoked: &Revoked) -> Result<Grant, Refused> {
         if token.len() > MAX_TOKEN {
             return Err(Refused::TooLong);
         }
         let payload = self.signed(token)?;
         let claims: Claims = read(&payload).ok_or(Refused::Claims)?;
-        self.judge(claims, now, revoked)
+        self.check(claims, now, revoked)
     }
 
-    /// The payload, if the signature is right.
+    /// The payload, if the signature is valid.
     fn signed(&self, token: &str) -> Result<Vec<u8>, Refused> {
         let malformed = Refused::Malformed;
         let (signed, signature) = token.rsplit_once('.').ok_or(malformed)?;
-        // A payload with a further dot in it is not base64.
+        // A payload with a further dot is refused as invalid base64.
         let (header, payload) = signed.split_once('.').ok_or(malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed);
         let header = decode(header)?;
@@ -206,7 +209,7 @@ impl Verifier {
         }
     }
 
-    fn judge(&self, claims: Claims, now: u64, revoked: &Revoked) -> Result<Grant, Refused> {
+    fn check(&self, claims: Claims, now: u64, revoked: &Revoked) -> Result<Grant, Refused> {
         let expires = claims.exp.ok_or(Refused::NoExpiry)?;
         if expires <= now {
             return Err(Refused::Expired);
@@ -251,9 +254,9 @@ impl Verifier {
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    // All of it: the decoder would not look into what it skips.
+    // All of it is checked: the decoder would not check values that it skips.
     let json = std::str::from_utf8(json).ok()?;
-    // A struct can also be read from a list of its fields, which a JOSE object is not.
+    // The derived code would also accept an array of the fields.
     let object = json.trim_ascii_start().starts_with('{');
     object.then(|| serde_json::from_str(json).ok()).flatten()
 }
@@ -297,7 +300,7 @@ pub mod tests {
         URL_SAFE_NO_PAD.encode(part)
     }
 
-    /// HS256, whatever the header says.
+    /// Signed with HS256, whatever the header says.
     pub fn signed(secret: &[u8], header: &str, claims: &str) -> String {
         signed_bytes(secret, header, claims.as_bytes())
     }
@@ -323,7 +326,7 @@ pub mod tests {
         })
     }
 
-    /// The good claims with one changed.
+    /// Verifies a token of the good claims with one changed.
     fn with(name: &str, value: Value) -> Result<Grant, Refused> {
         let mut claims = good();
         claims[name] = value;
@@ -343,7 +346,7 @@ pub mod tests {
     }
 
     #[test]
-    fn keys_rotate_by_name() {
+    fn keys_rotate_by_kid() {
         let claims = good().to_string();
         let by =
             |secret: &str, header| verify(&signed(secret.as_bytes(), header, &claims)).map(|_| ());
@@ -376,7 +379,7 @@ pub mod tests {
     }
 
     #[test]
-    fn other_algorithms_do_not_exist() {
+    fn other_algorithms_are_refused() {
         let claims = good().to_string();
         for alg in [
             "none", "None", "NONE", "", "RS256", "ES256", "HS384", "HS512", "hs256", "HS256 ",
@@ -399,8 +402,8 @@ pub mod tests {
     }
 
     #[test]
-    fn a_public_key_is_no_secret() {
-        // RS256 or EdDSA in the place of HS256, signed with the public key in each of its forms.
+    fn a_public_key_is_not_accepted_as_a_secret() {
+        // HS256 with the public key as the secret, in each of its forms, under several headers.
         let public = *signing_key().verifying_key().as_bytes();
         let x = URL_SAFE_NO_PAD.encode(public);
         for secret in [&public[..], x.as_bytes()] {
@@ -417,7 +420,7 @@ pub mod tests {
                 );
             }
         }
-        // And an application that has only public keys takes no HMAC at all.
+        // An application with public keys only accepts no HMAC at all.
         let only_public = vec![Key::public(&x).unwrap()];
         let verifier = Verifier::new(only_public, "shop", false);
         let forged = signed(&public, r#"{"alg":"HS256"}"#, &good().to_string());
@@ -428,7 +431,7 @@ pub mod tests {
     }
 
     #[test]
-    fn every_cut_and_every_changed_character_is_refused() {
+    fn every_truncation_and_every_changed_character_is_refused() {
         let token = token(&good().to_string());
         for end in 0..token.len() {
             assert!(verify(&token[..end]).is_err(), "{end}");
@@ -451,7 +454,7 @@ pub mod tests {
     }
 
     #[test]
-    fn times_are_honoured() {
+    fn times_are_enforced() {
         assert_eq!(with("exp", json!(NOW)), Err(Refused::Expired));
         assert_eq!(with("exp", json!(0)), Err(Refused::Expired));
         assert!(with("exp", json!(NOW + MAX_TTL)).is_ok());
@@ -514,7 +517,7 @@ pub mod tests {
     }
 
     #[test]
-    fn bounds_are_kept() {
+    fn bounds_are_enforced() {
         assert!(with("channels", json!(vec!["a"; 100])).is_ok());
         assert_eq!(
             with("channels", json!(vec!["a"; 101])),
@@ -539,7 +542,7 @@ pub mod tests {
     }
 
     #[test]
-    fn nothing_is_said_twice() {
+    fn repeated_members_and_other_shapes_are_refused() {
         for twice in [
             format!(r#"{{"exp":1,"exp":{}}}"#, NOW + 60),
             format!(r#"{{"exp":{},"sub":"7","sub":"8"}}"#, NOW + 60),
@@ -565,7 +568,7 @@ pub mod tests {
     }
 
     #[test]
-    fn all_of_it_is_utf8() {
+    fn claims_must_be_utf8() {
         let claims = |name: &[u8]| {
             let exp = format!("{{\"exp\":{},\"", NOW + 60).into_bytes();
             let claims = [&exp, name, &b"\":\""[..], name, b"\"}"].concat();
@@ -576,11 +579,7 @@ pub mod tests {
             ))
             .map(|_| ())
         };
-        assert_eq!(
-            claims("é".as_bytes()),
-            Ok(()),
-            "what is not known is left alone"
-        );
+        assert_eq!(claims("é".as_bytes()), Ok(()), "unknown claims are ignored");
         for broken in [&b"\xff"[..], b"\xc3", b"\xed\xa0\x80"] {
             assert_eq!(claims(broken), Err(Refused::Claims), "{broken:?}");
         }
@@ -590,14 +589,14 @@ pub mod tests {
     fn revoked_tokens_are_refused() {
         let mut revoked = Revoked::default();
         revoked.revoke_user("7", NOW - 1);
-        let judge =
+        let check =
             |revoked: &Revoked| verifier().verify(&token(&good().to_string()), NOW, revoked);
-        assert!(judge(&revoked).is_ok(), "issued later");
+        assert!(check(&revoked).is_ok(), "issued later");
         revoked.revoke_user("7", NOW);
-        assert_eq!(judge(&revoked), Err(Refused::Revoked));
+        assert_eq!(check(&revoked), Err(Refused::Revoked));
         let mut all = Revoked::default();
         all.revoke_all(NOW);
-        assert_eq!(judge(&all), Err(Refused::Revoked));
+        assert_eq!(check(&all), Err(Refused::Revoked));
     }
 
     #[test]
@@ -613,12 +612,12 @@ pub mod tests {
 
     proptest! {
         #[test]
-        fn no_text_breaks_it(text in "[A-Za-z0-9_.=-]{0,80}|.{0,40}") {
+        fn no_text_panics(text in "[A-Za-z0-9_.=-]{0,80}|.{0,40}") {
             prop_assert!(verify(&text).is_err());
         }
 
         #[test]
-        fn no_claims_break_it(claims in r#"\{("(exp|aud|sub|info|channels|x)":(1800000060|"a"|\[\]|null|\{\}),?){0,4}\}"#) {
+        fn no_claims_panic(claims in r#"\{("(exp|aud|sub|info|channels|x)":(1800000060|"a"|\[\]|null|\{\}),?){0,4}\}"#) {
             let _ = verify(&token(&claims));
         }
     }
