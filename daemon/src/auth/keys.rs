@@ -1,5 +1,5 @@
-//! The keys that verify tokens. A key belongs to one algorithm, so that a token cannot choose to have its signature
-//! verified in a way that the key is not meant for.
+//! The keys that verify tokens. A key belongs to one algorithm, so that a token cannot choose to have its
+//! signature verified in a way that the key is not meant for.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -75,8 +75,8 @@ impl Key {
         }
     }
 
-    /// Whether this key may verify a token with this algorithm and `kid`. A token without `kid` is tried with every
-    /// key of its algorithm.
+    /// Whether this key may verify a token with this algorithm and `kid`. A token without `kid` is tried with
+    /// every key of its algorithm.
     pub fn is_for(&self, algorithm: Algorithm, kid: Option<&str>) -> bool {
         self.algorithm() == algorithm && (kid.is_none() || self.kid.as_deref() == kid)
     }

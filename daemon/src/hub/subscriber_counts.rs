@@ -49,8 +49,8 @@ impl SubscriberCounts {
         }
     }
 
-    /// Counts one more subscriber for each of `channels`, which are distinct. None, without counting any, if one of
-    /// them is full.
+    /// Counts one more subscriber for each of `channels`, which are distinct. None, without counting any, if one
+    /// of them is full.
     pub fn enter(&self, channels: &[String]) -> Option<Told> {
         let mut changes = Told::new();
         if self.limit == 0 && !self.publishes {

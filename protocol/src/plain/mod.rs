@@ -167,8 +167,8 @@ impl Session {
         }
     }
 
-    /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times are
-    /// milliseconds of a monotonic clock.
+    /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times
+    /// are milliseconds of a monotonic clock.
     pub fn on_tick(&mut self, now: u64, last_received: u64, limits: &Limits) -> Vec<Action> {
         match self.silence.judge(now, last_received, &limits.silence) {
             Verdict::Fine => Vec::new(),
