@@ -174,9 +174,9 @@ mod tests {
 
     #[test]
     fn it_is_kept_for_its_time_and_never_past_its_expiry() {
-        let mut kept = Remembered::new(30, 10);
-        kept.put([1; 32], of(None, None), NOBODY, 100, 0);
-        kept.put([2; 32], of(None, Some(110)), NOBODY, 100, 0);
+        let mut cache = Remembered::new(30, 10);
+        cache.put([1; 32], of(None, None), NOBODY, 100, 0);
+        cache.put([2; 32], of(None, Some(110)), NOBODY, 100, 0);
         let there = |now| {
             let one = cache.get(&[1; 32], now).is_some();
             (one, cache.get(&[2; 32], now).is_some())
@@ -195,7 +195,7 @@ mod tests {
     fn at_the_bound_the_oldest_is_evicted() {
         let mut cache = Remembered::new(30, 2);
         for n in [1, 2, 1, 3] {
-            kept.put([n; 32], of(None, None), NOBODY, 100, 0);
+            cache.put([n; 32], of(None, None), NOBODY, 100, 0);
         }
         assert!(cache.get(&[1; 32], 100).is_none());
         assert!(cache.get(&[2; 32], 100).is_some() && cache.get(&[3; 32], 100).is_some());

@@ -544,7 +544,7 @@ mod tests {
             subscribed in prop::collection::btree_set(0..6u8, 1..4),
             limit in 1..9usize,
         ) {
-            let history = ChannelIndex::new(Bounds { entries, channels, marks: 1000 }, first);
+            let index = ChannelIndex::new(Bounds { entries, channels, marks: 1000 }, first);
             let (mut seq, mut all, mut blind) = (first, Vec::new(), Vec::new());
             for step in steps {
                 match step {

@@ -98,7 +98,7 @@ impl Webhooks {
             };
             deliveries.push(deliver::run(receiver, filter, receiving, finishing.clone()));
         }
-        let rooms = entrances.iter().map(|one| one.room.clone()).collect();
+        let rooms = queues.iter().map(|one| one.room.clone()).collect();
         let thread = start_thread(deliveries, finishing, rooms, counts.clone(), beat)
             .map_err(|why| format!("webhooks cannot be started: {why}"))?;
         Ok(Self {
@@ -111,10 +111,10 @@ impl Webhooks {
 
     /// From any thread. Never waits. `client`: whose doing it is.
     pub fn tell(&self, client: ClientKey, event: Event) {
-        let concerned = |entrance: &&EndpointQueue| entrance.wants.concern(&event);
+        let concerned = |entrance: &&EndpointQueue| entrance.filter.matches(&event);
         for entrance in self.endpoints.iter().filter(concerned) {
             let event = event.clone();
-            let told = Room::enter(&entrance.room, client, event.bytes()).and_then(|place| {
+            let told = Room::reserve(&entrance.room, client, event.bytes()).and_then(|place| {
                 let sent = entrance.events.send(QueuedEvent { event, place });
                 // A thread that has finished takes nothing more.
                 sent.map_err(|_| Full::All)
@@ -180,7 +180,7 @@ fn start_thread(
             };
             tokio::select! {
                 () = done => {}
-                () = cut => {}
+                () = timeout => {}
                 () = heartbeats => {}
             }
             let left: usize = rooms.iter().map(|room| room.events.load(Relaxed)).sum();

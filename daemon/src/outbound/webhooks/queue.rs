@@ -240,8 +240,8 @@ mod tests {
 
         fn put_on(&mut self, channel: &str, what: What, now: u64) {
             let event = Event::new(channel, what);
-            if self.queue.wants.concern(&event) {
-                let place = Room::enter(&self.room, ClientKey::NONE, event.bytes()).unwrap();
+            if self.queue.filter.matches(&event) {
+                let place = Room::reserve(&self.room, ClientKey::NONE, event.bytes()).unwrap();
                 self.queue.put(QueuedEvent { event, place }, now);
             }
         }
@@ -359,7 +359,7 @@ mod tests {
             t.put(What::ChannelOccupied, now);
         }
         t.put(What::ChannelVacated, most);
-        assert!(Room::enter(&t.room, ClientKey::NONE, 1).is_err());
+        assert!(Room::reserve(&t.room, ClientKey::NONE, 1).is_err());
         assert_eq!(t.queue.holding.len(), LIMITS.events);
         assert_eq!(t.at(3001), []);
         assert_eq!(t.waiting(), LIMITS.events - 1);

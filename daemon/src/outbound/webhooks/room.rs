@@ -47,20 +47,20 @@ pub enum Full {
 }
 
 impl Room {
-    pub fn new(most: Limits) -> Self {
+    pub fn new(limits: Limits) -> Self {
         let share = |pool| Shares::new(shares::by_default(pool, shares::ANY));
         Self {
             limits,
             events: AtomicUsize::new(0),
             bytes: AtomicUsize::new(0),
-            events_of: share(most.events),
-            bytes_of: share(most.bytes),
+            events_of: share(limits.events),
+            bytes_of: share(limits.bytes),
         }
     }
 
     /// # Errors
     /// If there is no room; it takes none then.
-    pub fn enter(room: &Arc<Self>, client: ClientKey, bytes: usize) -> Result<Place, Full> {
+    pub fn reserve(room: &Arc<Self>, client: ClientKey, bytes: usize) -> Result<Place, Full> {
         if !room.events_of.enter(client) {
             return Err(Full::Client);
         }
@@ -76,7 +76,7 @@ impl Room {
             client,
             bytes,
         };
-        match events < room.most.events && before + bytes <= room.most.bytes {
+        match events < room.limits.events && before + bytes <= room.limits.bytes {
             true => Ok(place),
             false => Err(Full::All),
         }
@@ -110,14 +110,14 @@ mod tests {
             ..Limits::default()
         };
         let room = Arc::new(Room::new(limits));
-        let enter = |n, bytes| Room::enter(&room, client(n), bytes);
+        let enter = |n, bytes| Room::reserve(&room, client(n), bytes);
         let held = [enter(1, 50).unwrap(), enter(1, 50).unwrap()];
         assert_eq!(enter(1, 0).err(), Some(Full::Client), "events");
         let large = enter(2, 100).unwrap();
         assert_eq!(enter(2, 1).err(), Some(Full::Client), "bytes");
         assert!(enter(3, 100).is_ok());
         assert_eq!(
-            Room::enter(&room, ClientKey::NONE, 601).err(),
+            Room::reserve(&room, ClientKey::NONE, 601).err(),
             Some(Full::All)
         );
         drop((held, large));

@@ -280,7 +280,7 @@ async fn a_page_reload_causes_no_events() {
     webhooks.tell(ClientKey::NONE, Event::new("a", What::ChannelVacated));
     webhooks.tell(ClientKey::NONE, occupied("a"));
     webhooks.tell(ClientKey::NONE, miss(1));
-    let told = events(&mut app).await;
+    let received = events(&mut app).await;
     assert_eq!(
         Value::from(received),
         json!([{"name": "cache_miss", "channel": "cache-1"}])
