@@ -200,8 +200,13 @@ impl Admission {
 
     /// The same place, for a connection that ends.
     pub fn into_place(self) -> Place {
-        let (limits, worker) = (self.limits.clone(), self.worker);
-        Place::new(limits, worker, self.keep())
+        let (limits, worker, verdict) = (self.limits.clone(), self.worker, self.verdict);
+        Place {
+            limits,
+            worker,
+            client: self.keep(),
+            verdict,
+        }
     }
 
     /// Whoever takes the place over gives it back with `Limits::leave`.
@@ -228,21 +233,28 @@ pub struct Place {
     limits: Arc<Limits>,
     worker: usize,
     client: ClientKey,
+    /// Which of the two kinds of places it is.
+    verdict: Verdict,
 }
 
 impl Place {
+    /// Of a connection that was welcome.
     pub fn new(limits: Arc<Limits>, worker: usize, client: ClientKey) -> Self {
         Self {
             limits,
             worker,
             client,
+            verdict: Verdict::Welcome,
         }
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
-        self.limits.leave(self.worker, self.client);
+        match self.verdict {
+            Verdict::Welcome => self.limits.leave(self.worker, self.client),
+            Verdict::Over => self.limits.leave_over(self.worker, self.client),
+        }
     }
 }
 
@@ -344,6 +356,25 @@ mod tests {
             ClientKey::NONE,
             "a Unix socket's peer is a proxy"
         );
+    }
+
+    #[test]
+    fn a_place_of_either_kind_is_given_back_once_however_its_connection_ends() {
+        let limits = Arc::new(limits(0));
+        let metrics = Arc::default();
+        let admitted = || Admission::new(&limits, &metrics, 0, None).expect("room");
+        let all: Vec<Admission> = (0..12).map(|_| admitted()).collect();
+        let over = |one: &&Admission| one.verdict == Verdict::Over;
+        assert_eq!(all.iter().filter(over).count(), 2, "10 are allowed");
+        for (n, one) in all.into_iter().enumerate() {
+            match n % 2 {
+                0 => drop(one),
+                _ => drop(one.into_place()),
+            }
+        }
+        assert_eq!(limits.connections(), 0);
+        assert_eq!(limits.total.load(Relaxed), 0);
+        assert_eq!(admitted().verdict, Verdict::Welcome);
     }
 
     #[test]
