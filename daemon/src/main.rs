@@ -10,10 +10,10 @@ use std::process::ExitCode;
 use askrd::cli::arguments::{Cli, Command};
 use askrd::cli::commands;
 use askrd::config::{self, Flags, Problem, Settings, Sources};
+use askrd::process::signals::{self, Held};
 use askrd::process::{logging, parts, quarantine};
 use askrd::server::preflight::{self, Prepared};
 use askrd::server::serve::serve as run;
-use askrd::server::signals::{self, Held};
 use clap::Parser;
 
 /// Exit code for settings that cannot be used; systemd is told not to try again.

@@ -24,7 +24,7 @@ use std::path::{Path, PathBuf};
 use nix::fcntl::{Flock, FlockArg, posix_fallocate};
 use nix::unistd::geteuid;
 
-use crate::keeper::KeeperError;
+use crate::keeper_error::KeeperError;
 use crate::layout::{S_STAMP, S_SUM};
 use crate::map::Map;
 use crate::name::RingName;

@@ -26,10 +26,11 @@ use std::time::{Duration, Instant};
 
 use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 
-use crate::create::{CreateError, NewSegment};
+use crate::create::NewSegment;
 use crate::daemon_lock::DaemonLock;
 use crate::event::Event;
 use crate::fetch::Damage;
+pub use crate::keeper_error::KeeperError;
 use crate::layout::*;
 use crate::leftovers::{self, is_ours, trusted};
 use crate::name::RingName;
@@ -54,38 +55,6 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 const UNREADABLE_PER_LAP: u64 = 256;
 /// Retired segments kept for their history.
 const RETIRED: usize = 2;
-
-#[derive(Debug, thiserror::Error)]
-pub enum KeeperError {
-    #[error(transparent)]
-    Create(#[from] CreateError),
-    #[error("{0}")]
-    Spec(#[from] crate::spec::BadSpec),
-    #[error("another askrd{} already serves the ring {ring}: it holds {}", by(.pid), path.display())]
-    Served {
-        ring: String,
-        pid: Option<u32>,
-        path: PathBuf,
-    },
-    #[error("cannot use the lock file {}: {error}", path.display())]
-    Lock { path: PathBuf, error: io::Error },
-    #[error("{} {why}; remove it or choose another ring.name", path.display())]
-    Foreign { path: PathBuf, why: String },
-    #[error("cannot start a thread: {0}")]
-    Thread(io::Error),
-    #[error("cannot replace the ring {}: {error}", path.display())]
-    Replace { path: PathBuf, error: io::Error },
-    #[error("cannot give the ring its name {}: {error}; remove what bears it, which belongs to uid {uid}", path.display())]
-    Taken {
-        path: PathBuf,
-        error: io::Error,
-        uid: u32,
-    },
-}
-
-fn by(pid: &Option<u32>) -> String {
-    pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
-}
 
 /// What the daemon reads next.
 #[derive(Clone, Debug)]

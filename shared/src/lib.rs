@@ -40,6 +40,8 @@ mod fork;
 #[cfg(not(loom))]
 pub mod keeper;
 #[cfg(not(loom))]
+mod keeper_error;
+#[cfg(not(loom))]
 mod leftovers;
 #[cfg(not(loom))]
 pub mod map;

@@ -17,7 +17,7 @@ use crate::auth::authority::Authority;
 use crate::hub::hub::Hub;
 use crate::hub::roster::Roster;
 use crate::hub::watchlists::Watchlists;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
@@ -152,7 +152,7 @@ impl Quota {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::admission::testing::client;
+    use crate::process::client_key::testing::client;
 
     #[test]
     fn a_quota_is_kept_and_given_back() {

@@ -1,14 +1,13 @@
 //! The credentials of a viewer ([`Claim`]), the access that they grant, and the trait of the authorizers that
 //! decide. `authority` asks them in turn.
 
+use crate::process::client_key::ClientKey;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
 use hyper::HeaderMap;
-
-use crate::process::admission::ClientKey;
 
 /// What somebody may do on a channel, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

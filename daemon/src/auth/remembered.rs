@@ -12,7 +12,7 @@ use hyper::HeaderMap;
 use sha2::{Digest, Sha256};
 
 use super::authorizer::Access;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
@@ -152,7 +152,7 @@ impl Entry {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::admission::testing::client;
+    use crate::process::client_key::testing::client;
 
     const NOBODY: ClientKey = ClientKey::NONE;
 

@@ -5,14 +5,13 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use shared::name::RingName;
 use shared::secret::{NamedSecret, Secret};
-use shared::spec::RingSpec;
 
-use super::{Auth, Settings, Size, check_origin, range};
+use super::auth::Auth;
+use super::ranges::{check_origin, range};
+use super::units::Size;
 use crate::outbound::http_client::Target;
 use crate::outbound::webhooks::Endpoint;
 
-/// Applications of one daemon.
-pub const MAX_APPS: usize = 64;
 const MAX_ID: usize = 64;
 
 /// An application: what names it, what it may use, who lets subscribers in.
@@ -243,79 +242,4 @@ impl App {
 
 fn bad_name() -> String {
     format!("must be 1 to {MAX_ID} letters, digits, \"_\", \"-\" or \".\"")
-}
-
-impl Settings {
-    /// The applications, each with everything that `[ring]`, `[server]` and `[auth]` say for it.
-    pub fn applications(&self) -> Vec<(App, RingSpec, Auth)> {
-        let several = !self.apps.is_empty();
-        let one = std::slice::from_ref(&self.app);
-        let all = if several { &self.apps[..] } else { one };
-        let complete = |app: &App| {
-            let mut app = app.clone();
-            if app.ring.is_empty() {
-                app.ring.clone_from(&self.ring.name);
-            }
-            if app.allowed_origins.is_empty() {
-                app.allowed_origins.clone_from(&self.server.allowed_origins);
-            }
-            if app.max_channels == 0 {
-                app.max_channels = self.server.max_channels;
-            }
-            let mut auth = self.auth.clone();
-            if !app.secret_file.is_empty() {
-                auth.secret_file.clone_from(&app.secret_file);
-            } else if several {
-                auth.secret_file.clear();
-            }
-            if several || app.id != App::default().id {
-                auth.audience.clone_from(&app.id);
-            }
-            let mut spec = self.ring.spec();
-            // Checked with the settings.
-            if let Ok(name) = app.ring.parse() {
-                spec.name = name;
-            }
-            (app, spec, auth)
-        };
-        all.iter().map(complete).collect()
-    }
-
-    /// What is wrong with the applications: their section, the key, the reason.
-    pub(super) fn check_apps(&self) -> Result<(), (String, &'static str, String)> {
-        if self.apps.len() > MAX_APPS {
-            let why = format!("there may be at most {MAX_APPS}");
-            return Err(("app".into(), "id", why));
-        }
-        let apps = self.applications();
-        for (n, (app, ..)) in apps.iter().enumerate() {
-            let section = || match self.apps.is_empty() {
-                true => "app".to_owned(),
-                false => format!("app[{}]", n + 1),
-            };
-            app.check().map_err(|(key, why)| (section(), key, why))?;
-            for (other, ..) in &apps[..n] {
-                let same = |key, what| {
-                    let why = format!("is that of \"{}\"; each application has {what}", other.id);
-                    Err((section(), key, why))
-                };
-                if other.id == app.id {
-                    return same("id", "an id of its own");
-                }
-                if other.key() == app.key() {
-                    return same("key", "a key of its own");
-                }
-                if other.ring == app.ring {
-                    return same("ring", "a ring of its own");
-                }
-                if !app.secret.is_empty() && other.secret == app.secret {
-                    return same("secret", "a secret of its own");
-                }
-                if !app.secret_file.is_empty() && other.secret_file == app.secret_file {
-                    return same("secret_file", "a file of its own");
-                }
-            }
-        }
-        Ok(())
-    }
 }

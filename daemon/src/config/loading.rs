@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
 
-use super::{App, Flags, Settings};
+use super::app::App;
+use super::flags::Flags;
+use super::settings::Settings;
 
 /// Used when no file is named and it exists.
 const DEFAULT_FILE: &str = "/etc/askr/askr.toml";

@@ -59,7 +59,7 @@ use crate::engine::subscriptions::Subscriptions;
 use crate::engine::transmit::Transmit;
 use crate::hub::hub::Hub;
 use crate::hub::inbox::{Batch, Delivery};
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::jitter::Jitter;
 use crate::process::{admission, faults, quarantine};
 

@@ -20,7 +20,7 @@ use crate::hub::command::Denied;
 use crate::hub::hub::Hub;
 use crate::hub::subscriber_counts::Told;
 use crate::outbound::webhooks;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::{admission, holdings};
 
 impl Engine {

@@ -1,10 +1,10 @@
 //! Streams that wait with their replay, because their client has had its share of looking through the ring
 //! (`scan_shares.rs`). They keep their place, and go on when some of the share has come back.
 
+use crate::process::client_key::ClientKey;
 use std::collections::{BTreeSet, HashMap};
 
 use super::Engine;
-use crate::process::admission::ClientKey;
 
 /// Streams of one client that go on at a time.
 const AT_ONCE: usize = 16;

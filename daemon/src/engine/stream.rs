@@ -10,7 +10,7 @@ use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
 use crate::engine::replay::Replay;
 use crate::engine::subscriptions::Subscription;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 
 /// No link: the end of a chain.
 pub const NONE: u32 = u32::MAX;

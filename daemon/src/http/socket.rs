@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::requests::{Full, Held, Stage};
 
 /// What a connection costs while hyper has it, besides its buffers: its task, its state, a parsed head, and

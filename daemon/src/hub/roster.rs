@@ -20,7 +20,7 @@ use crate::hub::hub::Hub;
 use crate::hub::inbox::Delivery;
 use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
 use crate::outbound::webhooks;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 
 /// The members of one application's presence channels, shared by all workers.
 pub struct Roster {

@@ -10,10 +10,12 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::RwLock;
 
+use crate::config::MAX_WORKERS;
+
 /// A set of workers, one bit each.
 pub type WorkerSet = u64;
 /// The most workers: the bits of a [`WorkerSet`].
-pub const MAX_WORKERS: usize = 64;
+const _: () = assert!(WorkerSet::BITS as usize == MAX_WORKERS);
 
 /// A growing table delays only the channels of its shard, one in 64.
 const SHARDS: usize = 64;

@@ -16,8 +16,8 @@ use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::hub::Hub;
 use crate::hub::inbox::Delivery;
 use crate::process::heartbeats::Beat;
+use crate::process::signals::Stops;
 use crate::process::{faults, parts, quarantine};
-use crate::server::signals::Stops;
 
 /// The longest sleep: how soon a stop is noticed, and how often it beats.
 const NAP: Duration = Duration::from_millis(250);

@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
-use crate::config::Server;
+use crate::process::client_key::ClientKey;
 use crate::process::control_places;
 use crate::process::metrics::Metrics;
 use crate::process::scan_shares::ScanShares;
@@ -20,29 +20,6 @@ const OVERFLOW_PER_ADDRESS: u32 = 8;
 /// Descriptors that are not connections: ring, sockets, event queues, the log, room to accept, and the
 /// control socket's connections.
 const RESERVE: u64 = 64 + control_places::MOST as u64;
-
-/// A client for counting: an IPv4 address, or an IPv6 /64, which is what one subscriber gets.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct ClientKey(u64);
-
-impl ClientKey {
-    /// Not counted.
-    pub const NONE: Self = Self(0);
-
-    fn new(address: IpAddr) -> Self {
-        match address.to_canonical() {
-            // 0:1::/32 is not assigned to anybody.
-            IpAddr::V4(v4) => Self(1 << 32 | u64::from(u32::from(v4))),
-            IpAddr::V6(v6) => Self((u128::from(v6) >> 64) as u64),
-        }
-    }
-}
-
-impl Default for ClientKey {
-    fn default() -> Self {
-        Self::NONE
-    }
-}
 
 #[derive(Debug)]
 pub struct Limits {
@@ -71,12 +48,13 @@ pub enum Verdict {
 }
 
 impl Limits {
-    pub fn new(server: &Server, max: usize, workers: usize) -> Self {
+    /// `share`: connections of one client. `loopback_counts`: whether those of this machine are counted so.
+    pub fn new(max: usize, share: u32, loopback_counts: bool, workers: usize) -> Self {
         Self {
             max,
-            loopback_counts: server.connections_per_address >= 0,
+            loopback_counts,
             total: AtomicUsize::new(0),
-            clients: Shares::new(server.connections_share(max)),
+            clients: Shares::new(share),
             over: AtomicUsize::new(0),
             over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
@@ -100,7 +78,7 @@ impl Limits {
     pub fn client(&self, address: Option<IpAddr>) -> ClientKey {
         match address {
             Some(address) if self.loopback_counts || !address.to_canonical().is_loopback() => {
-                ClientKey::new(address)
+                ClientKey::of(address)
             }
             _ => ClientKey::NONE,
         }
@@ -283,26 +261,13 @@ pub fn descriptors(wanted: usize, workers: usize) -> Result<usize, String> {
     }
 }
 
-/// Clients for tests of what counts by client.
-#[cfg(test)]
-pub mod testing {
-    use super::ClientKey;
-
-    pub fn client(n: u8) -> ClientKey {
-        ClientKey::new([192, 0, 2, n].into())
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn limits(per_address: i64) -> Limits {
-        let server = Server {
-            connections_per_address: per_address,
-            ..Server::default()
-        };
-        Limits::new(&server, 10, 2)
+        let share = crate::process::shares::of_setting(per_address, 8);
+        Limits::new(10, share, per_address >= 0, 2)
     }
 
     fn key(limits: &Limits, address: &str) -> ClientKey {

@@ -14,7 +14,7 @@ use std::hash::{BuildHasher, RandomState};
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::shares::ANY;
 
 /// A growing table holds up the clients of one shard, and only for that table's growth.
@@ -154,7 +154,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::process::admission::testing::client;
+    use crate::process::client_key::testing::client;
 
     const LIMITS: Limits = Limits {
         channels: 3,

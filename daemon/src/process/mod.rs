@@ -4,6 +4,7 @@
 pub mod admission;
 pub mod async_fd;
 pub mod budget;
+pub mod client_key;
 pub mod control_places;
 pub mod faults;
 pub mod heartbeats;
@@ -17,4 +18,5 @@ pub mod quarantine;
 pub mod requests;
 pub mod scan_shares;
 pub mod shares;
+pub mod signals;
 pub mod trim;

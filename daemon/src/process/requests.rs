@@ -20,7 +20,7 @@ use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
 
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::metrics::Metrics;
 
 /// The part of it that one address may hold.
@@ -325,7 +325,6 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::config::Server;
     use crate::process::admission::Limits;
 
     fn requests(bound: usize, largest: usize) -> Arc<Requests> {
@@ -334,7 +333,7 @@ mod tests {
 
     fn client(n: u8) -> ClientKey {
         let address = format!("192.0.2.{n}").parse().unwrap();
-        Limits::new(&Server::default(), 1, 1).client(Some(address))
+        Limits::new(1, crate::process::shares::ANY, false, 1).client(Some(address))
     }
 
     fn hold(held: &mut Held, bytes: usize) -> Result<(), Full> {

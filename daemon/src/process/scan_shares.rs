@@ -2,12 +2,11 @@
 //! whose positions are, and then a replay has to look for them: whoever asks for that again and again waits,
 //! while others do not.
 
+use crate::process::client_key::ClientKey;
 use std::collections::HashMap;
 use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
-
-use crate::process::admission::ClientKey;
 
 /// Positions a client may have looked at for it at once, each counting once for each channel that it is
 /// looked at for, and 256 times if it is read: 500 times through a ring of the usual size for one channel. A
@@ -115,10 +114,10 @@ impl Table {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::Server;
 
     fn client(n: u32) -> ClientKey {
-        let limits = crate::process::admission::Limits::new(&Server::default(), 1, 1);
+        let limits =
+            crate::process::admission::Limits::new(1, crate::process::shares::ANY, false, 1);
         limits.client(Some(std::net::Ipv4Addr::from(0x0a00_0000 + n).into()))
     }
 

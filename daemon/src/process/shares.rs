@@ -1,10 +1,9 @@
 //! So many places of a pool for each client, so that nobody takes what belongs to all.
 
+use crate::process::client_key::ClientKey;
 use std::collections::HashMap;
 
 use parking_lot::{Mutex, MutexGuard};
-
-use crate::process::admission::ClientKey;
 
 /// A client may have any number.
 pub const ANY: u32 = u32::MAX;
@@ -117,7 +116,7 @@ impl Drop for Share<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::admission::testing::client;
+    use crate::process::client_key::testing::client;
 
     #[test]
     fn a_client_has_its_share_and_gives_it_back() {

@@ -37,9 +37,9 @@ use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
 use crate::process::metrics::Metrics;
 use crate::process::requests::Requests;
+use crate::process::signals::Stops;
 use crate::process::{quarantine, shares};
 use crate::server::preflight::Prepared;
-use crate::server::signals::Stops;
 
 /// What the process has once.
 pub struct Common {
@@ -58,7 +58,12 @@ impl Common {
         let metrics: Arc<Metrics> = Arc::default();
         let (total, largest) = (settings.requests_total(), settings.largest_request());
         Self {
-            limits: Arc::new(Limits::new(server, connections, workers)),
+            limits: Arc::new(Limits::new(
+                connections,
+                server.connections_share(connections),
+                server.connections_per_address >= 0,
+                workers,
+            )),
             requests: Arc::new(Requests::new(total, largest, metrics.clone())),
             metrics,
             latency: Arc::default(),

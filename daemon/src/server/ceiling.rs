@@ -9,9 +9,8 @@
 use std::thread;
 
 use crate::auth::{http_call, revoked};
-use crate::config::{App, Settings};
+use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
-use crate::hub::routes::MAX_WORKERS;
 use crate::outbound::webhooks;
 use crate::process::admission::Place;
 use crate::process::requests::Requests;

@@ -10,5 +10,4 @@ pub mod listeners;
 pub mod peer_credentials;
 pub mod preflight;
 pub mod serve;
-pub mod signals;
 pub mod worker;

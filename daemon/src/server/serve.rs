@@ -15,13 +15,13 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::app::application::App;
-use crate::config::{Mode, Settings};
+use crate::config::{MAX_WORKERS, Mode, Settings};
 use crate::engine::transmit::Transmit;
 use crate::engine::{Rules, outbox};
 use crate::http::Policy;
-use crate::hub::routes::MAX_WORKERS;
 use crate::hub::tailer::Tailer;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
+use crate::process::signals::Stops;
 use crate::process::{admission, parts, trim};
 use crate::server::acceptor::Acceptor;
 use crate::server::applications::Common;
@@ -29,7 +29,6 @@ use crate::server::ceiling::Ceiling;
 use crate::server::control::Control;
 use crate::server::listeners::{Access, Listener};
 use crate::server::preflight::Prepared;
-use crate::server::signals::Stops;
 use crate::server::worker::{Setup, Worker};
 use crate::server::{applications, control, listeners, worker};
 

@@ -3,7 +3,7 @@ use std::sync::Arc;
 use super::*;
 use crate::auth::authorizer::{Access, Closed};
 use crate::outbound::http_client::testing::{App, Reply, app, nobody, ok};
-use crate::process::admission::testing::client;
+use crate::process::client_key::testing::client;
 
 const A: Wanted = Wanted {
     number: 1,

@@ -15,8 +15,8 @@ use shared::cursor::{Cursor, Epoch};
 use crate::engine::outbox::At;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::hub::Hub;
-use crate::process::admission::ClientKey;
 use crate::process::budget::Held;
+use crate::process::client_key::ClientKey;
 use crate::process::{faults, quarantine};
 
 /// Bytes after which a turn ends. More than a socket takes at once as a rule.

@@ -145,7 +145,12 @@ impl Scene {
         let mut hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
         let shared = Arc::get_mut(&mut hub).unwrap();
         shared.inboxes.push(inbox(queue, &shared.memory));
-        shared.limits = Arc::new(Limits::new(&Server::default(), 1000, WORKERS));
+        shared.limits = Arc::new(Limits::new(
+            1000,
+            crate::process::shares::ANY,
+            false,
+            WORKERS,
+        ));
         let app = app(hub.clone());
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();

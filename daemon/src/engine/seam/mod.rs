@@ -24,7 +24,8 @@ use protocol::testing::{EPOCH, cursor, event};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
-use crate::config::{Io, Server, SlowClients};
+use crate::config::Io;
+use crate::config::SlowClients;
 use crate::engine::{Engine, Opening, Resume, Rules, outbox};
 use crate::hub::channel_index::{Bounds, ChannelIndex};
 use crate::hub::encoded_event::EncodedEvent;
@@ -35,8 +36,9 @@ use crate::hub::inbox::{Delivery, Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
-use crate::process::admission::{ClientKey, Limits};
+use crate::process::admission::Limits;
 use crate::process::budget::Budget;
+use crate::process::client_key::ClientKey;
 use crate::process::holdings;
 use crate::process::holdings::Holdings;
 use crate::testing::app;
@@ -261,7 +263,7 @@ fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> 
         holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
-        limits: Arc::new(Limits::new(&Server::default(), 1000, 1)),
+        limits: Arc::new(Limits::new(1000, crate::process::shares::ANY, false, 1)),
         metrics: Arc::default(),
         latency: Arc::default(),
         turns: Arc::default(),

@@ -39,7 +39,7 @@ use room::{Full, QueuedEvent, Room};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::heartbeats::Beat;
 use crate::process::parts;
 

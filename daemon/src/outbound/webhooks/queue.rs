@@ -203,7 +203,7 @@ mod tests {
 
     use super::super::room::Room;
     use super::*;
-    use crate::process::admission::ClientKey;
+    use crate::process::client_key::ClientKey;
 
     const LIMITS: Limits = Limits {
         events: 100,

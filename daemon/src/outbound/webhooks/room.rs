@@ -6,7 +6,7 @@ use std::sync::atomic::Ordering::Relaxed;
 
 use super::endpoint::Limits;
 use super::event::Event;
-use crate::process::admission::ClientKey;
+use crate::process::client_key::ClientKey;
 use crate::process::shares;
 use crate::process::shares::Shares;
 
@@ -100,7 +100,7 @@ fn amount(bytes: usize) -> u32 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::process::admission::testing::client;
+    use crate::process::client_key::testing::client;
 
     #[test]
     fn a_client_has_its_share_of_both_and_gives_it_back() {

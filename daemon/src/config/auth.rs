@@ -1,0 +1,40 @@
+//! `[auth]`: who may listen to private channels, by signed tokens.
+
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+/// Who may listen to `private-` channels: whoever bears a signed token (JWT, HS256 or Ed25519).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Auth {
+    /// File of secrets, one a line, `SECRET` or `NAME SECRET`: the one that PHP's askr.secret_file names.
+    /// Read at the start. Empty: no token is accepted by a secret.
+    pub secret_file: String,
+    /// Ed25519 public keys, `KEY` or `KID KEY` in base64url, for tokens signed elsewhere.
+    pub public_keys: Vec<String>,
+    /// A token with an `aud` must name this.
+    pub audience: String,
+    /// Whether a token without `aud` is refused.
+    pub audience_required: bool,
+    /// Seconds before a token expires at which its stream is told (`askr:expiring`).
+    pub expiry_notice: u32,
+}
+
+impl Default for Auth {
+    fn default() -> Self {
+        Self {
+            secret_file: String::new(),
+            public_keys: Vec::new(),
+            audience: "askr".to_owned(),
+            audience_required: false,
+            expiry_notice: 30,
+        }
+    }
+}
+
+impl Auth {
+    pub fn secret_file(&self) -> Option<&Path> {
+        (!self.secret_file.is_empty()).then(|| Path::new(&self.secret_file))
+    }
+}

@@ -1,0 +1,295 @@
+//! `[server]`: how browsers reach it, and what they may cost.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use protocol::keepalive;
+use serde::{Deserialize, Serialize};
+
+use super::ranges::{Wrong, check_origin, range};
+use super::units::{Address, Io, Mode, Network, Size, SlowClients};
+use crate::process::{holdings, shares};
+
+/// Worker threads at the most: one bit for each in a channel's route.
+pub const MAX_WORKERS: usize = 64;
+/// The control socket used when none is set, if its directory exists.
+pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
+/// Connections of one client address when nothing is set; loopback does not count then.
+const DEFAULT_PER_ADDRESS: u32 = 1024;
+/// Different channels of one client address when nothing is set.
+const DEFAULT_CHANNELS_PER_ADDRESS: u32 = 10_000;
+
+/// How browsers reach it, and what they may cost.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Server {
+    /// `host:port` or `unix:/path`, any number of them.
+    pub listen: Vec<String>,
+    /// Permissions of Unix sockets.
+    pub socket_mode: Mode,
+    /// Group of Unix sockets. Empty: the daemon's.
+    pub socket_group: String,
+    /// Unix socket for /healthz, /readyz and /metrics. Empty: /run/askr/control.sock if that directory
+    /// exists. `none`: no such socket.
+    pub control: String,
+    /// Directory for what must outlive a restart: revoked tokens. Empty: systemd's StateDirectory, if there
+    /// is one; else they are forgotten then.
+    pub state_directory: String,
+    /// Worker threads. 0: one per core.
+    pub workers: usize,
+    /// How events are written: `uring` (io_uring, many streams with one system call), `write`, or `auto`:
+    /// io_uring where the kernel allows it.
+    pub io: Io,
+    /// `Host` names served, with or without a port. Empty: any.
+    pub allowed_hosts: Vec<String>,
+    /// Other origins whose pages may listen, exactly: `https://example.com`. No wildcard.
+    pub allowed_origins: Vec<String>,
+    /// Addresses or networks whose X-Real-IP is believed. The Unix sockets' is, always.
+    pub trusted_proxies: Vec<Network>,
+
+    /// Connections in all. 0: as many as the descriptor limit allows.
+    pub max_connections: usize,
+    /// Connections of one client address (IPv6: of one /64). -1: 1024, or an eighth of `max_connections` if
+    /// that is less, loopback not counted. 0: any number.
+    pub connections_per_address: i64,
+    /// Channels a stream may ask for, 100 at most.
+    pub channels_per_stream: usize,
+    /// Channels of a WebSocket.
+    pub channels_per_socket: usize,
+    /// Seconds of silence after which a WebSocket's client is asked whether it is there, and seconds it
+    /// has to answer. Looked at once a `ping`.
+    pub activity_timeout: f64,
+    pub pong_timeout: f64,
+    /// Different channels with a subscriber.
+    pub max_channels: usize,
+    /// Different channels of one client address, counted as `connections_per_address` counts. -1: 10,000,
+    /// or an eighth of `max_channels` if that is less. 0: any number.
+    pub channels_per_address: i64,
+    /// Subscribers of one channel, an eighth of them from one client address. 0: any number.
+    pub subscribers_per_channel: u32,
+    /// Bytes of a request's line and headers.
+    pub header_bytes: Size,
+    /// Seconds a client may take for them, also on a kept connection between requests.
+    pub header_timeout: f64,
+    /// Bytes of a request's body.
+    pub body_bytes: Size,
+    /// Bytes that all requests in progress may hold, heads and bodies; one client address may hold an
+    /// eighth. Past three quarters of it those that have been in progress longest give way. 0: 64 MiB, or
+    /// four times the largest request, whichever is more.
+    pub requests_total: Size,
+
+    /// What becomes of a client that is slower than its events, once the bounds below are reached.
+    /// `replay`: it gets the rest from the ring at its own pace, and is told what the ring no longer has.
+    /// `skip`: it jumps to the present and is told how many events it lost. `close`: it is cut, and
+    /// resumes by its cursor.
+    pub slow_clients: SlowClients,
+    /// Frames waiting for one slow client.
+    pub outbox_frames: usize,
+    /// Bytes waiting for one slow client. One frame always fits.
+    pub outbox_bytes: Size,
+    /// Bytes of memory for events, in every form and for whatever: on their way to clients, waiting for slow
+    /// ones, kept for those that come back. What is shared counts once. As it fills up, caches are emptied
+    /// first; then what waits for slow clients is given up, of those first that hold the most for the
+    /// longest, which get it from the ring later (`slow_clients`).
+    pub outbox_total: Size,
+    /// Seconds a client may accept nothing while something waits for it, events or an answer. Over TCP also
+    /// those in which it may acknowledge nothing at all, but then at least 30.
+    pub write_timeout: f64,
+
+    /// Seconds between comments that keep a quiet stream alive and tell it its cursor.
+    pub ping: f64,
+    /// Seconds after which a stream is ended, a tenth less at random, so that clients spread over the
+    /// servers behind a load balancer. Looked at once a ping. 0: never.
+    pub stream_max_age: u32,
+    /// Seconds without an event after which a stream is ended. Looked at once a ping. 0: never.
+    pub stream_max_idle: u32,
+    /// Milliseconds a browser waits before it reconnects; varied by a quarter up and down.
+    pub retry: u32,
+    /// Seconds a shutdown may take to take leave of every client.
+    pub drain: f64,
+}
+
+impl Default for Server {
+    fn default() -> Self {
+        Self {
+            listen: vec!["127.0.0.1:8080".to_owned()],
+            socket_mode: Mode(0o660),
+            socket_group: String::new(),
+            control: String::new(),
+            state_directory: String::new(),
+            workers: 0,
+            io: Io::Auto,
+            allowed_hosts: Vec::new(),
+            allowed_origins: Vec::new(),
+            trusted_proxies: Vec::new(),
+            max_connections: 0,
+            connections_per_address: -1,
+            channels_per_stream: 100,
+            channels_per_socket: 200,
+            activity_timeout: 120.0,
+            pong_timeout: 30.0,
+            max_channels: 1_000_000,
+            channels_per_address: -1,
+            subscribers_per_channel: 0,
+            header_bytes: Size(16 << 10),
+            header_timeout: 10.0,
+            body_bytes: Size(64 << 10),
+            requests_total: Size(0),
+            slow_clients: SlowClients::Replay,
+            outbox_frames: 1024,
+            outbox_bytes: Size(1 << 20),
+            outbox_total: Size(256 << 20),
+            write_timeout: 60.0,
+            ping: 15.0,
+            stream_max_age: 0,
+            stream_max_idle: 0,
+            retry: 2000,
+            drain: 5.0,
+        }
+    }
+}
+
+impl Server {
+    /// Connections of one client, of `pool` of them.
+    pub fn connections_share(&self, pool: usize) -> u32 {
+        let default = shares::by_default(pool, DEFAULT_PER_ADDRESS);
+        shares::of_setting(self.connections_per_address, default)
+    }
+
+    /// What one client may hold, of an application with so many channels.
+    pub fn holdings(&self, max_channels: usize) -> holdings::Limits {
+        let default = shares::by_default(max_channels, DEFAULT_CHANNELS_PER_ADDRESS);
+        holdings::Limits {
+            channels: shares::of_setting(self.channels_per_address, default),
+            subscriptions: match self.subscribers_per_channel {
+                0 => shares::ANY,
+                most => shares::by_default(most as usize, shares::ANY),
+            },
+        }
+    }
+
+    /// None: no control socket wanted.
+    pub fn control_path(&self) -> Option<PathBuf> {
+        match self.control.as_str() {
+            "none" => None,
+            "" => Path::new(DEFAULT_CONTROL)
+                .parent()
+                .is_some_and(Path::is_dir)
+                .then(|| DEFAULT_CONTROL.into()),
+            path => Some(path.strip_prefix("unix:").unwrap_or(path).into()),
+        }
+    }
+
+    pub fn state_directory(&self) -> Option<PathBuf> {
+        match self.state_directory.as_str() {
+            // systemd.exec(5); of several, the first.
+            "" => std::env::var("STATE_DIRECTORY")
+                .ok()
+                .and_then(|all| all.split(':').next().map(PathBuf::from)),
+            path => Some(path.into()),
+        }
+    }
+
+    pub fn ping(&self) -> Duration {
+        Duration::from_secs_f64(self.ping)
+    }
+
+    pub fn silence(&self) -> keepalive::Limits {
+        keepalive::Limits {
+            after: (self.activity_timeout * 1000.0) as u64,
+            answer: (self.pong_timeout * 1000.0) as u64,
+        }
+    }
+
+    pub fn header_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.header_timeout)
+    }
+
+    pub fn write_timeout(&self) -> Duration {
+        Duration::from_secs_f64(self.write_timeout)
+    }
+
+    pub fn drain(&self) -> Duration {
+        Duration::from_secs_f64(self.drain)
+    }
+
+    pub(super) fn check(&self) -> Result<(), Wrong> {
+        if self.listen.is_empty() {
+            return Err(("server", "listen", "must name at least one address".into()));
+        }
+        for address in &self.listen {
+            address
+                .parse::<Address>()
+                .map_err(|why| ("server", "listen", why))?;
+        }
+        if let Some(path) = self.control_path()
+            && !path.is_absolute()
+        {
+            return Err((
+                "server",
+                "control",
+                "must be an absolute path, or \"none\"".into(),
+            ));
+        }
+        for origin in &self.allowed_origins {
+            check_origin(origin).map_err(|why| ("server", "allowed_origins", why))?;
+        }
+        if self
+            .allowed_hosts
+            .iter()
+            .any(|host| host.is_empty() || host.contains(['/', '*', ' ']))
+        {
+            return Err((
+                "server",
+                "allowed_hosts",
+                "must be names such as \"example.com\"".into(),
+            ));
+        }
+        range("server", "workers", self.workers, 0, MAX_WORKERS)?;
+        range(
+            "server",
+            "connections_per_address",
+            self.connections_per_address,
+            -1,
+            1 << 31,
+        )?;
+        range(
+            "server",
+            "channels_per_stream",
+            self.channels_per_stream,
+            1,
+            100,
+        )?;
+        let per_socket = self.channels_per_socket;
+        range("server", "channels_per_socket", per_socket, 1, 10_000)?;
+        for (key, seconds) in [
+            ("activity_timeout", self.activity_timeout),
+            ("pong_timeout", self.pong_timeout),
+        ] {
+            range("server", key, seconds, 1.0, 3600.0)?;
+        }
+        range("server", "max_channels", self.max_channels, 1, 1 << 31)?;
+        let per_address = self.channels_per_address;
+        range("server", "channels_per_address", per_address, -1, 1 << 31)?;
+        range(
+            "server",
+            "header_bytes",
+            self.header_bytes.0,
+            1 << 10,
+            1 << 20,
+        )?;
+        range("server", "header_timeout", self.header_timeout, 0.1, 600.0)?;
+        range("server", "body_bytes", self.body_bytes.0, 0, 1 << 30)?;
+        range("server", "outbox_frames", self.outbox_frames, 1, 1 << 20)?;
+        range("server", "write_timeout", self.write_timeout, 0.1, 86_400.0)?;
+        range("server", "ping", self.ping, 0.1, 3600.0)?;
+        for (key, seconds) in [
+            ("stream_max_age", self.stream_max_age),
+            ("stream_max_idle", self.stream_max_idle),
+        ] {
+            range("server", key, seconds, 0, 1 << 30)?;
+        }
+        range("server", "retry", self.retry, 1, 3_600_000)?;
+        range("server", "drain", self.drain, 0.0, 600.0)
+    }
+}
