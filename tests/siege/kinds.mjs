@@ -109,7 +109,7 @@ export const KINDS = {
   },
   'SSE that is changed': async (world, n) => {
     const client = new Client(world.tcp).send(events(['churn']));
-    const [, json] = await client.get(/askr:connected\ndata: (.*)\n/);
+    const [, json] = await client.get(/askr:connected\n(?:id: .*\n)?data: (.*)\n/);
     await answered(() => post('/askr/subscribe', JSON.stringify({ ...JSON.parse(json), channels: [`more-${n}`] })), 200)(world, n);
     await leave(client, n);
   },
