@@ -1,5 +1,6 @@
 //! Memory that a crowd has left behind goes back to the system. The allocator keeps what was freed between
-//! things that stay, and that is most of it after thousands of requests came at once and went.
+//! things that stay, and that is most of it after thousands of requests came at once and went, or after events
+//! that waited in many forms.
 
 #![allow(unsafe_code)]
 
@@ -7,20 +8,42 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::process::budget::Budget;
 use crate::process::requests::Requests;
 
 /// How often it is looked at. It costs every thread that needs memory meanwhile some milliseconds.
 const LOOK: Duration = Duration::from_secs(2);
-/// Bytes of requests that must have gone since the last look for it to be worth that: a crowd, not the everyday.
+/// Bytes that must have gone since the last time for it to be worth that: a crowd, not the everyday.
 const WORTH: usize = 4 << 20;
 
 /// Looks for as long as the daemon runs.
-pub async fn run(requests: Arc<Requests>) -> Infallible {
+pub async fn run(requests: Arc<Requests>, events: Arc<Budget>) -> Infallible {
+    let (mut fall, budget) = (Fall::default(), events);
     loop {
         tokio::time::sleep(LOOK).await;
-        if requests.gone() >= WORTH {
+        // Both are asked: each counts from the last time that it was.
+        let (requests, events) = (requests.gone(), fall.to(budget.used() as usize));
+        if requests.max(events) >= WORTH {
             give_back();
         }
+    }
+}
+
+/// How far something has fallen from the most that was seen of it.
+#[derive(Debug, Default)]
+struct Fall {
+    most: usize,
+}
+
+impl Fall {
+    /// Counts from `now` on once it was worth it.
+    fn to(&mut self, now: usize) -> usize {
+        self.most = self.most.max(now);
+        let fallen = self.most - now;
+        if fallen >= WORTH {
+            self.most = now;
+        }
+        fallen
     }
 }
 
@@ -35,3 +58,18 @@ fn give_back() {
 /// Other allocators have their own ways.
 #[cfg(not(target_env = "gnu"))]
 fn give_back() {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fall_is_counted_from_the_most_and_once() {
+        let mut fall = Fall::default();
+        assert_eq!(fall.to(10 * WORTH), 0);
+        assert_eq!(fall.to(10 * WORTH - 1), 1, "not worth it yet");
+        assert_eq!(fall.to(8 * WORTH), 2 * WORTH);
+        assert_eq!(fall.to(8 * WORTH), 0, "counted already");
+        assert_eq!(fall.to(0), 8 * WORTH);
+    }
+}

@@ -222,8 +222,8 @@ impl Listeners<'_> {
             };
             doors.spawn_local(parts::task("control", control::run(world, listener)));
         }
-        let requests = self.common.requests.clone();
-        doors.spawn_local(async move { match trim::run(requests).await {} });
+        let (requests, memory) = (self.common.requests.clone(), self.common.memory.clone());
+        doors.spawn_local(async move { match trim::run(requests, memory).await {} });
         for app in self.apps {
             let app = app.clone();
             let run = async move { match app.roster.run(&app.hub).await {} };
