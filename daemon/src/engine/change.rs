@@ -10,7 +10,8 @@ use shared::cursor::Cursor;
 use super::Engine;
 use crate::auth::authorizer::Access;
 use crate::engine::outbox::At;
-use crate::engine::replay::{CatchUp, Replay};
+use crate::engine::replay::catch_up::CatchUp;
+use crate::engine::replay::state::Replay;
 use crate::engine::subscriptions::Member;
 use crate::hub::command::{Command, Denied, Target, Which};
 

@@ -13,8 +13,10 @@ use shared::segment::now_ns;
 use super::Engine;
 use crate::config::SlowClients;
 use crate::engine::outbox::{At, Frame, FrameKind, GivenUp, Outbox};
-use crate::engine::replay;
-use crate::engine::replay::{Chunk, Replay, ReplayQuery, Rest, Turn};
+use crate::engine::replay::chunk::{Chunk, Rest};
+use crate::engine::replay::fill::fill;
+use crate::engine::replay::query::{ReplayQuery, Turn};
+use crate::engine::replay::state::Replay;
 use crate::engine::stream::Stream;
 use crate::engine::transmit::write_some;
 use crate::engine::uring::{BATCH, Job};
@@ -53,7 +55,7 @@ impl Engine {
         // Where memory is tight nothing more is begun: see `is_pulling`.
         if let Some((mut replay, _)) = reached.filter(|_| !self.hub.memory.is_tight()) {
             let owed = self.owed.get(&slot).map_or(&[][..], Vec::as_slice);
-            while let Some((name, here)) = owed.get(usize::from(replay.owed))
+            while let Some((name, here)) = owed.get(usize::from(replay.last_events))
                 && !self.chunk.is_full()
             {
                 let mut all = stream.subscriptions.iter();
@@ -61,7 +63,7 @@ impl Engine {
                     let frame = last_event(&self.hub, stream, name, *here);
                     self.chunk.push(self.hub.memory.hold(frame));
                 }
-                replay.owed += 1;
+                replay.last_events += 1;
                 self.chunk.mark(replay);
             }
             let late = self.catch_ups.get(&slot);
@@ -72,21 +74,21 @@ impl Engine {
                 .map(|s| &**self.subscriptions.name(s.channel))
                 .filter(|name| late.is_none_or(|late| late.takes(name, replay.next)))
                 .collect();
-            let ask = ReplayQuery {
+            let query = ReplayQuery {
                 hub: &self.hub,
                 epoch: self.epoch,
                 names: &names,
                 format: stream.format,
                 socket: stream.socket,
                 client: stream.client,
-                late: late.is_some_and(|late| replay.next < late.base),
+                catches_up: late.is_some_and(|late| replay.next < late.base),
             };
             // As far as the same channels take part.
             let part = Replay {
                 target: joins.map_or(replay.target, |at| at.min(replay.target)),
                 ..replay
             };
-            let (part, turn) = replay::fill(&ask, &mut self.reader, part, &mut self.chunk);
+            let (part, turn) = fill(&query, &mut self.reader, part, &mut self.chunk);
             let turn = match turn {
                 // Others of its channels join in.
                 Turn::Reached if part.target < replay.target => Turn::More,
@@ -102,17 +104,17 @@ impl Engine {
         self.hub.metrics.bytes.add(written as u64);
         if written < self.chunk.len() {
             // What was not begun is pulled again later: only a cut frame waits in memory.
-            let cut = self.chunk.cut(written);
+            let remainder = self.chunk.remainder(written);
             if let Some(replay) = stream.replay.as_deref_mut() {
                 // Still too slow: what comes meanwhile is skipped as well.
                 let target = replay.target;
                 *replay = Replay {
                     skips,
                     target,
-                    ..cut.after
+                    ..remainder.after
                 };
             }
-            let rest = match cut.rest {
+            let rest = match remainder.rest {
                 Rest::None => return self.wait(slot),
                 Rest::Copied(bytes) => self.hub.memory.hold(bytes),
                 Rest::Shared(held) => held,

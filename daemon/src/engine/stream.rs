@@ -8,7 +8,7 @@ use protocol::socket_id::SocketId;
 use crate::engine::WebSocketSession;
 use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
-use crate::engine::replay::Replay;
+use crate::engine::replay::state::Replay;
 use crate::engine::subscriptions::Subscription;
 use crate::process::client_key::ClientKey;
 

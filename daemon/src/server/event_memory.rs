@@ -2,7 +2,7 @@
 //! askrd's own memory.
 
 use crate::config::Settings;
-use crate::engine::{fanout, replay};
+use crate::engine::{fanout, replay::chunk};
 use crate::hub::last_events;
 
 /// A byte of a payload that escapes make six of, in JSON.
@@ -24,7 +24,7 @@ pub fn wakes(settings: &Settings, workers: usize) -> u64 {
     let largest = ESCAPED * (settings.ring.arena.0 / 4) + AROUND;
     // While it is encoded, it is there twice at most, in a room of up to twice its size.
     let turn = fanout::ceiling(largest) + 3 * largest;
-    workers as u64 * (turn + apps * (fanout::KEPT_IN_ALL + replay::KEPT) as u64)
+    workers as u64 * (turn + apps * (fanout::KEPT_IN_ALL + chunk::KEPT) as u64)
 }
 
 /// The last events of cache channels, of all applications.

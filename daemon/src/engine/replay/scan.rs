@@ -1,41 +1,49 @@
-//! Positions of which the index no longer knows whose they are: those that may be the stream's own are read and
-//! looked into. The price of an index that is too small for its channels: counted, and each client has a share.
+//! Where the channel index has forgotten which channels a position belongs to, the events that may be the stream's
+//! are read and checked. That is the price of an index that is too small: it is counted, and each client has a share.
 
 use protocol::gap::Gap;
 
-use super::{Chunk, PLAN, Replay, ReplayCache, ReplayQuery, Turn, tell};
+use crate::engine::replay::cache::ReplayCache;
+use crate::engine::replay::chunk::Chunk;
+use crate::engine::replay::query::{PLAN, ReplayQuery, Turn, append_event};
+use crate::engine::replay::state::Replay;
 
 /// What reading a position costs, in positions looked at.
 const READ: u64 = 256;
 
-/// Goes on somewhat in `from..to`, up to where everything has been done.
+/// Scans part of `from..to`; `replay` is then behind what was scanned.
 pub fn scan(
-    ask: &ReplayQuery<'_>,
-    reader: &mut ReplayCache,
+    query: &ReplayQuery<'_>,
+    cache: &mut ReplayCache,
     (from, to): (u64, u64),
     replay: &mut Replay,
     chunk: &mut Chunk,
 ) -> Turn {
-    let (history, share) = (&ask.hub.index, &ask.hub.limits.scans);
+    let (index, share) = (&query.hub.index, &query.hub.limits.scans);
     replay.go_to(from);
-    if !share.has_some(ask.client) {
-        ask.hub.metrics.paced.add(1);
+    if !share.has_some(query.client) {
+        query.hub.metrics.paced.add(1);
         return Turn::Paced;
     }
-    let found = history.candidates(ask.names, (from, to), PLAN);
+    let found = index.candidates(query.names, (from, to), PLAN);
     let (mut read, mut full) = (0, false);
     for seq in found.seqs {
         read += 1;
-        match reader.fetch(ask.hub, ask.epoch, seq) {
-            Some(live) if live.event.channels().any(|name| ask.names.contains(&name)) => {
-                full = !tell(ask, &live, reader, replay, chunk);
+        match cache.fetch(query.hub, query.epoch, seq) {
+            Some(encoded)
+                if encoded
+                    .event
+                    .channels()
+                    .any(|name| query.names.contains(&name)) =>
+            {
+                full = append_event(query, &encoded, cache, replay, chunk).is_break();
             }
             Some(_) => {}
             // Overwritten since the plan was made. Otherwise a position that never had an event.
-            None if !ask.hub.store.is_hole(ask.epoch, seq) => replay.gap.add(Gap::at_most(1)),
+            None if !query.hub.store.is_hole(query.epoch, seq) => replay.gap.add(Gap::at_most(1)),
             None => {}
         }
-        // What did not fit all is gone on with where it stopped.
+        // An event that did not fit whole is continued where it stopped.
         if !full {
             replay.go_to(seq + 1);
             full = chunk.is_full();
@@ -47,7 +55,7 @@ pub fn scan(
     if !full {
         replay.go_to(found.next);
     }
-    ask.hub.metrics.scanned.add(read);
-    share.spend(ask.client, found.looked + READ * read);
+    query.hub.metrics.scanned.add(read);
+    share.spend(query.client, found.looked + READ * read);
     Turn::More
 }

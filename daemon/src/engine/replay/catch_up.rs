@@ -1,0 +1,30 @@
+//! Channels of one stream that catch up with its others.
+
+use std::collections::HashMap;
+
+/// Channels that were added with a cursor of their own: for them replay begins there, while the stream's other
+/// channels are further already.
+#[derive(Debug, Default)]
+pub struct CatchUp {
+    /// Where the other channels go on.
+    pub base: u64,
+    /// Where each of the added channels does.
+    pub since: HashMap<Box<str>, u64>,
+}
+
+impl CatchUp {
+    fn since(&self, name: &str) -> u64 {
+        self.since.get(name).copied().unwrap_or(self.base)
+    }
+
+    /// Whether a channel takes part in the replay at `next`.
+    pub fn takes(&self, name: &str, next: u64) -> bool {
+        self.since(name) <= next
+    }
+
+    /// Where the next of them joins in; None once all have.
+    pub fn joins(&self, next: u64) -> Option<u64> {
+        let all = self.since.values().chain([&self.base]);
+        all.copied().filter(|at| *at > next).min()
+    }
+}

@@ -1,0 +1,74 @@
+//! The next chunk of a replay: what the channel index plans is read and appended.
+
+use protocol::gap::Gap;
+
+use crate::engine::replay::cache::ReplayCache;
+use crate::engine::replay::chunk::Chunk;
+use crate::engine::replay::query::{PLAN, ReplayQuery, Turn, append_event, append_gap};
+use crate::engine::replay::scan::scan;
+use crate::engine::replay::state::Replay;
+
+/// How often a turn looks positions up: bounds the time of a turn that finds nothing.
+const PLANS: usize = 16;
+
+/// Appends to `chunk` what comes next for a stream; returns its state after that.
+pub fn fill(
+    query: &ReplayQuery<'_>,
+    cache: &mut ReplayCache,
+    mut replay: Replay,
+    chunk: &mut Chunk,
+) -> (Replay, Turn) {
+    let (hub, target) = (query.hub, replay.target);
+    if std::mem::take(&mut replay.skips) {
+        skip(query, &mut replay);
+        chunk.mark(replay);
+    }
+    for _ in 0..PLANS {
+        if chunk.is_full() {
+            return (replay, Turn::More);
+        }
+        let held = hub.store.held_from(replay.next);
+        let plan = hub.index.plan(query.names, replay.next, target, PLAN, held);
+        replay.gap.add(plan.gap);
+        if plan.scan.0 < plan.scan.1 {
+            // Once a turn: other streams have their turns.
+            let turn = scan(query, cache, plan.scan, &mut replay, chunk);
+            return (replay, turn);
+        }
+        for seq in plan.seqs {
+            match cache.fetch(hub, query.epoch, seq) {
+                None => replay.gap.add(Gap::exact(1)),
+                Some(encoded) => {
+                    if append_event(query, &encoded, cache, &mut replay, chunk).is_break() {
+                        return (replay, Turn::More);
+                    }
+                }
+            }
+            replay.go_to(seq + 1);
+            if chunk.is_full() {
+                return (replay, Turn::More);
+            }
+        }
+        replay.go_to(replay.next.max(plan.next));
+        if replay.next >= target {
+            append_gap(query, target - 1, &mut replay, chunk);
+            return (replay, Turn::Reached);
+        }
+    }
+    (replay, Turn::More)
+}
+
+/// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.
+fn skip(query: &ReplayQuery<'_>, replay: &mut Replay) {
+    while replay.next < replay.target {
+        // Nothing is read: no position counts as held, and what the index has forgotten counts as a bound.
+        let plan = query
+            .hub
+            .index
+            .plan(query.names, replay.next, replay.target, PLAN, u64::MAX);
+        replay.gap.add(plan.gap);
+        replay.gap.add(Gap::exact(plan.seqs.len() as u64));
+        query.hub.metrics.skipped.add(plan.seqs.len() as u64);
+        replay.go_to(plan.next.max(replay.next + 1));
+    }
+}

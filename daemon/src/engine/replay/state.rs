@@ -1,0 +1,55 @@
+//! Where a replaying stream is.
+
+use protocol::gap::Gap;
+
+use crate::engine::outbox::At;
+
+/// Where a replaying stream is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Replay {
+    /// Everything below has been sent.
+    pub next: u64,
+    /// Of the event at `next`, its channels before this one have been sent.
+    pub channel: u16,
+    /// How many of the last events that are due have been sent: they come before anything else.
+    pub last_events: u16,
+    /// From here on, deliveries reach the stream's worker.
+    pub target: u64,
+    /// Found, and not reported yet.
+    pub gap: Gap,
+    /// The client has been too slow: what there is up to `target` is counted as lost, not sent.
+    pub skips: bool,
+}
+
+impl Replay {
+    pub fn new(from: At, target: u64) -> Self {
+        Self {
+            next: from.seq,
+            channel: from.channel,
+            last_events: 0,
+            target,
+            gap: Gap::NONE,
+            skips: false,
+        }
+    }
+
+    pub fn at(&self) -> At {
+        At {
+            seq: self.next,
+            channel: self.channel,
+        }
+    }
+
+    /// Goes back to what was not sent after all.
+    pub fn back_to(&mut self, from: At) {
+        let at = self.at().min(from);
+        (self.next, self.channel) = (at.seq, at.channel);
+    }
+
+    /// Everything below `next` has been sent.
+    pub fn go_to(&mut self, next: u64) {
+        if next != self.next {
+            (self.next, self.channel) = (next, 0);
+        }
+    }
+}
