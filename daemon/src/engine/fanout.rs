@@ -1,11 +1,11 @@
-//! What one wake has for each stream. Events that arrived together leave together: frames are
-//! collected first, by reference, and then each stream gets one write.
+//! What one wake has for each stream. Events that arrived together are sent together: frames are collected first, by
+//! reference, and then each stream gets one write.
 //!
 //! A stream's frames are a chain of runs of neighbouring frames; for a subscriber of one busy channel
 //! that is one run, whatever the number of events. Streams with the same chain share one buffer.
 //!
-//! How much is gathered is bounded: what `is_full` is to be flushed before more is added, and of an event
-//! that is larger in the forms of all its channels the rest is left to replay, a piece at a time (`aside`).
+//! How much is gathered is bounded: once it `is_full`, it is to be flushed before more is added. If an event is larger
+//! than that in the forms of all its channels, the rest is left to replay, a chunk at a time (`aside`).
 
 use std::sync::Arc;
 
@@ -40,18 +40,18 @@ pub struct Fanout {
     used: usize,
 }
 
-/// Joined parcels that are sent together, and their bytes; one more may be of any size.
-const MAX_PARCELS: usize = 32;
+/// Joined chains that are sent together, and their bytes; one more may be of any size.
+const MAX_BATCHES: usize = 32;
 const MAX_JOINED: usize = 4 << 20;
 /// Bytes of frames, and links, after which no further event is added.
 const MAX_GATHERED: usize = 1 << 20;
 const MAX_LINKS: usize = 1 << 18;
-/// Bytes of frames after which no further form of the same event is: it takes a large event in several
-/// formats, or on several channels, to get there.
+/// Bytes of frames after which no further form of the same event is added: only a large event in several formats,
+/// or on several channels, gets there.
 const MAX_EVENT: usize = 8 << 20;
 
-/// Bytes that one wake of a worker takes at most, `largest` being those of the largest frame: its frames, and
-/// the same again joined.
+/// Bytes that one wake of a worker takes at most, where the largest frame has `largest`: its frames, and the same
+/// again joined.
 pub const fn ceiling(largest: u64) -> u64 {
     let frames = (MAX_GATHERED + MAX_EVENT) as u64 + largest;
     2 * frames + MAX_JOINED as u64
@@ -61,7 +61,7 @@ pub const fn ceiling(largest: u64) -> u64 {
 const KEPT: usize = 1 << 20;
 pub const KEPT_IN_ALL: usize = 4 * KEPT;
 
-/// Neighbouring frames, from and to, not with it.
+/// Neighbouring frames: the first, and the one after the last.
 type Run = (u32, u32);
 
 #[derive(Debug, Clone, Copy)]
@@ -88,17 +88,17 @@ pub enum WriteBatch {
 impl Fanout {
     pub fn event(
         &mut self,
-        live: &EncodedEvent,
+        encoded: &EncodedEvent,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
     ) {
-        let several = live.event.channels().nth(1).is_some();
+        let several = encoded.event.channels().nth(1).is_some();
         let mut places = [NONE; FORMATS];
-        let at = At::start(live.seq());
-        for (index, name) in live.event.channels().enumerate() {
+        let at = At::start(encoded.seq());
+        for (index, name) in encoded.event.channels().enumerate() {
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
-                if !stream.takes(live.seq()) || live.except == Some(stream.socket) {
+                if !stream.takes(encoded.seq()) || encoded.except == Some(stream.socket) {
                     continue;
                 }
                 let place = &mut places[stream.format as usize];
@@ -108,8 +108,8 @@ impl Fanout {
                             self.aside.push((member.slot, at));
                             continue;
                         }
-                        let frame = self.frame(place, at, || live.raw());
-                        // Another of its channels brought it already.
+                        let frame = self.frame(place, at, || encoded.raw());
+                        // It has it already, by another of its channels.
                         if !(several && self.ends_with(stream, frame)) {
                             self.link(stream, member.slot, frame);
                         }
@@ -120,7 +120,7 @@ impl Fanout {
                             self.aside.push((member.slot, at));
                             continue;
                         }
-                        let form = || live.form(format, 0, true);
+                        let form = || encoded.form(format, 0, true);
                         let frame = self.frame(place, at, form);
                         self.link(stream, member.slot, frame);
                     }
@@ -128,12 +128,12 @@ impl Fanout {
             }
         }
         if !self.hits.is_empty() {
-            self.of_several(live, streams);
+            self.of_several(encoded, streams);
         }
     }
 
-    /// The same notice for every live stream that has not been told `seq` yet.
-    pub fn everybody(
+    /// The same frame for every live stream that is not past `seq`.
+    pub fn all_live(
         &mut self,
         from: Option<u64>,
         seq: u64,
@@ -154,21 +154,21 @@ impl Fanout {
         }
     }
 
-    /// A notice for the subscribers of its channel to whom it is news. Those that replay are left to
+    /// An ephemeral message for the subscribers of its channel that lack it. Those that replay are left to
     /// `aside`.
-    pub fn notice(
+    pub fn ephemeral(
         &mut self,
-        notice: &EncodedEphemeral,
+        ephemeral: &EncodedEphemeral,
         memory: &Arc<Budget>,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
         aside: &mut Vec<u32>,
     ) {
         let mut places = [NONE; FORMATS];
-        for member in subscriptions.members(&notice.channel) {
+        for member in subscriptions.members(&ephemeral.channel) {
             let stream = &mut streams[member.slot as usize];
             let channel = stream.subscriptions[member.sub as usize].channel;
-            if !stream.wants(notice, channel) {
+            if !stream.lacks(ephemeral, channel) {
                 continue;
             }
             if stream.replay.is_some() {
@@ -177,17 +177,17 @@ impl Fanout {
             }
             let place = &mut places[stream.format as usize];
             if *place == NONE {
-                *place = self.push(FrameKind::Ephemeral, notice.form(stream.format, memory));
+                *place = self.push(FrameKind::Ephemeral, ephemeral.form(stream.format, memory));
             }
             self.link(stream, member.slot, *place);
         }
     }
 
-    /// Takes a stream's chain apart: see `chain` and `parcel`.
+    /// Takes a stream's chain, for `chain` and `write_batch`.
     pub fn take(&mut self, stream: &mut Stream) {
         self.runs.clear();
-        let mut at = std::mem::replace(&mut stream.first, NONE);
-        stream.last = NONE;
+        let mut at = std::mem::replace(&mut stream.chain.first, NONE);
+        stream.chain.last = NONE;
         while at != NONE {
             let link = self.links[at as usize];
             self.runs.push((link.start, link.end));
@@ -200,7 +200,7 @@ impl Fanout {
         self.frames_of(&self.runs)
     }
 
-    /// The chain taken last, in one piece; good until `forget_parcels`.
+    /// The chain taken last, joined; valid until `forget_batches`.
     pub fn write_batch(&mut self) -> WriteBatch {
         if let [(start, end)] = self.runs[..]
             && end == start + 1
@@ -230,7 +230,7 @@ impl Fanout {
         }
     }
 
-    /// The frames of a parcel.
+    /// The frames of a write.
     pub fn frames(&self, write_batch: WriteBatch) -> Vec<Frame> {
         match write_batch {
             WriteBatch::Frame(frame) => vec![self.frames[frame as usize].clone()],
@@ -241,13 +241,13 @@ impl Fanout {
         }
     }
 
-    /// Whether the parcels hold as much as they should: every stream may have a chain of its own.
-    pub fn parcels_full(&self) -> bool {
+    /// Whether the joined chains hold as much as they may: every stream may have a chain of its own.
+    pub fn batches_full(&self) -> bool {
         let bytes = || self.joined[..self.used].iter().map(|j| j.bytes.len());
-        self.used >= MAX_PARCELS || bytes().sum::<usize>() >= MAX_JOINED
+        self.used >= MAX_BATCHES || bytes().sum::<usize>() >= MAX_JOINED
     }
 
-    pub fn forget_parcels(&mut self) {
+    pub fn forget_batches(&mut self) {
         self.used = 0;
         // Each may have been large once.
         if self.joined_room() > MAX_JOINED {
@@ -292,11 +292,11 @@ impl Fanout {
     }
 
     /// One frame per matching channel, the last of which moves the cursor.
-    fn of_several(&mut self, live: &EncodedEvent, streams: &mut Slab<Stream>) {
+    fn of_several(&mut self, encoded: &EncodedEvent, streams: &mut Slab<Stream>) {
         let mut hits = std::mem::take(&mut self.hits);
         hits.sort_unstable();
         // Where the form of each channel, not last and last, lies among the frames.
-        let mut placed = vec![NONE; 2 * FORMATS * live.event.channels().count()];
+        let mut placed = vec![NONE; 2 * FORMATS * encoded.event.channels().count()];
         for (n, &(slot, index)) in hits.iter().enumerate() {
             if self.aside.last().is_some_and(|(other, _)| *other == slot) {
                 continue;
@@ -306,14 +306,14 @@ impl Fanout {
             let format = stream.format;
             let place = &mut placed[2 * (FORMATS * index + format as usize) + usize::from(last)];
             let at = At {
-                seq: live.seq(),
+                seq: encoded.seq(),
                 channel: index as u16,
             };
             if *place == NONE && self.bytes >= MAX_EVENT {
                 self.aside.push((slot, at));
                 continue;
             }
-            let form = || live.form(format, index, last);
+            let form = || encoded.form(format, index, last);
             let frame = self.frame(place, at, form);
             self.link(stream, slot, frame);
         }
@@ -335,13 +335,13 @@ impl Fanout {
     }
 
     fn ends_with(&self, stream: &Stream, frame: u32) -> bool {
-        stream.last != NONE && self.links[stream.last as usize].end == frame + 1
+        stream.chain.last != NONE && self.links[stream.chain.last as usize].end == frame + 1
     }
 
     fn link(&mut self, stream: &mut Stream, slot: u32, frame: u32) {
         self.count += 1;
-        if stream.last != NONE && self.links[stream.last as usize].end == frame {
-            self.links[stream.last as usize].end += 1;
+        if stream.chain.last != NONE && self.links[stream.chain.last as usize].end == frame {
+            self.links[stream.chain.last as usize].end += 1;
             return;
         }
         let link = self.links.len() as u32;
@@ -350,26 +350,26 @@ impl Fanout {
             end: frame + 1,
             next: NONE,
         });
-        match stream.last {
+        match stream.chain.last {
             NONE => {
-                stream.first = link;
+                stream.chain.first = link;
                 self.dirty.push(slot);
             }
             last => self.links[last as usize].next = link,
         }
-        stream.last = link;
+        stream.chain.last = link;
     }
 }
 
 impl Stream {
-    /// Whether a hand-off at `seq` is for it: live, and not told that yet.
+    /// Whether a delivery at `seq` is for the stream: it is encoded, and not past that.
     fn takes(&self, seq: u64) -> bool {
         self.replay.is_none() && !self.leaving && seq >= self.from
     }
 
-    /// Whether a notice of its channel tells it something.
-    fn wants(&self, notice: &EncodedEphemeral, channel: u32) -> bool {
-        let number = match notice.what {
+    /// Whether the stream is to be sent an ephemeral message of its channel.
+    fn lacks(&self, ephemeral: &EncodedEphemeral, channel: u32) -> bool {
+        let number = match ephemeral.what {
             Ephemeral::Joined { number, .. } | Ephemeral::Left { number, .. } => number,
             Ephemeral::Count(_) => return !self.leaving,
             Ephemeral::Client { from, .. } => return !self.leaving && self.socket != from,

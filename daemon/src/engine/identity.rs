@@ -1,5 +1,4 @@
-//! Who a stream is, as far as somebody vouched for it, and what it has been told about members. Only
-//! streams with a user have one.
+//! The users a stream was authorized as, and what it was sent about members. Only streams with a user have one.
 
 use std::sync::Arc;
 
@@ -8,9 +7,9 @@ use crate::hub::presence::Connection;
 #[derive(Debug)]
 pub struct Identity {
     pub user: Arc<str>,
-    /// Others that it has shown a grant of: as a rule none.
+    /// Other users that it has shown grants of: as a rule none.
     pub others: Box<[Arc<str>]>,
-    /// Whose coming and going it wants to hear of. Only if it signed in, over Pusher's protocol.
+    /// Its watchlist. Only if it signed in, over Pusher's protocol.
     #[expect(clippy::box_collection, reason = "most have none: 8 bytes, not 24")]
     pub signed_in: Option<Box<Vec<String>>>,
     /// Only on presence channels.
@@ -21,7 +20,7 @@ pub struct Identity {
 pub struct Present {
     /// Its number for `Presence`.
     pub connection: Connection,
-    /// It missed an announcement: a snapshot is due.
+    /// It missed a change of members: a snapshot is due.
     pub stale: bool,
     pub rows: Vec<Row>,
 }
@@ -32,14 +31,26 @@ pub struct Row {
     /// The engine's number of the channel.
     pub channel: u32,
     pub user: Arc<str>,
-    /// Announcements up to this one have been told. `UNTOLD`: it waits for its first snapshot.
-    pub told: u64,
+    /// Changes of members up to this one have been sent. `UNSENT`: it waits for its first snapshot.
+    pub sent: u64,
 }
 
-pub const UNTOLD: u64 = u64::MAX;
+pub const UNSENT: u64 = u64::MAX;
 
 impl Identity {
-    /// What a stream has of presence. Not a method of the stream, whose other fields are wanted beside it.
+    /// The identity of a stream: this user's, unless another was known before.
+    pub fn of<'a>(identity: &'a mut Option<Box<Self>>, user: &Arc<str>) -> &'a mut Self {
+        identity.get_or_insert_with(|| {
+            Box::new(Self {
+                user: user.clone(),
+                others: Box::default(),
+                signed_in: None,
+                present: None,
+            })
+        })
+    }
+
+    /// What a stream has of presence. Not a method of the stream, whose other fields are borrowed beside it.
     pub fn present_of(identity: &mut Option<Box<Self>>) -> Option<&mut Present> {
         identity.as_mut()?.present.as_deref_mut()
     }
@@ -48,7 +59,7 @@ impl Identity {
         self.present.as_ref().map_or(&[], |present| &present.rows)
     }
 
-    /// It has shown a grant of this user.
+    /// The stream has shown a grant of this user.
     pub fn add(&mut self, user: &Arc<str>) {
         if !self.is(user) {
             let others = std::mem::take(&mut self.others).into_iter();
@@ -61,20 +72,20 @@ impl Identity {
         &*self.user == user || others || self.rows().iter().any(|row| &*row.user == user)
     }
 
-    /// What it was to be told of members could not be.
+    /// A change of members could not be sent.
     pub fn miss(&mut self) {
         if let Some(present) = &mut self.present {
             present.stale = true;
         }
     }
 
-    /// Whether announcement `number` of `channel` is news. To one that missed some it is not: a snapshot
-    /// will say it.
+    /// Whether change `number` of the members of `channel` is to be sent. Not to a stream that missed one: a
+    /// snapshot will have it.
     pub fn lacks(&self, channel: u32, number: u64) -> bool {
         if self.present.as_ref().is_some_and(|present| present.stale) {
             return false;
         }
         let row = self.rows().iter().find(|row| row.channel == channel);
-        row.is_some_and(|row| row.told < number)
+        row.is_some_and(|row| row.sent < number)
     }
 }

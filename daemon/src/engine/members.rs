@@ -1,35 +1,23 @@
-//! Streams on presence channels: they join and leave with their subscriptions, get a snapshot, and then
-//! what is news to them.
-
-use std::sync::Arc;
+//! Streams on presence channels: they join and leave with their subscriptions, and are sent a snapshot and then the
+//! changes they do not know.
 
 use protocol::channel::Kind;
 use protocol::format;
 use shared::cursor::Cursor;
 
-use super::Engine;
 use crate::auth::authorizer::Access;
-use crate::engine::identity::{Identity, Present, Row, UNTOLD};
+use crate::engine::identity::{Identity, Present, Row, UNSENT};
 use crate::engine::outbox::FrameKind;
 use crate::engine::stream::Stream;
+use crate::engine::streams::Engine;
 use crate::hub::ephemeral::EncodedEphemeral;
 use crate::hub::presence::{Departure, Refused};
 
 impl Engine {
-    /// Who it is, which is this user unless another was known before.
-    pub(super) fn know(&mut self, slot: u32, user: &Arc<str>) -> &mut Identity {
-        let stream = &mut self.streams[slot as usize];
-        stream.identity.get_or_insert_with(|| {
-            Box::new(Identity {
-                user: user.clone(),
-                others: Box::default(),
-                signed_in: None,
-                present: None,
-            })
-        })
-    }
-
-    /// The stream subscribed a channel, already in the routes, under this access.
+    /// The stream subscribed to a channel under this access, and is in its routes already.
+    ///
+    /// # Errors
+    /// If the channel has as many members as it may have.
     pub(super) fn admit(
         &mut self,
         slot: u32,
@@ -39,17 +27,15 @@ impl Engine {
         let Some(user) = &access.user else {
             return Ok(());
         };
-        self.know(slot, user).add(user);
+        let stream = &mut self.streams[slot as usize];
+        let client = stream.client;
+        let identity = Identity::of(&mut stream.identity, user);
+        identity.add(user);
         let name = self.subscriptions.name(channel);
         if !Kind::of(name).is_presence() {
             return Ok(());
         }
         let members = &self.app.roster;
-        let stream = &mut self.streams[slot as usize];
-        let client = stream.client;
-        let Some(identity) = &mut stream.identity else {
-            return Ok(());
-        };
         let present = identity.present.get_or_insert_with(|| {
             Box::new(Present {
                 connection: members.connection(),
@@ -67,27 +53,27 @@ impl Engine {
         present.rows.push(Row {
             channel,
             user: user.clone(),
-            told: UNTOLD,
+            sent: UNSENT,
         });
         Ok(())
     }
 
-    /// Snapshots of the channels whose members it has not been told yet, or of all of them.
-    /// `cursor`: from where a client goes on.
+    /// Snapshots of the channels whose members it was not sent yet, or of `all` of them.
+    /// `cursor`: from where the client goes on.
     pub(super) fn snapshots(&mut self, slot: u32, all: bool, cursor: Cursor) -> Vec<u8> {
         let mut out = Vec::new();
         let stream = &mut self.streams[slot as usize];
         let present = Identity::present_of(&mut stream.identity);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
-            if !all && row.told != UNTOLD {
+            if !all && row.sent != UNSENT {
                 continue;
             }
             let name = self.subscriptions.name(row.channel);
-            // None: they are not known again since the start. `on_settled` follows.
+            // None: after a start they are not known yet. `on_settled` follows.
             let Some(snapshot) = self.app.roster.snapshot(name) else {
                 continue;
             };
-            row.told = snapshot.number;
+            row.sent = snapshot.number;
             out.extend(format::snapshot(
                 stream.format,
                 name,
@@ -99,8 +85,8 @@ impl Engine {
         out
     }
 
-    /// The stream missed something and can take it now.
-    pub(super) fn refresh(&mut self, slot: u32) {
+    /// Sends snapshots to a stream that missed changes of members, once its socket has room.
+    pub(super) fn refresh_members(&mut self, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
@@ -117,25 +103,27 @@ impl Engine {
         if bytes.is_empty() {
             return;
         }
-        self.tell(slot, bytes);
+        self.send_control(slot, bytes);
     }
 
-    /// It subscribed again: it is to get a snapshot again.
-    pub(super) fn untell(&mut self, slot: u32, name: &str) {
+    /// The stream subscribed again: it is to be sent a snapshot again.
+    pub(super) fn reset_snapshot(&mut self, slot: u32, name: &str) {
         let stream = &mut self.streams[slot as usize];
         let present = Identity::present_of(&mut stream.identity);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if &**self.subscriptions.name(row.channel) == name {
-                row.told = UNTOLD;
+                row.sent = UNSENT;
             }
         }
     }
 
-    pub(super) fn on_notice(&mut self, notice: &EncodedEphemeral) {
+    /// Sends an ephemeral message to the subscribers of its channel. Those that replay are sent it beside their
+    /// replay, one by one.
+    pub(super) fn on_ephemeral(&mut self, ephemeral: &EncodedEphemeral) {
         let mut aside = Vec::new();
         let memory = self.hub.memory.clone();
-        self.fanout.notice(
-            notice,
+        self.output.fanout.ephemeral(
+            ephemeral,
             &memory,
             &mut self.streams,
             &self.subscriptions,
@@ -143,21 +131,21 @@ impl Engine {
         );
         for slot in aside {
             let frame = self.streams.get(slot as usize);
-            let frame = frame.map(|stream| notice.form(stream.format, &memory));
+            let frame = frame.map(|stream| ephemeral.form(stream.format, &memory));
             if let Some(frame) = frame {
-                self.send_one(slot, FrameKind::Ephemeral, frame);
+                self.send_frame(slot, FrameKind::Ephemeral, frame);
             }
         }
     }
 
-    /// The members are known: everybody on a presence channel is told.
+    /// The members are known: they are sent to every stream on a presence channel.
     pub(super) fn on_settled(&mut self) {
-        self.stale();
-        self.refresh_all();
+        self.mark_members_stale();
+        self.refresh_all_members();
     }
 
-    /// Whatever was announced, this worker may not have heard it.
-    pub(super) fn stale(&mut self) {
+    /// This worker may have missed changes of members.
+    pub(super) fn mark_members_stale(&mut self) {
         for (_, stream) in &mut self.streams {
             if let Some(identity) = &mut stream.identity {
                 identity.miss();
@@ -165,13 +153,13 @@ impl Engine {
         }
     }
 
-    pub(super) fn refresh_all(&mut self) {
+    pub(super) fn refresh_all_members(&mut self) {
         for slot in 0..self.streams.capacity() as u32 {
-            self.refresh(slot);
+            self.refresh_members(slot);
         }
     }
 
-    /// It is no longer on one of its channels, by its own wish.
+    /// The stream unsubscribed from a channel.
     pub(super) fn leave_presence(&mut self, slot: u32, channel: u32) {
         let stream = &mut self.streams[slot as usize];
         let client = stream.client;
@@ -192,7 +180,7 @@ impl Engine {
         );
     }
 
-    /// The stream is gone. Its users may be back in a moment; and when the daemon leaves, nobody does.
+    /// The stream is closed. Its users may reconnect in a moment; while the daemon drains, nobody leaves.
     pub(super) fn on_disconnect(&self, stream: &Stream) {
         if self.leaving {
             return;

@@ -1,15 +1,17 @@
-//! One stream: what a subscriber costs while nothing happens.
+//! One stream: what an idle subscriber costs.
 
 use std::os::fd::OwnedFd;
 
+use nix::errno::Errno;
+use protocol::close_reason::CloseReason;
 use protocol::format::Format;
 use protocol::socket_id::SocketId;
 
-use crate::engine::WebSocketSession;
 use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
 use crate::engine::replay::state::Replay;
 use crate::engine::subscriptions::Subscription;
+use crate::engine::websocket::session::WebSocketSession;
 use crate::process::client_key::ClientKey;
 
 /// No link: the end of a chain.
@@ -21,26 +23,21 @@ pub struct Stream {
     pub format: Format,
     /// Something was sent since the last ping: the client has a recent cursor.
     pub fresh: bool,
-    /// It has been told good-bye and ends when its outbox is empty.
+    /// It was sent its final message and ends when its outbox is empty.
     pub leaving: bool,
     pub client: ClientKey,
-    /// What `except` calls it.
+    /// What `except` names it by.
     pub socket: SocketId,
     /// Only with a user.
     pub identity: Option<Box<Identity>>,
-    /// Only with a WebSocket, and not while its input is dealt with.
+    /// Only for a WebSocket, and not while its input is dealt with.
     pub websocket: Option<Box<WebSocketSession>>,
-    /// When it ends with its token, in seconds since 1970; 0: it does not. And whether it was told.
-    pub expires: u32,
+    /// It was notified that its token expires.
     pub warned: bool,
-    /// When it came, and when it last had an event, in the engine's seconds.
-    pub born: u32,
-    pub active: u32,
-    /// Hand-offs below are not for it: they came before it did, or were pulled.
+    pub times: Times,
+    /// Deliveries below are not for it: they came before it opened, or were replayed.
     pub from: u64,
-    /// Frames gathered in this wake: a chain in the dispatcher's links.
-    pub first: u32,
-    pub last: u32,
+    pub chain: Chain,
     pub subscriptions: Box<[Subscription]>,
     /// Only while the socket is full.
     pub outbox: Option<Box<Outbox>>,
@@ -48,5 +45,37 @@ pub struct Stream {
     pub replay: Option<Box<Replay>>,
 }
 
-// A stream at rest is this and its subscriptions: keep it small.
+/// When a stream began, was last active, and ends.
+#[derive(Debug, Clone, Copy)]
+pub struct Times {
+    /// When it was opened, and when it last had an event, in the engine's seconds.
+    pub born: u32,
+    pub active: u32,
+    /// When its token expires, in seconds since 1970; 0: it does not.
+    pub expires: u32,
+}
+
+/// Frames gathered for the stream in this wake: a chain of the fan-out's links.
+#[derive(Debug, Clone, Copy)]
+pub struct Chain {
+    pub first: u32,
+    pub last: u32,
+}
+
+impl Chain {
+    pub const EMPTY: Self = Self {
+        first: NONE,
+        last: NONE,
+    };
+}
+
+// An idle stream is this and its subscriptions: keep it small.
 const _: () = assert!(size_of::<Stream>() <= 104);
+
+/// Why a stream ends whose socket reports an error.
+pub fn close_reason(error: Errno) -> CloseReason {
+    match error {
+        Errno::EPIPE | Errno::ECONNRESET => CloseReason::Peer,
+        _ => CloseReason::Error,
+    }
+}

@@ -1,6 +1,7 @@
 //! How bytes get to sockets that are not full: by io_uring, many at a time, or by one `write` each where
 //! the kernel does not allow that. Chosen at start; both give the same answers.
 
+use std::os::fd::{AsFd, OwnedFd};
 use std::{fmt, io};
 
 use nix::errno::Errno;
@@ -68,6 +69,14 @@ impl Transmit {
 }
 
 /// How much the socket took, 0 if it is full.
+pub fn write_to(fd: &OwnedFd, bytes: &[u8]) -> Result<usize, Errno> {
+    write_some(&Job {
+        fd: fd.as_fd(),
+        bytes,
+    })
+}
+
+/// How much the job's socket took, 0 if it is full.
 pub fn write_some(job: &Job<'_>) -> Result<usize, Errno> {
     loop {
         match write(job.fd, job.bytes) {
@@ -81,7 +90,6 @@ pub fn write_some(job: &Job<'_>) -> Result<usize, Errno> {
 #[cfg(test)]
 mod tests {
     use std::io::Read;
-    use std::os::fd::AsFd;
     use std::os::unix::net::UnixStream;
 
     use super::*;

@@ -8,6 +8,7 @@ pub mod cache;
 pub mod catch_up;
 pub mod chunk;
 pub mod fill;
+pub mod paced;
 pub mod query;
 pub mod scan;
 pub mod state;

@@ -1,15 +1,14 @@
-//! Streams that wait with their replay, because their client has had its share of looking through the ring
-//! (`scan_shares.rs`). They keep their place, and go on when some of the share has come back.
+//! Streams whose replay waits because their client has spent its share of scanning the ring (`scan_shares.rs`).
+//! They keep their place, and go on when some of the share has come back.
 
-use crate::process::client_key::ClientKey;
 use std::collections::{BTreeSet, HashMap};
 
-use super::Engine;
+use crate::process::client_key::ClientKey;
 
-/// Streams of one client that go on at a time.
+/// Streams of one client that go on at once.
 const AT_ONCE: usize = 16;
 
-/// Each client's, so that nobody waits behind another's.
+/// By client, so that no client waits behind another.
 #[derive(Debug, Default)]
 pub struct Paced(HashMap<ClientKey, BTreeSet<u32>>);
 
@@ -22,7 +21,7 @@ impl Paced {
         self.0.entry(client).or_default().insert(slot);
     }
 
-    /// The stream is gone.
+    /// The stream is closed.
     pub fn remove(&mut self, client: ClientKey, slot: u32) {
         if let Some(slots) = self.0.get_mut(&client) {
             slots.remove(&slot);
@@ -36,8 +35,8 @@ impl Paced {
         self.0.clear();
     }
 
-    /// Some streams of each client that `may` go on.
-    fn take(&mut self, may: impl Fn(ClientKey) -> bool) -> Vec<u32> {
+    /// Takes some streams of each client that `may` go on.
+    pub fn take(&mut self, may: impl Fn(ClientKey) -> bool) -> Vec<u32> {
         let mut due = Vec::new();
         self.0.retain(|client, slots| {
             if may(*client) {
@@ -46,18 +45,5 @@ impl Paced {
             !slots.is_empty()
         });
         due
-    }
-}
-
-impl Engine {
-    /// Whether any wait: then `on_pace` is due ten times a second.
-    pub fn is_paced(&self) -> bool {
-        !self.paced.is_empty()
-    }
-
-    pub fn on_pace(&mut self) {
-        let shares = &self.hub.limits.scans;
-        let due = self.paced.take(|client| shares.has_some(client));
-        self.replaying.extend(due);
     }
 }

@@ -1,0 +1,74 @@
+//! The last events of cache channels, which a new subscriber is sent first.
+
+use protocol::channel::Kind;
+use protocol::format;
+use shared::segment::now_ns;
+
+use crate::engine::outbox::At;
+use crate::engine::replay::state::Replay;
+use crate::engine::stream::Stream;
+use crate::engine::streams::Engine;
+use crate::hub::hub::Hub;
+use crate::outbound::webhooks;
+use crate::process::quarantine;
+
+impl Engine {
+    /// The stream is due the last events of those of its channels that are cache channels, subscribed when the
+    /// tailer was at `here`: a chunk at a time, as in a replay. True: it was live, and replays from now on.
+    pub(super) fn schedule_last_events(&mut self, slot: u32, names: &[String], here: u64) -> bool {
+        let cached = names.iter().filter(|name| Kind::of(name).is_cached());
+        let mut cached = cached.map(|name| (name.as_str().into(), here)).peekable();
+        if cached.peek().is_none() {
+            return false;
+        }
+        self.replays
+            .last_events
+            .entry(slot)
+            .or_default()
+            .extend(cached);
+        let stream = &mut self.streams[slot as usize];
+        if stream.replay.is_some() {
+            return false;
+        }
+        let live = self.progress.live(stream.from);
+        stream.replay = Some(Box::new(Replay::new(At::start(live), live)));
+        true
+    }
+
+    /// Appends the last events that are still due, as far as the chunk has room.
+    pub(super) fn append_last_events(&mut self, slot: u32, replay: &mut Replay) {
+        let stream = &self.streams[slot as usize];
+        let (due, chunk) = (&self.replays.last_events, &mut self.replays.chunk);
+        let due = due.get(&slot).map_or(&[][..], Vec::as_slice);
+        while let Some((name, here)) = due.get(usize::from(replay.last_events))
+            && !chunk.is_full()
+        {
+            let mut all = stream.subscriptions.iter();
+            if all.any(|s| **self.subscriptions.name(s.channel) == **name) {
+                let frame = last_event(&self.hub, stream, name, *here);
+                chunk.push(self.hub.memory.hold(frame));
+            }
+            replay.last_events += 1;
+            chunk.mark(*replay);
+        }
+    }
+}
+
+/// The last event of a cache channel, for a stream that subscribed when the tailer was at `here`.
+fn last_event(hub: &Hub, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
+    let format = stream.format;
+    match hub.last_events.get(channel, now_ns()) {
+        // From `here` on it was delivered.
+        Some(last) if last.cursor.seq >= here => Vec::new(),
+        Some(last) if last.except == Some(stream.socket) => Vec::new(),
+        Some(last) => {
+            let _in_hand = quarantine::hold(last.cursor);
+            format::earlier(format, &last.event, last.cursor, channel)
+        }
+        None => {
+            let miss = webhooks::event::What::CacheMiss;
+            hub.hook(stream.client, channel, miss);
+            format::cache_miss(format, channel)
+        }
+    }
+}

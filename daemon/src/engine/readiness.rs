@@ -1,0 +1,62 @@
+//! What the sockets report: input, an end, or room to write.
+
+use std::os::fd::AsFd;
+
+use nix::sys::epoll::EpollFlags;
+use protocol::close_reason::CloseReason;
+
+use crate::engine::stream;
+use crate::engine::streams::Engine;
+
+impl Engine {
+    /// Deals with what the sockets report. False: there may be more.
+    pub fn on_ready(&mut self) -> bool {
+        let (ready, count) = self.poller.take_ready();
+        for event in &ready[..count] {
+            self.on_event(event.data() as u32, event.events());
+        }
+        let done = count < ready.len();
+        self.poller.put_back(ready);
+        done
+    }
+
+    fn on_event(&mut self, slot: u32, flags: EpollFlags) {
+        let reads = flags.contains(EpollFlags::EPOLLIN);
+        if reads {
+            self.read_input(slot);
+        }
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return;
+        };
+        if flags.intersects(EpollFlags::EPOLLERR | EpollFlags::EPOLLHUP | EpollFlags::EPOLLRDHUP) {
+            return self.close(slot, CloseReason::Peer);
+        }
+        if reads && !stream.format.is_websocket() {
+            return self.retire(slot, CloseReason::Input);
+        }
+        let Some(outbox) = &mut stream.outbox else {
+            // Changes of members that found no room in the outbox may have been missed.
+            return self.refresh_members(slot);
+        };
+        if outbox.is_empty() && !flags.contains(EpollFlags::EPOLLOUT) {
+            // The socket is still full.
+            return;
+        }
+        match outbox.write_to(stream.fd.as_fd()) {
+            Err(error) => return self.close(slot, stream::close_reason(error)),
+            Ok(written) => self.hub.metrics.bytes.add(written as u64),
+        }
+        if outbox.is_empty() {
+            stream.outbox = None;
+            self.slow.blocked.remove(&slot);
+            if stream.leaving {
+                self.close(slot, CloseReason::Drain);
+            } else {
+                if stream.replay.is_some() {
+                    self.replays.ready.push_back(slot);
+                }
+                self.refresh_members(slot);
+            }
+        }
+    }
+}

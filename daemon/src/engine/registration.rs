@@ -1,0 +1,92 @@
+//! A stream's channels, wherever they count: in the limits, the routes and the subscribers of this worker.
+
+use crate::engine::streams::Engine;
+use crate::engine::subscriptions::{Member, Subscription};
+use crate::hub::command::Denied;
+use crate::hub::subscriber_counts::Told as DueCounts;
+use crate::outbound::webhooks;
+use crate::process::client_key::ClientKey;
+use crate::process::holdings;
+
+impl Engine {
+    /// Whether the application may have these channels beside those it has.
+    pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
+        let (routes, most) = (&self.hub.routes, self.rules.max_channels);
+        let new = |name: &&str| routes.workers(std::iter::once(*name)) == 0;
+        // Which of them are new only matters near the limit.
+        let room = routes.channels() + channels.clone().count() <= most
+            || routes.channels() + channels.filter(new).count() <= most;
+        if !room {
+            self.hub.metrics.over_channels.add(1);
+        }
+        room
+    }
+
+    /// Counts a subscription of `client` to each of `channels`, which are distinct.
+    ///
+    /// # Errors
+    /// If the client or a channel has as many as it may have. Then nothing is counted.
+    pub(super) fn count_subscriptions(
+        &self,
+        client: ClientKey,
+        channels: &[String],
+    ) -> Result<DueCounts, Denied> {
+        let (hub, metrics) = (&self.hub, &self.hub.metrics);
+        if let Err(full) = hub.holdings.enter(client, channels) {
+            match full {
+                holdings::Full::Channels => metrics.over_address_channels.add(1),
+                holdings::Full::Subscriptions => metrics.over_address_subscribers.add(1),
+            }
+            return Err(Denied::Share);
+        }
+        hub.subscriber_counts.enter(channels).ok_or_else(|| {
+            metrics.over_subscribers.add(1);
+            hub.holdings
+                .leave(client, channels.iter().map(String::as_str));
+            Denied::Full
+        })
+    }
+
+    /// Takes back what `count_subscriptions` counted.
+    pub(super) fn uncount_subscriptions<'a>(
+        &self,
+        client: ClientKey,
+        channels: impl Iterator<Item = &'a str> + Clone,
+    ) -> DueCounts {
+        self.hub.holdings.leave(client, channels.clone());
+        self.hub.subscriber_counts.leave(channels)
+    }
+
+    /// Adds a stream of `client` to the subscribers of a channel.
+    pub(super) fn add_subscriber(
+        &mut self,
+        client: ClientKey,
+        name: &str,
+        member: Member,
+    ) -> Subscription {
+        self.hub.metrics.subscriptions.add(1);
+        let (subscription, first) = self.subscriptions.join(name, member);
+        if first {
+            let hub = &self.hub;
+            let notify = || hub.hook(client, name, webhooks::event::What::ChannelOccupied);
+            hub.routes.add(name, self.worker, notify);
+        }
+        subscription
+    }
+
+    /// Removes it from them.
+    pub(super) fn remove_subscriber(&mut self, client: ClientKey, subscription: Subscription) {
+        self.hub.metrics.subscriptions.sub(1);
+        let left = self.subscriptions.leave(subscription);
+        if let Some(moved) = left.moved
+            && let Some(other) = self.streams.get_mut(moved.slot as usize)
+        {
+            other.subscriptions[moved.sub as usize].at = subscription.at;
+        }
+        if let Some(name) = left.last {
+            let hub = &self.hub;
+            let notify = || hub.hook(client, &name, webhooks::event::What::ChannelVacated);
+            hub.routes.remove(&name, self.worker, notify);
+        }
+    }
+}

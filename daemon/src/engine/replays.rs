@@ -1,0 +1,52 @@
+//! The replays of all streams of a worker: whose turn it is, what else each is to be sent, and the buffers.
+
+use std::collections::{HashMap, VecDeque};
+
+use crate::engine::replay::cache::ReplayCache;
+use crate::engine::replay::catch_up::CatchUp;
+use crate::engine::replay::chunk::Chunk;
+use crate::engine::replay::paced::Paced;
+use crate::process::client_key::ClientKey;
+
+#[derive(Debug, Default)]
+pub struct Replays {
+    /// Streams whose next chunk may be written, each in turn.
+    pub ready: VecDeque<u32>,
+    /// Streams that wait for their client's share of scanning.
+    pub paced: Paced,
+    /// Streams with channels that were added with a cursor.
+    pub catch_ups: HashMap<u32, CatchUp>,
+    /// Last events of cache channels that are still to be sent: each channel, and where the tailer was when it
+    /// was subscribed.
+    pub last_events: HashMap<u32, Vec<(Box<str>, u64)>>,
+    pub cache: ReplayCache,
+    pub chunk: Chunk,
+}
+
+impl Replays {
+    /// The stream is live now.
+    pub fn finish(&mut self, slot: u32) {
+        self.catch_ups.remove(&slot);
+        self.last_events.remove(&slot);
+    }
+
+    /// The stream is closed.
+    pub fn remove(&mut self, slot: u32, client: ClientKey) {
+        self.paced.remove(client, slot);
+        self.finish(slot);
+    }
+
+    /// No stream replays any more.
+    pub fn clear(&mut self) {
+        self.ready.clear();
+        self.paced.clear();
+    }
+
+    /// The ring was replaced: nothing of it can be replayed.
+    pub fn forget(&mut self) {
+        self.clear();
+        self.cache.forget();
+        self.catch_ups.clear();
+        self.last_events.clear();
+    }
+}

@@ -1,0 +1,107 @@
+//! Where a stream begins: at the cursor or event id that its client has, or with what comes from now on.
+
+use protocol::gap::Gap;
+use shared::cursor::{Cursor, Epoch};
+
+use crate::engine::opening::Resume;
+use crate::engine::outbox::At;
+use crate::engine::replay::cache::ReplayCache;
+use crate::engine::replay::state::Replay;
+use crate::engine::streams::Engine;
+use crate::hub::hub::Hub;
+
+/// Where a stream begins. It is sent no cursor past a gap before that gap was reported.
+pub struct Start {
+    /// The cursor it may be sent at once.
+    pub cursor: Option<Cursor>,
+    /// What it has to replay.
+    pub replay: Option<Replay>,
+}
+
+impl Start {
+    fn live(cursor: Cursor) -> Self {
+        Self {
+            cursor: Some(cursor),
+            replay: None,
+        }
+    }
+
+    /// From `next` to `here`, where nothing is known of what was lost before.
+    fn after_gap(next: u64, gap: Gap, here: u64) -> Self {
+        let replay = Replay {
+            gap,
+            ..Replay::new(At::start(next), here)
+        };
+        Self {
+            cursor: None,
+            replay: Some(replay),
+        }
+    }
+}
+
+impl Engine {
+    /// Where a stream begins that opens when the tailer is at `here`.
+    pub(super) fn start(
+        &mut self,
+        resume: Option<&Resume>,
+        channels: &[String],
+        here: u64,
+    ) -> Start {
+        let epoch = self.progress.epoch;
+        let seq = match resume {
+            None => return Start::live(self.progress.cursor(here - 1)),
+            Some(Resume::Cursor(held)) => (held.epoch == epoch).then_some(held.seq),
+            Some(Resume::Id(id)) => {
+                match find_id(&self.hub, &mut self.replays.cache, epoch, channels, id) {
+                    // The client has one of them, and it is unknown which.
+                    Some((oldest, newest)) if oldest < newest => {
+                        return Start::after_gap(newest + 1, Gap::at_most(newest - oldest), here);
+                    }
+                    found => found.map(|(_, newest)| newest),
+                }
+            }
+        };
+        match seq {
+            Some(seq) if seq + 1 == here => Start::live(self.progress.cursor(seq)),
+            Some(seq) if seq < here => Start {
+                cursor: Some(self.progress.cursor(seq)),
+                replay: Some(Replay::new(At::start(seq + 1), here)),
+            },
+            // A position that was not published yet: the client's cursor is of another past of this ring.
+            Some(_) => {
+                self.hub.metrics.unknown_cursors.add(1);
+                Start::after_gap(here, Gap::UNKNOWN, here)
+            }
+            None => {
+                self.hub.metrics.unknown_cursors.add(1);
+                Start::after_gap(self.hub.index.first(), Gap::UNKNOWN, here)
+            }
+        }
+    }
+}
+
+/// The positions of the oldest and of the newest event with this custom id on these channels.
+fn find_id(
+    hub: &Hub,
+    cache: &mut ReplayCache,
+    epoch: Epoch,
+    channels: &[String],
+    id: &str,
+) -> Option<(u64, u64)> {
+    let names: Vec<&str> = channels.iter().map(String::as_str).collect();
+    let found = hub.index.find_id(&names, id);
+    // The index has only the id's hash.
+    let mut is = |seq: u64| {
+        let encoded = cache.fetch(hub, epoch, seq)?;
+        Some(encoded.event.id() == Some(id))
+    };
+    let newest = found.seqs.iter().position(|seq| is(*seq) == Some(true))?;
+    let older = found.seqs[newest..].iter().rev();
+    // One that was overwritten may have had it.
+    let oldest = older.copied().find(|seq| is(*seq) != Some(false));
+    let oldest = match found.more {
+        true => hub.index.first(),
+        false => oldest?,
+    };
+    Some((oldest, found.seqs[newest]))
+}

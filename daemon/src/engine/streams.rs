@@ -1,0 +1,122 @@
+//! The state of one worker's streams. What happens to it is in the other files of this folder.
+
+use std::cell::RefCell;
+use std::io;
+use std::os::fd::OwnedFd;
+use std::rc::Rc;
+use std::sync::Arc;
+
+use shared::cursor::{Cursor, Epoch};
+use slab::Slab;
+
+use crate::app::application::App;
+use crate::engine::clock::Clock;
+use crate::engine::lingering::Lingering;
+use crate::engine::output::Output;
+use crate::engine::poller::Poller;
+use crate::engine::progress::Progress;
+use crate::engine::replays::Replays;
+use crate::engine::rules::Rules;
+use crate::engine::slow::Slow;
+use crate::engine::stream::Stream;
+use crate::engine::subscriptions::Subscriptions;
+use crate::engine::websocket::input::Input;
+use crate::hub::hub::Hub;
+use crate::hub::inbox::Batch;
+use crate::process::admission;
+use crate::process::jitter::Jitter;
+
+pub struct Engine {
+    pub(super) worker: usize,
+    pub(super) app: Arc<App>,
+    /// The application's.
+    pub(super) hub: Arc<Hub>,
+    pub(super) rules: Rules,
+    pub(super) progress: Progress,
+    pub(super) streams: Slab<Stream>,
+    pub(super) subscriptions: Subscriptions,
+    pub(super) replays: Replays,
+    pub(super) slow: Slow,
+    /// The daemon drains.
+    pub(super) leaving: bool,
+    /// Streams whose token expires.
+    pub(super) expiring: usize,
+    pub(super) clock: Clock,
+    pub(super) jitter: Jitter,
+    pub(super) poller: Poller,
+    pub(super) batch: Batch,
+    pub(super) input: Input,
+    pub(super) output: Output,
+    /// Where connections go at their end.
+    pub(super) lingering: Rc<RefCell<Lingering<admission::Place>>>,
+}
+
+impl Engine {
+    /// # Errors
+    /// If there is no epoll to be had, or io_uring is required and not available.
+    pub fn new(worker: usize, app: Arc<App>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
+        let hub = app.hub.clone();
+        let lingering = Lingering::new(hub.metrics.clone())?;
+        Ok(Self {
+            worker,
+            app,
+            rules,
+            progress: Progress::new(epoch, hub.watermarks.completed()),
+            streams: Slab::new(),
+            subscriptions: Subscriptions::default(),
+            replays: Replays::default(),
+            slow: Slow::default(),
+            leaving: false,
+            expiring: 0,
+            clock: Clock::new(),
+            jitter: Jitter::new(),
+            poller: Poller::new()?,
+            batch: Batch::default(),
+            input: Input::default(),
+            output: Output::new(rules.io)?,
+            lingering: Rc::new(RefCell::new(lingering)),
+            hub,
+        })
+    }
+
+    /// With the lingering connections of the whole thread in place of its own.
+    pub fn lingering_in(self, lingering: Rc<RefCell<Lingering<admission::Place>>>) -> Self {
+        Self { lingering, ..self }
+    }
+
+    /// The event queue itself, to be waited on: readable when `on_ready` has something to do.
+    ///
+    /// # Errors
+    /// If there is no descriptor left.
+    pub fn queue(&self) -> io::Result<OwnedFd> {
+        self.poller.queue()
+    }
+
+    pub fn streams(&self) -> usize {
+        self.streams.len()
+    }
+
+    /// Whether chunks of replay are due, or input of WebSockets. No replay begins anything while memory is
+    /// tight; it goes on at the next tick when it is not.
+    pub fn has_more(&self) -> bool {
+        let replays = !self.replays.ready.is_empty() && !self.hub.memory.is_tight();
+        replays || !self.input.queue.is_empty()
+    }
+
+    /// The position up to which a stream has everything.
+    pub(super) fn cursor_of(&self, slot: u32) -> Cursor {
+        let stream = &self.streams[slot as usize];
+        let next = match &stream.replay {
+            Some(replay) => replay.next,
+            None => self.progress.safe.max(stream.from),
+        };
+        self.progress.cursor(next - 1)
+    }
+
+    /// The stream's number of this channel, if it is subscribed, and where among its subscriptions that is.
+    pub(super) fn find_channel(&self, slot: u32, name: &str) -> Option<(usize, u32)> {
+        let all = self.streams[slot as usize].subscriptions.iter();
+        let mut all = all.map(|subscription| subscription.channel).enumerate();
+        all.find(|(_, channel)| &**self.subscriptions.name(*channel) == name)
+    }
+}

@@ -1,0 +1,230 @@
+//! A stream's channels change while it is open.
+
+use protocol::channel::Kind;
+use protocol::format;
+use protocol::format::Format;
+use protocol::gap::Gap;
+use shared::cursor::Cursor;
+
+use crate::auth::authorizer::Access;
+use crate::engine::identity::Identity;
+use crate::engine::outbox::At;
+use crate::engine::replay::catch_up::CatchUp;
+use crate::engine::replay::state::Replay;
+use crate::engine::streams::Engine;
+use crate::engine::subscriptions::Member;
+use crate::hub::command::Denied;
+
+impl Engine {
+    /// Adds channels, from `since` on; those it has already are only renewed.
+    ///
+    /// # Errors
+    /// If a limit is reached; then none of them was added.
+    pub(super) fn subscribe(
+        &mut self,
+        slot: u32,
+        channels: Vec<(String, Access)>,
+        since: Option<Cursor>,
+    ) -> Result<(), Denied> {
+        let is_new = |(name, _): &&(String, Access)| self.find_channel(slot, name).is_none();
+        let new: Vec<&(String, Access)> = channels.iter().filter(is_new).collect();
+        self.check_room(slot, &new, &channels)?;
+        let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
+        let client = self.streams[slot as usize].client;
+        let counts = self.count_subscriptions(client, &names)?;
+        let expires = self.expiry_with(slot, &channels);
+        for (n, (name, access)) in new.into_iter().enumerate() {
+            if let Err(why) = self.add_channel(slot, name, access) {
+                // All or none of them. Those after this one were only counted.
+                let (added, rest) = names.split_at(n + 1);
+                let _ = self.uncount_subscriptions(client, rest.iter().map(String::as_str));
+                added.iter().for_each(|name| self.unsubscribe(slot, name));
+                self.hub.metrics.over_members.add(1);
+                return Err(why);
+            }
+        }
+        self.set_expiry(slot, expires);
+        // Also of those that are only renewed: if any user's access is revoked, the stream ends.
+        for (_, access) in &channels {
+            if let Some(user) = &access.user {
+                Identity::of(&mut self.streams[slot as usize].identity, user).add(user);
+            }
+        }
+        let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
+        self.confirm(slot, &all, &names, since);
+        self.hub.tell_counts(client, counts);
+        Ok(())
+    }
+
+    /// Whether the stream may have the `new` channels, and the users of `all`.
+    fn check_room(
+        &self,
+        slot: u32,
+        new: &[&(String, Access)],
+        all: &[(String, Access)],
+    ) -> Result<(), Denied> {
+        let stream = &self.streams[slot as usize];
+        let most = match stream.format {
+            Format::Raw | Format::Json => self.rules.channels_per_stream,
+            Format::Plain => self.rules.plain.channels,
+            Format::Pusher | Format::Recovery => self.rules.pusher.channels,
+        };
+        if stream.subscriptions.len() + new.len() > most {
+            return Err(Denied::TooManyChannels(most));
+        }
+        if !self.has_room(new.iter().map(|(name, _)| name.as_str())) {
+            return Err(Denied::Full);
+        }
+        let mut users = all.iter().filter_map(|(_, access)| access.user.as_ref());
+        let identity = stream.identity.as_ref();
+        let full = identity.filter(|identity| identity.others.len() >= most);
+        if full.is_some_and(|identity| users.any(|user| !identity.is(user))) {
+            return Err(Denied::Full);
+        }
+        Ok(())
+    }
+
+    /// Adds a channel that was counted. If it is not admitted, it is subscribed all the same.
+    fn add_channel(&mut self, slot: u32, name: &str, access: &Access) -> Result<(), Denied> {
+        let stream = &self.streams[slot as usize];
+        let (client, sub) = (stream.client, stream.subscriptions.len() as u32);
+        let subscription = self.add_subscriber(client, name, Member { slot, sub });
+        let stream = &mut self.streams[slot as usize];
+        let all = std::mem::take(&mut stream.subscriptions);
+        stream.subscriptions = all.into_iter().chain([subscription]).collect();
+        self.admit(slot, subscription.channel, access)
+            .map_err(Denied::Members)
+    }
+
+    /// Confirms the subscriptions to `all`, of which those to `new` are new, and sends what belongs to them:
+    /// snapshots of members, last events, and what the page missed since its cursor.
+    fn confirm(&mut self, slot: u32, all: &[String], new: &[String], since: Option<Cursor>) {
+        // See `open`: added to the routes first, read second.
+        let here = self.hub.watermarks.started();
+        let cursor = since.unwrap_or_else(|| self.progress.cursor(here - 1));
+        // What it had before may not have been sent that far. A cursor that covers that too stays behind it.
+        let held = self.cursor_of(slot);
+        let cursor_of_all = match held.epoch == cursor.epoch && held.seq < cursor.seq {
+            true => held,
+            false => cursor,
+        };
+        let format = self.streams[slot as usize].format;
+        let mut bytes = format::all_subscribed(format, all, cursor_of_all);
+        for name in all {
+            if Kind::of(name).is_presence() {
+                self.reset_snapshot(slot, name);
+            } else {
+                let cursor = match new.contains(name) {
+                    true => cursor,
+                    false => cursor_of_all,
+                };
+                bytes.extend(format::subscribed(format, name, cursor));
+            }
+        }
+        let least = match new.len() == all.len() {
+            true => cursor,
+            false => cursor_of_all,
+        };
+        bytes.extend(self.snapshots(slot, false, least));
+        self.catch_up(slot, new, since, here);
+        let replays = since.is_none() && self.schedule_last_events(slot, new, here);
+        if !bytes.is_empty() {
+            self.send_control(slot, bytes);
+        }
+        let stream = self.streams.get(slot as usize);
+        if replays && stream.is_some_and(|stream| stream.outbox.is_none()) {
+            self.replays.ready.push_back(slot);
+        }
+    }
+
+    /// Tells a WebSocket in its own protocol why its subscriptions were refused.
+    pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
+        let format = self.streams[slot as usize].format;
+        let reply = format::denied(format, channels, 403, &why.to_string());
+        self.send_control(slot, reply);
+    }
+
+    /// When the stream ends once it has these channels: with the first grant that expires. The grants it had no
+    /// longer count if each of its channels that needs one is among them: that is how a page renews its grants.
+    fn expiry_with(&self, slot: u32, channels: &[(String, Access)]) -> Option<u64> {
+        let stream = &self.streams[slot as usize];
+        let renewed = stream.subscriptions.iter().all(|s| {
+            let name = &**self.subscriptions.name(s.channel);
+            !Kind::of(name).needs_authorization() || channels.iter().any(|(new, _)| new == name)
+        });
+        let old = Some(u64::from(stream.times.expires)).filter(|at| *at > 0 && !renewed);
+        let new = channels.iter().filter_map(|(_, access)| access.expires);
+        new.chain(old).min()
+    }
+
+    pub(super) fn unsubscribe(&mut self, slot: u32, name: &str) {
+        let Some((at, channel)) = self.find_channel(slot, name) else {
+            return;
+        };
+        self.leave_presence(slot, channel);
+        let stream = &mut self.streams[slot as usize];
+        let mut all = std::mem::take(&mut stream.subscriptions).into_vec();
+        let removed = all.swap_remove(at);
+        stream.subscriptions = all.into();
+        if let Some(moved) = stream.subscriptions.get(at) {
+            self.subscriptions.renumber(*moved, at as u32);
+        }
+        let client = stream.client;
+        let counts = self.uncount_subscriptions(client, std::iter::once(name));
+        self.remove_subscriber(client, removed);
+        // A slow client that adds and drops channels leaves nothing behind.
+        if let Some(catch_up) = self.replays.catch_ups.get_mut(&slot) {
+            catch_up.since.remove(name);
+        }
+        self.hub.tell_counts(client, counts);
+    }
+
+    /// Channels were added when the tailer was at `here`. The page has everything of them up to `since`, or gets
+    /// what comes from `here` on.
+    fn catch_up(&mut self, slot: u32, names: &[String], since: Option<Cursor>, here: u64) {
+        let (from, gap) = match since {
+            None => (here, Gap::NONE),
+            Some(since) if since.epoch != self.progress.epoch => {
+                (self.hub.index.first(), Gap::UNKNOWN)
+            }
+            // A position that was not published yet.
+            Some(since) if since.seq >= here => (here, Gap::UNKNOWN),
+            Some(since) => (since.seq + 1, Gap::NONE),
+        };
+        let stream = &mut self.streams[slot as usize];
+        let live = self.progress.live(stream.from);
+        // What is between the two may have been delivered or not: it is replayed.
+        let is_live = stream.replay.is_none() && live >= here && from == here && gap.is_none();
+        if names.is_empty() || is_live {
+            return;
+        }
+        let mut replay = stream
+            .replay
+            .as_deref()
+            .copied()
+            .unwrap_or(Replay::new(At::start(live), live));
+        let catch_up = self
+            .replays
+            .catch_ups
+            .entry(slot)
+            .or_insert_with(|| CatchUp {
+                base: replay.next,
+                ..CatchUp::default()
+            });
+        // Those added earlier may still catch up.
+        for at in catch_up.since.values_mut() {
+            *at = replay.next.max(*at);
+        }
+        catch_up.base = catch_up.base.max(replay.next);
+        for name in names {
+            catch_up.since.insert(name.as_str().into(), from);
+        }
+        replay.back_to(At::start(from));
+        replay.target = replay.target.max(here);
+        replay.gap.add(gap);
+        stream.replay = Some(Box::new(replay));
+        if stream.outbox.is_none() {
+            self.replays.ready.push_back(slot);
+        }
+    }
+}

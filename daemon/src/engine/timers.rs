@@ -1,0 +1,117 @@
+//! What is due by time: pings, and the end of streams by age, idleness, expiry or a full socket.
+
+use protocol::close_reason::CloseReason;
+use protocol::format;
+use protocol::format::{FORMATS, Format};
+
+use crate::engine::outbox::FrameKind;
+use crate::engine::streams::Engine;
+use crate::process::budget::Held;
+
+/// Pings are spread over this many moments of the period.
+pub const BUCKETS: usize = 64;
+
+impl Engine {
+    /// Keeps the streams of one bucket alive and sends them their cursor. Call `on_inbox` first.
+    pub fn ping(&mut self, bucket: usize) {
+        let mut frames: [(u64, Held); FORMATS] = Default::default();
+        let mut sent = 0;
+        let now = self.clock.seconds();
+        for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
+            if self.check_silence(slot as u32).is_break() {
+                continue;
+            }
+            let rules = &self.rules;
+            let Some(stream) = self.streams.get_mut(slot) else {
+                continue;
+            };
+            let fresh = std::mem::take(&mut stream.fresh);
+            if fresh {
+                stream.times.active = now;
+            }
+            if rules.max_age > 0 && now - stream.times.born >= rules.max_age {
+                self.retire(slot as u32, CloseReason::Aged);
+                continue;
+            }
+            if stream.replay.is_some() || stream.outbox.is_some() || fresh {
+                continue;
+            }
+            if rules.max_idle > 0 && now - stream.times.active >= rules.max_idle {
+                self.retire(slot as u32, CloseReason::Idle);
+                continue;
+            }
+            // It has no cursor to be kept recent, and its session pings when the client is silent.
+            if stream.format == Format::Pusher {
+                continue;
+            }
+            // A stream that opened later than what is safe for all is further.
+            let seq = self.progress.safe.max(stream.from) - 1;
+            let frame = &mut frames[stream.format as usize];
+            if frame.0 != seq || frame.1.is_empty() {
+                let cursor = self.progress.cursor(seq);
+                *frame = (
+                    seq,
+                    self.hub.memory.hold(format::ping(stream.format, cursor)),
+                );
+            }
+            sent += 1;
+            let bytes = frame.1.clone();
+            self.send_frame(slot as u32, FrameKind::Control, bytes);
+        }
+        self.hub.metrics.pings.add(sent);
+    }
+
+    /// Notifies streams whose token expires soon, and ends them when it does. `now`: seconds since 1970.
+    pub fn expire(&mut self, now: u64) {
+        if self.expiring == 0 {
+            return;
+        }
+        for slot in 0..self.streams.capacity() as u32 {
+            let Some(stream) = self.streams.get_mut(slot as usize) else {
+                continue;
+            };
+            let expires = u64::from(stream.times.expires);
+            if expires == 0 {
+                continue;
+            }
+            if expires <= now {
+                self.retire(slot, CloseReason::Expired);
+            } else if !stream.warned && expires <= now + u64::from(self.rules.expiry_notice) {
+                stream.warned = true;
+                let message = format::expiring(stream.format, expires);
+                self.send_control(slot, message);
+            }
+        }
+    }
+
+    /// When the stream's token expires, in seconds since 1970. Later than 2106 counts as 2106.
+    pub(super) fn set_expiry(&mut self, slot: u32, expires: Option<u64>) {
+        let stream = &mut self.streams[slot as usize];
+        self.expiring -= usize::from(stream.times.expires > 0);
+        stream.times.expires = expires.map_or(0, |at| at.min(u32::MAX.into()) as u32);
+        stream.warned = false;
+        self.expiring += usize::from(stream.times.expires > 0);
+    }
+
+    /// Disconnects the clients that have taken nothing for too long.
+    pub fn cut_stalled(&mut self) {
+        let limit = self.rules.write_timeout;
+        let is_stalled = |slot: &&u32| {
+            let outbox = self
+                .streams
+                .get(**slot as usize)
+                .and_then(|s| s.outbox.as_ref());
+            outbox.is_some_and(|outbox| outbox.since.elapsed() >= limit)
+        };
+        let stalled: Vec<u32> = self
+            .slow
+            .blocked
+            .iter()
+            .filter(is_stalled)
+            .copied()
+            .collect();
+        for slot in stalled {
+            self.close(slot, CloseReason::Stalled);
+        }
+    }
+}

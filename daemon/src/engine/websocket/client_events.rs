@@ -1,0 +1,63 @@
+//! Client events: from one subscriber to the others of its channel.
+
+use std::ops::ControlFlow;
+
+use protocol::ephemeral::Ephemeral;
+use protocol::{format, pusher};
+
+use crate::app::application::Full;
+use crate::engine::stream::Stream;
+use crate::engine::streams::Engine;
+use crate::hub::ephemeral::EncodedEphemeral;
+use crate::outbound::webhooks;
+
+impl Engine {
+    /// Sends a client event to the other subscribers of its channel.
+    pub(super) fn forward_client_event(
+        &mut self,
+        slot: u32,
+        channel: String,
+        event: String,
+        data: String,
+        user: Option<String>,
+    ) -> ControlFlow<()> {
+        let Stream {
+            socket: from,
+            client,
+            ..
+        } = self.streams[slot as usize];
+        if let Err(full) = self.app.client_events.take(client) {
+            let (counter, reason) = match full {
+                Full::Application => (
+                    &self.hub.metrics.talk_client_event,
+                    "the application has as many client events a second as are allowed",
+                ),
+                Full::Client => (
+                    &self.hub.metrics.talk_client_event_share,
+                    "this address sends as many client events a second as are allowed",
+                ),
+            };
+            counter.add(1);
+            let message = pusher::encode::error(Some(pusher::code::RATE), reason);
+            return self.reply(slot, format::text(message));
+        }
+        self.hub.metrics.client_events.add(1);
+        // The webhook has a JSON string as its text, any other data as JSON.
+        let text = serde_json::from_str::<String>(&data);
+        let hook = webhooks::event::What::ClientEvent {
+            event: event.as_str().into(),
+            data: text.as_deref().unwrap_or(&data).into(),
+            socket: from.to_string().into(),
+            user: user.as_deref().map(Into::into),
+        };
+        self.hub.hook(client, &channel, hook);
+        let what = Ephemeral::Client {
+            event,
+            data,
+            user,
+            from,
+        };
+        self.hub.tell(EncodedEphemeral::new(channel.into(), what));
+        ControlFlow::Continue(())
+    }
+}

@@ -1,0 +1,69 @@
+//! What a session may know of the engine: its stream's channels and user, and the limits.
+
+use protocol::pusher::signature::Credentials;
+use protocol::{plain, pusher};
+
+use crate::engine::identity::Identity;
+use crate::engine::streams::Engine;
+
+pub struct View<'a> {
+    pub engine: &'a Engine,
+    pub slot: u32,
+}
+
+impl View<'_> {
+    /// The stream's number of this channel, if it is subscribed.
+    fn channel(&self, name: &str) -> Option<u32> {
+        let found = self.engine.find_channel(self.slot, name);
+        found.map(|(_, channel)| channel)
+    }
+
+    fn count(&self) -> usize {
+        self.engine.streams[self.slot as usize].subscriptions.len()
+    }
+}
+
+impl pusher::session::World for View<'_> {
+    fn socket(&self) -> String {
+        self.engine.streams[self.slot as usize].socket.to_string()
+    }
+
+    fn credentials(&self) -> &Credentials {
+        &self.engine.app.credentials
+    }
+
+    fn limits(&self) -> &pusher::session::Limits {
+        &self.engine.rules.pusher
+    }
+
+    fn subscribed(&self, channel: &str) -> pusher::session::Subscribed<'_> {
+        use pusher::session::Subscribed;
+        let Some(number) = self.channel(channel) else {
+            return Subscribed::No;
+        };
+        let identity = self.engine.streams[self.slot as usize].identity.as_deref();
+        let mut rows = identity.map_or(&[][..], Identity::rows).iter();
+        match rows.find(|row| row.channel == number) {
+            Some(row) => Subscribed::As(&row.user),
+            None => Subscribed::Yes,
+        }
+    }
+
+    fn channels(&self) -> usize {
+        self.count()
+    }
+}
+
+impl plain::World for View<'_> {
+    fn limits(&self) -> &plain::Limits {
+        &self.engine.rules.plain
+    }
+
+    fn is_subscribed(&self, channel: &str) -> bool {
+        self.channel(channel).is_some()
+    }
+
+    fn channels(&self) -> usize {
+        self.count()
+    }
+}
