@@ -16,7 +16,7 @@ impl Engine {
     /// Empties the inbox: one write for each stream, whatever was in it.
     pub fn on_inbox(&mut self) {
         let began = Instant::now();
-        // Read before the inbox is emptied: everything below is then in what is found there.
+        // Read before the inbox is emptied: everything below is then among what is taken.
         let completed = self.hub.watermarks.completed();
         let mut batch = std::mem::take(&mut self.batch);
         self.hub.inboxes[self.worker].take(&mut batch);

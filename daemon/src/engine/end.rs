@@ -79,12 +79,14 @@ impl Engine {
             return;
         }
         let mut ending = Ending::new(stream.fd, place);
-        ending.words = message.into();
+        ending.message = message.into();
         // One whose outbox was the reason does not keep it.
         if !matches!(end, CloseReason::Slow | CloseReason::Memory) {
             ending.rest = stream.outbox;
             match stream.websocket {
-                Some(websocket) => ending.hearing = websocket.await_close(self.rules.message_bytes),
+                Some(websocket) => {
+                    ending.awaited_close = websocket.await_close(self.rules.message_bytes)
+                }
                 // Its input is being read: that finishes the closing handshake.
                 None if stream.format.is_websocket() => {
                     self.input.parting = Some(ending);

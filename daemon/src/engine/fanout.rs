@@ -28,12 +28,15 @@ pub struct Fanout {
     pub dirty: Vec<u32>,
     /// Frames gathered, over all streams.
     pub count: u64,
-    /// Streams that get no more in this wake, and from where they are to be replayed to.
+    /// Streams that get no more in this wake, and from where they replay.
     pub aside: Vec<(u32, At)>,
-    /// Of all frames.
+    /// Bytes of all frames.
     bytes: usize,
+    /// The chains of all streams.
     links: Vec<Link>,
+    /// Streams and the channels by which they get the event at hand, if it has several.
     hits: Vec<(u32, usize)>,
+    /// The chain taken last.
     runs: Vec<Run>,
     joined: Vec<Joined>,
     /// How many of `joined` are in use; the others keep their memory for later.
@@ -78,7 +81,7 @@ struct Joined {
     bytes: Vec<u8>,
 }
 
-/// What one stream is to be written.
+/// What one stream is written in this wake: one frame, or a joined chain.
 #[derive(Debug, Clone, Copy)]
 pub enum WriteBatch {
     Frame(u32),
@@ -86,6 +89,7 @@ pub enum WriteBatch {
 }
 
 impl Fanout {
+    /// An event, for the live streams of its channels.
     pub fn event(
         &mut self,
         encoded: &EncodedEvent,
@@ -269,7 +273,7 @@ impl Fanout {
             .flat_map(|(start, end)| &self.frames[*start as usize..*end as usize])
     }
 
-    /// Ready for the next wake. The room of ordinary bursts is kept, that of a rare large one is not.
+    /// Makes it ready for the next wake. The memory of ordinary bursts is kept, that of a rare large one is not.
     pub fn clear(&mut self) {
         self.frames.clear();
         self.dirty.clear();
@@ -291,11 +295,11 @@ impl Fanout {
         self.count = 0;
     }
 
-    /// One frame per matching channel, the last of which moves the cursor.
+    /// An event of several channels: one frame for each that the stream has, the last of which moves the cursor.
     fn of_several(&mut self, encoded: &EncodedEvent, streams: &mut Slab<Stream>) {
         let mut hits = std::mem::take(&mut self.hits);
         hits.sort_unstable();
-        // Where the form of each channel, not last and last, lies among the frames.
+        // Where the frame of each channel is, in both forms: not the last, and the last.
         let mut placed = vec![NONE; 2 * FORMATS * encoded.event.channels().count()];
         for (n, &(slot, index)) in hits.iter().enumerate() {
             if self.aside.last().is_some_and(|(other, _)| *other == slot) {

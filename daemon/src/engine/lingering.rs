@@ -1,15 +1,15 @@
-//! How a connection ends, through whatever door it came.
+//! How a connection ends, whatever its protocol.
 //!
-//! A socket that is closed with unread input makes the kernel send a reset, which destroys what its client
-//! has not read yet: the refusal, the close code, the time to come back. So the last words are written, our
-//! side is shut, and what still comes is read and dropped until the client has closed too, or until a limit.
+//! If a socket is closed with unread input, the kernel sends a reset, which destroys what the client has not read
+//! yet: the refusal, the close code, the time to reconnect. Therefore the final message is written, our side is shut
+//! down, and further input is read and dropped until the client has closed too, or a limit is reached.
 //!
 //! ```text
-//! words left ─► write ─► a WebSocket's close frame awaited ─► shutdown(SHUT_WR) ─► read and drop ─► close
+//! outbox, message ─► write ─► await a WebSocket's close frame ─► shutdown(SHUT_WR) ─► read and drop ─► close
 //! ```
 //!
-//! A client that has closed already costs no more than the calls that find it out. For the others there is
-//! one epoll a thread, and their place among the connections is held until they are gone.
+//! A client that has closed already costs only the calls that find this out. For the others each thread has one
+//! epoll, and they keep their place among the connections until they are closed.
 
 use std::cell::RefCell;
 use std::io;
@@ -33,66 +33,67 @@ use crate::engine::uring::Job;
 use crate::process::async_fd;
 use crate::process::metrics::Metrics;
 
-/// How long nothing may come, and nothing be taken. A round trip of the slowest networks, and some.
+/// How long a client may send and take nothing: more than a round trip of the slowest networks.
 const SILENCE: Duration = Duration::from_secs(2);
-/// The same while the daemon stops: its successor waits.
+/// The same while the daemon drains: its successor waits.
 const SILENCE_AT_STOP: Duration = Duration::from_millis(500);
-/// How long it may take at all, and how many bytes are read: a client that reads no answer before it has
-/// sent all of its request gets it up to here.
+/// How long an ending may take in all, and how many bytes are read. Within these, a client that reads no response
+/// before it has sent its whole request gets it.
 const LONGEST: Duration = Duration::from_secs(10);
 const MOST: usize = 16 << 20;
-/// How often the clock is looked at.
-const LOOK: Duration = Duration::from_millis(250);
-/// Read at once, and how often before others have their turn.
+/// How often the limits of time are checked.
+const CHECK: Duration = Duration::from_millis(250);
+/// Bytes read at once, and how often one socket is read before others have their turn.
 const INPUT: usize = 16 << 10;
 const READS: usize = 4;
 
 /// A connection that is over. The socket is non-blocking, and in no other epoll.
 pub struct Ending<P> {
     pub fd: OwnedFd,
-    /// What its client has not taken yet, and what it is told behind that.
+    /// What its client has not taken yet.
     pub rest: Option<Box<Outbox>>,
-    pub words: Bytes,
-    pub hearing: Option<Hearing>,
+    /// The final message or response, sent after that.
+    pub message: Bytes,
+    pub awaited_close: Option<AwaitedClose>,
     /// Dropped when the socket is closed.
     pub place: P,
 }
 
 impl<P> Ending<P> {
-    /// With nothing left to say.
+    /// With nothing left to send.
     pub fn new(fd: OwnedFd, place: P) -> Self {
         Self {
             fd,
             rest: None,
-            words: Bytes::new(),
-            hearing: None,
+            message: Bytes::new(),
+            awaited_close: None,
             place,
         }
     }
 }
 
-/// A WebSocket that has been sent a close frame: its client's is awaited (RFC 6455, section 7.1.1).
+/// The close frame that is awaited from a WebSocket's client, which was sent ours (RFC 6455, section 7.1.1).
 #[derive(Debug)]
-pub struct Hearing {
+pub struct AwaitedClose {
     decoder: Decoder,
     /// Bytes of a message, as before the close.
     most: usize,
 }
 
-impl Hearing {
-    /// None: the closing handshake is over already, or nothing more can be understood.
+impl AwaitedClose {
+    /// None: the closing handshake is over already, or nothing more can be decoded.
     pub fn new(decoder: Decoder, most: usize) -> Option<Self> {
         (!decoder.is_done()).then_some(Self { decoder, most })
     }
 
-    /// Whether the close is still to come behind these bytes.
-    pub fn hear(&mut self, mut bytes: &mut [u8]) -> bool {
+    /// Decodes what was received; whether the close frame is still awaited.
+    pub fn receive(&mut self, mut bytes: &mut [u8]) -> bool {
         while let Ok(Some(_)) = self.decoder.next(&mut bytes, self.most) {}
         !self.decoder.is_done()
     }
 }
 
-/// Those of one thread.
+/// The ending connections of one thread.
 pub struct Lingering<P> {
     metrics: Arc<Metrics>,
     epoll: Epoll,
@@ -102,22 +103,21 @@ pub struct Lingering<P> {
     input: Vec<u8>,
 }
 
-/// One of them.
 struct Linger<P> {
     ending: Ending<P>,
     begun: Instant,
-    /// When anything last came or was taken.
+    /// When the client last sent or took anything.
     last: Instant,
-    /// Bytes that came.
-    came: usize,
-    /// The client has closed its side, and we ours.
-    heard_all: bool,
-    said_all: bool,
+    /// Bytes that were received.
+    received: usize,
+    /// The client has closed its side, and we have closed ours.
+    read_closed: bool,
+    write_closed: bool,
 }
 
-/// How it goes on.
+/// How an ending goes on.
 enum Step {
-    /// There is something to wait for.
+    /// The client has not closed yet.
     Wait,
     /// The client is gone, or has closed too.
     Gone,
@@ -139,7 +139,7 @@ impl<P> Lingering<P> {
         })
     }
 
-    /// Bytes that `connections` of them hold at the most, where a WebSocket's message has up to
+    /// The most bytes that `connections` of them hold, where a WebSocket's message has up to
     /// `message_bytes`. What waits in their outboxes is counted by `server.outbox_total`.
     pub fn ceiling(connections: usize, message_bytes: usize) -> u64 {
         (connections * (size_of::<Linger<P>>() + message_bytes)) as u64
@@ -152,9 +152,9 @@ impl<P> Lingering<P> {
             ending,
             begun: now,
             last: now,
-            came: 0,
-            heard_all: false,
-            said_all: false,
+            received: 0,
+            read_closed: false,
+            write_closed: false,
         };
         match linger.step(&mut self.input) {
             Step::Gone => return,
@@ -163,7 +163,7 @@ impl<P> Lingering<P> {
         }
         let entry = self.all.vacant_entry();
         let event = EpollEvent::new(linger.waits_for(), entry.key() as u64);
-        // Without memory or a watch to be had it is closed at once, as it would be without all this.
+        // If the kernel has no memory to watch it, it is closed at once.
         if self.epoll.add(&linger.ending.fd, event).is_ok() {
             entry.insert(linger);
             self.metrics.ending.add(1);
@@ -179,7 +179,7 @@ impl<P> Lingering<P> {
         self.all.is_empty()
     }
 
-    /// From now on clients are given less time: the process is to end.
+    /// From now on clients have less time: the daemon drains.
     pub fn hurry(&mut self) {
         self.silence = SILENCE_AT_STOP;
     }
@@ -216,12 +216,12 @@ impl<P> Lingering<P> {
         }
     }
 
-    /// Closes what has had its time.
-    fn cut_late(&mut self) {
-        let late = |linger: &Linger<P>| {
+    /// Closes the connections whose time is over.
+    fn close_overdue(&mut self) {
+        let overdue = |linger: &Linger<P>| {
             linger.last.elapsed() >= self.silence || linger.begun.elapsed() >= LONGEST
         };
-        let all = self.all.iter().filter(|(_, linger)| late(linger));
+        let all = self.all.iter().filter(|(_, linger)| overdue(linger));
         for key in all.map(|(key, _)| key).collect::<Vec<_>>() {
             self.metrics.endings_cut_time.add(1);
             self.close(key);
@@ -235,44 +235,48 @@ impl<P> Lingering<P> {
 }
 
 impl<P> Linger<P> {
-    /// Says and hears as much as is possible now.
+    /// Writes and reads as much as is possible now.
     fn step(&mut self, input: &mut [u8]) -> Step {
-        if self.send_frame().is_err() {
+        if self.write().is_err() {
             return Step::Gone;
         }
         for _ in 0..READS {
-            if self.heard_all {
+            if self.read_closed {
                 break;
             }
             match read(&self.ending.fd, input) {
                 Ok(0) => {
-                    self.heard_all = true;
-                    self.ending.hearing = None;
+                    self.read_closed = true;
+                    self.ending.awaited_close = None;
                 }
                 Ok(count) => {
                     self.last = Instant::now();
-                    self.came += count;
-                    if self.came > MOST {
+                    self.received += count;
+                    if self.received > MOST {
                         return Step::TooMuch;
                     }
-                    let mut hearing = self.ending.hearing.take();
-                    self.ending.hearing =
-                        hearing.take_if(|hearing| hearing.hear(&mut input[..count]));
+                    let awaited = &mut self.ending.awaited_close;
+                    if awaited
+                        .as_mut()
+                        .is_some_and(|close| !close.receive(&mut input[..count]))
+                    {
+                        *awaited = None;
+                    }
                 }
                 Err(Errno::EAGAIN) => break,
                 Err(Errno::EINTR) => {}
                 Err(_) => return Step::Gone,
             }
         }
-        if self.send_frame().is_err() || self.heard_all && self.said_all {
+        if self.write().is_err() || self.read_closed && self.write_closed {
             return Step::Gone;
         }
         Step::Wait
     }
 
-    /// What waits, the last words behind it, and that there are no more.
-    fn send_frame(&mut self) -> Result<(), Errno> {
-        if self.said_all {
+    /// Writes what waits and the final message after it, then shuts down our side.
+    fn write(&mut self) -> Result<(), Errno> {
+        if self.write_closed {
             return Ok(());
         }
         let ending = &mut self.ending;
@@ -285,22 +289,22 @@ impl<P> Linger<P> {
             }
             ending.rest = None;
         }
-        if !ending.words.is_empty() {
+        if !ending.message.is_empty() {
             let job = Job {
                 fd: ending.fd.as_fd(),
-                bytes: &ending.words,
+                bytes: &ending.message,
             };
             let written = write_some(&job)?;
             if written > 0 {
                 self.last = Instant::now();
             }
-            ending.words.advance(written);
-            if !ending.words.is_empty() {
+            ending.message.advance(written);
+            if !ending.message.is_empty() {
                 return Ok(());
             }
         }
-        if ending.hearing.is_none() {
-            self.said_all = true;
+        if ending.awaited_close.is_none() {
+            self.write_closed = true;
             shutdown(std::os::fd::AsRawFd::as_raw_fd(&ending.fd), Shutdown::Write)?;
         }
         Ok(())
@@ -308,31 +312,31 @@ impl<P> Linger<P> {
 
     fn waits_for(&self) -> EpollFlags {
         let mut flags = EpollFlags::empty();
-        flags.set(EpollFlags::EPOLLIN, !self.heard_all);
-        let says = self.ending.rest.is_some() || !self.ending.words.is_empty();
-        flags.set(EpollFlags::EPOLLOUT, says);
+        flags.set(EpollFlags::EPOLLIN, !self.read_closed);
+        let writes = self.ending.rest.is_some() || !self.ending.message.is_empty();
+        flags.set(EpollFlags::EPOLLOUT, writes);
         flags
     }
 }
 
-/// Gives them what happens, for as long as the thread runs.
+/// Drives the ending connections for as long as the thread runs.
 ///
 /// # Errors
 /// If their epoll cannot be waited for.
 pub async fn drive<P>(lingering: Rc<RefCell<Lingering<P>>>) -> io::Result<()> {
     let queue = async_fd::readable(lingering.borrow().queue()?)?;
-    let mut looks = interval(LOOK);
-    looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut checks = interval(CHECK);
+    checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         tokio::select! {
             ready = queue.readable() => {
                 let mut ready = ready?;
-                // What is ready stays ready, and tells nobody again: looked at until there is nothing.
+                // The queue is edge-triggered here: it is emptied before it counts as no longer ready.
                 if lingering.borrow_mut().on_ready() {
                     ready.clear_ready();
                 }
             }
-            _ = looks.tick() => lingering.borrow_mut().cut_late(),
+            _ = checks.tick() => lingering.borrow_mut().close_overdue(),
         }
     }
 }
@@ -389,10 +393,10 @@ mod tests {
     }
 
     #[test]
-    fn it_reads_the_words_and_an_end_whatever_it_sent_and_its_place_is_held() {
+    fn a_client_with_unread_input_reads_the_message_and_the_end_and_keeps_its_place() {
         let (mut lingering, mut ending, mut theirs, place) = pair();
         theirs.write_all(&[b'x'; 100_000]).unwrap();
-        ending.words = Bytes::from_static(b"the end");
+        ending.message = Bytes::from_static(b"the end");
         lingering.end(ending);
         assert_eq!(read_all(&mut theirs), (b"the end".to_vec(), None));
         while !lingering.on_ready() {}
@@ -405,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn what_waited_comes_whole_before_the_words() {
+    fn what_waited_is_sent_whole_before_the_message() {
         let (mut lingering, mut ending, mut theirs, place) = pair();
         let budget = Arc::new(Budget::new(1 << 30));
         let mut outbox = Box::new(Outbox::new(&budget));
@@ -415,7 +419,7 @@ mod tests {
             outbox.push(of, frame, BOUNDS).unwrap();
         }
         ending.rest = Some(outbox);
-        ending.words = Bytes::from_static(b"the end");
+        ending.message = Bytes::from_static(b"the end");
         lingering.end(ending);
         let mut got = Vec::new();
         loop {
@@ -435,10 +439,10 @@ mod tests {
     }
 
     #[test]
-    fn a_half_closed_client_gets_what_waited_too() {
+    fn a_half_closed_client_gets_the_message_too() {
         let (mut lingering, mut ending, mut theirs, place) = pair();
         theirs.shutdown(std::net::Shutdown::Write).unwrap();
-        ending.words = vec![b'w'; 1 << 20].into();
+        ending.message = vec![b'w'; 1 << 20].into();
         lingering.end(ending);
         let mut got = 0;
         loop {
@@ -454,12 +458,12 @@ mod tests {
     }
 
     #[test]
-    fn a_websocket_is_shut_once_its_client_has_answered_the_close() {
+    fn a_websocket_is_shut_down_once_its_client_has_answered_the_close() {
         let (mut lingering, mut ending, mut theirs, place) = pair();
-        ending.hearing = Hearing::new(Decoder::default(), 1000);
-        ending.words = frame::close(4200, "").into();
+        ending.awaited_close = AwaitedClose::new(Decoder::default(), 1000);
+        ending.message = frame::close(4200, "").into();
         lingering.end(ending);
-        // What was on its way is passed over, even in the middle of a frame.
+        // What was under way is skipped, even in the middle of a frame.
         theirs.write_all(b"\x81\x85\0\0\0\0hel").unwrap();
         while !lingering.on_ready() {}
         let (bytes, end) = read_all(&mut theirs);
@@ -475,7 +479,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_sends_too_much_or_is_silent_for_too_long_is_closed() {
+    fn a_client_that_sends_too_much_or_is_silent_for_too_long_is_closed() {
         let (mut lingering, ending, mut theirs, place) = pair();
         lingering.end(ending);
         let mut sent = 0;
@@ -492,10 +496,10 @@ mod tests {
 
         let (mut lingering, ending, _theirs, place) = pair();
         lingering.end(ending);
-        lingering.cut_late();
+        lingering.close_overdue();
         assert!(held(&place), "its time is not over");
         lingering.silence = Duration::ZERO;
-        lingering.cut_late();
+        lingering.close_overdue();
         assert!(!held(&place) && lingering.is_empty());
         assert_eq!(lingering.metrics.endings_cut_time.get(), 1);
     }

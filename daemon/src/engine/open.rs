@@ -129,8 +129,8 @@ impl Engine {
         let place = admission::Place::new(self.hub.limits.clone(), self.worker, opening.client);
         let most = self.rules.message_bytes;
         self.lingering.borrow_mut().end(Ending {
-            words: response.into(),
-            hearing: opening
+            message: response.into(),
+            awaited_close: opening
                 .websocket
                 .and_then(|websocket| websocket.await_close(most)),
             ..Ending::new(opening.fd, place)
@@ -161,7 +161,7 @@ impl Engine {
     /// A presence channel is full. As in `refuse`, an EventSource is asked to reconnect later.
     fn refuse_members(&mut self, slot: u32, channels: &[u32], head: Vec<u8>) {
         self.hub.metrics.over_members.add(1);
-        // It was never a member where there was room either.
+        // It does not become a member where there was room.
         for channel in channels {
             self.leave_presence(slot, *channel);
         }

@@ -1,6 +1,6 @@
-//! What waits for a client whose socket is full. Exists only while the socket is; frames are shared by
-//! reference, and bounded in number and bytes for each stream. What all hold together the process's budget
-//! knows, for which a stream may have to give up what waits for it.
+//! What waits for a client whose socket is full. It exists only that long. Frames are shared by reference, and bounded
+//! in number and bytes for each stream. The process's budget bounds what all outboxes hold together: for it a stream
+//! may have to give up what waits for it.
 
 use std::collections::VecDeque;
 use std::io::IoSlice;
@@ -16,15 +16,15 @@ use crate::process::budget::{Budget, Charge, Held};
 /// Frames handed to one `writev`.
 const BATCH: usize = 64;
 
-/// Bytes of notices that may wait behind something else past a stream's bounds, and what each counts
-/// beside its own: an honest client has few. One may ask for them again and again and not take them.
-const NOTICES: usize = 1 << 20;
-const NOTICE: usize = 64;
+/// Bytes of control frames that may wait behind something else past a stream's bounds, and what each counts beside its
+/// own bytes. An honest client has few; a hostile one may cause many and not take them.
+const CONTROL: usize = 1 << 20;
+const CONTROL_OVERHEAD: usize = 64;
 
-/// What is written whole, and what it is of.
+/// What is written whole, and its kind.
 pub type Frame = (FrameKind, Held);
 
-/// A place in what a stream is told: the event at `seq`, from its channel number `channel` on.
+/// A place in what a stream is sent: the event at `seq`, from its channel number `channel` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct At {
     pub seq: u64,
@@ -39,11 +39,11 @@ impl At {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
-    /// What there is here: history has it.
+    /// An event, from this place on: it can be replayed.
     Event(At),
-    /// What a stream must be told, and nobody else knows.
+    /// A message for this stream alone, which must reach it.
     Control,
-    /// What may be left out, if that is told or mended.
+    /// A message that may be left out, if that is reported or made good later.
     Ephemeral,
 }
 
@@ -70,12 +70,12 @@ pub struct Outbox {
     pub since: Instant,
 }
 
-/// What a stream gave up of what waited for it.
+/// What a stream gave up.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct GivenUp {
-    /// The first of the events among it: from here on they are read again.
+    /// The first event given up: from here on they are replayed.
     pub from: Option<At>,
-    /// Frames that nobody can read again, but which may be left out.
+    /// Frames that cannot be replayed, but may be left out.
     pub ephemeral: usize,
 }
 
@@ -90,28 +90,30 @@ impl Outbox {
         }
     }
 
-    /// What is pushed first is the rest of something.
+    /// What is pushed first is the rest of a frame.
     pub fn begin(&mut self) {
         self.begun = true;
     }
 
-    /// Nothing waits but the client for its socket.
+    /// No frame waits; the stream only waits for its socket.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()
     }
 
-    /// How much it has held for how long: who is first to give way.
+    /// How much it has held for how long: the heaviest outbox gives way first.
     pub fn burden(&self, now: Instant) -> u128 {
         let age = now.saturating_duration_since(self.since).as_micros() + 1;
         self.bytes as u128 * age
     }
 
-    /// One frame always fits, however large: it may delay a client, but not lock it out for good. A notice
-    /// cannot be left out: past [`NOTICES`] the stream cannot go on.
+    /// One frame always fits, however large: it may delay a client, but not lock it out for good. A
+    /// control frame cannot be left out: past [`CONTROL`] bytes of them the stream cannot go on.
     pub fn push(&mut self, of: FrameKind, frame: Held, bounds: Bounds) -> Result<(), Full> {
         let len = frame.len();
         let over = self.frames.len() >= bounds.frames || self.bytes + len > bounds.bytes;
-        if over && !self.frames.is_empty() && (of != FrameKind::Control || self.notices() > NOTICES)
+        if over
+            && !self.frames.is_empty()
+            && (of != FrameKind::Control || self.control_bytes() > CONTROL)
         {
             return Err(Full);
         }
@@ -122,28 +124,30 @@ impl Outbox {
         Ok(())
     }
 
-    /// Bytes of the notices behind the first frame.
-    fn notices(&self) -> usize {
+    /// Bytes of the control frames behind the first frame.
+    fn control_bytes(&self) -> usize {
         let behind = self.frames.iter().skip(1);
-        let notices = behind.filter(|(of, _)| *of == FrameKind::Control);
-        notices.map(|(_, frame)| NOTICE + frame.len()).sum()
+        let control = behind.filter(|(of, _)| *of == FrameKind::Control);
+        control
+            .map(|(_, frame)| CONTROL_OVERHEAD + frame.len())
+            .sum()
     }
 
-    /// Gives up what waits, as far as it can be read again or left out: not what was begun, nor what is
-    /// before a notice, which may tell a cursor.
+    /// Gives up what waits, as far as it can be replayed or left out: not a frame written in part, and nothing before a
+    /// control frame, which may contain a cursor.
     pub fn give_up(&mut self) -> GivenUp {
-        let notice = self
+        let control = self
             .frames
             .iter()
             .rposition(|(of, _)| *of == FrameKind::Control);
         let begun = usize::from(self.begun && !self.is_empty());
-        let stays = notice.map_or(begun, |at| at + 1);
+        let stays = control.map_or(begun, |at| at + 1);
         let mut given = GivenUp::default();
         for (of, frame) in self.frames.drain(stays..) {
             self.bytes -= frame.len();
             self.list.budget().waiting.sub(frame.len() as u64);
             match of {
-                // Not the foremost: positions of a ring that was replaced may be higher.
+                // Not the first of them: positions of a ring that was replaced may be higher.
                 FrameKind::Event(at) => given.from = given.from.into_iter().chain([at]).min(),
                 _ => given.ephemeral += 1,
             }
@@ -253,7 +257,7 @@ mod tests {
         assert_eq!(
             outbox.push(FrameKind::Control, frame(1), BOUNDS),
             Ok(()),
-            "a notice"
+            "a control frame"
         );
         let mut outbox = Outbox::new(&budget);
         for n in 0..3 {
@@ -267,11 +271,11 @@ mod tests {
     }
 
     #[test]
-    fn notices_go_past_the_bounds_but_not_without_end() {
+    fn control_frames_may_exceed_the_bounds_but_not_without_limit() {
         let budget = budget();
         let frame = |len| budget.hold(vec![b'x'; len]);
         let mut outbox = Outbox::new(&budget);
-        let large = NOTICES + 1;
+        let large = CONTROL + 1;
         assert_eq!(
             outbox.push(FrameKind::Control, frame(large), BOUNDS),
             Ok(())
@@ -287,12 +291,15 @@ mod tests {
         );
         let mut outbox = Outbox::new(&budget);
         let small = |_: &usize| outbox.push(FrameKind::Control, frame(1), BOUNDS).is_ok();
-        let fit = (0..NOTICES).take_while(small).count();
-        assert!((1000..NOTICES / NOTICE + 2).contains(&fit), "{fit} frames");
+        let fit = (0..CONTROL).take_while(small).count();
+        assert!(
+            (1000..CONTROL / CONTROL_OVERHEAD + 2).contains(&fit),
+            "{fit} frames"
+        );
     }
 
     #[test]
-    fn what_was_not_begun_can_be_given_up() {
+    fn what_was_not_written_in_part_can_be_given_up() {
         let (ours, mut theirs) = pair();
         let budget = budget();
         let frame = |len| budget.hold(vec![b'x'; len]);
@@ -321,7 +328,7 @@ mod tests {
             got += theirs.read(&mut buffer).unwrap();
         }
         assert!(outbox.is_empty() && got == large);
-        // Nothing begun: everything can go. Of a ring that was replaced positions may be higher.
+        // Nothing was written in part: everything can go. Positions of a ring that was replaced may be higher.
         outbox.push(event(9, 0), frame(1), WIDE).unwrap();
         outbox.push(event(8, 0), frame(1), WIDE).unwrap();
         assert_eq!(outbox.give_up().from, Some(At::start(8)));
@@ -331,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_before_a_notice_stays_since_that_may_tell_a_cursor() {
+    fn what_is_before_a_control_frame_stays_because_that_may_contain_a_cursor() {
         let budget = budget();
         let frame = |len| budget.hold(vec![b'x'; len]);
         let mut outbox = Outbox::new(&budget);
@@ -344,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn who_holds_much_for_long_is_the_heaviest() {
+    fn an_outbox_that_holds_much_for_long_is_the_heaviest() {
         let budget = budget();
         let frame = |len| budget.hold(vec![b'x'; len]);
         let now = Instant::now();

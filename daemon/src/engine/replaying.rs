@@ -78,7 +78,7 @@ impl Engine {
             Err(error) => return self.close(slot, stream::close_reason(error)),
         };
         self.hub.metrics.bytes.add(written as u64);
-        if written < self.replays.chunk.len() {
+        if written < self.replays.chunk.size() {
             return self.keep_remainder(slot, written, skips);
         }
         let stream = &mut self.streams[slot as usize];

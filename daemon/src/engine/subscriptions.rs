@@ -1,12 +1,11 @@
-//! One worker's subscribers by channel. Single-threaded; joining and leaving cost the same however
-//! many there are.
+//! One worker's subscribers by channel. Single-threaded; joining and leaving cost the same for any number of them.
 
 use std::collections::HashMap;
 use std::rc::Rc;
 
 use slab::Slab;
 
-/// A place among a channel's members.
+/// A stream among a channel's members.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Member {
     pub slot: u32,
@@ -37,14 +36,14 @@ struct Channel {
 /// What leaving changed.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Left {
-    /// This member moved to the place that became free; its stream must be told.
+    /// This member moved to the place that became free; its stream is to be updated.
     pub moved: Option<Member>,
     /// The channel's name, if that was its last member here.
     pub last: Option<Rc<str>>,
 }
 
 impl Subscriptions {
-    /// Also says whether the channel is new here.
+    /// Returns also whether the channel is new here.
     pub fn join(&mut self, name: &str, member: Member) -> (Subscription, bool) {
         let (channel, first) = match self.ids.get(name) {
             Some(channel) => (*channel, false),
@@ -75,7 +74,7 @@ impl Subscriptions {
         let members = &mut self.channels[channel as usize].members;
         members.swap_remove(at as usize);
         let moved = members.get(at as usize).copied();
-        // A crowd that left takes its memory with it.
+        // Memory for many members is freed after they have left.
         if members.len() < members.capacity() / 4 {
             members.shrink_to(members.len() * 2);
         }
@@ -87,7 +86,7 @@ impl Subscriptions {
         Left { moved, last }
     }
 
-    /// The stream calls this subscription by another number from now on.
+    /// The stream numbers this subscription `sub` from now on.
     pub fn renumber(&mut self, subscription: Subscription, sub: u32) {
         let channel = &mut self.channels[subscription.channel as usize];
         channel.members[subscription.at as usize].sub = sub;
@@ -99,6 +98,7 @@ impl Subscriptions {
         channels.map(|(_, channel)| (&*channel.name, channel.members.len()))
     }
 
+    /// The channel's members here; none for an unknown channel.
     pub fn members(&self, name: &str) -> &[Member] {
         let id = self.ids.get(name);
         id.map_or(&[], |id| &self.channels[*id as usize].members)
@@ -119,7 +119,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn members_are_who_joined_and_did_not_leave(
+        fn members_are_those_who_joined_and_did_not_leave(
             steps in prop::collection::vec((0..12u32, 0..5u8), 0..200)
         ) {
             let mut table = Subscriptions::default();

@@ -1,5 +1,5 @@
-//! How bytes get to sockets that are not full: by io_uring, many at a time, or by one `write` each where
-//! the kernel does not allow that. Chosen at start; both give the same answers.
+//! How bytes get to sockets that are not full: by io_uring, many at a time, or by one `write` each where the kernel does
+//! not allow that. Chosen at start; both give the same results.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::{fmt, io};
@@ -29,7 +29,7 @@ impl fmt::Display for Transmit {
 
 impl Transmit {
     /// # Errors
-    /// If io_uring was asked for and cannot be had.
+    /// If io_uring is required and not available.
     pub fn new(io: Io) -> io::Result<Self> {
         if io == Io::Write {
             return Ok(Self::Writes);
@@ -95,7 +95,7 @@ mod tests {
     use super::*;
 
     /// More sockets than a batch, one of them full, one closed, one with much to take.
-    fn answers(io: Io) -> (Vec<Result<usize, Errno>>, Vec<Vec<u8>>) {
+    fn results_of(io: Io) -> (Vec<Result<usize, Errno>>, Vec<Vec<u8>>) {
         let mut transmit = Transmit::new(io).unwrap();
         let pairs: Vec<_> = (0..BATCH + 10)
             .map(|_| UnixStream::pair().unwrap())
@@ -142,8 +142,8 @@ mod tests {
     }
 
     #[test]
-    fn both_ways_answer_alike() {
-        let (results, got) = answers(Io::Write);
+    fn both_ways_give_the_same_results() {
+        let (results, got) = results_of(Io::Write);
         assert_eq!(results[0], Ok(5));
         assert_eq!(results[3], Ok(0), "full");
         assert_eq!(results[5], Err(Errno::EPIPE), "closed");
@@ -154,7 +154,7 @@ mod tests {
         assert_eq!(got[265], b"for 265");
         // Where the kernel has no io_uring there is nothing to compare with.
         if Uring::new().is_ok() {
-            assert_eq!(answers(Io::Uring), (results, got));
+            assert_eq!(results_of(Io::Uring), (results, got));
         } else {
             assert!(Transmit::new(Io::Uring).is_err());
         }

@@ -1,9 +1,8 @@
-//! Many sends with one system call, by io_uring. Unsafe code, because the kernel is given
-//! addresses, and what they lead to has to outlive its looking there.
+//! Many sends with one system call, by io_uring. Unsafe code, because the kernel is given addresses, and what is there
+//! has to outlive its use.
 //!
-//! Every send is made with MSG_DONTWAIT, so the kernel finishes it while it takes it in (it neither waits
-//! nor hands it to another thread); the call comes back when all are finished. Nothing is in flight
-//! between two calls.
+//! Every send is made with MSG_DONTWAIT, so the kernel completes it while it is submitted: it neither waits nor
+//! passes it to another thread. The call returns when all are complete. Nothing is in flight between two calls.
 
 #![allow(unsafe_code)]
 
@@ -22,14 +21,14 @@ pub struct Job<'a> {
     pub bytes: &'a [u8],
 }
 
-/// None: it failed once. What it had not taken by then must never be taken.
+/// None: it failed once, and was dropped: what the kernel had not taken by then must never be taken.
 pub struct Uring(Option<IoUring>);
 
 impl Uring {
     /// # Errors
-    /// If the kernel has none (before 5.6), or does not allow it (sysctl, seccomp).
+    /// If the kernel does not have it (before 5.6), or does not allow it (sysctl, seccomp).
     pub fn new() -> io::Result<Self> {
-        // Only one thread uses it and nobody interrupts it: hints for newer kernels (6.0).
+        // Only one thread uses it, and nothing interrupts it: hints for newer kernels (6.0).
         let hinted = IoUring::builder()
             .setup_single_issuer()
             .setup_coop_taskrun()
@@ -47,8 +46,8 @@ impl Uring {
     /// Sends up to `BATCH` jobs; `results` gets, for each, the bytes that the socket took.
     ///
     /// # Errors
-    /// If the kernel refuses the batch as such, and ever after. What was sent is in `results`, which says EIO
-    /// for the rest.
+    /// If the kernel refuses the batch as such; every later call then fails too. `results` has what was sent, and
+    /// EIO for the rest.
     pub fn send(
         &mut self,
         jobs: &[Job<'_>],
@@ -97,7 +96,7 @@ fn send_all(
     Ok(())
 }
 
-/// Takes what is finished; returns how many.
+/// Takes what is complete; returns how many.
 fn reap(ring: &mut IoUring, results: &mut [Result<usize, Errno>]) -> usize {
     let mut count = 0;
     for entry in ring.completion() {

@@ -42,7 +42,7 @@ use super::{api, change};
 use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::http_call::forwarded;
-use crate::engine::lingering::{Ending, Hearing, Lingering};
+use crate::engine::lingering::{AwaitedClose, Ending, Lingering};
 use crate::engine::{Engine, Opening, WebSocketSession};
 use crate::hub::command::{Command, Denied};
 use crate::process::admission::Admission;
@@ -210,11 +210,11 @@ pub async fn serve<S: Socket + 'static>(
         return;
     };
     let (socket, early) = (parts.io.into_inner(), parts.read_buf);
-    let mut hearing = None;
+    let mut awaited_close = None;
     let words = match (outcome, client.final_response, client.takeover) {
         (Outcome::Noted, Some(words), _) => {
-            let mut all = Hearing::new(Decoder::default(), MESSAGE);
-            hearing = all.take_if(|hearing| hearing.hear(&mut early.to_vec()));
+            let mut all = AwaitedClose::new(Decoder::default(), MESSAGE);
+            awaited_close = all.take_if(|close| close.receive(&mut early.to_vec()));
             words
         }
         (Outcome::Noted, None, Some(takeover)) if early.is_empty() => {
@@ -256,8 +256,8 @@ pub async fn serve<S: Socket + 'static>(
     }
     if let Ok(fd) = socket.into_inner().into_fd() {
         world.lingering.borrow_mut().end(Ending {
-            words: words.into(),
-            hearing,
+            message: words.into(),
+            awaited_close,
             ..Ending::new(fd, client.admission.into_place())
         });
     }

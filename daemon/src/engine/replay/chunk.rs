@@ -54,7 +54,7 @@ impl Chunk {
         self.bytes.extend_from_slice(frame);
     }
 
-    pub fn len(&self) -> usize {
+    pub fn size(&self) -> usize {
         self.bytes.len() + self.large.len()
     }
 
@@ -64,7 +64,7 @@ impl Chunk {
     }
 
     pub fn is_full(&self) -> bool {
-        self.len() >= TURN_BYTES
+        self.size() >= TURN_BYTES
     }
 
     /// The next frame. Nothing follows a large one: `is_full`.
@@ -80,7 +80,7 @@ impl Chunk {
     pub fn mark(&mut self, replay: Replay) {
         match self.marks.last_mut() {
             Some((end, state)) if *end == self.bytes.len() + self.large.len() => *state = replay,
-            _ => self.marks.push((self.len(), replay)),
+            _ => self.marks.push((self.size(), replay)),
         }
     }
 
@@ -123,7 +123,7 @@ mod tests {
         let large = budget.hold(vec![b'b'; TURN_BYTES]);
         chunk.push(large.clone());
         chunk.mark(replay(3));
-        assert!(chunk.is_full() && chunk.len() == 15 + TURN_BYTES);
+        assert!(chunk.is_full() && chunk.size() == 15 + TURN_BYTES);
         let remainder = |written| {
             let remainder = chunk.remainder(written);
             let rest = match remainder.rest {
@@ -143,6 +143,6 @@ mod tests {
         drop(large);
         assert_eq!(budget.used(), used);
         chunk.begin(Vec::new(), replay(7));
-        assert_eq!((budget.used(), chunk.len()), (0, 0));
+        assert_eq!((budget.used(), chunk.size()), (0, 0));
     }
 }

@@ -57,7 +57,7 @@ impl Engine {
                 self.input.queue.push_back(slot);
             }
         } else if let Some(mut ending) = self.input.parting.take() {
-            ending.hearing = websocket.await_close(self.rules.message_bytes);
+            ending.awaited_close = websocket.await_close(self.rules.message_bytes);
             self.lingering.borrow_mut().end(ending);
         }
     }

@@ -6,7 +6,7 @@ use protocol::ws::decoder::Decoder;
 use protocol::{plain, pusher};
 
 use crate::auth::authorizer::Claim;
-use crate::engine::lingering::Hearing;
+use crate::engine::lingering::AwaitedClose;
 
 #[derive(Debug)]
 pub struct WebSocketSession {
@@ -49,8 +49,8 @@ impl WebSocketSession {
     }
 
     /// The rest of the closing handshake, after the last frame was sent.
-    pub fn await_close(self, most: usize) -> Option<Hearing> {
-        Hearing::new(self.decoder, most)
+    pub fn await_close(self, most: usize) -> Option<AwaitedClose> {
+        AwaitedClose::new(self.decoder, most)
     }
 
     /// The same, opened at `now`.
