@@ -1,6 +1,6 @@
-//! Presence through the engines, under random schedules: whatever joins, leaves, breaks and comes back,
-//! and however slow its sockets are, what a page puts together from the snapshots and announcements it
-//! is told is who is there; and nobody is told a join or a leave twice.
+//! Presence through the engines, under random schedules: whoever joins, leaves, disconnects and reconnects, and however
+//! slow the sockets are, the members that a page computes from the snapshots and changes it is sent are the true ones;
+//! and no page is sent a join or a leave twice.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ const WORKERS: usize = 2;
 
 #[derive(Debug, Clone)]
 enum Step {
-    /// Somebody opens a stream on one room or both.
+    /// A user opens a stream on one room or both.
     Enter {
         worker: usize,
         user: u8,
@@ -24,12 +24,12 @@ enum Step {
         small: bool,
     },
     Add(usize, usize),
-    Take(usize, usize),
-    /// A connection breaks.
-    Cut(usize),
-    /// The grace time of all who are lost ends.
+    Remove(usize, usize),
+    /// A connection is lost.
+    Disconnect(usize),
+    /// The grace time of all lost members ends.
     Grace,
-    /// Something large goes to a room, so that sockets fill up.
+    /// A large event is published to a room, so that sockets become full.
     Publish(usize, usize),
     Inbox(usize),
     Ready(usize),
@@ -42,8 +42,8 @@ fn step() -> impl Strategy<Value = Step> {
         4 => (0..WORKERS, 0..4u8, 1..4u8, any::<bool>())
             .prop_map(|(worker, user, rooms, small)| Step::Enter { worker, user, rooms, small }),
         2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Add(page, room)),
-        2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Take(page, room)),
-        3 => (0..8usize).prop_map(Step::Cut),
+        2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Remove(page, room)),
+        3 => (0..8usize).prop_map(Step::Disconnect),
         1 => Just(Step::Grace),
         2 => (0..2usize, 1000..40_000usize).prop_map(|(room, size)| Step::Publish(room, size)),
         6 => (0..WORKERS).prop_map(Step::Inbox),
@@ -61,7 +61,7 @@ struct Page {
     parser: Parser,
     head: bool,
     rooms: BTreeSet<&'static str>,
-    /// Who it thinks is there.
+    /// The members it knows of.
     seen: BTreeMap<String, BTreeSet<String>>,
 }
 
@@ -78,13 +78,13 @@ impl Page {
         }
         for message in self.parser.feed(bytes) {
             if message.event != "message" {
-                self.told(&message.event, &message.data);
+                self.on_message(&message.event, &message.data);
             }
         }
         n
     }
 
-    fn told(&mut self, event: &str, data: &str) {
+    fn on_message(&mut self, event: &str, data: &str) {
         let data: serde_json::Value = serde_json::from_str(data).unwrap();
         let text = |value: &serde_json::Value| value.as_str().unwrap().to_owned();
         let room = text(&data["channel"]);
@@ -99,7 +99,7 @@ impl Page {
         let user = text(&data["id"]);
         match event {
             "askr:joined" => {
-                assert_ne!(user, self.user, "{me}: news of itself");
+                assert_ne!(user, self.user, "{me}: a change of itself");
                 assert!(seen.insert(user.clone()), "{me}: {user} joined twice");
             }
             "askr:left" => assert!(seen.remove(&user), "{me}: {user} left twice"),
@@ -111,8 +111,8 @@ impl Page {
         while self.parser.connected().is_empty() {
             self.read(100);
         }
-        let told: serde_json::Value = serde_json::from_str(&self.parser.connected()[0]).unwrap();
-        let secret = told["secret"].as_str().unwrap();
+        let message: serde_json::Value = serde_json::from_str(&self.parser.connected()[0]).unwrap();
+        let secret = message["secret"].as_str().unwrap();
         secret.split('-').nth(2).unwrap().parse().unwrap()
     }
 }
@@ -145,12 +145,7 @@ impl Scene {
         let mut hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
         let shared = Arc::get_mut(&mut hub).unwrap();
         shared.inboxes.push(inbox(queue, &shared.memory));
-        shared.limits = Arc::new(Limits::new(
-            1000,
-            crate::process::shares::ANY,
-            false,
-            WORKERS,
-        ));
+        shared.limits = Arc::new(Limits::new(1000, shares::ANY, false, WORKERS));
         let app = app(hub.clone());
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();
@@ -172,12 +167,7 @@ impl Scene {
         if small {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
-        let admission = crate::process::admission::Admission::new(
-            &self.hub.limits,
-            &self.hub.metrics,
-            worker,
-            None,
-        );
+        let admission = Admission::new(&self.hub.limits, &self.hub.metrics, worker, None);
         let rooms: BTreeSet<&str> = (0..2)
             .filter(|n| rooms & 1 << n != 0)
             .map(|n| ROOMS[n])
@@ -222,7 +212,7 @@ impl Scene {
         page.rooms.insert(ROOMS[room]);
     }
 
-    fn take(&mut self, page: usize, room: usize) {
+    fn remove(&mut self, page: usize, room: usize) {
         let page = &mut self.pages[page];
         let (answer, mut answered) = oneshot::channel();
         self.engines[page.worker].command(Command::Unsubscribe {
@@ -248,9 +238,9 @@ impl Scene {
         self.hub.index.push(seq, event.channels(), None);
         self.hub.watermarks.start(seq + 1);
         let workers = self.hub.routes.workers(event.channels());
-        let live = Arc::new(EncodedEvent::new(EPOCH, seq, event, &self.hub.memory));
+        let encoded = Arc::new(EncodedEvent::new(EPOCH, seq, event, &self.hub.memory));
         for worker in (0..WORKERS).filter(|worker| workers & 1 << worker != 0) {
-            self.hub.inboxes[worker].push(Delivery::Event(live.clone()));
+            self.hub.inboxes[worker].push(Delivery::Event(encoded.clone()));
         }
         self.hub.watermarks.complete(seq + 1);
     }
@@ -272,15 +262,15 @@ impl Scene {
             Step::Replay(worker) => self.engines[worker].on_replay(),
             _ if count == 0 => {}
             Step::Add(page, room) => self.add(page % count, room),
-            Step::Take(page, room) => self.take(page % count, room),
-            Step::Cut(page) => drop(self.pages.swap_remove(page % count)),
+            Step::Remove(page, room) => self.remove(page % count, room),
+            Step::Disconnect(page) => drop(self.pages.swap_remove(page % count)),
             Step::Read(page, bytes) => drop(self.pages[page % count].read(bytes)),
         }
     }
 
-    fn rest(&mut self) {
+    fn run_until_idle(&mut self) {
         for round in 0.. {
-            assert!(round < 5_000, "it never comes to rest");
+            assert!(round < 5_000, "it never becomes idle");
             for engine in &mut self.engines {
                 engine.on_inbox();
                 while !engine.on_ready() {}
@@ -294,17 +284,25 @@ impl Scene {
     }
 
     fn check(&mut self) {
-        self.rest();
+        self.run_until_idle();
         self.grace();
-        self.rest();
+        self.run_until_idle();
         for room in ROOMS {
-            let there = self.pages.iter().filter(|page| page.rooms.contains(room));
-            let there: BTreeSet<String> = there.map(|page| page.user.clone()).collect();
+            let expected = self.pages.iter().filter(|page| page.rooms.contains(room));
+            let expected: BTreeSet<String> = expected.map(|page| page.user.clone()).collect();
             let members = self.app.roster.list(room);
             let members: BTreeSet<String> = members.iter().map(|m| m.id.to_string()).collect();
-            assert_eq!(members, there, "{room}: the members are who is connected");
+            assert_eq!(
+                members, expected,
+                "{room}: the members are who is connected"
+            );
             for page in self.pages.iter().filter(|page| page.rooms.contains(room)) {
-                assert_eq!(page.seen.get(room), Some(&there), "{} in {room}", page.user);
+                assert_eq!(
+                    page.seen.get(room),
+                    Some(&expected),
+                    "{} in {room}",
+                    page.user
+                );
             }
         }
     }
@@ -314,7 +312,7 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 200, ..ProptestConfig::default() })]
 
     #[test]
-    fn what_a_page_puts_together_is_who_is_there(
+    fn the_members_a_page_knows_are_those_who_are_connected(
         steps in prop::collection::vec(step(), 1..200),
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],

@@ -1,11 +1,11 @@
-//! The seam between replay and live, under random schedules: however the tailer's steps, openings,
-//! hand-offs, replays, pings and slow sockets interleave, a stream gets every event of its channels once
-//! and in order, and no cursor it is told is past something it did not get.
+//! The seam between replay and live, under random schedules: however the tailer's steps, openings, deliveries, replays,
+//! pings and slow sockets interleave, a stream gets every event of its channels once and in order, and no cursor it is
+//! sent is past something it did not get.
 //!
-//! The tailer's steps are single ones here, in the order `tailer.rs` does them, so that a stream may
-//! open between any two of them.
+//! The tailer's steps are single ones here, in the order of `tailer.rs`, so that a stream may open between any two of
+//! them.
 
-mod late;
+mod catch_up;
 mod members;
 mod slow;
 
@@ -24,8 +24,7 @@ use protocol::testing::{EPOCH, cursor, event};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
-use crate::config::Io;
-use crate::config::SlowClients;
+use crate::config::{Io, SlowClients};
 use crate::engine::{Engine, Opening, Resume, Rules, outbox};
 use crate::hub::channel_index::{Bounds, ChannelIndex};
 use crate::hub::encoded_event::EncodedEvent;
@@ -36,11 +35,11 @@ use crate::hub::inbox::{Delivery, Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
-use crate::process::admission::Limits;
+use crate::process::admission::{Admission, Limits};
 use crate::process::budget::Budget;
 use crate::process::client_key::ClientKey;
-use crate::process::holdings;
 use crate::process::holdings::Holdings;
+use crate::process::{holdings, shares};
 use crate::testing::app;
 
 const FIRST: u64 = 100;
@@ -50,18 +49,18 @@ const CHANNELS: [&str; 3] = ["a", "b", "c"];
 enum Step {
     /// The tailer's next step.
     Tail,
-    /// A stream opens on some channels, with a cursor so far back, or none.
+    /// A stream opens on some channels, with a cursor that is `back` events old, or none.
     Open {
         channels: u8,
         back: Option<u64>,
         small: bool,
     },
-    /// The worker deals with one kind of thing.
+    /// The worker does one kind of work.
     Inbox,
     Ready,
     Replay,
     Ping(usize),
-    /// A client reads so many bytes.
+    /// A client reads up to so many bytes.
     Read {
         client: usize,
         bytes: usize,
@@ -81,7 +80,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What the tailer will find: an event on some channels, large or small, or a loss.
+/// What the tailer finds: an event on some channels, large or small, or a loss.
 #[derive(Debug, Clone)]
 enum Found {
     Event { channels: u8, size: usize },
@@ -105,7 +104,7 @@ fn names(set: u8) -> Vec<&'static str> {
         .collect()
 }
 
-/// A ring that forgets nothing: what is lost is what the tailer did not see.
+/// A ring that overwrites nothing: only what the tailer did not see is lost.
 #[derive(Clone, Default)]
 struct Ring(Arc<Mutex<BTreeMap<u64, Event>>>);
 
@@ -129,14 +128,14 @@ impl EventStore for Ring {
     }
 }
 
-/// One of the things the tailer does for an event.
-type Doing = Box<dyn FnOnce(&Hub)>;
+/// One step of the tailer for an event.
+type Action = Box<dyn FnOnce(&Hub)>;
 
-/// The tailer, a step at a time.
+/// The tailer, one step at a time.
 struct Tailer {
     script: std::vec::IntoIter<Found>,
     next: u64,
-    doing: Vec<Doing>,
+    pending: Vec<Action>,
 }
 
 impl Tailer {
@@ -147,11 +146,11 @@ impl Tailer {
         truth: &mut Vec<(u64, u8)>,
         lost: &mut Vec<(u64, u64)>,
     ) {
-        if let Some(step) = self.doing.pop() {
+        if let Some(step) = self.pending.pop() {
             return step(hub);
         }
         let seq = self.next;
-        // Pushed last to first: `doing` is popped from its end.
+        // Pushed last to first: `pending` is popped from its end.
         match self.script.next() {
             None => {}
             Some(Found::Event { channels, size }) => {
@@ -160,19 +159,19 @@ impl Tailer {
                 let event = event(&names(channels), None, None, None, &data).unwrap();
                 ring.0.lock().unwrap().insert(seq, event.clone());
                 truth.push((seq, channels));
-                let live = Arc::new(EncodedEvent::new(EPOCH, seq, event, &hub.memory));
-                let other = live.clone();
+                let encoded = Arc::new(EncodedEvent::new(EPOCH, seq, event, &hub.memory));
+                let other = encoded.clone();
                 self.next += 1;
-                self.doing
+                self.pending
                     .push(Box::new(move |hub| hub.watermarks.complete(seq + 1)));
-                self.doing.push(Box::new(move |hub| {
-                    if hub.routes.workers(live.event.channels()) != 0 {
-                        hub.inboxes[0].push(Delivery::Event(live));
+                self.pending.push(Box::new(move |hub| {
+                    if hub.routes.workers(encoded.event.channels()) != 0 {
+                        hub.inboxes[0].push(Delivery::Event(encoded));
                     }
                 }));
-                self.doing
+                self.pending
                     .push(Box::new(move |hub| hub.watermarks.start(seq + 1)));
-                self.doing.push(Box::new(move |hub| {
+                self.pending.push(Box::new(move |hub| {
                     hub.index.push(seq, other.event.channels(), None);
                 }));
             }
@@ -180,24 +179,24 @@ impl Tailer {
                 let to = seq + count;
                 lost.push((seq, to));
                 self.next = to;
-                self.doing
+                self.pending
                     .push(Box::new(move |hub| hub.watermarks.complete(to)));
-                self.doing.push(Box::new(move |hub| {
+                self.pending.push(Box::new(move |hub| {
                     hub.inboxes[0].push(Delivery::Lost {
                         to,
                         gap: Gap::at_most(count),
                     });
                 }));
-                self.doing
+                self.pending
                     .push(Box::new(move |hub| hub.watermarks.start(to)));
-                self.doing
+                self.pending
                     .push(Box::new(move |hub| hub.index.blind(seq, to)));
             }
         }
     }
 }
 
-/// A client, and what it has been told.
+/// A client, and what it has received.
 struct Client {
     socket: UnixStream,
     parser: Parser,
@@ -206,8 +205,8 @@ struct Client {
     /// Everything at or past this is due.
     due_from: u64,
     got: Vec<u64>,
-    /// The last cursor it was told.
-    told: u64,
+    /// The last cursor it received.
+    held: u64,
     gaps: u64,
     ended: bool,
 }
@@ -240,7 +239,7 @@ impl Client {
         }
     }
 
-    /// What it should have once it has been told everything below `seq`.
+    /// What it should have once it was sent everything below `seq`.
     fn due(&self, truth: &[(u64, u8)], seq: u64) -> Vec<u64> {
         let from = self.due_from;
         let mine =
@@ -249,7 +248,7 @@ impl Client {
     }
 }
 
-/// `index`: entries and channels that the history remembers. `budget`: bytes for events.
+/// `index`: what the channel index remembers. `budget`: bytes for events.
 fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> Arc<Hub> {
     let memory = Arc::new(Budget::new(budget));
     Arc::new(Hub {
@@ -263,7 +262,7 @@ fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> 
         holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
-        limits: Arc::new(Limits::new(1000, crate::process::shares::ANY, false, 1)),
+        limits: Arc::new(Limits::new(1000, shares::ANY, false, 1)),
         metrics: Arc::default(),
         latency: Arc::default(),
         turns: Arc::default(),
@@ -276,7 +275,7 @@ fn inbox(items: usize, memory: &Arc<Budget>) -> Inbox {
     Inbox::new(inbox::Limits { items, bytes }, memory)
 }
 
-/// `frames`: what an outbox holds.
+/// `frames`: how many an outbox holds.
 fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
     Rules {
         io,
@@ -313,8 +312,7 @@ fn open(
         nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     }
     let started = hub.watermarks.started();
-    let admission =
-        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: {
@@ -335,10 +333,10 @@ fn open(
         parser: Parser::default(),
         head: false,
         channels,
-        // Without a cursor: from where the tailer stood.
+        // Without a cursor: from where the tailer was.
         due_from: resume.map_or(started, |seq| seq + 1),
         got: Vec::new(),
-        told: 0,
+        held: 0,
         gaps: 0,
         ended: false,
     }
@@ -354,7 +352,7 @@ proptest! {
         // As many as there are, or so few that replays have to scan.
         index in prop_oneof![Just(1usize), Just(2), Just(1000)],
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
-        // So few that slow clients go over to replay, or so many that none does.
+        // So few that slow clients replay, or so many that none does.
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
         io in prop_oneof![Just(Io::Write), Just(Io::Auto)],
     ) {
@@ -363,14 +361,14 @@ proptest! {
         let hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
         let rules = rules(io, SlowClients::Replay, frames);
         let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
-        let mut tailer = Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() };
+        let mut tailer = Tailer { script: script.into_iter(), next: FIRST, pending: Vec::new() };
         let (mut truth, mut lost) = (Vec::new(), Vec::new());
         let mut clients: Vec<Client> = Vec::new();
         for step in steps {
             match step {
                 Step::Tail => tailer.step(&hub, &ring, &mut truth, &mut lost),
                 Step::Open { channels, back, small } => {
-                    // A cursor somebody may have been told: of something completed.
+                    // A cursor that a client may have: of something completed.
                     let newest = hub.watermarks.completed() - 1;
                     let resume = back.map(|back| newest.saturating_sub(back).max(FIRST - 1));
                     clients.push(open(&mut engine, &hub, channels, resume, small));
@@ -391,22 +389,22 @@ proptest! {
             }
             for client in &mut clients {
                 let Ok(held) = client.parser.last_event_id().parse::<Cursor>() else { continue };
-                // A cursor that went back would bring events twice on resume.
-                prop_assert!(held.seq >= client.told, "{} after {}", held.seq, client.told);
-                client.told = held.seq;
+                // With a cursor that went back a client would get events twice on resume.
+                prop_assert!(held.seq >= client.held, "{} after {}", held.seq, client.held);
+                client.held = held.seq;
                 // Whatever cursor a client holds, everything up to there has arrived.
                 let due = client.due(&truth, held.seq + 1);
                 prop_assert!(client.got.len() >= due.len(), "{held}: {due:?} but {:?}", client.got);
                 prop_assert_eq!(&client.got[..due.len()], due);
             }
         }
-        // Everything comes to rest.
-        while !tailer.doing.is_empty() || tailer.script.len() > 0 {
+        // Everything is delivered.
+        while !tailer.pending.is_empty() || tailer.script.len() > 0 {
             tailer.step(&hub, &ring, &mut truth, &mut lost);
         }
         let mut before = (0, 0);
         for round in 0.. {
-            prop_assert!(round < 5_000, "it never comes to rest");
+            prop_assert!(round < 5_000, "it never becomes idle");
             engine.on_inbox();
             engine.on_ready();
             engine.on_replay();
@@ -421,11 +419,11 @@ proptest! {
             prop_assert!(!client.ended);
             let due = client.due(&truth, u64::MAX);
             prop_assert_eq!(&client.got, &due);
-            // What was lost while it was there or away has been told, neither less nor out of thin air.
+            // What was lost while it was connected or away is reported: no less, and no more than was lost at all.
             let from = client.due_from;
             let missed: u64 = lost.iter().map(|(a, b)| b.saturating_sub((*a).max(from))).sum();
-            let at_all: u64 = lost.iter().filter(|(_, b)| *b > from).map(|(a, b)| b - a).sum();
-            prop_assert!(client.gaps >= missed && client.gaps <= at_all, "{} {missed} {at_all}", client.gaps);
+            let total: u64 = lost.iter().filter(|(_, b)| *b > from).map(|(a, b)| b - a).sum();
+            prop_assert!(client.gaps >= missed && client.gaps <= total, "{} {missed} {total}", client.gaps);
         }
     }
 }

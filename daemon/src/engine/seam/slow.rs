@@ -1,9 +1,9 @@
-//! Slow clients, and an index that is too small, in the cases that random schedules hardly ever meet.
+//! Slow clients, and an index that is too small, in cases that random schedules hardly ever reach.
 
 use super::*;
 
-/// A history that remembers `index` entries of as many channels.
-fn bus_with(store: Box<dyn EventStore>, index: usize, budget: u64) -> Arc<Hub> {
+/// A hub whose index remembers `index` entries of as many channels.
+fn hub_with(store: Box<dyn EventStore>, index: usize, budget: u64) -> Arc<Hub> {
     let index = Bounds {
         entries: index,
         channels: index,
@@ -29,7 +29,7 @@ fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
     hub.watermarks.complete(seq + 1);
 }
 
-fn rest(engine: &mut Engine, client: &mut Client) {
+fn run_until_idle(engine: &mut Engine, client: &mut Client) {
     for _ in 0..400 {
         client.read(100_000);
         engine.on_ready();
@@ -37,14 +37,13 @@ fn rest(engine: &mut Engine, client: &mut Client) {
     }
 }
 
-/// A page of the channels "a" and "b", whose socket is small; what it got is for the caller to read.
+/// A page of the channels "a" and "b", whose socket is small; the caller reads what it gets.
 fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
     let (ours, theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let admission =
-        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: admission.keep(),
@@ -59,8 +58,8 @@ fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
     theirs
 }
 
-/// How often each channel was told, once everything is at rest.
-fn told(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
+/// How many events of each channel were sent once the engine is idle.
+fn events_sent(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
     let mut all = Vec::new();
     for _ in 0..400 {
         let mut buffer = [0; 65536];
@@ -78,9 +77,9 @@ fn told(engine: &mut Engine, mut socket: UnixStream) -> [usize; 2] {
 }
 
 #[test]
-fn of_an_event_torn_by_the_streams_bound_the_rest_is_read_again() {
+fn the_rest_of_an_event_that_exceeds_the_outbox_is_replayed() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
     let mut rules = rules(Io::Write, SlowClients::Replay, 1000);
     rules.outbox.bytes = 60_000;
     let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
@@ -94,13 +93,13 @@ fn of_an_event_torn_by_the_streams_bound_the_rest_is_read_again() {
     publish(&hub, &ring, FIRST + 1, &["a", "b"], size);
     engine.on_inbox();
     assert_eq!(hub.metrics.slow_replayed.get(), 1);
-    assert_eq!(told(&mut engine, socket), [2, 1]);
+    assert_eq!(events_sent(&mut engine, socket), [2, 1]);
 }
 
 #[test]
-fn a_stream_that_gave_up_what_waited_for_it_is_told_it_later() {
+fn what_a_stream_gave_up_is_replayed_later() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ring.clone()), 1000, 100_000);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 100_000);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
     let socket = open_json(&mut engine, &hub);
@@ -110,7 +109,7 @@ fn a_stream_that_gave_up_what_waited_for_it_is_told_it_later() {
         assert!(!hub.memory.is_tight(), "{} held", hub.memory.used());
     }
     assert!(hub.metrics.relieved_stream.get() > 0);
-    assert_eq!(told(&mut engine, socket), [20, 20]);
+    assert_eq!(events_sent(&mut engine, socket), [20, 20]);
     assert_eq!(hub.metrics.closed_memory.get(), 0);
     engine.rest();
     engine.rest();
@@ -118,14 +117,14 @@ fn a_stream_that_gave_up_what_waited_for_it_is_told_it_later() {
 }
 
 #[test]
-fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
+fn the_rest_of_an_event_that_exceeds_a_wake_is_replayed() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
     let first = open_json(&mut engine, &hub);
     let second = open_json(&mut engine, &hub);
-    // Two frames for each stream; that of "a" alone is as much as there may be.
+    // Two frames for each stream; that of "a" alone reaches the bound.
     publish(&hub, &ring, FIRST, &["a", "b"], 9 << 20);
     publish(&hub, &ring, FIRST + 1, &["a", "b"], 10);
     engine.on_inbox();
@@ -152,9 +151,9 @@ fn of_an_event_larger_than_a_wake_in_all_its_channels_the_rest_is_read_again() {
 }
 
 #[test]
-fn no_notice_moves_the_cursor_past_what_was_skipped() {
+fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
     let mut engine = Engine::new(
         0,
         app(hub.clone()),
@@ -178,7 +177,7 @@ fn no_notice_moves_the_cursor_past_what_was_skipped() {
     publish(&hub, &ring, FIRST + 4, &["a"], 10);
     engine.on_inbox();
     assert_eq!(hub.metrics.slow_skipped.get(), 1);
-    // The outbox drains; the skip has not been told yet. The connection may end here.
+    // The outbox drains; the gap was not reported yet. The connection may end here.
     for _ in 0..100 {
         client.read(100_000);
         engine.on_ready();
@@ -186,20 +185,20 @@ fn no_notice_moves_the_cursor_past_what_was_skipped() {
     let held: Cursor = client.parser.last_event_id().parse().unwrap();
     assert!(
         held.seq < FIRST + 1 || client.got.contains(&(FIRST + 1)) || client.gaps >= 3,
-        "told cursor {}, got {:?}, gaps {}: event {} is past and unheard of",
+        "cursor {}, got {:?}, gaps {}: event {} was passed and not reported",
         held.seq,
         client.got,
         client.gaps,
         FIRST + 1
     );
-    rest(&mut engine, &mut client);
-    assert!(client.gaps <= 4, "2 + 2 lost, told {}", client.gaps);
+    run_until_idle(&mut engine, &mut client);
+    assert!(client.gaps <= 4, "2 + 2 lost, {} reported", client.gaps);
 }
 
 #[test]
-fn a_client_that_stays_slow_goes_on_skipping() {
+fn a_client_that_stays_slow_keeps_skipping() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ring.clone()), 100_000, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 100_000, 1 << 30);
     let mut engine = Engine::new(
         0,
         app(hub.clone()),
@@ -222,7 +221,7 @@ fn a_client_that_stays_slow_goes_on_skipping() {
         engine.on_replay();
         seq += 1;
     }
-    rest(&mut engine, &mut client);
+    run_until_idle(&mut engine, &mut client);
     let stale = client.got.iter().filter(|s| **s >= skipped_at).count();
     assert!(
         stale < 50,
@@ -250,9 +249,9 @@ impl EventStore for ArenaGone {
 }
 
 #[test]
-fn a_scan_tells_a_body_that_is_gone() {
+fn a_scan_reports_a_body_that_was_overwritten() {
     let ring = Ring::default();
-    let hub = bus_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
+    let hub = hub_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
     let mut engine = Engine::new(
         0,
         app(hub.clone()),
@@ -265,11 +264,11 @@ fn a_scan_tells_a_body_that_is_gone() {
     }
     engine.on_inbox();
     let mut client = open(&mut engine, &hub, 1, Some(FIRST - 1), false);
-    rest(&mut engine, &mut client);
+    run_until_idle(&mut engine, &mut client);
     assert_eq!(client.got.len(), 9);
     assert!(
         client.gaps >= 1,
-        "event {} vanished without a word",
+        "event {} was lost without a gap",
         FIRST + 1
     );
 }

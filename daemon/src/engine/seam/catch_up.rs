@@ -1,6 +1,6 @@
-//! Channels that are added to a stream under way, under random schedules: each channel's events arrive
-//! once and in order from where the page wants them, the other channels' are not disturbed, and a cursor
-//! told after the change covers the added channels too, so that a page may come back with it at any time.
+//! Channels that are added to an open stream, under random schedules: each channel's events arrive once and in order
+//! from where the page requested them, those of the other channels are not disturbed, and a cursor sent after the
+//! change covers the added channels too, so that a page may reconnect with it at any time.
 
 use tokio::sync::oneshot;
 
@@ -17,17 +17,17 @@ enum Step {
         small: bool,
         json: bool,
     },
-    /// A page wants more channels, with a cursor so far back, or from now on.
+    /// A page adds channels, with a cursor that is `back` events old, or from now on.
     Add {
         page: usize,
         channels: u8,
         back: Option<u64>,
     },
-    Take {
+    Remove {
         page: usize,
         channel: usize,
     },
-    /// Its connection breaks, and it comes back with the cursor it holds.
+    /// Its connection is lost, and it reconnects with the cursor it holds.
     Reconnect(usize),
     Inbox,
     Ready,
@@ -46,7 +46,7 @@ fn step() -> impl Strategy<Value = Step> {
             .prop_map(|(channels, back, small, json)| Step::Open { channels, back, small, json }),
         3 => (0..4usize, 1..8u8, prop::option::of(0..30u64))
             .prop_map(|(page, channels, back)| Step::Add { page, channels, back }),
-        1 => (0..4usize, 0..3usize).prop_map(|(page, channel)| Step::Take { page, channel }),
+        1 => (0..4usize, 0..3usize).prop_map(|(page, channel)| Step::Remove { page, channel }),
         1 => (0..4usize).prop_map(Step::Reconnect),
         3 => Just(Step::Inbox),
         2 => Just(Step::Ready),
@@ -56,30 +56,30 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// What a page wants of one channel, and what it got.
+/// What a page requested of one channel, and what it got.
 #[derive(Debug)]
-struct Wanted {
+struct Requested {
     /// Everything at or past this is due.
     from: u64,
-    /// A cursor at or past this was told after the channel was added.
+    /// A cursor at or past this was sent after the channel was added.
     covered: u64,
-    /// Taken away again: what had been sent may still arrive.
-    gone: bool,
+    /// Removed again: what had been sent before may still arrive.
+    removed: bool,
     got: Vec<u64>,
 }
 
-impl Wanted {
+impl Requested {
     fn new(from: u64, covered: u64) -> Self {
         Self {
             from,
             covered,
-            gone: false,
+            removed: false,
             got: Vec::new(),
         }
     }
 
     fn is_covered(&self, held: u64) -> bool {
-        !self.gone && (held >= self.covered || self.from == held + 1)
+        !self.removed && (held >= self.covered || self.from == held + 1)
     }
 }
 
@@ -91,7 +91,7 @@ struct Page {
     json: bool,
     small: bool,
     held: u64,
-    wanted: BTreeMap<&'static str, Wanted>,
+    requested: BTreeMap<&'static str, Requested>,
 }
 
 impl Page {
@@ -107,7 +107,7 @@ impl Page {
         }
         for message in self.parser.feed(bytes) {
             assert_eq!(message.event, "message", "{}", message.data);
-            self.take(&message.data);
+            self.on_event(&message.data);
         }
         if let Ok(cursor) = self.parser.last_event_id().parse::<Cursor>() {
             assert!(cursor.seq >= self.held, "{cursor} after {}", self.held);
@@ -115,33 +115,36 @@ impl Page {
         }
     }
 
-    fn take(&mut self, data: &str) {
+    fn on_event(&mut self, data: &str) {
         let number = |text: &str| text.split(' ').next().unwrap().parse().unwrap();
         if self.json {
-            let shown: serde_json::Value = serde_json::from_str(data).unwrap();
-            let wanted = self.wanted.get_mut(shown["channel"].as_str().unwrap());
-            let seq = number(shown["data"].as_str().unwrap());
-            return wanted.expect("one of its channels").got.push(seq);
+            let event: serde_json::Value = serde_json::from_str(data).unwrap();
+            let requested = self.requested.get_mut(event["channel"].as_str().unwrap());
+            let seq = number(event["data"].as_str().unwrap());
+            return requested.expect("one of its channels").got.push(seq);
         }
         // Here an event has one channel, named behind its number.
         let channel = data.split(' ').nth(1).unwrap();
-        let wanted = self.wanted.get_mut(channel);
-        wanted.expect("one of its channels").got.push(number(data));
+        let requested = self.requested.get_mut(channel);
+        requested
+            .expect("one of its channels")
+            .got
+            .push(number(data));
     }
 
-    /// Its place in the engine, as its secret says.
+    /// Its slot in the engine, which its secret names.
     fn slot(&mut self) -> u32 {
         while self.parser.connected().is_empty() {
             self.read(100);
         }
-        let told = self.parser.connected().last().unwrap();
-        let told: serde_json::Value = serde_json::from_str(told).unwrap();
-        let secret = told["secret"].as_str().unwrap();
+        let message = self.parser.connected().last().unwrap();
+        let message: serde_json::Value = serde_json::from_str(message).unwrap();
+        let secret = message["secret"].as_str().unwrap();
         secret.split('-').nth(2).unwrap().parse().unwrap()
     }
 }
 
-/// The events, of one channel each where pages cannot tell them apart.
+/// The events have one channel each.
 struct Scene {
     ring: Ring,
     hub: Arc<Hub>,
@@ -179,9 +182,7 @@ impl Scene {
         if small {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
-        let admission =
-            crate::process::admission::Admission::new(&self.hub.limits, &self.hub.metrics, 0, None)
-                .unwrap();
+        let admission = Admission::new(&self.hub.limits, &self.hub.metrics, 0, None).unwrap();
         let id = SocketId::random().unwrap();
         let from = resume.map_or(self.hub.watermarks.started(), |seq| seq + 1);
         self.engine.open(Opening {
@@ -203,14 +204,14 @@ impl Scene {
             json,
             small,
             held: 0,
-            wanted: names
+            requested: names
                 .into_iter()
-                .map(|name| (name, Wanted::new(from, 0)))
+                .map(|name| (name, Requested::new(from, 0)))
                 .collect(),
         }
     }
 
-    /// A cursor somebody may have been told.
+    /// A cursor that a client may have.
     fn back(&self, back: u64) -> u64 {
         let newest = self.hub.watermarks.completed() - 1;
         newest.saturating_sub(back).max(FIRST - 1)
@@ -221,10 +222,10 @@ impl Scene {
         let started = self.hub.watermarks.started();
         let page = &mut self.pages[page];
         let mut new = names(channels);
-        new.retain(|name| !page.wanted.contains_key(name));
+        new.retain(|name| !page.requested.contains_key(name));
         let from = since.map_or(started, |seq| seq + 1);
         for name in &new {
-            page.wanted.insert(name, Wanted::new(from, started));
+            page.requested.insert(name, Requested::new(from, started));
         }
         let (answer, mut answered) = oneshot::channel();
         let access = |name: &&str| ((*name).to_owned(), Access::default());
@@ -243,12 +244,12 @@ impl Scene {
         );
     }
 
-    fn take(&mut self, page: usize, channel: usize) {
+    fn remove(&mut self, page: usize, channel: usize) {
         let page = &mut self.pages[page];
-        let Some(wanted) = page.wanted.get_mut(CHANNELS[channel]) else {
+        let Some(requested) = page.requested.get_mut(CHANNELS[channel]) else {
             return;
         };
-        wanted.gone = true;
+        requested.removed = true;
         let (answer, mut answered) = oneshot::channel();
         self.engine.command(Command::Unsubscribe {
             slot: page.slot(),
@@ -263,17 +264,17 @@ impl Scene {
     fn reconnect(&mut self, number: usize) {
         let page = &self.pages[number];
         let (held, small, json) = (page.held, page.small, page.json);
-        let covered = page.wanted.iter().filter(|(_, w)| w.is_covered(held));
+        let covered = page.requested.iter().filter(|(_, w)| w.is_covered(held));
         let names: Vec<_> = covered.map(|(name, _)| *name).collect();
         if held == 0 || names.is_empty() {
             return;
         }
         let mut next = self.connect(names, Some(held), small, json);
-        for (name, wanted) in &mut next.wanted {
-            let before = self.pages[number].wanted.remove(name).unwrap();
-            *wanted = before;
-            // The first frame of an event of several channels moves no cursor: it comes again.
-            wanted.got.retain(|seq| *seq <= held);
+        for (name, requested) in &mut next.requested {
+            let before = self.pages[number].requested.remove(name).unwrap();
+            *requested = before;
+            // The first frame of an event of several channels moves no cursor: it is sent again.
+            requested.got.retain(|seq| *seq <= held);
         }
         next.held = held;
         self.pages[number] = next;
@@ -281,20 +282,20 @@ impl Scene {
 
     fn check(&self) {
         for page in &self.pages {
-            for (name, wanted) in &page.wanted {
-                let all = self.due(name, wanted.from, u64::MAX);
+            for (name, requested) in &page.requested {
+                let all = self.due(name, requested.from, u64::MAX);
                 assert!(
-                    all.starts_with(&wanted.got),
+                    all.starts_with(&requested.got),
                     "{name}: {:?} of {all:?}, json {}",
-                    wanted.got,
+                    requested.got,
                     page.json
                 );
-                if wanted.is_covered(page.held) {
-                    let due = self.due(name, wanted.from, page.held + 1);
+                if requested.is_covered(page.held) {
+                    let due = self.due(name, requested.from, page.held + 1);
                     assert!(
-                        wanted.got.len() >= due.len(),
+                        requested.got.len() >= due.len(),
                         "{name}: {:?} of {due:?} at {}",
-                        wanted.got,
+                        requested.got,
                         page.held
                     );
                 }
@@ -330,7 +331,7 @@ impl Scene {
                 channels,
                 back,
             } => self.add(page % count, channels, back),
-            Step::Take { page, channel } => self.take(page % count, channel),
+            Step::Remove { page, channel } => self.remove(page % count, channel),
             Step::Reconnect(page) => self.reconnect(page % count),
             Step::Read { page, bytes } => self.pages[page % count].read(bytes),
         }
@@ -342,21 +343,21 @@ impl Scene {
             .step(&self.hub, &self.ring, &mut self.truth, &mut lost);
     }
 
-    fn rest(&mut self) {
-        while !self.tailer.doing.is_empty() || self.tailer.script.len() > 0 {
+    fn run_until_idle(&mut self) {
+        while !self.tailer.pending.is_empty() || self.tailer.script.len() > 0 {
             self.tail();
         }
         let mut before = (0, 0);
         for round in 0.. {
-            assert!(round < 5_000, "it never comes to rest");
+            assert!(round < 5_000, "it never becomes idle");
             self.engine.on_inbox();
             self.engine.on_ready();
             self.engine.on_replay();
             self.pages.iter_mut().for_each(|page| page.read(100_000));
-            let got = self.pages.iter().flat_map(|page| page.wanted.values());
+            let got = self.pages.iter().flat_map(|page| page.requested.values());
             let moved = (
                 self.hub.metrics.bytes.get(),
-                got.map(|wanted| wanted.got.len()).sum::<usize>(),
+                got.map(|requested| requested.got.len()).sum::<usize>(),
             );
             if moved == before && !self.engine.has_more() {
                 break;
@@ -365,8 +366,16 @@ impl Scene {
         }
         self.check();
         for page in &self.pages {
-            for (name, wanted) in page.wanted.iter().filter(|(_, wanted)| !wanted.gone) {
-                assert_eq!(wanted.got, self.due(name, wanted.from, u64::MAX), "{name}");
+            for (name, requested) in page
+                .requested
+                .iter()
+                .filter(|(_, requested)| !requested.removed)
+            {
+                assert_eq!(
+                    requested.got,
+                    self.due(name, requested.from, u64::MAX),
+                    "{name}"
+                );
             }
         }
     }
@@ -387,7 +396,7 @@ fn events() -> impl Strategy<Value = Vec<Found>> {
 }
 
 #[test]
-fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
+fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
     let ring = Ring::default();
     let index = Bounds {
         entries: 1000,
@@ -404,24 +413,24 @@ fn a_channel_that_is_dropped_before_its_replay_leaves_nothing_behind() {
         tailer: Tailer {
             script: [1, 2, 4, 1, 2].map(event).to_vec().into_iter(),
             next: FIRST,
-            doing: Vec::new(),
+            pending: Vec::new(),
         },
         truth: Vec::new(),
         pages: Vec::new(),
     };
     let page = scene.connect(vec!["a"], None, false, false);
     scene.pages.push(page);
-    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+    while !scene.tailer.pending.is_empty() || scene.tailer.script.len() > 0 {
         scene.tail();
     }
     scene.engine.on_inbox();
     scene.pages[0].read(100_000);
     scene.add(0, 6, Some(3));
     assert_eq!(catching_up(&scene.engine), 2);
-    scene.take(0, 1);
-    scene.take(0, 2);
+    scene.remove(0, 1);
+    scene.remove(0, 2);
     assert_eq!(catching_up(&scene.engine), 0);
-    scene.rest();
+    scene.run_until_idle();
 }
 
 #[test]
@@ -447,19 +456,17 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         tailer: Tailer {
             script: vec![event; EVENTS].into_iter(),
             next: FIRST,
-            doing: Vec::new(),
+            pending: Vec::new(),
         },
         truth: Vec::new(),
         pages: Vec::new(),
     };
-    while !scene.tailer.doing.is_empty() || scene.tailer.script.len() > 0 {
+    while !scene.tailer.pending.is_empty() || scene.tailer.script.len() > 0 {
         scene.tail();
     }
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let admission =
-        crate::process::admission::Admission::new(&scene.hub.limits, &scene.hub.metrics, 0, None)
-            .unwrap();
+    let admission = Admission::new(&scene.hub.limits, &scene.hub.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     scene.engine.open(Opening {
         fd: ours.into(),
@@ -487,13 +494,13 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         bytes.extend_from_slice(&part[..count]);
     }
     let text = String::from_utf8_lossy(&bytes);
-    let (before, told) = text
+    let (before, cursor_text) = text
         .split_once(r#"{"subscribed":["b"],"cursor":""#)
         .unwrap();
-    let told: Cursor = told.split('"').next().unwrap().parse().unwrap();
+    let sent: Cursor = cursor_text.split('"').next().unwrap().parse().unwrap();
     let got = before.matches(r#"{"channel":"a""#).count() as u64;
     assert!((1..EVENTS as u64).contains(&got), "{got} events");
-    assert_eq!(told, cursor(FIRST + got - 1));
+    assert_eq!(sent, cursor(FIRST + got - 1));
 }
 
 proptest! {
@@ -515,7 +522,7 @@ proptest! {
             ring,
             engine: Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap(),
             hub,
-            tailer: Tailer { script: script.into_iter(), next: FIRST, doing: Vec::new() },
+            tailer: Tailer { script: script.into_iter(), next: FIRST, pending: Vec::new() },
             truth: Vec::new(),
             pages: Vec::new(),
         };
@@ -523,12 +530,12 @@ proptest! {
             scene.step(step);
             scene.check();
         }
-        scene.rest();
+        scene.run_until_idle();
     }
 }
 
 #[test]
-fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
+fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
     let index = Bounds {
         entries: 1000,
         channels: 1000,
@@ -540,8 +547,7 @@ fn what_was_granted_before_a_revocation_opens_nothing_after_it() {
     let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let admission =
-        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     engine.open(Opening {
         fd: ours.into(),
