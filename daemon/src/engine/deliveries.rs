@@ -26,34 +26,8 @@ impl Engine {
             if self.output.fanout.is_full() {
                 self.flush();
             }
-            match item {
-                Delivery::Event(encoded) => {
-                    let _in_hand = quarantine::hold(encoded.cursor);
-                    faults::at("worker-event", encoded.event.data());
-                    self.output
-                        .fanout
-                        .event(&encoded, &mut self.streams, &self.subscriptions);
-                    self.output.published.push(encoded.event.published_ns());
-                    self.progress.processed = encoded.seq() + 1;
-                }
-                Delivery::Lost { to, gap } => {
-                    let cursor = self.progress.cursor(to - 1);
-                    // A replay from there finds the loss in the channel index.
-                    let from = gap.bound().map(|lost| to - lost);
-                    self.report_gap(from, &gap, cursor);
-                    self.progress.processed = to;
-                }
-                Delivery::EncodedEphemeral(ephemeral) => self.on_ephemeral(&ephemeral),
-                Delivery::Settled => {
-                    self.flush();
-                    self.on_settled();
-                }
-                Delivery::Replaced { epoch, first } => {
-                    self.flush();
-                    self.on_replaced(epoch, first);
-                    replaced = true;
-                }
-            }
+            replaced |= matches!(item, Delivery::Replaced { .. });
+            self.deliver(item);
         }
         self.flush();
         if batch.overrun {
@@ -74,6 +48,36 @@ impl Engine {
             self.hub.turns.observe(began.elapsed().as_nanos() as u64);
         }
         self.batch = batch;
+    }
+
+    fn deliver(&mut self, item: Delivery) {
+        match item {
+            Delivery::Event(encoded) => {
+                let _in_hand = quarantine::hold(encoded.cursor);
+                faults::at("worker-event", encoded.event.data());
+                self.output
+                    .fanout
+                    .event(&encoded, &mut self.streams, &self.subscriptions);
+                self.output.published.push(encoded.event.published_ns());
+                self.progress.processed = encoded.seq() + 1;
+            }
+            Delivery::Lost { to, gap } => {
+                let cursor = self.progress.cursor(to - 1);
+                // A replay from there finds the loss in the channel index.
+                let from = gap.bound().map(|lost| to - lost);
+                self.report_gap(from, &gap, cursor);
+                self.progress.processed = to;
+            }
+            Delivery::EncodedEphemeral(ephemeral) => self.on_ephemeral(&ephemeral),
+            Delivery::Settled => {
+                self.flush();
+                self.on_settled();
+            }
+            Delivery::Replaced { epoch, first } => {
+                self.flush();
+                self.on_replaced(epoch, first);
+            }
+        }
     }
 
     /// Reports a gap to every live stream that is not past `cursor`.

@@ -19,7 +19,7 @@ impl Engine {
 
     /// Drains: each client is sent when to reconnect, and its stream ends once everything was written.
     /// `spread`: milliseconds over which clients are to reconnect.
-    pub fn leave(&mut self, spread: u32) {
+    pub fn drain(&mut self, spread: u32) {
         self.leaving = true;
         self.on_inbox();
         for slot in 0..self.streams.capacity() as u32 {

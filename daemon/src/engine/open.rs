@@ -12,6 +12,7 @@ use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::At;
 use crate::engine::replay::state::Replay;
+use crate::engine::resume::Start;
 use crate::engine::stream::{Chain, Stream, Times};
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::{Member, Subscription};
@@ -74,31 +75,37 @@ impl Engine {
         if self.admit_all(slot, &numbers, &opening.accesses).is_err() {
             return self.refuse_members(slot, &numbers, opening.head);
         }
-        let next = start.replay.map_or(here, |replay| replay.next) - 1;
-        let next = self.progress.cursor(next);
+        if opening.resume.is_none() {
+            self.schedule_last_events(slot, &opening.channels, here);
+        }
+        self.greet(slot, opening.head, &opening.channels, &start, here);
+        self.hub.tell_counts(opening.client, counts);
+    }
+
+    /// Sends the first bytes: the response's head, the opening message, snapshots of members, and what there is to
+    /// replay up to `here`.
+    fn greet(&mut self, slot: u32, head: Vec<u8>, channels: &[String], start: &Start, here: u64) {
+        let Stream { socket, format, .. } = self.streams[slot as usize];
         let place = Place {
             worker: self.worker,
             slot,
         };
+        let replay = start.replay.unwrap_or(Replay::new(At::start(here), here));
+        let next = self.progress.cursor(replay.next - 1);
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
             told: start.cursor,
             next,
-            socket: opening.socket,
-            secret: &self.app.prover.prove(opening.socket, place, now_s()),
-            channels: &opening.channels,
+            socket,
+            secret: &self.app.prover.prove(socket, place, now_s()),
+            channels,
             activity: self.rules.pusher.silence.after / 1000,
         };
-        let mut bytes = opening.head;
-        bytes.extend(format::opening(opening.format, &first));
+        let mut bytes = head;
+        bytes.extend(format::opening(format, &first));
         bytes.extend(self.snapshots(slot, false, next));
-        if opening.resume.is_none() {
-            self.schedule_last_events(slot, &opening.channels, here);
-        }
-        let replay = start.replay.unwrap_or(Replay::new(At::start(here), here));
         self.replays.chunk.begin(bytes, replay);
         self.send_chunk(slot);
-        self.hub.tell_counts(opening.client, counts);
     }
 
     /// Enters the stream into the application's quota. The error is the WebSocket close code.

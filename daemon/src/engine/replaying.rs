@@ -41,8 +41,8 @@ impl Engine {
     }
 
     /// Once a second: what was kept for replays that are over is dropped.
-    pub fn rest(&mut self) {
-        self.replays.cache.rest();
+    pub fn trim_cache(&mut self) {
+        self.replays.cache.trim();
     }
 
     /// Whether any streams wait for their client's share of scanning: then `on_pace` is due ten times a second.

@@ -94,7 +94,7 @@ impl Engine {
     }
 
     /// Disconnects the clients that have taken nothing for too long.
-    pub fn cut_stalled(&mut self) {
+    pub fn disconnect_stalled(&mut self) {
         let limit = self.rules.write_timeout;
         let is_stalled = |slot: &&u32| {
             let outbox = self

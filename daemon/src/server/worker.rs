@@ -132,7 +132,7 @@ async fn run(
     }
     lingering.borrow_mut().hurry();
     for engine in &engines {
-        engine.borrow_mut().leave(spread);
+        engine.borrow_mut().drain(spread);
     }
     let _ = stop.send(true);
     let end = Instant::now() + setup.drain;
@@ -182,9 +182,9 @@ async fn drive(
             }
             _ = seconds.tick() => {
                 let mut engine = engine.borrow_mut();
-                engine.cut_stalled();
+                engine.disconnect_stalled();
                 engine.expire(now_s());
-                engine.rest();
+                engine.trim_cache();
             }
         }
     }

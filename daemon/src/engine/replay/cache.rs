@@ -22,7 +22,7 @@ pub struct ReplayCache {
     bytes: usize,
     /// The place to be emptied next.
     hand: usize,
-    /// An event was fetched since the last `rest`.
+    /// An event was fetched since the last `trim`.
     used: bool,
 }
 
@@ -36,7 +36,7 @@ impl ReplayCache {
     }
 
     /// Called from time to time: without a fetch since the last call nothing is kept.
-    pub fn rest(&mut self) {
+    pub fn trim(&mut self) {
         if !std::mem::take(&mut self.used) {
             self.forget();
         }
@@ -125,9 +125,9 @@ mod tests {
         }
         assert!(cache.bytes > CACHED_BYTES / 2);
         cache.used = true;
-        cache.rest();
+        cache.trim();
         assert!(!cache.is_empty());
-        cache.rest();
+        cache.trim();
         assert_eq!((cache.bytes, budget.used()), (0, 0));
     }
 }

@@ -111,8 +111,8 @@ fn what_a_stream_gave_up_is_replayed_later() {
     assert!(hub.metrics.relieved_stream.get() > 0);
     assert_eq!(events_sent(&mut engine, socket), [20, 20]);
     assert_eq!(hub.metrics.closed_memory.get(), 0);
-    engine.rest();
-    engine.rest();
+    engine.trim_cache();
+    engine.trim_cache();
     assert_eq!(hub.memory.waiting.get(), 0);
 }
 
