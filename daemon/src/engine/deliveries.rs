@@ -50,6 +50,7 @@ impl Engine {
         self.batch = batch;
     }
 
+    /// Gathers what is to be sent; what changes the streams is preceded by a flush.
     fn deliver(&mut self, item: Delivery) {
         match item {
             Delivery::Event(encoded) => {

@@ -40,6 +40,7 @@ impl Engine {
         self.replays.clear();
     }
 
+    /// Ends a stream without a message.
     pub(super) fn close(&mut self, slot: u32, end: CloseReason) {
         self.close_with(slot, end, Vec::new());
     }
@@ -80,7 +81,7 @@ impl Engine {
         }
         let mut ending = Ending::new(stream.fd, place);
         ending.message = message.into();
-        // One whose outbox was the reason does not keep it.
+        // An outbox that was the reason is dropped.
         if !matches!(end, CloseReason::Slow | CloseReason::Memory) {
             ending.rest = stream.outbox;
             match stream.websocket {

@@ -3,7 +3,7 @@
 use std::os::fd::AsFd;
 
 use crate::engine::outbox::Frame;
-use crate::engine::stream;
+use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 use crate::engine::uring::{BATCH, Job};
 
@@ -83,7 +83,7 @@ impl Engine {
                     });
                     self.enqueue(slot, begun, frames);
                 }
-                Err(error) => self.close(slot, stream::close_reason(error)),
+                Err(error) => self.close(slot, close_reason(error)),
             }
         }
         self.output.writes = writes;

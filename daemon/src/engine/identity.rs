@@ -9,8 +9,8 @@ pub struct Identity {
     pub user: Arc<str>,
     /// Other users that it has shown grants of: as a rule none.
     pub others: Box<[Arc<str>]>,
-    /// Its watchlist. Only if it signed in, over Pusher's protocol. Boxed because
-    /// most have none: 8 bytes, not 24.
+    /// Its watchlist. Only if it signed in, over Pusher's protocol. Boxed, as most have none: 8 bytes,
+    /// not 24.
     pub signed_in: Option<Box<Vec<String>>>,
     /// Only on presence channels.
     pub present: Option<Box<Present>>,

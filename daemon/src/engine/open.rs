@@ -172,13 +172,10 @@ impl Engine {
         for channel in channels {
             self.leave_presence(slot, *channel);
         }
-        let (format, end) = (self.streams[slot as usize].format, CloseReason::Members);
+        let format = self.streams[slot as usize].format;
+        let retry = self.jitter.around(self.rules.retry);
         let mut bytes = head;
-        bytes.extend(format::farewell(
-            format,
-            end,
-            self.jitter.around(self.rules.retry),
-        ));
-        self.close_with(slot, end, bytes);
+        bytes.extend(format::farewell(format, CloseReason::Members, retry));
+        self.close_with(slot, CloseReason::Members, bytes);
     }
 }

@@ -5,7 +5,7 @@ use std::os::fd::AsFd;
 use nix::sys::epoll::EpollFlags;
 use protocol::close_reason::CloseReason;
 
-use crate::engine::stream;
+use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 
 impl Engine {
@@ -43,7 +43,7 @@ impl Engine {
             return;
         }
         match outbox.write_to(stream.fd.as_fd()) {
-            Err(error) => return self.close(slot, stream::close_reason(error)),
+            Err(error) => return self.close(slot, close_reason(error)),
             Ok(written) => self.hub.metrics.bytes.add(written as u64),
         }
         if outbox.is_empty() {

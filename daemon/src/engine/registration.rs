@@ -74,7 +74,7 @@ impl Engine {
         subscription
     }
 
-    /// Removes it from them.
+    /// Removes a stream of `client` from the subscribers of a channel.
     pub(super) fn remove_subscriber(&mut self, client: ClientKey, subscription: Subscription) {
         self.hub.metrics.subscriptions.sub(1);
         let left = self.subscriptions.leave(subscription);

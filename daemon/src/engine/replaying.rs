@@ -9,8 +9,7 @@ use crate::engine::replay::chunk::{Chunk, Rest};
 use crate::engine::replay::fill::fill;
 use crate::engine::replay::query::{ReplayQuery, Turn};
 use crate::engine::replay::state::Replay;
-use crate::engine::stream;
-use crate::engine::stream::Stream;
+use crate::engine::stream::{Stream, close_reason};
 use crate::engine::streams::Engine;
 use crate::engine::transmit::write_to;
 
@@ -75,7 +74,7 @@ impl Engine {
         let fd = &self.streams[slot as usize].fd;
         let written = match write_chunk(fd, &self.replays.chunk) {
             Ok(written) => written,
-            Err(error) => return self.close(slot, stream::close_reason(error)),
+            Err(error) => return self.close(slot, close_reason(error)),
         };
         self.hub.metrics.bytes.add(written as u64);
         if written < self.replays.chunk.size() {

@@ -4,7 +4,7 @@ use protocol::close_reason::CloseReason;
 
 use crate::config::SlowClients;
 use crate::engine::outbox::{At, Frame, FrameKind, Outbox};
-use crate::engine::stream;
+use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 use crate::engine::transmit::write_to;
 use crate::process::budget::Held;
@@ -22,7 +22,7 @@ impl Engine {
             Ok(written) => {
                 self.enqueue(slot, true, vec![(FrameKind::Control, frame.after(written))])
             }
-            Err(error) => self.close(slot, stream::close_reason(error)),
+            Err(error) => self.close(slot, close_reason(error)),
         }
     }
 

@@ -25,14 +25,15 @@ pub struct Stream {
     pub fresh: bool,
     /// It was sent its final message and ends when its outbox is empty.
     pub leaving: bool,
+    /// Whose limits it counts in.
     pub client: ClientKey,
-    /// What `except` names it by.
+    /// Its socket id, which `except` names.
     pub socket: SocketId,
     /// Only with a user.
     pub identity: Option<Box<Identity>>,
     /// Only for a WebSocket, and not while its input is dealt with.
     pub websocket: Option<Box<WebSocketSession>>,
-    /// It was notified that its token expires.
+    /// It was notified that its token expires soon.
     pub warned: bool,
     pub times: Times,
     /// Deliveries below are not for it: they came before it opened, or were replayed.

@@ -84,7 +84,10 @@ impl Engine {
         Ok(())
     }
 
-    /// Adds a channel that was counted. If it is not admitted, it is subscribed all the same.
+    /// Adds a channel that was counted.
+    ///
+    /// # Errors
+    /// If the stream is not admitted. It is subscribed nevertheless: the caller unsubscribes it.
     fn add_channel(&mut self, slot: u32, name: &str, access: &Access) -> Result<(), Denied> {
         let stream = &self.streams[slot as usize];
         let (client, sub) = (stream.client, stream.subscriptions.len() as u32);
@@ -137,7 +140,7 @@ impl Engine {
         }
     }
 
-    /// Tells a WebSocket in its own protocol why its subscriptions were refused.
+    /// Notifies a WebSocket in its own protocol why its subscriptions were refused.
     pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
         let format = self.streams[slot as usize].format;
         let reply = format::denied(format, channels, 403, &why.to_string());
@@ -157,6 +160,7 @@ impl Engine {
         new.chain(old).min()
     }
 
+    /// Removes a channel, if the stream has it.
     pub(super) fn unsubscribe(&mut self, slot: u32, name: &str) {
         let Some((at, channel)) = self.find_channel(slot, name) else {
             return;

@@ -19,10 +19,11 @@ use crate::process::{faults, quarantine};
 /// Positions looked up at a time.
 pub const PLAN: usize = 64;
 
-/// What a stream replays, and for whom.
+/// What one turn of a replay is for.
 pub struct ReplayQuery<'a> {
     pub hub: &'a Hub,
     pub epoch: Epoch,
+    /// The channels that take part.
     pub names: &'a [&'a str],
     pub format: Format,
     pub socket: SocketId,

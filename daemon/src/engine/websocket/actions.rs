@@ -44,7 +44,7 @@ impl Engine {
                     info: user.and_then(|user| user.info).map(Into::into),
                     ..Access::default()
                 };
-                let since = cursor.map(|text| cursor_or_none(&text));
+                let since = cursor.map(|text| cursor_or_unknown(&text));
                 let name = channel.clone();
                 if let Err(why) = self.subscribe(slot, vec![(channel, access)], since) {
                     self.deny(slot, &[name], &why);
@@ -96,7 +96,7 @@ impl Engine {
                 since,
                 token,
             } => {
-                let since = since.map(|text| cursor_or_none(&text));
+                let since = since.map(|text| cursor_or_unknown(&text));
                 self.authorize(slot, channels, since, token, claim);
                 self.if_open(slot)
             }
@@ -116,7 +116,7 @@ impl Engine {
 }
 
 /// A text that is no cursor is of an unknown ring: a gap of unknown size is reported, as over SSE.
-fn cursor_or_none(text: &str) -> Cursor {
+fn cursor_or_unknown(text: &str) -> Cursor {
     Cursor::parse(text.as_bytes()).unwrap_or(Cursor {
         epoch: Epoch([0; 6]),
         seq: 0,

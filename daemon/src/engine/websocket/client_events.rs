@@ -42,7 +42,7 @@ impl Engine {
             return self.reply(slot, format::text(message));
         }
         self.hub.metrics.client_events.add(1);
-        // The webhook has a JSON string as its text, any other data as JSON.
+        // The webhook is sent the text of a JSON string, and any other data as JSON.
         let text = serde_json::from_str::<String>(&data);
         let hook = webhooks::event::What::ClientEvent {
             event: event.as_str().into(),

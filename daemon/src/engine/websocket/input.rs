@@ -11,6 +11,7 @@ const BYTES: usize = 16 << 10;
 pub struct Input {
     /// WebSockets with more to read, each in turn.
     pub queue: VecDeque<u32>,
+    /// What is read, of one WebSocket at a time.
     pub buffer: Vec<u8>,
     /// A connection that ended while its input was read.
     pub parting: Option<Ending<admission::Place>>,

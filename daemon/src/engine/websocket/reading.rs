@@ -13,7 +13,7 @@ use protocol::ws::decoder::Message;
 use protocol::ws::{code, frame};
 
 use crate::auth::authorizer::Claim;
-use crate::engine::stream;
+use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 use crate::engine::websocket::session::{Session, WebSocketSession};
 use crate::engine::websocket::view::View;
@@ -87,7 +87,7 @@ impl Engine {
                 Err(Errno::EAGAIN) => return false,
                 Err(Errno::EINTR) => {}
                 Err(error) => {
-                    self.close(slot, stream::close_reason(error));
+                    self.close(slot, close_reason(error));
                     return false;
                 }
             }
@@ -203,6 +203,7 @@ impl Engine {
         }
     }
 
+    /// Sends a frame. `Break`: that found the socket broken, or full beyond its bounds.
     pub(super) fn reply(&mut self, slot: u32, bytes: Vec<u8>) -> ControlFlow<()> {
         self.send_control(slot, bytes);
         self.if_open(slot)
