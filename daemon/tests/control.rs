@@ -103,3 +103,32 @@ fn who_takes_no_answers_makes_its_own_wait_only_for_their_turn() {
         assert!(said.starts_with("HTTP/1.1 200 OK\r\n") && said.ends_with("}}"));
     }
 }
+
+#[test]
+fn a_malformed_parameter_is_refused_by_its_name() {
+    let daemon = Daemon::start("");
+    let ring = daemon.ring();
+    let ring = ring.display();
+    for (target, reason) in [
+        (
+            format!("/channels?ring={ring}&prefix=%ff"),
+            "prefix must be valid UTF-8",
+        ),
+        (
+            format!("/members?ring={ring}&channel=%zz"),
+            "channel has a % without two hexadecimal digits",
+        ),
+        ("/channels?ring=%ff".to_owned(), "ring must be valid UTF-8"),
+        (
+            format!("/channels?ring={ring}&ring={ring}"),
+            "ring must be given once",
+        ),
+    ] {
+        let answer = daemon.control(&target);
+        assert!(answer.starts_with("HTTP/1.1 400 "), "{target}: {answer}");
+        assert!(
+            answer.ends_with(&format!("\r\n\r\n{reason}\n")),
+            "{target}: {answer}"
+        );
+    }
+}

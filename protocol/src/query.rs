@@ -4,11 +4,11 @@
 
 use percent_encoding::percent_decode;
 
-/// Why a query cannot be parsed. `Display` is one line for the client.
+/// Why a query cannot be parsed, with the parameter's name. `Display` is one line for the client.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Malformed {
-    #[error("the query has a % without two hexadecimal digits")]
-    Escape,
+    #[error("{0} has a % without two hexadecimal digits")]
+    Escape(String),
     #[error("{0} must be valid UTF-8")]
     NotUtf8(String),
     #[error("{0} must be given once")]
@@ -28,7 +28,7 @@ impl Parameter {
     /// # Errors
     /// If the value is not UTF-8.
     pub fn text(self) -> Result<String, Malformed> {
-        String::from_utf8(self.value).map_err(|_| Malformed::NotUtf8(self.name))
+        String::from_utf8(self.value).map_err(|_| Malformed::NotUtf8(printable(self.name)))
     }
 }
 
@@ -37,17 +37,29 @@ pub fn parameters(query: &str) -> impl Iterator<Item = Result<Parameter, Malform
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
-        // A name that is not UTF-8 equals no name that is looked up.
-        let name = String::from_utf8_lossy(&decode(name)?).into_owned();
-        let value = decode(value)?;
-        Ok(Parameter { name, value })
+        let of_name = || "a parameter's name".to_owned();
+        let name = decode(name).ok_or_else(|| Malformed::Escape(of_name()))?;
+        let name = String::from_utf8(name).map_err(|_| Malformed::NotUtf8(of_name()))?;
+        match decode(value) {
+            Some(value) => Ok(Parameter { name, value }),
+            None => Err(Malformed::Escape(printable(name))),
+        }
     })
+}
+
+/// The name as an error shows it: anything that no parameter here is named like is not repeated.
+fn printable(name: String) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
+    match (1..=32).contains(&name.len()) && name.bytes().all(plain) {
+        true => name,
+        false => "a parameter".to_owned(),
+    }
 }
 
 /// The value of the parameter `name`; None if it is absent.
 ///
 /// # Errors
-/// If the query is malformed up to there, or has the parameter twice.
+/// If the query is malformed, or has the parameter twice.
 pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Malformed> {
     let mut found = None;
     for parameter in parameters(query) {
@@ -59,17 +71,18 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Malformed> {
     Ok(found)
 }
 
-fn decode(text: &str) -> Result<Vec<u8>, Malformed> {
+/// None: a `%` without two hexadecimal digits.
+fn decode(text: &str) -> Option<Vec<u8>> {
     let bytes = text.as_bytes();
     let broken = |at: usize| {
         let digits = bytes.get(at + 1..at + 3);
         !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
     };
     if memchr::memchr_iter(b'%', bytes).any(broken) {
-        return Err(Malformed::Escape);
+        return None;
     }
     let spaced = text.replace('+', " ");
-    Ok(percent_decode(spaced.as_bytes()).collect())
+    Some(percent_decode(spaced.as_bytes()).collect())
 }
 
 #[cfg(test)]
@@ -101,10 +114,10 @@ mod tests {
 
     #[test]
     fn a_malformed_query_is_an_error_that_names_the_parameter() {
-        assert_eq!(get("a=%"), Err(Malformed::Escape));
+        assert_eq!(get("a=%"), Err(Malformed::Escape("a".into())));
         assert_eq!(
             get("b=%4x&a=1"),
-            Err(Malformed::Escape),
+            Err(Malformed::Escape("b".into())),
             "in another parameter too"
         );
         assert_eq!(get("a=%ff"), Err(Malformed::NotUtf8("a".into())));
@@ -115,6 +128,31 @@ mod tests {
         );
         let twice = get("a=1&a=1").unwrap_err();
         assert_eq!(twice.to_string(), "a must be given once");
+    }
+
+    #[test]
+    fn an_error_repeats_only_a_short_plain_name() {
+        for (query, reason) in [
+            (
+                "%4x=1",
+                "a parameter's name has a % without two hexadecimal digits",
+            ),
+            ("%ff=1", "a parameter's name must be valid UTF-8"),
+            (
+                "last-event_id=%",
+                "last-event_id has a % without two hexadecimal digits",
+            ),
+            (
+                "b%0A=%",
+                "a parameter has a % without two hexadecimal digits",
+            ),
+            (
+                &format!("{}=%", "b".repeat(33)),
+                "a parameter has a % without two hexadecimal digits",
+            ),
+        ] {
+            assert_eq!(get(query).unwrap_err().to_string(), reason, "{query}");
+        }
     }
 
     proptest! {

@@ -352,7 +352,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         }) => {
             world.metrics().refused_requests.add(1);
             let mut bytes = accept.response();
-            bytes.extend(format::refusal(Format::Pusher, code, reason));
+            bytes.extend(format::refusal(Format::Pusher, code, &reason));
             client.borrow_mut().final_response = Some(bytes);
             None
         }

@@ -1,7 +1,7 @@
 //! What a request for a stream says in its query. Pure: text in, parameters or a refusal out.
 
 use hyper::StatusCode;
-use percent_encoding::percent_decode;
+use protocol::query::{Parameter, parameters};
 use protocol::socket_id::{SESSION, SocketId};
 use shared::rules;
 
@@ -18,11 +18,11 @@ pub struct Query {
 }
 
 /// What `last_event_id` may be called: polyfills of EventSource cannot set headers, and each has its name.
-const CURSORS: [&[u8]; 4] = [
-    b"last_event_id",
-    b"lastEventId",
-    b"lastEventID",
-    b"last-event-id",
+const CURSORS: [&str; 4] = [
+    "last_event_id",
+    "lastEventId",
+    "lastEventID",
+    "last-event-id",
 ];
 
 /// What its socket id is to be.
@@ -48,11 +48,10 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
         name: Name::New,
     };
     let (mut socket, mut secret) = (None, None);
-    for pair in text.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let key = decode(key)?;
-        if CURSORS.contains(&key.as_slice()) {
-            let before = query.last_event_id.replace(decode(value)?);
+    for parameter in parameters(text) {
+        let parameter = parameter?;
+        if CURSORS.contains(&parameter.name.as_str()) {
+            let before = query.last_event_id.replace(parameter.value);
             if before.is_some() {
                 return Err(bad(
                     "last_event_id (or lastEventId, lastEventID, last-event-id) may be given once",
@@ -60,40 +59,40 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
             }
             continue;
         }
-        match key.as_slice() {
-            b"channel" => add_channel(&mut query.channels, decode(value)?, most)?,
-            b"format" => {
-                query.json = match decode(value)?.as_slice() {
+        match parameter.name.as_str() {
+            "channel" => add_channel(&mut query.channels, parameter.value, most)?,
+            "format" => {
+                query.json = match parameter.value.as_slice() {
                     b"raw" => false,
                     b"json" => true,
                     _ => return Err(bad("format must be raw or json")),
                 }
             }
-            b"token" => query.token = String::from_utf8(decode(value)?).ok(),
-            b"session" => query.name = Name::Session(session(decode(value)?)?),
-            b"socket_id" => socket = Some(decode(value)?),
-            b"secret" => secret = String::from_utf8(decode(value)?).ok(),
+            "token" => query.token = Some(parameter.text()?),
+            "session" => query.name = Name::Session(session(parameter)?),
+            "socket_id" => socket = Some(parameter.text()?),
+            "secret" => secret = Some(parameter.text()?),
             // Others may be a page's own, against caches.
             _ => {}
         }
     }
     if let Some(socket) = socket {
-        let socket = String::from_utf8(socket)
-            .ok()
-            .and_then(|id| id.parse().ok());
-        let socket = socket.ok_or_else(|| bad("socket_id must be one that askr:connected told"))?;
+        let unknown = |()| bad("socket_id must be one that askr:connected told");
+        let socket = socket.parse().map_err(unknown)?;
         query.name = Name::Earlier(socket, secret.unwrap_or_default());
     }
     Ok(query)
 }
 
-fn session(text: Vec<u8>) -> Result<String, Refusal> {
-    let text = String::from_utf8(text).ok();
-    let sound =
-        |text: &String| SESSION.contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
-    text.filter(sound).ok_or_else(|| {
-        bad("session must be 16 to 64 printable characters of the page's own making")
-    })
+fn session(parameter: Parameter) -> Result<String, Refusal> {
+    let session = parameter.text()?;
+    let printable = session.bytes().all(|b| b.is_ascii_graphic());
+    match printable && SESSION.contains(&session.len()) {
+        true => Ok(session),
+        false => Err(bad(
+            "session must be 16 to 64 printable characters of the page's own making",
+        )),
+    }
 }
 
 /// One more of at most `most` different channels.
@@ -114,18 +113,4 @@ pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Re
         channels.push(name);
     }
     Ok(())
-}
-
-/// As forms are encoded: `%xx`, and `+` for a space.
-fn decode(text: &str) -> Result<Vec<u8>, Refusal> {
-    let bytes = text.as_bytes();
-    let broken = |at: usize| {
-        let digits = bytes.get(at + 1..at + 3);
-        !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
-    };
-    if memchr::memchr_iter(b'%', bytes).any(broken) {
-        return Err(bad("the query has a % without two hexadecimal digits"));
-    }
-    let spaced = text.replace('+', " ");
-    Ok(percent_decode(spaced.as_bytes()).collect())
 }

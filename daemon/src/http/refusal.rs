@@ -2,6 +2,7 @@
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, RETRY_AFTER};
+use protocol::query;
 use protocol::ws::handshake;
 
 /// A request that is not served.
@@ -54,6 +55,13 @@ impl Refusal {
     }
 }
 
+impl From<query::Malformed> for Refusal {
+    fn from(why: query::Malformed) -> Self {
+        bad(why.to_string())
+    }
+}
+
+/// A refusal with status 400.
 pub fn bad(reason: impl Into<String>) -> Refusal {
     Refusal::new(StatusCode::BAD_REQUEST, reason)
 }

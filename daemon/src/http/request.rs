@@ -1,5 +1,6 @@
 //! What a request asks for. Pure: a request in, a wish or a refusal out.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING};
@@ -7,6 +8,7 @@ use hyper::{Method, Request, StatusCode, Version};
 use protocol::channel::Kind;
 use protocol::format::Format;
 use protocol::pusher::{api, code, connect};
+use protocol::query::parameter;
 use protocol::ws::handshake;
 use protocol::ws::handshake::Accept;
 use shared::cursor::Cursor;
@@ -71,7 +73,7 @@ pub enum Route {
     Refused {
         accept: Accept,
         code: u16,
-        reason: &'static str,
+        reason: Cow<'static, str>,
     },
     /// A signed request to Pusher's HTTP API, of this application.
     Api {
@@ -126,7 +128,7 @@ pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route,
 /// The application that the query names, or the first.
 fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
     let query = request.uri().query().unwrap_or("");
-    let Some(id) = query.split('&').find_map(|pair| pair.strip_prefix("app=")) else {
+    let Some(id) = parameter(query, "app")? else {
         return Ok(0);
     };
     let door = policy.doors.iter().position(|door| door.id == id);
@@ -164,7 +166,7 @@ fn pusher_socket<B>(
     if *origin == Origin::Foreign {
         let why = connect::Refused {
             code: code::UNAUTHORIZED,
-            reason: "this origin is not allowed (app.allowed_origins)",
+            reason: "this origin is not allowed (app.allowed_origins)".into(),
         };
         return refused(accept, why);
     }
@@ -420,6 +422,44 @@ mod tests {
         let (_, reason) =
             get(&format!("/askr/events?channel={}", "a".repeat(201)), &[]).unwrap_err();
         assert_eq!(reason, "channel 1 must be at most 200 bytes long");
+    }
+
+    #[test]
+    fn a_malformed_parameter_is_refused_by_its_name() {
+        for (query, reason) in [
+            ("channel=a&token=%ff", "token must be valid UTF-8"),
+            (
+                "channel=a&secret=%ff&socket_id=1.2",
+                "secret must be valid UTF-8",
+            ),
+            ("channel=a&session=%ff", "session must be valid UTF-8"),
+            ("channel=a&app=%ff", "app must be valid UTF-8"),
+            (
+                "channel=a&token=%zz",
+                "token has a % without two hexadecimal digits",
+            ),
+            (
+                "channel=a&mine=%",
+                "mine has a % without two hexadecimal digits",
+            ),
+            (
+                "channel=%f",
+                "channel has a % without two hexadecimal digits",
+            ),
+        ] {
+            let refused = get(&format!("/askr/events?{query}"), &[]).unwrap_err();
+            assert_eq!(refused, (400, reason.to_owned()), "{query}");
+        }
+    }
+
+    #[test]
+    fn the_app_is_decoded_like_any_parameter() {
+        let id = config::App::default().id;
+        let escaped: String = id.bytes().map(|b| format!("%{b:02x}")).collect();
+        assert_eq!(
+            channels(&format!("channel=a&app={escaped}")),
+            Ok(vec!["a".into()])
+        );
     }
 
     #[test]

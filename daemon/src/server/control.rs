@@ -29,8 +29,8 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use percent_encoding::percent_decode_str;
 use protocol::member::Member;
+use protocol::query;
 use serde::Deserialize;
 use serde_json::json;
 use shared::name::RingName;
@@ -193,7 +193,7 @@ impl Control {
         uri: &Uri,
         body: Incoming,
     ) -> Result<Bytes, Reply> {
-        let ring = parameter(uri, "ring").ok_or_else(|| bad("ring must name the ring"))?;
+        let ring = parameter(uri, "ring")?.ok_or_else(|| bad("ring must name the ring"))?;
         let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
         // "/askr" and "/dev/shm/askr" are the same.
         let same = |app: &&Arc<App>| app.ring.path() == name.path();
@@ -217,12 +217,13 @@ impl Control {
         };
         let text = match uri.path() {
             "/channels" => {
-                let prefix = parameter(uri, "prefix").unwrap_or_default();
+                let prefix = parameter(uri, "prefix")?.unwrap_or_default();
                 json!({ "channels": queries::channels(app, Which::Prefix(prefix)).await })
                     .to_string()
             }
             "/members" => {
-                let channel = parameter(uri, "channel").ok_or_else(|| bad("channel is missing"))?;
+                let channel = parameter(uri, "channel")?;
+                let channel = channel.ok_or_else(|| bad("channel is missing"))?;
                 members(&app.roster.list(&channel))
             }
             _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string(),
@@ -311,13 +312,8 @@ impl Control {
     }
 }
 
-fn parameter(uri: &Uri, name: &str) -> Option<String> {
-    let pairs = uri.query().unwrap_or("").split('&');
-    let (_, value) = pairs
-        .filter_map(|pair| pair.split_once('='))
-        .find(|(key, _)| *key == name)?;
-    let spaced = value.replace('+', " ");
-    Some(percent_decode_str(&spaced).decode_utf8().ok()?.into_owned())
+fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, Reply> {
+    query::parameter(uri.query().unwrap_or(""), name).map_err(|why| bad(&why.to_string()))
 }
 
 fn answer(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full<Bytes>> {

@@ -3,9 +3,12 @@
 //! Errors are reported after the handshake, by `pusher:error` and a close frame with the code: a browser's
 //! client cannot read why a handshake was refused.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode_str;
 
 use super::code;
+use crate::query;
 
 const PATH: &str = "/app/";
 /// The most bytes of a key. Pusher's have 20.
@@ -24,18 +27,27 @@ pub struct Connect {
 }
 
 /// The error to report, and the code to close the connection with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused {
     pub code: u16,
-    pub reason: &'static str,
+    pub reason: Cow<'static, str>,
 }
 
 impl Refused {
     /// No application has the key of the path.
     pub const NO_SUCH_APP: Self = Self {
         code: code::NO_SUCH_APP,
-        reason: "there is no application with this key",
+        reason: Cow::Borrowed("there is no application with this key"),
     };
+}
+
+impl From<query::Malformed> for Refused {
+    fn from(why: query::Malformed) -> Self {
+        Self {
+            code: code::OTHER,
+            reason: why.to_string().into(),
+        }
+    }
 }
 
 /// The key in a request's path. None: this is not the path of an application. The key is not validated: one
@@ -52,36 +64,30 @@ pub fn key(path: &str) -> Option<String> {
 /// Parses the query of a connection request.
 ///
 /// # Errors
-/// 4006 to 4008, if the protocol's version is missing, malformed or not supported.
+/// 4006 to 4008, if the protocol's version is missing, malformed or not supported; 4300, if the query cannot
+/// be decoded or has a parameter twice.
 pub fn parse(query: &str) -> Result<Connect, Refused> {
-    let version = get(query, "protocol").filter(|version| !version.is_empty());
+    let recovery = query::parameter(query, "askr")?;
+    let version = query::parameter(query, "protocol")?.filter(|version| !version.is_empty());
     let version = version.ok_or(Refused {
         code: code::VERSION_MISSING,
-        reason: "the query must have the protocol's version: protocol=7",
+        reason: "the query must have the protocol's version: protocol=7".into(),
     })?;
     let digits = version.bytes().all(|b| b.is_ascii_digit());
     let protocol = version.parse().ok().filter(|_| digits).ok_or(Refused {
         code: code::VERSION_MALFORMED,
-        reason: "the protocol's version must be a number: protocol=7",
+        reason: "the protocol's version must be a number: protocol=7".into(),
     })?;
     if !(OLDEST..=NEWEST).contains(&protocol) {
         return Err(Refused {
             code: code::VERSION_UNSUPPORTED,
-            reason: "the protocol's version must be 5, 6 or 7",
+            reason: "the protocol's version must be 5, 6 or 7".into(),
         });
     }
     Ok(Connect {
         protocol,
-        recovery: get(query, "askr") == Some("1"),
+        recovery: recovery.as_deref() == Some("1"),
     })
-}
-
-/// The first parameter with this name, as it was sent: neither of the two needs percent-encoding.
-fn get<'a>(query: &'a str, name: &str) -> Option<&'a str> {
-    query
-        .split('&')
-        .filter_map(|pair| pair.split_once('='))
-        .find_map(|(key, value)| (key == name).then_some(value))
 }
 
 #[cfg(test)]
@@ -132,5 +138,24 @@ mod tests {
         ] {
             assert_eq!(parse(query).map_err(|why| why.code), Err(code), "{query}");
         }
+    }
+
+    #[test]
+    fn a_malformed_query_is_refused_by_the_parameters_name() {
+        for (query, named) in [
+            ("protocol=%ff", "protocol "),
+            ("protocol=7&askr=%", "askr "),
+            ("protocol=7&version=%zz", "version "),
+            ("protocol=7&protocol=6", "protocol "),
+        ] {
+            let why = parse(query).unwrap_err();
+            assert_eq!(why.code, code::OTHER, "{query}");
+            assert!(why.reason.starts_with(named), "{query}: {}", why.reason);
+        }
+        let escaped = Connect {
+            protocol: 7,
+            recovery: true,
+        };
+        assert_eq!(parse("protoc%6Fl=%37&askr=%31"), Ok(escaped));
     }
 }

@@ -16,14 +16,13 @@
 use std::collections::BTreeMap;
 
 use md5::{Digest, Md5};
-use percent_encoding::percent_decode_str;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::{self, MAX_INFO};
 use shared::secret::Secret;
 
 use crate::channel::Kind;
-use crate::{info, mac};
+use crate::{info, mac, query};
 
 /// Seconds by which a request's `auth_timestamp` may differ from the clock, either way. Pusher's value.
 pub const WINDOW: u64 = 600;
@@ -52,34 +51,31 @@ pub struct User {
     pub watchlist: Vec<String>,
 }
 
-/// Why a signature is refused. `Display` is a phrase for the client; it never repeats what was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a signature is refused. `Display` is a phrase for the client; it repeats nothing that was sent but a
+/// parameter's name.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("auth must be the key, a colon and 64 hexadecimal digits")]
     Malformed,
+    #[error("the key is not this application's")]
     Key,
+    #[error("the signature is wrong")]
     Signature,
+    #[error("this channel cannot be signed for")]
     Channel,
+    #[error("the signed data is not what it must be")]
     Data,
+    /// The request's query.
+    #[error(transparent)]
+    Query(#[from] query::Malformed),
+    #[error("a parameter is there twice, or there are too many")]
     Parameters,
+    #[error("auth_version must be 1.0")]
     Version,
+    #[error("auth_timestamp is more than 600 seconds off")]
     Timestamp,
+    #[error("body_md5 is not that of the body")]
     Body,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Malformed => "auth must be the key, a colon and 64 hexadecimal digits",
-            Self::Key => "the key is not this application's",
-            Self::Signature => "the signature is wrong",
-            Self::Channel => "this channel cannot be signed for",
-            Self::Data => "the signed data is not what it must be",
-            Self::Parameters => "a parameter is there twice, or there are too many",
-            Self::Version => "auth_version must be 1.0",
-            Self::Timestamp => "auth_timestamp is more than 600 seconds off",
-            Self::Body => "body_md5 is not that of the body",
-        })
-    }
 }
 
 /// An API request as it was received: the path without its query, both still percent-encoded.
@@ -257,15 +253,11 @@ fn user(id: Id, info: Option<&RawValue>, watchlist: Vec<Id>) -> Result<User, Ref
 /// Keys in lower case, values percent-decoded, in the order of the keys.
 fn parameters(query: &str) -> Result<BTreeMap<String, String>, Refused> {
     let mut all = BTreeMap::new();
-    for pair in query.split('&').filter(|pair| !pair.is_empty()) {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        let decode = |text: &str| {
-            let text = text.replace('+', " ");
-            let text = percent_decode_str(&text).decode_utf8().map(Into::into);
-            text.map_err(|_| Refused::Parameters)
-        };
-        let (key, value): (String, String) = (decode(key)?, decode(value)?);
-        if all.len() == MAX_PARAMETERS || all.insert(key.to_lowercase(), value).is_some() {
+    for parameter in query::parameters(query) {
+        let parameter = parameter?;
+        let key = parameter.name.to_lowercase();
+        let value = parameter.text()?;
+        if all.len() == MAX_PARAMETERS || all.insert(key, value).is_some() {
             return Err(Refused::Parameters);
         }
     }
@@ -488,6 +480,18 @@ mod tests {
             ),
             Err(Refused::Parameters)
         );
+        for malformed in ["info=%ff", "info=%zz", "%ff=1", "%=1"] {
+            let why = at(
+                "POST",
+                "/apps/3/events",
+                &format!("{QUERY}&{malformed}"),
+                BODY,
+            );
+            assert!(
+                matches!(why, Err(Refused::Query(_))),
+                "{malformed}: {why:?}"
+            );
+        }
         assert_eq!(
             at(
                 "POST",

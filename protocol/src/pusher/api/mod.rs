@@ -30,6 +30,7 @@ use shared::grant;
 use crate::channel::Kind;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{ApiRequest, Credentials, Refused};
+use crate::query;
 
 /// The target that a path names. None: it is not a path of this API.
 pub fn target(path: &str) -> Option<Target> {
@@ -136,14 +137,7 @@ fn channel_name(escaped: &str) -> Result<String, Refusal> {
 }
 
 fn parameter(query: &str, name: &str) -> Result<Option<String>, Refusal> {
-    let mut pairs = query.split('&').filter_map(|pair| pair.split_once('='));
-    let Some((_, value)) = pairs.find(|(key, _)| *key == name) else {
-        return Ok(None);
-    };
-    let value = decode(&value.replace('+', " "));
-    value
-        .map(Some)
-        .ok_or_else(|| bad(format!("{name} must be UTF-8")))
+    query::parameter(query, name).map_err(|why| bad(why.to_string()))
 }
 
 fn decode(text: &str) -> Option<String> {
@@ -152,7 +146,7 @@ fn decode(text: &str) -> Option<String> {
 
 fn unsigned(why: Refused) -> Refusal {
     let status = match why {
-        Refused::Parameters => StatusCode::BAD_REQUEST,
+        Refused::Query(_) | Refused::Parameters => StatusCode::BAD_REQUEST,
         _ => StatusCode::UNAUTHORIZED,
     };
     refusal(status, why.to_string())

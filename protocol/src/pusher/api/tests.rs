@@ -386,3 +386,24 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn a_malformed_query_is_refused_by_the_parameters_name() {
+    let asked = |extra: &str| {
+        let path = "/apps/3/channels";
+        let query = format!("{}&{extra}", signed("GET", path, &[], b""));
+        let request = ApiRequest {
+            method: "GET",
+            path,
+            query: &query,
+            body: b"",
+        };
+        call(&request, &credentials(), NOW, &Limits::default()).unwrap_err()
+    };
+    for (extra, reason) in [
+        ("info=%ff", "info must be valid UTF-8"),
+        ("info=%zz", "info has a % without two hexadecimal digits"),
+    ] {
+        assert_eq!(asked(extra), bad(reason), "{extra}");
+    }
+}
