@@ -14,6 +14,7 @@ pub mod plain;
 pub mod pusher;
 pub mod query;
 pub mod rate_limit;
+pub mod session_guard;
 pub mod socket_id;
 pub mod sse;
 pub mod ws;

@@ -37,12 +37,10 @@ use message::Message;
 use shared::rules;
 
 use crate::keepalive;
-use crate::keepalive::{Silence, Verdict};
+use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
-use crate::rate_limit::{Bound, Rate};
-
-/// Malformed messages in a row after which the connection is closed.
-const MAX_MALFORMED: u8 = 5;
+use crate::rate_limit::Bound;
+use crate::session_guard::{self, Rejected, SessionGuard};
 
 /// Close codes (RFC 6455, section 7.4.2, leaves 4000 to 4999 to applications). They have the meaning of the same
 /// codes in Pusher's protocol.
@@ -130,23 +128,26 @@ pub enum Refusal {
 /// The protocol state of one connection: 24 bytes.
 #[derive(Debug, Default)]
 pub struct Session {
-    messages: Rate,
-    silence: Silence,
-    malformed: u8,
+    guard: SessionGuard,
 }
 
 impl Session {
     /// Handles a text message received at `now`, in milliseconds of a monotonic clock.
     pub fn on_text(&mut self, text: &str, now: u64, world: &impl World) -> Vec<Action> {
-        if !self.messages.take(world.limits().message_rate, now) {
-            let reason = "there are more messages a second than are allowed";
-            return closing(Refusal::MessageRate, 429, code::RATE, reason);
-        }
-        let message = match message::parse(text) {
+        let rate = world.limits().message_rate;
+        let message = match self.guard.receive(rate, now, || message::parse(text)) {
             Ok(message) => message,
-            Err(why) => return self.malformed(why.0),
+            Err(Rejected::Rate) => {
+                let reason = session_guard::TOO_FAST;
+                return closing(Refusal::MessageRate, 429, code::RATE, reason);
+            }
+            Err(Rejected::Malformed(why)) => {
+                return refuse(Refusal::Malformed, encode::error(400, why.0, None));
+            }
+            Err(Rejected::LastMalformed(why)) => {
+                return closing(Refusal::Malformed, 400, code::OTHER, why.0);
+            }
         };
-        self.malformed = 0;
         match message {
             Message::Ping(payload) => vec![Action::Send(encode::pong(payload))],
             Message::Unsubscribe(named) => unsubscribe(named, world),
@@ -170,22 +171,14 @@ impl Session {
     /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times
     /// are milliseconds of a monotonic clock.
     pub fn on_tick(&mut self, now: u64, last_received: u64, limits: &Limits) -> Vec<Action> {
-        match self.silence.judge(now, last_received, &limits.silence) {
+        match self.guard.on_tick(now, last_received, &limits.silence) {
             Verdict::Fine => Vec::new(),
             Verdict::Ask => vec![Action::Ping],
             Verdict::Gone => {
-                let reason = "no pong came in time";
+                let reason = session_guard::NO_PONG;
                 closing(Refusal::NoPong, 408, code::NO_PONG, reason)
             }
         }
-    }
-
-    fn malformed(&mut self, reason: &'static str) -> Vec<Action> {
-        self.malformed += 1;
-        if self.malformed >= MAX_MALFORMED {
-            return closing(Refusal::Malformed, 400, code::OTHER, reason);
-        }
-        refuse(Refusal::Malformed, encode::error(400, reason, None))
     }
 }
 

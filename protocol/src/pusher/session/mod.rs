@@ -17,15 +17,14 @@ use super::{code, encode};
 use crate::channel::Kind;
 use crate::info::one_line;
 use crate::keepalive;
-use crate::keepalive::{Silence, Verdict};
+use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{Credentials, User};
 use crate::rate_limit::{Bound, Rate};
+use crate::session_guard::{self, Rejected, SessionGuard};
 
 /// The most users on a watchlist. Pusher's limit.
 pub const MAX_WATCHLIST: usize = 100;
-/// Malformed messages in a row after which the connection is closed.
-const MAX_MALFORMED: u8 = 5;
 
 /// What an application allows each connection.
 #[derive(Debug, Clone, Copy)]
@@ -141,10 +140,8 @@ pub enum Refusal {
 #[derive(Debug, Default)]
 pub struct Session {
     user: Option<Box<User>>,
-    messages: Rate,
-    events: Rate,
-    silence: Silence,
-    malformed: u8,
+    guard: SessionGuard,
+    client_events: Rate,
 }
 
 impl Session {
@@ -155,15 +152,22 @@ impl Session {
 
     /// Handles a text message received at `now`, in milliseconds of a monotonic clock.
     pub fn on_text(&mut self, text: &str, now: u64, world: &impl World) -> Vec<Action> {
-        if !self.messages.take(world.limits().message_rate, now) {
-            let reason = "there are more messages a second than are allowed";
-            return closing(Refusal::MessageRate, code::RATE, reason);
-        }
-        let message = match message::parse(text) {
+        let rate = world.limits().message_rate;
+        let message = match self.guard.receive(rate, now, || message::parse(text)) {
             Ok(message) => message,
-            Err(why) => return self.malformed(&why),
+            Err(Rejected::Rate) => {
+                return closing(Refusal::MessageRate, code::RATE, session_guard::TOO_FAST);
+            }
+            Err(Rejected::Malformed(why)) => return malformed(&why),
+            Err(Rejected::LastMalformed(why)) => {
+                let mut actions = malformed(&why);
+                actions.push(Action::Close {
+                    code: code::OTHER,
+                    reason: "too many messages that cannot be read".into(),
+                });
+                return actions;
+            }
         };
-        self.malformed = 0;
         match message {
             Message::Subscribe(request) => self.subscribe(request, world),
             Message::Unsubscribe { channel } => match world.subscribed(&channel) {
@@ -191,23 +195,11 @@ impl Session {
     /// Handles the passing of time. `last_received`: when anything was last received from the client. Both times
     /// are milliseconds of a monotonic clock.
     pub fn on_tick(&mut self, now: u64, last_received: u64, limits: &Limits) -> Vec<Action> {
-        match self.silence.judge(now, last_received, &limits.silence) {
+        match self.guard.on_tick(now, last_received, &limits.silence) {
             Verdict::Fine => Vec::new(),
             Verdict::Ask => vec![Action::Ping],
-            Verdict::Gone => closing(Refusal::NoPong, code::NO_PONG, "no pong came in time"),
+            Verdict::Gone => closing(Refusal::NoPong, code::NO_PONG, session_guard::NO_PONG),
         }
-    }
-
-    fn malformed(&mut self, why: &message::Malformed) -> Vec<Action> {
-        self.malformed += 1;
-        let mut actions = refuse(Refusal::Malformed, encode::error(None, why.0));
-        if self.malformed >= MAX_MALFORMED {
-            actions.push(Action::Close {
-                code: code::OTHER,
-                reason: "too many messages that cannot be read".into(),
-            });
-        }
-        actions
     }
 
     fn subscribe(&self, request: Subscribe, world: &impl World) -> Vec<Action> {
@@ -305,7 +297,7 @@ impl Session {
             return refuse(Refusal::ClientEvent, encode::error(None, &reason));
         }
         let bound = world.limits().client_event_rate;
-        if !self.events.take(bound, now) {
+        if !self.client_events.take(bound, now) {
             let reason = format!("at most {} client events a second", bound.per_second);
             let message = encode::error(Some(code::RATE), &reason);
             return refuse(Refusal::ClientEventRate, message);
@@ -355,6 +347,10 @@ fn may_send(
         return Err("a client event's data must be JSON that every reader takes".into());
     }
     Ok(())
+}
+
+fn malformed(why: &message::Malformed) -> Vec<Action> {
+    refuse(Refusal::Malformed, encode::error(None, why.0))
 }
 
 fn refuse(what: Refusal, message: Vec<u8>) -> Vec<Action> {
