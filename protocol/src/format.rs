@@ -181,14 +181,15 @@ pub fn ephemeral(format: Format, channel: &str, what: &Ephemeral) -> Vec<u8> {
 
 /// The members of a presence channel. `cursor`: where a client that asked for recovery resumes.
 pub fn snapshot(format: Format, channel: &str, members: &[Member], cursor: Cursor) -> Vec<u8> {
-    let each = members
-        .iter()
-        .map(|member| (&*member.id, member.info.as_deref()));
     match format {
         Format::Raw | Format::Json => sse::members(channel, members),
-        Format::Plain => text(plain_json::members(channel, each)),
-        Format::Pusher => text(pusher_json::presence_succeeded(channel, each, None)),
-        Format::Recovery => text(pusher_json::presence_succeeded(channel, each, Some(cursor))),
+        Format::Plain => text(plain_json::members(channel, members)),
+        Format::Pusher => text(pusher_json::presence_succeeded(channel, members, None)),
+        Format::Recovery => text(pusher_json::presence_succeeded(
+            channel,
+            members,
+            Some(cursor),
+        )),
     }
 }
 

@@ -1,5 +1,7 @@
 //! The number of events that a stream missed, as far as it is known. Pure.
 
+use serde::ser::{Serialize, SerializeStruct, Serializer};
+
 /// Missed events: an exact number, an upper bound, or an unknown number.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Gap {
@@ -74,12 +76,16 @@ impl Gap {
 
     /// The data of an `askr:gap` event: `{"lost":…,"at_most":…}`, `null` where the number is not known.
     pub fn to_json(self) -> String {
-        let number = |n: Option<u64>| n.map_or_else(|| "null".to_owned(), |n| n.to_string());
-        format!(
-            r#"{{"lost":{},"at_most":{}}}"#,
-            number(self.lost()),
-            number(self.bound())
-        )
+        serde_json::to_string(&self).expect("numbers serialize")
+    }
+}
+
+impl Serialize for Gap {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let mut object = to.serialize_struct("Gap", 2)?;
+        object.serialize_field("lost", &self.lost())?;
+        object.serialize_field("at_most", &self.bound())?;
+        object.end()
     }
 }
 

@@ -4,6 +4,7 @@
 pub mod channel;
 pub mod close_reason;
 pub mod ephemeral;
+pub mod event_object;
 pub mod format;
 pub mod gap;
 pub mod info;

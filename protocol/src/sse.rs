@@ -22,8 +22,9 @@ use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::ephemeral::Ephemeral;
+use crate::event_object::EventObject;
 use crate::gap::Gap;
-use crate::member::Member;
+use crate::member::{Count, Joined, Left, Member, Snapshot};
 use crate::socket_id::SocketId;
 
 /// An event in the raw format: the payload itself, once per event.
@@ -54,21 +55,8 @@ fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
 /// `last`: whether it is the last frame of this event for this stream. Only the last one moves the cursor: a
 /// client disconnected between two of them would otherwise lose the second.
 pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Message<'a> {
-        channel: &'a str,
-        event: Option<&'a str>,
-        id: &'a str,
-        data: &'a str,
-    }
     let shown = cursor.to_string();
-    let id = event.id().unwrap_or(&shown);
-    let message = Message {
-        channel,
-        event: event.event(),
-        id,
-        data: event.data_str(),
-    };
+    let object = EventObject::new(event, channel, &shown);
     let mut out = Vec::with_capacity(event.data().len() + 160);
     retry_line(&mut out, event.retry());
     if last {
@@ -76,7 +64,7 @@ pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8>
     }
     out.extend_from_slice(b"data: ");
     // Strings only: the serializer escapes every line break, and writing to a Vec cannot fail.
-    serde_json::to_writer(&mut out, &message).expect("strings serialize");
+    serde_json::to_writer(&mut out, &object).expect("strings serialize");
     out.extend_from_slice(b"\n\n");
     if last && event.id().is_some() {
         mark(&mut out, cursor);
@@ -123,46 +111,20 @@ pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<
 
 /// The members of a presence channel, each user once.
 pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Snapshot<'a> {
-        channel: &'a str,
-        count: usize,
-        members: &'a [Member],
-    }
-    let snapshot = Snapshot {
-        channel,
-        count: members.len(),
-        members,
-    };
-    named("askr:members", &json_text(&snapshot))
+    named("askr:members", &json_text(&Snapshot::new(channel, members)))
 }
 
 /// An ephemeral message on `channel`, as a named event.
 pub fn ephemeral(channel: &str, what: &Ephemeral) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Joined<'a> {
-        channel: &'a str,
-        #[serde(flatten)]
-        member: Member,
-    }
-    #[derive(Serialize)]
-    struct Left<'a> {
-        channel: &'a str,
-        id: &'a str,
-    }
     match what {
-        Ephemeral::Joined { user, info, .. } => {
-            let member = Member {
-                id: user.clone(),
-                info: info.clone(),
-            };
-            named("askr:joined", &json_text(&Joined { channel, member }))
+        Ephemeral::Joined { user: id, info, .. } => {
+            let info = info.as_deref();
+            named("askr:joined", &json_text(&Joined { channel, id, info }))
         }
-        Ephemeral::Left { user, .. } => named("askr:left", &json_text(&Left { channel, id: user })),
+        Ephemeral::Left { user: id, .. } => named("askr:left", &json_text(&Left { channel, id })),
         Ephemeral::Count(count) => {
-            let channel = json_text(&channel);
-            let data = format!("{{\"channel\":{channel},\"count\":{count}}}");
-            named("askr:count", &data)
+            let count = *count;
+            named("askr:count", &json_text(&Count { channel, count }))
         }
         Ephemeral::Client { event, data, .. } => named(event, data),
     }

@@ -8,31 +8,21 @@ use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 use shared::event::Event;
 
+use crate::event_object::EventObject;
 use crate::gap::Gap;
+use crate::member::{Count, Joined, Left, Member, Snapshot};
 
 /// An event of the ring on one of its channels. `last`: whether it is the last frame of this event for this
 /// stream. Only the last one moves the cursor: a client disconnected between two of them would otherwise
 /// lose the second.
 pub fn event(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Message<'a> {
-        channel: &'a str,
-        event: Option<&'a str>,
-        id: &'a str,
-        data: &'a str,
-        #[serde(skip_serializing_if = "Option::is_none")]
-        cursor: Option<&'a str>,
-    }
     let shown = cursor.to_string();
-    let message = Message {
-        channel,
-        event: event.event(),
-        id: event.id().unwrap_or(&shown),
-        data: event.data_str(),
+    let object = EventObject {
         cursor: last.then_some(&shown),
+        ..EventObject::new(event, channel, &shown)
     };
     let mut out = Vec::with_capacity(event.data().len() + 160);
-    to_writer(&mut out, &message);
+    to_writer(&mut out, &object);
     out
 }
 
@@ -65,7 +55,7 @@ pub fn cursor(cursor: Cursor) -> Vec<u8> {
 /// Events that could not be sent, up to and including `cursor`. None: the stream was already sent newer events,
 /// so its cursor must not move back.
 pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
-    object("gap", &raw(&gap.to_json()), cursor)
+    object("gap", gap, cursor)
 }
 
 /// The answer to a ping. `payload`: what the client sent, returned unchanged.
@@ -90,87 +80,39 @@ pub fn error(status: u16, reason: &str, channel: Option<&str>) -> Vec<u8> {
     object("error", &error, None)
 }
 
-/// The members of a presence channel, each user once, as id and info. Info is JSON.
-pub fn members<'a>(
-    channel: &str,
-    members: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Member<'a> {
-        id: &'a str,
-        info: Option<&'a RawValue>,
-    }
-    #[derive(Serialize)]
-    struct Members<'a> {
-        channel: &'a str,
-        count: usize,
-        members: Vec<Member<'a>>,
-    }
-    let members: Vec<_> = members
-        .map(|(id, info)| Member {
-            id,
-            info: info.and_then(raw),
-        })
-        .collect();
-    let members = Members {
-        channel,
-        count: members.len(),
-        members,
-    };
-    object("members", &members, None)
+/// The members of a presence channel, each user once.
+pub fn members(channel: &str, members: &[Member]) -> Vec<u8> {
+    object("members", &Snapshot::new(channel, members), None)
 }
 
 /// A user joined a presence channel. `info`: JSON.
 pub fn joined(channel: &str, user: &str, info: Option<&str>) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Joined<'a> {
-        channel: &'a str,
-        id: &'a str,
-        info: Option<&'a RawValue>,
-    }
-    let info = info.and_then(raw);
     let id = user;
     object("joined", &Joined { channel, id, info }, None)
 }
 
 /// The number of the channel's subscribers.
 pub fn count(channel: &str, count: u32) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Count<'a> {
-        channel: &'a str,
-        count: u32,
-    }
     object("count", &Count { channel, count }, None)
 }
 
 /// A user left a presence channel.
 pub fn left(channel: &str, user: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Left<'a> {
-        channel: &'a str,
-        id: &'a str,
-    }
     object("left", &Left { channel, id: user }, None)
 }
 
 /// A client event, sent by a subscriber of another protocol. `data`: JSON. It is not in the ring, so it has
 /// neither id nor cursor.
 pub fn client_event(channel: &str, event: &str, data: &str) -> Vec<u8> {
-    #[derive(Serialize)]
-    struct Message<'a> {
-        channel: &'a str,
-        event: &'a str,
-        id: (),
-        data: &'a str,
-    }
     let mut out = Vec::new();
-    let message = Message {
+    let object = EventObject {
         channel,
-        event,
-        id: (),
+        event: Some(event),
+        id: None,
         data,
+        cursor: None,
     };
-    to_writer(&mut out, &message);
+    to_writer(&mut out, &object);
     out
 }
 
@@ -197,11 +139,6 @@ fn object(kind: &str, value: &(impl Serialize + ?Sized), cursor: Option<Cursor>)
 fn to_writer(out: &mut Vec<u8>, value: &(impl Serialize + ?Sized)) {
     // Strings, numbers and text that is JSON already.
     serde_json::to_writer(out, value).expect("strings serialize");
-}
-
-/// It was checked when it was received; should it not be JSON after all, it is sent as null.
-fn raw(json: &str) -> Option<&RawValue> {
-    serde_json::from_str(json).ok()
 }
 
 fn names(channels: &[impl AsRef<str>]) -> Vec<&str> {
@@ -278,9 +215,12 @@ mod tests {
 
     #[test]
     fn messages_about_members() {
-        let two = [("a", Some(r#"{"n":1}"#)), ("b", None)].into_iter();
+        let two = [("a", Some(r#"{"n":1}"#)), ("b", None)].map(|(id, info)| Member {
+            id: id.into(),
+            info: info.map(Into::into),
+        });
         assert_eq!(
-            read(members("presence-c", two)),
+            read(members("presence-c", &two)),
             json!({"members": {"channel": "presence-c", "count": 2,
                    "members": [{"id": "a", "info": {"n": 1}}, {"id": "b", "info": null}]}})
         );

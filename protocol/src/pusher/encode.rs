@@ -14,6 +14,7 @@ use serde_json::value::RawValue;
 use shared::cursor::Cursor;
 
 use crate::gap::Gap;
+use crate::member::Member;
 
 /// Pusher's name for an event without one.
 const UNNAMED: &str = "message";
@@ -69,22 +70,18 @@ pub fn subscription_succeeded(channel: &str, id: Option<Cursor>) -> Vec<u8> {
     succeeded(channel, "{}", id)
 }
 
-/// A presence channel was subscribed to. `members`: id and info (JSON) of every member, the new one included.
-/// `id`: as for [`subscription_succeeded`].
-pub fn presence_succeeded<'a>(
-    channel: &str,
-    members: impl Iterator<Item = (&'a str, Option<&'a str>)>,
-    id: Option<Cursor>,
-) -> Vec<u8> {
+/// A presence channel was subscribed to. `members`: every member, the new one included. `id`: as for
+/// [`subscription_succeeded`].
+pub fn presence_succeeded(channel: &str, members: &[Member], id: Option<Cursor>) -> Vec<u8> {
     let (mut ids, mut hash) = (String::new(), String::new());
-    let mut count = 0;
-    for (user, info) in members {
-        let user = json(user);
-        let comma = if count == 0 { "" } else { "," };
+    for (number, member) in members.iter().enumerate() {
+        let user = json(&*member.id);
+        let comma = if number == 0 { "" } else { "," };
         ids.extend([comma, &user]);
-        hash.extend([comma, &user, ":", info.unwrap_or("null")]);
-        count += 1;
+        let info = member.info.as_deref().unwrap_or("null");
+        hash.extend([comma, &user, ":", info]);
     }
+    let count = members.len();
     let data = format!(r#"{{"presence":{{"ids":[{ids}],"hash":{{{hash}}},"count":{count}}}}}"#);
     succeeded(channel, &data, id)
 }
@@ -326,11 +323,14 @@ mod tests {
 
     #[test]
     fn messages_about_members() {
-        let empty = presence_succeeded("presence-c", std::iter::empty(), None);
+        let empty = presence_succeeded("presence-c", &[], None);
         let nobody = json!({"presence": {"ids": [], "hash": {}, "count": 0}});
         assert_eq!(inside(empty)["data"], nobody);
-        let two = [("a\"b", Some(r#"{"n":1}"#)), ("2", None)].into_iter();
-        let got = inside(presence_succeeded("presence-c", two, Some(cursor(3))));
+        let two = [("a\"b", Some(r#"{"n":1}"#)), ("2", None)].map(|(id, info)| Member {
+            id: id.into(),
+            info: info.map(Into::into),
+        });
+        let got = inside(presence_succeeded("presence-c", &two, Some(cursor(3))));
         assert_eq!(
             got["data"]["presence"],
             json!({"ids": ["a\"b", "2"], "hash": {"a\"b": {"n": 1}, "2": null}, "count": 2})
