@@ -8,6 +8,7 @@ pub mod event_object;
 pub mod format;
 pub mod gap;
 pub mod info;
+pub mod json;
 pub mod keepalive;
 pub mod mac;
 pub mod member;

@@ -15,10 +15,10 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use protocol::info;
+use protocol::json::UserId;
+use protocol::{info, json};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::grant;
 
 use super::authorizer::{Access, Answer, Closed, Wanted};
 
@@ -30,17 +30,10 @@ struct Body<'a> {
 
 #[derive(Deserialize)]
 struct Opened<'a> {
-    user: Option<User>,
+    user: Option<UserId>,
     #[serde(borrow)]
     info: Option<&'a RawValue>,
     expires: Option<u64>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum User {
-    Text(String),
-    Number(i64),
 }
 
 /// Parses the answer that was given at `now` (seconds since 1970): one result for each of `channels`, in order.
@@ -60,11 +53,7 @@ pub fn read(body: &[u8], channels: &[Wanted], now: u64) -> Result<Vec<Answer>, &
 /// The entries of `channels`, by channel.
 fn entries(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
     const SHAPE: &str = "is not {\"channels\": {…}}";
-    // The derived code would also accept an array of the fields.
-    if !text.trim_start().starts_with('{') {
-        return Err(SHAPE);
-    }
-    let body: Body = serde_json::from_str(text).map_err(|_| SHAPE)?;
+    let body: Body = json::object(text).map_err(|_| SHAPE)?;
     let channels = body.channels.get();
     if channels.starts_with('[') && channels[1..].trim_start() == "]" {
         return Ok(HashMap::new());
@@ -84,17 +73,11 @@ fn decide(entry: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static st
             .map_err(|_| "has a channel whose user, info or expires is not what it must be")?,
         _ => return Err("has a channel that is neither true, false nor an object"),
     };
-    let user = opened.user.map(|user| match user {
-        User::Text(text) => text,
-        User::Number(number) => number.to_string(),
-    });
-    if user
-        .as_ref()
-        .is_some_and(|user| grant::user(user.as_bytes()).is_err())
-    {
+    let user = opened.user.map(|user| user.valid().ok_or(()));
+    let Ok(user) = user.transpose() else {
         let why = "has a user that is not 1 to 128 bytes without control characters";
         return Ok(closed(channel, why));
-    }
+    };
     let info = opened.info.map(|raw| info::read(raw).ok_or(()));
     let Ok(info) = info.transpose() else {
         let why = "has an info that is not JSON of at most 1024 bytes that every reader takes";

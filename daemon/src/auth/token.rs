@@ -22,6 +22,7 @@ use std::sync::Arc;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use protocol::info;
+use protocol::json::object_from_slice;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::{self, MAX_PATTERNS, MAX_TOKEN, MAX_TTL};
@@ -174,7 +175,7 @@ impl Verifier {
             return Err(Refused::TooLong);
         }
         let payload = self.signed(token)?;
-        let claims: Claims = read(&payload).ok_or(Refused::Claims)?;
+        let claims = object_from_slice(&payload).map_err(|_| Refused::Claims)?;
         self.check(claims, now, revoked)
     }
 
@@ -186,7 +187,7 @@ impl Verifier {
         let (header, payload) = signed.split_once('.').ok_or(malformed)?;
         let decode = |part: &str| URL_SAFE_NO_PAD.decode(part).map_err(|_| malformed);
         let header = decode(header)?;
-        let header: Header = read(&header).ok_or(malformed)?;
+        let header: Header = object_from_slice(&header).map_err(|_| malformed)?;
         if header.crit {
             return Err(malformed);
         }
@@ -251,14 +252,6 @@ impl Verifier {
             issued: claims.iat,
         })
     }
-}
-
-fn read<'a, T: Deserialize<'a>>(json: &'a [u8]) -> Option<T> {
-    // All of it is checked: the decoder would not check values that it skips.
-    let json = std::str::from_utf8(json).ok()?;
-    // The derived code would also accept an array of the fields.
-    let object = json.trim_ascii_start().starts_with('{');
-    object.then(|| serde_json::from_str(json).ok()).flatten()
 }
 
 #[cfg(test)]

@@ -11,6 +11,7 @@
 use std::collections::HashMap;
 
 use hyper::StatusCode;
+use protocol::json::object_from_slice;
 use protocol::socket_id::{Place, Prover, SocketId};
 use serde::Deserialize;
 use shared::cursor::Cursor;
@@ -50,7 +51,7 @@ struct Auth {
 /// # Errors
 /// 400 for what is not such a body, 403 for a secret that is not this socket's.
 pub fn read(body: &[u8], prover: &Prover, most: usize) -> Result<Change, Refusal> {
-    let body: Body = serde_json::from_slice(body).map_err(|why| {
+    let body: Body = object_from_slice(body).map_err(|why| {
         // Its own words name the field, but may repeat what was sent.
         let place = format!("line {}, column {}", why.line(), why.column());
         let shape = r#"must be {"socket_id","secret","channels":[…]} and maybe "last_event_id", "token", "auth""#;
@@ -125,7 +126,8 @@ mod tests {
         ] {
             assert_eq!(status(&body(rest), &prover), expected, "{rest}");
         }
-        for bad in ["", "[]", "{}", "{\"socket_id\":1}"] {
+        let array = format!(r#"["1.2","{secret}",["a"],null,null,{{}}]"#);
+        for bad in ["", "[]", "{}", "{\"socket_id\":1}", &array] {
             assert_eq!(status(bad, &prover), 400, "{bad}");
         }
         let other = good.replace("1.2", "1.3");

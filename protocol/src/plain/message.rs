@@ -7,6 +7,8 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 use shared::grant::MAX_TOKEN;
 
+use crate::json;
+
 /// The most channels in a message.
 const MAX_CHANNELS: usize = 1000;
 /// The most bytes of a cursor, or of what the client sends as one.
@@ -60,12 +62,7 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
         "a message is a JSON object: {\"subscribe\":[…],\"since\":\"…\",\"token\":\"…\"}, \
          {\"unsubscribe\":[…]} or {\"ping\":…}",
     );
-    let text = text.trim_ascii_start();
-    // The derived code would accept an array, too.
-    if !text.starts_with('{') {
-        return Err(shape);
-    }
-    let wire: Wire = serde_json::from_str(text).map_err(|_| shape)?;
+    let wire: Wire = json::object(text).map_err(|_| shape)?;
     match wire {
         Wire {
             subscribe: Some(channels),

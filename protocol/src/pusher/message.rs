@@ -8,6 +8,8 @@ use std::fmt;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json;
+
 /// The most bytes of a cursor, or of what the client sends as one.
 const MAX_CURSOR: usize = 200;
 
@@ -103,7 +105,7 @@ struct SigninData {
 /// What a message must be, if `text` is not one.
 pub fn parse(text: &str) -> Result<Message, Malformed> {
     let shape = "a message is a JSON object with a string \"event\"";
-    let message: Envelope = object(text).ok_or(Malformed(shape))?;
+    let message: Envelope = json::object(text).map_err(|_| Malformed(shape))?;
     match message.event.as_str() {
         "pusher:subscribe" => {
             let shape = "the data of pusher:subscribe is an object with a string \"channel\", and \"auth\" \
@@ -154,19 +156,12 @@ fn cursor(askr: Option<Recovery>) -> Result<Option<String>, Malformed> {
     }
 }
 
-/// Parses an object. The derived code alone would accept an array of the members in order.
-fn object<'a, T: Deserialize<'a>>(text: &'a str) -> Option<T> {
-    let text = text.trim_ascii_start();
-    text.starts_with('{').then_some(())?;
-    serde_json::from_str(text).ok()
-}
-
 fn inner<T: for<'a> Deserialize<'a>>(data: Option<&RawValue>) -> Option<T> {
     let data = data?.get();
     if !data.starts_with('"') {
-        return object(data);
+        return json::object(data).ok();
     }
-    object(&serde_json::from_str::<String>(data).ok()?)
+    json::object(&serde_json::from_str::<String>(data).ok()?).ok()
 }
 
 #[cfg(test)]

@@ -18,11 +18,12 @@ use std::collections::BTreeMap;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::grant::{self, MAX_INFO};
+use shared::grant::MAX_INFO;
 use shared::secret::Secret;
 
 use crate::channel::Kind;
-use crate::{info, mac, query};
+use crate::json::UserId;
+use crate::{info, json, mac, query};
 
 /// Seconds by which a request's `auth_timestamp` may differ from the clock, either way. Pusher's value.
 pub const WINDOW: u64 = 600;
@@ -89,26 +90,18 @@ pub struct ApiRequest<'a> {
 
 #[derive(Deserialize)]
 struct ChannelData<'a> {
-    user_id: Id,
+    user_id: UserId,
     #[serde(borrow)]
     user_info: Option<&'a RawValue>,
 }
 
 #[derive(Deserialize)]
 struct UserData<'a> {
-    id: Id,
+    id: UserId,
     #[serde(borrow)]
     user_info: Option<&'a RawValue>,
     #[serde(default)]
-    watchlist: Vec<Id>,
-}
-
-/// Clients receive ids as strings, whatever type the application uses.
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Id {
-    Text(String),
-    Number(i64),
+    watchlist: Vec<UserId>,
 }
 
 impl Credentials {
@@ -224,23 +217,14 @@ impl Credentials {
 }
 
 fn read<'a, T: Deserialize<'a>>(json: &'a str, max: usize) -> Result<T, Refused> {
-    if json.len() > max || !json.trim_start().starts_with('{') {
-        return Err(Refused::Data);
+    match json.len() <= max {
+        true => json::object(json).map_err(|_| Refused::Data),
+        false => Err(Refused::Data),
     }
-    serde_json::from_str(json).map_err(|_| Refused::Data)
 }
 
-fn user(id: Id, info: Option<&RawValue>, watchlist: Vec<Id>) -> Result<User, Refused> {
-    let text = |id: Id| {
-        let id = match id {
-            Id::Text(text) => text,
-            Id::Number(number) => number.to_string(),
-        };
-        match grant::user(id.as_bytes()) {
-            Ok(()) => Ok(id),
-            Err(_) => Err(Refused::Data),
-        }
-    };
+fn user(id: UserId, info: Option<&RawValue>, watchlist: Vec<UserId>) -> Result<User, Refused> {
+    let text = |id: UserId| id.valid().ok_or(Refused::Data);
     let info = info.map(|info| info::read(info).ok_or(Refused::Data));
     let info = info.transpose()?;
     Ok(User {

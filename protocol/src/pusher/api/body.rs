@@ -9,6 +9,7 @@ use shared::rules;
 
 use super::refusal::{Refusal, bad, refusal};
 use super::request::{Limits, Publish, info};
+use crate::json::object_from_slice;
 use crate::pusher::channel_name;
 
 #[derive(Deserialize)]
@@ -31,7 +32,7 @@ struct Batch {
 /// # Errors
 /// If the body is malformed, or the event breaks a rule or a limit.
 pub fn event(body: &[u8], limits: &Limits) -> Result<Publish, Refusal> {
-    let event: Event = object(body).ok_or_else(|| {
+    let event: Event = object_from_slice(body).map_err(|_| {
         bad(
             "the body must be a JSON object with the strings name and data (encode your data as \
              JSON text), and channels, a list of strings, or channel",
@@ -46,7 +47,7 @@ pub fn event(body: &[u8], limits: &Limits) -> Result<Publish, Refusal> {
 /// # Errors
 /// As for [`event`]; the reason names the event by its number, from 1.
 pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
-    let Batch { batch } = object(body).ok_or_else(|| {
+    let Batch { batch } = object_from_slice(body).map_err(|_| {
         bad(
             "the body must be a JSON object with batch, a list of objects with the strings name, \
              data and channel",
@@ -65,12 +66,6 @@ pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
             check(event, limits).map_err(at)
         })
         .collect()
-}
-
-fn object<'a, T: Deserialize<'a>>(body: &'a [u8]) -> Option<T> {
-    // The derived code would accept an array of the members in order.
-    body.trim_ascii_start().starts_with(b"{").then_some(())?;
-    serde_json::from_slice(body).ok()
 }
 
 fn check(event: Event, limits: &Limits) -> Result<Publish, Refusal> {
