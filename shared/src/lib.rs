@@ -16,6 +16,7 @@ pub mod event;
 pub mod fetch;
 mod futex;
 pub mod grant;
+pub mod guarded_file;
 pub mod layout;
 pub mod lock;
 pub mod name;

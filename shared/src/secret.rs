@@ -1,4 +1,4 @@
-//! Secrets of an application, and the file they lie in: what PHP signs tokens with and askrd checks
+//! Secrets of an application, and the file that holds them: what PHP signs tokens with and askrd verifies
 //! them by.
 //!
 //! ```text
@@ -7,31 +7,37 @@
 //! 2026-05 91ab…
 //! ```
 //!
-//! One secret a line: optionally a name (the token's `kid`) and a space, then the secret. Empty lines
-//! and lines that begin with `#` mean nothing. A new key is put on top, and the old line goes when the
-//! last token signed with it has expired.
+//! One secret a line: optionally a name (the token's `kid`) and a space, then the secret. Empty lines and lines
+//! that begin with `#` are ignored. A new key is put on top; the old line is removed when the last token signed
+//! with it has expired.
 //!
 //! A secret is never shown: not by `Debug`, not in a reason for refusing the file.
 
 use std::fmt;
-use std::fs::{File, Metadata, OpenOptions};
-use std::io::Read;
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::Metadata;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use zeroize::Zeroizing;
+
+use crate::guarded_file::{self, Rules};
 
 /// Bytes of a secret. Laravel's generator makes 20; `openssl rand -hex 32` makes 64, which is better.
 pub const MIN_SECRET: usize = 20;
 pub const MAX_SECRET: usize = 512;
 /// Bytes of a key's name.
 pub const MAX_KID: usize = 64;
-/// Secrets in a file: each is tried for a token that names none.
+/// Secrets in a file: a token without `kid` is tried with each.
 pub const MAX_SECRETS: usize = 8;
-/// Bytes of a file.
-const MAX_FILE: u64 = 16 << 10;
+/// The owner and a group may read it: PHP and askrd run as different users.
+const FILE: Rules = Rules {
+    max: 16 << 10,
+    forbidden: 0o007,
+    must: "must not be open to everybody",
+    chmod: "o=",
+};
 
-/// Text that must not be seen. Overwritten when dropped.
+/// Text that must not be shown. Overwritten in memory when it is dropped.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Secret(Zeroizing<String>);
 
@@ -48,7 +54,7 @@ impl Secret {
         Ok(Self(Zeroizing::new(text.to_owned())))
     }
 
-    /// For a keyed hash, and nothing else.
+    /// For a keyed hash only.
     pub fn bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -75,49 +81,15 @@ pub fn read(path: &Path) -> Result<Vec<NamedSecret>, String> {
     read_stamped(path).map(|(secrets, _)| secrets)
 }
 
-/// The same, with what changes when the file does.
+/// Reads a file of secrets, with a stamp that changes when the file does.
 ///
 /// # Errors
 /// As [`read`].
 pub fn read_stamped(path: &Path) -> Result<(Vec<NamedSecret>, Stamp), String> {
     let at = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
-    // Without O_NONBLOCK a pipe under this name would hold the process until somebody writes.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|why| at(&format_args!("cannot be read: {why}")))?;
-    let meta = file.metadata().map_err(|why| at(&why))?;
-    check(&meta).map_err(|why| at(&why))?;
-    let text = contents(file, &meta).map_err(|why| at(&why))?;
+    let (text, meta) = guarded_file::read(path, &FILE).map_err(|why| at(&why))?;
     let secrets = parse(&text).map_err(|why| at(&why))?;
     Ok((secrets, Stamp::of(&meta)))
-}
-
-fn check(meta: &Metadata) -> Result<(), String> {
-    if !meta.is_file() {
-        return Err("must be a file".into());
-    }
-    if meta.mode() & 0o007 != 0 {
-        let mode = meta.mode() & 0o777;
-        return Err(format!(
-            "must not be open to everybody (its mode is {mode:04o}): chmod o= it"
-        ));
-    }
-    if meta.len() > MAX_FILE {
-        return Err(format!("must be at most {MAX_FILE} bytes long"));
-    }
-    Ok(())
-}
-
-fn contents(file: File, meta: &Metadata) -> Result<Zeroizing<String>, String> {
-    // Room for all of it at once: a buffer that grows would leave copies behind.
-    let room = usize::try_from(meta.len()).unwrap_or_default() + 1;
-    let mut text = Zeroizing::new(String::with_capacity(room));
-    file.take(MAX_FILE)
-        .read_to_string(&mut text)
-        .map_err(|why| format!("cannot be read: {why}"))?;
-    Ok(text)
 }
 
 /// The secrets of a file's text, in its order.
@@ -164,7 +136,7 @@ pub fn check_kid(kid: &str) -> Result<String, &'static str> {
     Ok(kid.to_owned())
 }
 
-/// Tells a file from its successor.
+/// Distinguishes a file from its successor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     device: u64,
@@ -211,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_is_told_with_its_line_and_without_the_secret() {
+    fn an_error_has_the_line_but_not_the_secret() {
         let nine = format!("{A}\n").repeat(9);
         for (text, why) in [
             ("", "holds no secret"),
@@ -226,14 +198,17 @@ mod tests {
             (&format!("{A}\u{e9}"), "line 1: a secret must be printable"),
             (&nine, "line 9: there may be at most 8"),
         ] {
-            let told = parse(text).unwrap_err();
-            assert!(told.starts_with(why), "{told}");
-            assert!(!told.contains("aaaa") && !told.contains("bbbb"), "{told}");
+            let error = parse(text).unwrap_err();
+            assert!(error.starts_with(why), "{error}");
+            assert!(
+                !error.contains("aaaa") && !error.contains("bbbb"),
+                "{error}"
+            );
         }
     }
 
     #[test]
-    fn nobody_sees_a_secret() {
+    fn debug_does_not_show_a_secret() {
         let secrets = parse(&format!("k {A}")).unwrap();
         assert!(!format!("{secrets:?}").contains("aaaa"));
     }

@@ -12,21 +12,27 @@
 
 use std::fmt::Write as _;
 use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write as _};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, RwLock};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use shared::grant;
+use shared::guarded_file::{self, Rules, Unusable};
 
 use super::revoked::{DEFAULT_USERS, Revoked};
 use crate::process::parts;
 
 const HEAD: &str = "askr revocations 1";
-/// The most bytes of a file: as many users as are kept, with the longest ids.
-const MAX_FILE: u64 = (DEFAULT_USERS * (grant::MAX_USER + 24)) as u64;
+/// The longest file has as many users as are kept, with the longest ids. Others may read it, as it has no secret.
+const FILE: Rules = Rules {
+    max: (DEFAULT_USERS * (grant::MAX_USER + 24)) as u64,
+    forbidden: 0o022,
+    must: "must be writable by its owner alone",
+    chmod: "go-w",
+};
 /// The least pause between two writes; it is also at least nine times the duration of the last one.
 const PAUSE: Duration = Duration::from_millis(100);
 /// The pause after a write that failed.
@@ -64,38 +70,11 @@ struct State {
 /// One line: the file, and why it cannot be used.
 pub fn read(path: &Path, now: u64) -> Result<Revoked, String> {
     let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    // Without O_NONBLOCK, opening a pipe would block until there is a writer.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path);
-    let file = match file {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Revoked::default()),
-        file => file.map_err(|why| at(&format_args!("cannot be read: {why}")))?,
-    };
-    let text = contents(file).map_err(|why| at(&why))?;
-    parse(&text, now).map_err(|why| at(&why))
-}
-
-fn contents(file: File) -> Result<String, String> {
-    let meta = file.metadata().map_err(|why| why.to_string())?;
-    if !meta.is_file() {
-        return Err("must be a file".into());
+    match guarded_file::read(path, &FILE) {
+        Ok((text, _)) => parse(&text, now).map_err(|why| at(&why)),
+        Err(Unusable::Io(why)) if why.kind() == io::ErrorKind::NotFound => Ok(Revoked::default()),
+        Err(why) => Err(at(&why)),
     }
-    if meta.mode() & 0o022 != 0 {
-        let mode = meta.mode() & 0o777;
-        return Err(format!(
-            "must be writable by its owner alone (its mode is {mode:04o}): chmod go-w it"
-        ));
-    }
-    if meta.len() > MAX_FILE {
-        return Err(format!("must be at most {MAX_FILE} bytes long"));
-    }
-    let mut text = String::new();
-    file.take(MAX_FILE)
-        .read_to_string(&mut text)
-        .map_err(|why| format!("cannot be read: {why}"))?;
-    Ok(text)
 }
 
 /// # Errors
@@ -272,6 +251,8 @@ impl Shared {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::MetadataExt;
+
     use super::*;
 
     const NOW: u64 = 1_800_000_000;
@@ -396,7 +377,7 @@ mod tests {
             let text = format!("{HEAD}\n5 7\n{bad}\n5 8\n");
             assert!(why(&text).contains("line 3: must be"), "{bad}");
         }
-        assert!(why(&format!("{HEAD}\n{}", "x".repeat(MAX_FILE as usize))).contains("at most"));
+        assert!(why(&format!("{HEAD}\n{}", "x".repeat(FILE.max as usize))).contains("at most"));
         fs::write(&path, format!("{HEAD}\n")).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o620)).unwrap();
         let mode = read(&path, NOW).unwrap_err();
