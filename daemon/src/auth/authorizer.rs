@@ -46,13 +46,16 @@ pub struct Signed {
 
 /// Why a claim is refused as a whole. Each variant holds one line for the response, which repeats nothing of the
 /// claim.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// Answered with status 401.
+    #[error("{0}")]
     Unauthorized(String),
     /// Answered with status 403.
+    #[error("{0}")]
     Forbidden(String),
     /// The application cannot be reached now; the request may be retried.
+    #[error("{0}")]
     Away(String),
 }
 
@@ -99,12 +102,6 @@ impl Refused {
     pub fn reason(&self) -> &str {
         let (Self::Unauthorized(reason) | Self::Forbidden(reason) | Self::Away(reason)) = self;
         reason
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason())
     }
 }
 

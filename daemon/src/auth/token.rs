@@ -64,49 +64,38 @@ impl Grant {
 }
 
 /// Why a token is refused. `Display` is a phrase for the response; it never repeats the token.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("the token is longer than 4000 bytes")]
     TooLong,
+    #[error("the token is not a JWT in compact form")]
     Malformed,
+    #[error("the token's algorithm is neither HS256 nor EdDSA")]
     Algorithm,
+    #[error("the token's key is not known")]
     Key,
+    #[error("the token's signature is wrong")]
     Signature,
+    #[error("the token's claims are not what they must be")]
     Claims,
+    #[error("the token has no exp")]
     NoExpiry,
+    #[error("the token has expired")]
     Expired,
+    #[error("the token's exp is more than 31 days ahead")]
     TooLongLived,
+    #[error("the token is not valid yet")]
     NotYet,
+    #[error("the token is for another application")]
     Audience,
+    #[error("the token's channels are more than 100, or one is not a channel's name")]
     Patterns,
+    #[error("the token's sub is not 1 to 128 bytes without control characters")]
     User,
+    #[error("the token's info is not JSON of at most 1024 bytes that every reader takes")]
     Info,
+    #[error("the token was revoked")]
     Revoked,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::TooLong => "the token is longer than 4000 bytes",
-            Self::Malformed => "the token is not a JWT in compact form",
-            Self::Algorithm => "the token's algorithm is neither HS256 nor EdDSA",
-            Self::Key => "the token's key is not known",
-            Self::Signature => "the token's signature is wrong",
-            Self::Claims => "the token's claims are not what they must be",
-            Self::NoExpiry => "the token has no exp",
-            Self::Expired => "the token has expired",
-            Self::TooLongLived => "the token's exp is more than 31 days ahead",
-            Self::NotYet => "the token is not valid yet",
-            Self::Audience => "the token is for another application",
-            Self::Patterns => {
-                "the token's channels are more than 100, or one is not a channel's name"
-            }
-            Self::User => "the token's sub is not 1 to 128 bytes without control characters",
-            Self::Info => {
-                "the token's info is not JSON of at most 1024 bytes that every reader takes"
-            }
-            Self::Revoked => "the token was revoked",
-        })
-    }
 }
 
 /// Unknown parameters are ignored (RFC 7515, section 4), except `crit`, which forbids that. The decoder refuses a

@@ -92,7 +92,9 @@ pub fn read(body: &[u8], prover: &Prover, most: usize) -> Result<Change, Refusal
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde_json::{Value, json};
 
+    use super::super::query::tests::{channel, check_channels, samples};
     use super::*;
 
     const HERE: Place = Place { worker: 1, slot: 2 };
@@ -140,9 +142,85 @@ mod tests {
         assert_eq!(status(&good.replace("\"1.2\"", "\"x\""), &prover), 403);
     }
 
+    /// Bodies that are mostly valid. `SECRET` stands for the proof of socket 1.2.
+    fn body() -> impl Strategy<Value = String> {
+        let channels = prop::collection::vec(channel(), 0..5);
+        let id = prop::option::of("(0a0b0c0d0e0f-[1-9]{1,5}){0,1}|.{1,9}");
+        let token = prop::option::of("[a-z.]{0,9}");
+        let auth = prop::option::of(("private-[ab]", ".{0,9}", prop::option::of(".{0,9}")));
+        let flaw = prop::option::weighted(0.3, 0..6_u8);
+        let all = (channels, id, token, auth, flaw);
+        all.prop_map(|(channels, id, token, auth, flaw)| {
+            let mut body = json!({ "socket_id": "1.2", "secret": "SECRET", "channels": channels });
+            if let Some(id) = id {
+                body["last_event_id"] = json!(id);
+            }
+            if let Some(token) = token {
+                body["token"] = json!(token);
+            }
+            if let Some((channel, auth, data)) = auth {
+                body["auth"] = json!({ channel: { "auth": auth, "channel_data": data } });
+            }
+            match flaw {
+                Some(0) => body["socket_id"] = json!("1.3"),
+                Some(1) => body["secret"] = Value::Null,
+                Some(2) => body["more"] = json!(1),
+                Some(3) => body["channels"] = json!("a"),
+                Some(4) => drop(body.as_object_mut().unwrap().remove("channels")),
+                _ => {}
+            }
+            let mut text = body.to_string();
+            if flaw == Some(5) {
+                text.pop();
+            }
+            text
+        })
+    }
+
+    fn read_with_proof(body: &str) -> Result<Change, Refusal> {
+        let prover = prover();
+        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
+        read(body.replace("SECRET", &secret).as_bytes(), &prover, 3)
+    }
+
+    #[test]
+    fn the_generated_bodies_reach_every_part() {
+        let all: Vec<_> = samples(&body())
+            .map(|body| read_with_proof(&body))
+            .collect();
+        let accepted: Vec<_> = all.iter().flatten().collect();
+        assert!(accepted.len() > 50, "{}", accepted.len());
+        assert!(accepted.iter().any(|change| change.channels.len() == 3));
+        assert!(accepted.iter().any(|change| change.since.is_some()));
+        assert!(accepted.iter().any(|change| change.token.is_some()));
+        assert!(accepted.iter().any(|change| !change.signatures.is_empty()));
+        for status in [400, 403] {
+            let mut refused = all.iter().filter_map(|change| change.as_ref().err());
+            assert!(refused.any(|why| why.status == status), "{status}");
+        }
+    }
+
     proptest! {
         #[test]
-        fn no_body_breaks_it(body in "[ -~]{0,200}") {
+        fn an_accepted_body_obeys_the_rules(body in body()) {
+            match read_with_proof(&body) {
+                Ok(change) => {
+                    prop_assert_eq!(change.place, HERE);
+                    prop_assert!(!change.channels.is_empty());
+                    check_channels(&change.channels, 3);
+                    prop_assert_ne!(change.token.as_deref(), Some(""));
+                }
+                Err(why) => prop_assert!(!why.reason.contains(['\r', '\n']), "one line"),
+            }
+        }
+
+        #[test]
+        fn no_body_is_accepted_without_the_proof(body in body()) {
+            prop_assert!(status(&body, &prover()) >= 400);
+        }
+
+        #[test]
+        fn no_text_panics(body in "[ -~]{0,200}") {
             prop_assert!(status(&body, &prover()) >= 400);
         }
     }

@@ -114,3 +114,111 @@ pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Re
     }
     Ok(())
 }
+
+#[cfg(test)]
+pub mod tests {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    use proptest::prelude::*;
+    use proptest::strategy::ValueTree;
+    use proptest::test_runner::TestRunner;
+
+    use super::*;
+
+    const MOST: usize = 5;
+
+    /// Names that are mostly valid, of all kinds of channels.
+    pub fn channel() -> impl Strategy<Value = String> {
+        prop_oneof![
+            20 => "[a-zA-Z0-9_.é -]{1,12}",
+            5 => "(private|presence|cache|private-encrypted)-[a-c]{1,3}",
+            1 => "(askr:|#server-to-user-)[a-z]{0,5}",
+            1 => ".{0,12}",
+        ]
+    }
+
+    /// Parameters that are mostly valid, as they stand in a query.
+    fn parameter() -> impl Strategy<Value = String> {
+        let pair = |name: &'static str, value: BoxedStrategy<String>| {
+            value.prop_map(move |value| {
+                format!("{name}={}", utf8_percent_encode(&value, NON_ALPHANUMERIC))
+            })
+        };
+        prop_oneof![
+            30 => pair("channel", channel().boxed()),
+            3 => pair("format", "raw|json|xml".boxed()),
+            3 => pair("token", "[a-zA-Z0-9._-]{0,40}".boxed()),
+            3 => pair("session", "[a-f0-9-]{15,40}".boxed()),
+            3 => pair("socket_id", "[1-9][0-9]{0,5}\\.[1-9][0-9]{0,5}".boxed()),
+            3 => pair("secret", ".{0,20}".boxed()),
+            2 => pair("last_event_id", "0a0b0c0d0e0f-[1-9]{1,6}|.{0,9}".boxed()),
+            1 => pair("lastEventId", "0a0b0c0d0e0f-[1-9]{1,6}".boxed()),
+            1 => "[ -~&&[^# ]]{0,12}",
+            1 => Just("token=%ff".to_owned()),
+        ]
+    }
+
+    /// Queries that are mostly valid.
+    pub fn query() -> impl Strategy<Value = String> {
+        prop::collection::vec(parameter(), 0..7).prop_map(|all| all.join("&"))
+    }
+
+    pub fn samples<T: Strategy>(strategy: &T) -> impl Iterator<Item = T::Value> {
+        let mut runner = TestRunner::deterministic();
+        (0..500).map(move |_| strategy.new_tree(&mut runner).unwrap().current())
+    }
+
+    /// What holds for the channels of every accepted request.
+    pub fn check_channels(channels: &[String], most: usize) {
+        assert!(channels.len() <= most);
+        for (n, channel) in channels.iter().enumerate() {
+            assert!(rules::channel(channel.as_bytes()).is_ok(), "{channel:?}");
+            assert!(!channel.starts_with("#server-to-user-"), "{channel:?}");
+            assert!(!channels[..n].contains(channel), "distinct");
+        }
+    }
+
+    #[test]
+    fn the_generated_queries_reach_every_part() {
+        let parsed: Vec<_> = samples(&query()).map(|query| parse(&query, MOST)).collect();
+        let accepted: Vec<_> = parsed.iter().flatten().collect();
+        assert!(accepted.len() > 100, "{}", accepted.len());
+        assert!(accepted.iter().any(|query| query.channels.len() == MOST));
+        assert!(accepted.iter().any(|query| query.json));
+        assert!(accepted.iter().any(|query| query.last_event_id.is_some()));
+        assert!(accepted.iter().any(|query| query.token.is_some()));
+        assert!(
+            accepted
+                .iter()
+                .any(|query| matches!(query.name, Name::Session(_)))
+        );
+        assert!(
+            accepted
+                .iter()
+                .any(|query| matches!(query.name, Name::Earlier(..)))
+        );
+        for status in [400, 403] {
+            let mut refused = parsed.iter().filter_map(|query| query.as_ref().err());
+            assert!(refused.any(|why| why.status == status), "{status}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn an_accepted_query_obeys_the_rules(query in query()) {
+            match parse(&query, MOST) {
+                Ok(query) => {
+                    check_channels(&query.channels, MOST);
+                    if let Name::Session(session) = query.name {
+                        prop_assert!(SESSION.contains(&session.len()));
+                    }
+                }
+                Err(why) => prop_assert!(!why.reason.contains(['\r', '\n']), "one line"),
+            }
+        }
+
+        #[test]
+        fn no_text_panics(query in ".{0,80}") {
+            let _ = parse(&query, MOST);
+        }
+    }
+}

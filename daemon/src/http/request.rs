@@ -624,14 +624,94 @@ mod tests {
         );
     }
 
+    /// Requests that are mostly valid, of every kind.
+    fn any_request() -> impl Strategy<Value = Request<()>> {
+        let path = prop_oneof![
+            5 => Just(EVENTS),
+            5 => Just(SOCKET),
+            1 => Just(SUBSCRIBE),
+            1 => Just("/app/KEY"),
+            1 => Just("/app/other"),
+            1 => Just("/apps/askr/events"),
+            1 => Just("/other"),
+        ];
+        let query = prop_oneof![
+            3 => query::tests::query(),
+            1 => "protocol=[4-8]&askr=[01]",
+        ];
+        let method = prop::sample::select(vec!["GET", "GET", "GET", "POST", "OPTIONS"]);
+        let origin = prop::option::of("http://(a|b)\\.example");
+        let id = prop::option::of("0a0b0c0d0e0f-[1-9]{1,5}|[ -~]{0,300}");
+        let all = (path, query, method, origin, id);
+        let request =
+            |(path, query, method, origin, id): (_, String, _, Option<String>, Option<String>)| {
+                let mut request = Request::builder()
+                    .method(method)
+                    .uri(format!("{path}?{query}"))
+                    .header("host", "a.example")
+                    .header("upgrade", "websocket")
+                    .header("connection", "Upgrade")
+                    .header("sec-websocket-version", "13")
+                    .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==");
+                if let Some(origin) = origin {
+                    request = request.header("origin", origin);
+                }
+                if let Some(id) = id {
+                    request = request.header("last-event-id", id);
+                }
+                request.body(()).ok()
+            };
+        all.prop_filter_map("not a URI", request)
+    }
+
+    #[test]
+    fn the_generated_requests_reach_every_route() {
+        let policy = Policy {
+            doors: [Door {
+                key: "KEY".into(),
+                ..policy().doors[0].clone()
+            }]
+            .into(),
+            ..policy()
+        };
+        let routes: Vec<_> = query::tests::samples(&any_request())
+            .map(|request| route(&request, &policy).1)
+            .collect();
+        let streams = |format: Format| {
+            let of = |route: &&Route| matches!(route, Route::Stream(ask) if ask.format == format);
+            routes.iter().flatten().filter(of).count()
+        };
+        for format in [
+            Format::Raw,
+            Format::Json,
+            Format::Plain,
+            Format::Pusher,
+            Format::Recovery,
+        ] {
+            assert!(streams(format) > 0, "{format:?}");
+        }
+        let reached = |is: fn(&Route) -> bool| routes.iter().flatten().any(is);
+        assert!(reached(|route| matches!(route, Route::Preflight)));
+        assert!(reached(|route| matches!(route, Route::Refused { .. })));
+        assert!(reached(|route| matches!(route, Route::Api { .. })));
+        assert!(reached(|route| matches!(route, Route::Change { .. })));
+        let is = |route: &&Route| matches!(route, Route::Stream(ask) if ask.resume.is_some() && ask.claim.is_some());
+        assert!(routes.iter().flatten().any(|route| is(&route)));
+    }
+
     proptest! {
         #[test]
-        fn no_query_breaks_the_parser(query in "[ -~]{0,80}", id in "[ -~]{0,300}") {
-            if let Ok(uri) = format!("/askr/events?{query}").parse::<hyper::Uri>() {
-                let request = Request::builder().uri(uri).header("host", "a").header("last-event-id", id);
-                if let Ok(request) = request.body(()) {
-                    let _ = route(&request, &policy());
+        fn an_accepted_request_obeys_the_rules(request in any_request()) {
+            let policy = policy();
+            match route(&request, &policy).1 {
+                Ok(Route::Stream(ask)) => {
+                    query::tests::check_channels(&ask.channels, policy.channels);
+                    let closed = ask.channels.iter().any(|name| rules::needs_authorization(name.as_bytes()));
+                    prop_assert!(ask.claim.is_some() || !closed, "a private channel is authorized");
+                    prop_assert_eq!(ask.accept.is_some(), ask.format.is_websocket());
                 }
+                Ok(_) => {}
+                Err(why) => prop_assert!(!why.reason.contains(['\r', '\n']), "one line"),
             }
         }
 

@@ -34,7 +34,8 @@ pub enum Message<'a> {
 }
 
 /// What a message must be: one line for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Malformed(pub &'static str);
 
 #[derive(Deserialize)]

@@ -4,8 +4,6 @@
 //! A user's own channel, `#server-to-user-ID`, is the one exception: the application publishes to it, and the
 //! server subscribes the connections that signed in as that user.
 
-use std::fmt;
-
 use shared::{grant, rules};
 
 /// The most bytes of a channel's name.
@@ -13,14 +11,9 @@ pub const MAX: usize = 164;
 const USER: &str = "#server-to-user-";
 
 /// The name is invalid. `Display` says what a name must be.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a channel's name is 1 to 164 of the characters A-Z a-z 0-9 _ - = @ , . ;")]
 pub struct Invalid;
-
-impl fmt::Display for Invalid {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a channel's name is 1 to 164 of the characters A-Z a-z 0-9 _ - = @ , . ;")
-    }
-}
 
 /// Checks the name of a channel that is subscribed to.
 ///

@@ -3,8 +3,6 @@
 //! Strict about what matters, tolerant where real clients differ: `data` may be an object or a string that
 //! contains one, unknown members are ignored, and an empty `auth` or `channel_data` counts as none.
 
-use std::fmt;
-
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -57,14 +55,9 @@ pub struct ClientEvent {
 }
 
 /// What a message must be. `Display` is one line for the client, and repeats nothing that was sent.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
 pub struct Malformed(pub &'static str);
-
-impl fmt::Display for Malformed {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.0)
-    }
-}
 
 #[derive(Deserialize)]
 struct Envelope<'a> {

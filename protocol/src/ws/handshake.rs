@@ -3,8 +3,6 @@
 //! No subprotocol is ever selected; a browser that requested one then closes the connection, as the RFC
 //! requires.
 
-use std::fmt;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use http::header::{
@@ -40,12 +38,20 @@ impl Accept {
 }
 
 /// Why a request does not become a WebSocket. `Display` is one line for the response's body.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
+    #[error("a WebSocket is opened with GET")]
     Method,
+    #[error("a WebSocket needs HTTP/1.1 (nginx: proxy_http_version 1.1)")]
     Http,
+    #[error(
+        "this is a WebSocket: send Upgrade: websocket and Connection: Upgrade \
+         (nginx: proxy_set_header passes them on)"
+    )]
     NoUpgrade,
+    #[error("Sec-WebSocket-Version must be 13")]
     Version,
+    #[error("Sec-WebSocket-Key must be there once, 16 bytes in base64")]
     Key,
 }
 
@@ -66,21 +72,6 @@ impl Refused {
             Self::Version => Some((SEC_WEBSOCKET_VERSION, VERSION)),
             Self::Method | Self::Http | Self::Key => None,
         }
-    }
-}
-
-impl fmt::Display for Refused {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Method => "a WebSocket is opened with GET",
-            Self::Http => "a WebSocket needs HTTP/1.1 (nginx: proxy_http_version 1.1)",
-            Self::NoUpgrade => {
-                "this is a WebSocket: send Upgrade: websocket and Connection: Upgrade \
-                 (nginx: proxy_set_header passes them on)"
-            }
-            Self::Version => "Sec-WebSocket-Version must be 13",
-            Self::Key => "Sec-WebSocket-Key must be there once, 16 bytes in base64",
-        })
     }
 }
 

@@ -1,20 +1,13 @@
 //! Why a request to the HTTP API is refused.
 
-use std::fmt;
-
 use http::StatusCode;
 
 /// Why a request is refused. `Display` is the reason, on one line.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub struct Refusal {
     pub status: StatusCode,
     pub reason: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.reason)
-    }
 }
 
 /// A refusal with status 400.

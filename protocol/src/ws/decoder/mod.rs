@@ -10,7 +10,6 @@
 //! arrives, so that a message that cannot become valid UTF-8 any more ends the connection at once.
 
 use std::borrow::Cow;
-use std::fmt;
 
 use super::code;
 use super::frame::{MAX_CONTROL, Opcode};
@@ -45,16 +44,11 @@ pub enum Message<'a> {
 }
 
 /// How the peer violated the protocol: the code and reason to close with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
 pub struct Violation {
     pub code: u16,
     pub reason: &'static str,
-}
-
-impl fmt::Display for Violation {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.reason)
-    }
 }
 
 #[derive(Debug, Default)]
