@@ -1,16 +1,19 @@
-//! Why a request is not served: a status and one line.
+//! Why a request is refused: a status and one line.
 
 use hyper::StatusCode;
 use hyper::header::{ALLOW, HeaderName, RETRY_AFTER};
 use protocol::query;
 use protocol::ws::handshake;
 
-/// A request that is not served.
+use crate::auth::authorizer::Refused;
+
+/// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refusal {
     pub status: StatusCode,
+    /// One line for the response's body.
     pub reason: String,
-    /// What the answer must tell beside its status.
+    /// A header that the response must have.
     pub header: Option<(HeaderName, &'static str)>,
 }
 
@@ -23,7 +26,7 @@ impl Refusal {
         }
     }
 
-    /// `allow`: as the header wants it.
+    /// `allow`: the value of the header `Allow`.
     pub fn method(reason: &str, allow: &'static str) -> Self {
         Self {
             header: Some((ALLOW, allow)),
@@ -31,9 +34,9 @@ impl Refusal {
         }
     }
 
-    /// A head of more than `most` bytes.
-    pub fn head(most: usize) -> Self {
-        let reason = format!("the request's head is longer than {most} bytes");
+    /// A head of more than `max` bytes.
+    pub fn head(max: usize) -> Self {
+        let reason = format!("the request's head is longer than {max} bytes");
         Self::new(StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, reason)
     }
 
@@ -52,6 +55,17 @@ impl Refusal {
             header: why.header(),
             ..Self::new(why.status(), why.to_string())
         }
+    }
+}
+
+impl From<Refused> for Refusal {
+    fn from(why: Refused) -> Self {
+        let status = match why {
+            Refused::Unauthorized(_) => StatusCode::UNAUTHORIZED,
+            Refused::Forbidden(_) => StatusCode::FORBIDDEN,
+            Refused::Away(_) => StatusCode::SERVICE_UNAVAILABLE,
+        };
+        Self::new(status, why.reason())
     }
 }
 

@@ -1,4 +1,4 @@
-//! Answers that are not streams: a status and one line that says why.
+//! Responses: a status and one line or JSON, and the head of a stream.
 
 use bytes::Bytes;
 use http_body_util::Full;
@@ -13,8 +13,10 @@ use protocol::sse;
 use super::cors::Origin;
 use super::refusal::Refusal;
 
+/// A complete response, which is not a stream.
 pub type Answer = Response<Full<Bytes>>;
 
+/// A refusal; a page of an allowed origin may read it.
 pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
     let mut answer = text(refusal.status, &refusal.reason);
     if let Some((name, value)) = &refusal.header {
@@ -26,11 +28,11 @@ pub fn refusal(refusal: &Refusal, origin: &Origin) -> Answer {
             .headers_mut()
             .insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
     }
-    allow(&mut answer, origin);
+    allow_origin(&mut answer, origin);
     answer
 }
 
-pub fn text(status: StatusCode, line: &str) -> Answer {
+fn text(status: StatusCode, line: &str) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(format!("{line}\n"))));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -46,30 +48,30 @@ pub fn text(status: StatusCode, line: &str) -> Answer {
     answer
 }
 
-/// The connection ends with this answer.
+/// Adds `Connection: close`.
 pub fn close(answer: &mut Answer) {
     let headers = answer.headers_mut();
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
 }
 
-/// A refusal as the last bytes of a connection, where hyper is no longer there to write them.
-pub fn last(refusal: &Refusal) -> Vec<u8> {
+/// A refusal as the final bytes of a connection that hyper does not serve any more.
+pub fn final_refusal(refusal: &Refusal) -> Vec<u8> {
     let header = refusal.header.as_ref();
     let more = header.map_or(String::new(), |(name, value)| {
         format!("{name}: {value}\r\n")
     });
     let line = format!("{}\n", refusal.reason);
     let status = refusal.status.to_string();
-    last_bytes(&status, "text/plain; charset=utf-8", &more, line.as_bytes())
+    final_bytes(&status, "text/plain; charset=utf-8", &more, line.as_bytes())
 }
 
-/// The same for who is told to come back.
-pub fn last_later(retry: u32) -> Vec<u8> {
-    last_bytes("200 OK", "text/event-stream", "", &sse::retry(retry))
+/// The final bytes to an EventSource that is to reconnect after `retry` milliseconds.
+pub fn final_retry(retry: u32) -> Vec<u8> {
+    final_bytes("200 OK", "text/event-stream", "", &sse::retry(retry))
 }
 
-/// `more`: headers, each with its line's end.
-fn last_bytes(status: &str, kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
+/// `more`: header lines, each with its line break.
+fn final_bytes(status: &str, kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
     let head = format!(
         "HTTP/1.1 {status}\r\nContent-Type: {kind}\r\nCache-Control: no-store\r\n\
          X-Content-Type-Options: nosniff\r\n{more}Connection: close\r\nContent-Length: {}\r\n\r\n",
@@ -78,18 +80,24 @@ fn last_bytes(status: &str, kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// The channels that a stream has now.
-pub fn changed(channels: &[String], origin: &Origin) -> Answer {
-    let body = serde_json::json!({ "channels": channels }).to_string();
+/// A response with status 200 and this JSON.
+pub fn json(body: Vec<u8>) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(body)));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    allow(&mut answer, origin);
     answer
 }
 
-/// To OPTIONS: what a page of an allowed origin may send.
+/// `{"channels":[…]}`: all channels of a stream that was changed.
+pub fn changed(channels: &[String], origin: &Origin) -> Answer {
+    let body = serde_json::json!({ "channels": channels }).to_string();
+    let mut answer = json(body.into_bytes());
+    allow_origin(&mut answer, origin);
+    answer
+}
+
+/// The response to OPTIONS: what a page of an allowed origin may send.
 pub fn preflight(origin: &Origin) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
@@ -103,24 +111,24 @@ pub fn preflight(origin: &Origin) -> Answer {
         HeaderValue::from_static("Authorization, Content-Type, Last-Event-ID, Cache-Control");
     headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
-    allow(&mut answer, origin);
+    allow_origin(&mut answer, origin);
     answer
 }
 
-/// There is no room now. Any status but 200 would end an EventSource for good, so it is told when to
-/// come back instead.
-pub fn later(retry: u32, origin: &Origin) -> Answer {
+/// A limit is reached. Any status but 200 would end an EventSource for good, so it is sent a stream that ends at
+/// once, with the reconnection time in milliseconds.
+pub fn retry_later(retry: u32, origin: &Origin) -> Answer {
     let mut answer = Response::new(Full::new(Bytes::from(sse::retry(retry))));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/event-stream"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert("x-accel-buffering", HeaderValue::from_static("no"));
     headers.insert(CONNECTION, HeaderValue::from_static("close"));
-    allow(&mut answer, origin);
+    allow_origin(&mut answer, origin);
     answer
 }
 
-fn allow(answer: &mut Answer, origin: &Origin) {
+fn allow_origin(answer: &mut Answer, origin: &Origin) {
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
     if let Origin::Listed(origin) = origin {
@@ -132,8 +140,8 @@ fn allow(answer: &mut Answer, origin: &Origin) {
     }
 }
 
-/// A stream's head, written by hand because the stream leaves hyper: no length, no chunks, so that one
-/// frame serves every subscriber, and closed at its end.
+/// The head of an SSE response, written here because a stream leaves hyper. It has neither a length nor chunked
+/// encoding, so that the same bytes serve every subscriber, and ends when the connection is closed.
 pub fn stream_head(origin: &Origin) -> Vec<u8> {
     let mut head = b"HTTP/1.1 200 OK\r\n\
         Content-Type: text/event-stream\r\n\

@@ -1,6 +1,6 @@
-//! A connection's socket as hyper sees it, and what is known of the request in hand: it counts what hyper
-//! holds of it (`requests.rs`), ends a head that is too long, notices when the client has said all, and
-//! gives a client that takes nothing of its answers only so long.
+//! A connection's socket as hyper sees it, and the progress of the current request: it counts the memory that
+//! hyper needs for it (`requests.rs`), refuses a head that is too long, notes when the client has closed its
+//! side, and gives up a client that reads nothing of a response for too long.
 
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -15,25 +15,25 @@ use tokio::time::{Sleep, sleep};
 use crate::process::client_key::ClientKey;
 use crate::process::requests::{Full, Held, Stage};
 
-/// What a connection costs while hyper has it, besides its buffers: its task, its state, a parsed head, and
-/// the pages that a buffer only begins.
+/// Bytes of a connection while hyper has it, besides its buffers: its task, its state, a parsed head, and the
+/// partly used pages of a buffer.
 const TASK: usize = 12 << 10;
 
-/// The request in hand. Shared by the socket, the handler, and the task around hyper.
+/// The current request. Shared by the socket, the handler, and the task around hyper.
 pub struct Progress {
     held: RefCell<Held>,
-    /// Of the task around hyper.
+    /// Wakes the task around hyper.
     waker: RefCell<Waker>,
-    /// Whose connection it is.
+    /// The client of the connection.
     client: ClientKey,
-    /// Whether it is the head that is being read, and how much of it has come.
+    /// Whether a head is being read, and how many of its bytes were received.
     in_head: Cell<bool>,
     head: Cell<usize>,
-    /// Bytes of hyper's buffer, of the one before, in which the head is, and of a body that is kept.
+    /// Bytes of hyper's buffer, of the one before it, which has the head, and of a body that is kept.
     buffer: Cell<usize>,
     behind: Cell<usize>,
     body: Cell<usize>,
-    /// Whether some of the body is still to come: then nothing can follow the answer.
+    /// Whether part of the body was not received yet: no request can follow the response then.
     unread: Cell<bool>,
 }
 
@@ -52,45 +52,46 @@ impl Progress {
         }
     }
 
-    /// To be called with each poll of the task around hyper: whether it has to give way.
+    /// Whether the connection has to give way. To be called with each poll of the task around hyper.
     pub fn gives_way(&self, cx: &Context<'_>) -> bool {
         self.waker.borrow_mut().clone_from(cx.waker());
         self.held.borrow().gives_way()
     }
 
-    /// The head is complete, and what it asks for is done.
+    /// The head is complete, and the request is being handled.
     pub fn head_ended(&self, has_body: bool) {
         self.in_head.set(false);
         self.unread.set(has_body);
         if has_body {
-            // The head's values are slices of it.
+            // The head's values are slices of this buffer, so hyper takes a new one.
             self.behind.set(self.buffer.take());
         }
         self.held.borrow_mut().set_stage(Stage::Us);
     }
 
-    /// The client's body is awaited. `client`: who a proxy says it is.
+    /// The body is being received. `client`: the client that a proxy names.
     pub fn body_begins(&self, client: Option<ClientKey>) {
         let mut held = self.held.borrow_mut();
         held.set_client(client.unwrap_or(self.client));
         held.set_stage(Stage::Client);
     }
 
-    /// So many bytes of the body are kept.
+    /// Sets the bytes of the body that are kept.
     ///
     /// # Errors
-    /// If there is no room for them.
+    /// If the bound of all requests is reached.
     pub fn keep(&self, bytes: usize) -> Result<(), Full> {
         self.body.set(bytes);
         self.hold()
     }
 
+    /// The body was received as a whole.
     pub fn body_ended(&self) {
         self.unread.set(false);
         self.held.borrow_mut().set_stage(Stage::Us);
     }
 
-    /// It is answered: another request may follow.
+    /// The request is answered; another may follow.
     pub fn answered(&self) {
         self.in_head.set(true);
         self.head.set(0);
@@ -101,14 +102,16 @@ impl Progress {
         self.body.set(0);
         let behind = self.behind.take();
         self.buffer.set(self.buffer.get().max(behind));
-        // It is less than before.
+        // Never fails: it is less than before.
         let _ = self.hold();
     }
 
+    /// Whether part of the body was not received.
     pub fn is_unread(&self) -> bool {
         self.unread.get()
     }
 
+    /// Whether a head is being received, or awaited.
     pub fn is_in_head(&self) -> bool {
         self.in_head.get()
     }
@@ -119,25 +122,25 @@ impl Progress {
     }
 }
 
-/// Why the socket reads or writes no more.
+/// Why the socket was stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stopped {
-    /// The head is too long.
-    Long,
+    HeadTooLong,
     /// There are too many requests in progress.
     Full,
-    /// The client takes nothing.
+    /// The client reads nothing.
     Stalled,
 }
 
+/// The socket that hyper reads and writes.
 pub struct Watched<S> {
     inner: S,
     progress: Rc<Progress>,
     header_bytes: usize,
     write_timeout: Duration,
-    /// Only while the client takes nothing.
+    /// The write timeout, while a write is blocked.
     blocked: Option<Pin<Box<Sleep>>>,
-    heard_all: bool,
+    at_end: bool,
     stopped: Option<Stopped>,
 }
 
@@ -154,7 +157,7 @@ impl<S> Watched<S> {
             header_bytes,
             write_timeout,
             blocked: None,
-            heard_all: false,
+            at_end: false,
             stopped: None,
         }
     }
@@ -163,14 +166,14 @@ impl<S> Watched<S> {
         self.inner
     }
 
-    /// Whether something waits that the client has not taken.
+    /// Whether a write is blocked, because the client does not read.
     pub fn is_blocked(&self) -> bool {
         self.blocked.is_some()
     }
 
     /// Whether the client has closed its side.
-    pub fn has_heard_all(&self) -> bool {
-        self.heard_all
+    pub fn is_at_end(&self) -> bool {
+        self.at_end
     }
 
     pub fn stopped(&self) -> Option<Stopped> {
@@ -182,8 +185,8 @@ impl<S> Watched<S> {
         Poll::Ready(Err(io::ErrorKind::Other.into()))
     }
 
-    /// What became of a write.
-    fn written(
+    /// Starts or checks the write timeout after a write with this outcome.
+    fn after_write(
         &mut self,
         cx: &mut Context<'_>,
         outcome: Poll<io::Result<usize>>,
@@ -211,21 +214,21 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         let this = self.get_mut();
         let progress = &this.progress;
         let (in_head, head) = (progress.in_head.get(), progress.head.get());
-        let most = match in_head {
+        let max = match in_head {
             true => this.header_bytes.saturating_sub(head),
             false => usize::MAX,
         };
-        if most == 0 {
-            return this.stop(Stopped::Long);
+        if max == 0 {
+            return this.stop(Stopped::HeadTooLong);
         }
         let (before, room) = (buffer.filled().len(), buffer.remaining());
-        // hyper offers all that its buffer has left; what it keeps of a head is in front of that.
+        // hyper offers the rest of its buffer; the head received so far is in front of it.
         let size = if in_head { head + room } else { room };
         progress.buffer.set(progress.buffer.get().max(size));
-        let outcome = if room <= most {
+        let outcome = if room <= max {
             Pin::new(&mut this.inner).poll_read(cx, buffer)
         } else {
-            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(most));
+            let mut part = ReadBuf::new(buffer.initialize_unfilled_to(max));
             let outcome = Pin::new(&mut this.inner).poll_read(cx, &mut part);
             let count = part.filled().len();
             buffer.advance(count);
@@ -240,7 +243,7 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         }
         ready!(outcome)?;
         let count = buffer.filled().len() - before;
-        this.heard_all |= room > 0 && count == 0;
+        this.at_end |= room > 0 && count == 0;
         if in_head && count > 0 {
             progress.head.set(head + count);
             progress.held.borrow_mut().set_stage(Stage::Client);
@@ -257,7 +260,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write(cx, bytes);
-        this.written(cx, outcome)
+        this.after_write(cx, outcome)
     }
 
     fn poll_write_vectored(
@@ -267,7 +270,7 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for Watched<S> {
     ) -> Poll<io::Result<usize>> {
         let this = self.get_mut();
         let outcome = Pin::new(&mut this.inner).poll_write_vectored(cx, slices);
-        this.written(cx, outcome)
+        this.after_write(cx, outcome)
     }
 
     fn is_write_vectored(&self) -> bool {
