@@ -1,4 +1,5 @@
-//! Authorization: who may subscribe to what. It does not depend on a transport.
+//! Authorization: who may subscribe to what. It does not depend on a transport. Leans on `config`, `outbound` and
+//! `process`.
 //!
 //! ```text
 //! authority ─► tokens ─► token (by keys, against revoked ◄─► revocations_file)

@@ -1,4 +1,4 @@
-//! Pusher's signatures as an authorizer: the application signed for this socket and this channel.
+//! Pusher's signatures as an authorizer: the application signed this socket id and this channel.
 
 use protocol::pusher::signature::Credentials;
 
@@ -11,12 +11,14 @@ impl Authorizer for Credentials {
         channels: &'a [Wanted<'a>],
         _now: u64,
     ) -> Answers<'a> {
-        let answers = channels.iter().map(|channel| one(self, claim, channel));
+        let answers = channels
+            .iter()
+            .map(|channel| authorize(self, claim, channel));
         Box::pin(std::future::ready(answers.collect()))
     }
 }
 
-fn one(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
+fn authorize(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
     let mut all = claim.signatures.iter();
     let Some(signed) = all.find(|signed| signed.channel == channel.name) else {
         return Ok(Err(Closed::NotShown("a signature for its socket id")));

@@ -1,4 +1,4 @@
-//! Tokens as an authorizer: what they are checked by, as the settings say, and what was revoked.
+//! Tokens as an authorizer: the keys of the settings, and what was revoked.
 
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
@@ -13,19 +13,20 @@ use super::revoked::{DEFAULT_USERS, Revoked};
 use super::token::{self, Grant, Verifier};
 use crate::config::Auth;
 
+/// The authorizer of one application's tokens.
 #[derive(Debug)]
 pub struct Tokens {
     verifier: Verifier,
-    /// Read by every worker for each token, written when an operator says so.
+    /// Read by every worker for each token, written when something is revoked.
     revoked: Arc<RwLock<Revoked>>,
     file: Option<RevocationsFile>,
 }
 
 impl Tokens {
-    /// `secrets`: those of the application. None: no key is set, so that no token is accepted.
+    /// `secrets`: those of the application. None: no key is configured, so no token is accepted.
     ///
     /// # Errors
-    /// The key of the setting that cannot be used, and why; never a secret.
+    /// The key of the invalid setting, and the reason, which never has a secret.
     pub fn new(
         secrets: Vec<NamedSecret>,
         auth: &Auth,
@@ -59,8 +60,8 @@ impl Tokens {
         }
     }
 
-    /// Takes over what was revoked before the start, and keeps it in this file from now on. For who
-    /// serves, not for who only looks at settings: it writes.
+    /// Reads the revocations of this file, and keeps it up to date from now on. It writes to the file at once, so
+    /// it must not be called where settings are only checked.
     ///
     /// # Errors
     /// The key of the setting, and why the file cannot be read or written.
@@ -73,7 +74,7 @@ impl Tokens {
         Ok(())
     }
 
-    /// The file that revocations are kept in: its failures.
+    /// The file of revocations, if there is one.
     pub fn file(&self) -> Option<&RevocationsFile> {
         self.file.as_ref()
     }
@@ -160,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_that_cannot_be_used_is_told_with_its_key() {
+    fn an_unusable_file_is_reported_with_its_setting() {
         let directory = tempfile::tempdir().unwrap();
         let (key, why) = kept_in(directory.path()).unwrap_err();
         assert_eq!(key, "state_directory");

@@ -7,12 +7,12 @@ use super::cors::Origin;
 /// The cookie's name.
 const COOKIE_NAME: &str = "askr_token";
 
-/// The token of a request: of the header (RFC 6750, 2.1), else of the query, else of the cookie, which
-/// counts only where the page that asks is this site's or an allowed one.
+/// The token of a request: from the header (RFC 6750, section 2.1), else the query, else the cookie. A cookie
+/// counts only if the page is this site's or of an allowed origin.
 pub fn token(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Option<String> {
     from_header(headers)
         .or(query.filter(|token| !token.is_empty()))
-        .or_else(|| from_cookie(headers).filter(|_| asked_by_ours(headers, origin)))
+        .or_else(|| from_cookie(headers).filter(|_| is_from_allowed_page(headers, origin)))
 }
 
 fn from_header(headers: &HeaderMap) -> Option<String> {
@@ -31,13 +31,13 @@ fn from_cookie(headers: &HeaderMap) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// A browser sends cookies whoever asks; that it is another site shows in one of two headers, which no
-/// page can set. A foreign Origin has been refused before this.
-pub fn asked_by_ours(headers: &HeaderMap, origin: &Origin) -> bool {
-    let elsewhere = headers
+/// Whether the page that sent a request is this site's or of an allowed origin. A browser sends cookies with
+/// requests of other sites too, but no page can set the headers that show it. A foreign Origin was refused before.
+pub fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
+    let other_site = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none");
-    matches!(origin, Origin::Listed(_)) || !elsewhere
+    matches!(origin, Origin::Listed(_)) || !other_site
 }
 
 #[cfg(test)]
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cookie_counts_only_for_pages_of_ours() {
+    fn a_cookie_counts_only_for_allowed_pages() {
         let from = |site: &str| {
             let headers = [("cookie", "askr_token=c"), ("sec-fetch-site", site)];
             let listed = Origin::Listed(HeaderValue::from_static("https://b.example"));
@@ -89,7 +89,7 @@ mod tests {
         // An image or a script of another site sends no Origin.
         assert_eq!(from("cross-site"), (false, true));
         assert_eq!(from("same-site"), (false, true));
-        // What is no cookie no other site could have sent.
+        // Another site cannot send the token that is in the query.
         let foreign = [("sec-fetch-site", "cross-site")];
         assert_eq!(find(&foreign, Some("q"), Origin::Own).as_deref(), Some("q"));
     }

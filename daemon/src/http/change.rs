@@ -5,8 +5,8 @@
 //!  "last_event_id": "…", "token": "…", "auth": {"private-b": {"auth": "KEY:…", "channel_data": "…"}}}
 //! ```
 //!
-//! `socket_id` and `secret` are those of `askr:connected`; the last three are for `subscribe` and may be
-//! absent. `auth` holds Pusher signatures for this socket id, as Laravel's /broadcasting/auth makes them.
+//! `socket_id` and `secret` are those of `askr:connected`; the last three are for `subscribe` and may be left
+//! out. `auth` has Pusher signatures for this socket id, as Laravel's /broadcasting/auth makes them.
 
 use std::collections::HashMap;
 
@@ -20,13 +20,19 @@ use super::query::add_channel;
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
 
+/// A change of a stream's channels.
 #[derive(Debug)]
 pub struct Change {
     pub socket: SocketId,
+    /// Where the stream is held.
     pub place: Place,
+    /// Distinct, at least one.
     pub channels: Vec<String>,
+    /// The cursor that added channels are replayed from.
     pub since: Option<Cursor>,
+    /// Not checked.
     pub token: Option<String>,
+    /// Not checked.
     pub signatures: Vec<Signed>,
 }
 
@@ -48,18 +54,20 @@ struct Auth {
     channel_data: Option<String>,
 }
 
+/// Parses a body and checks the secret. `max`: the number of different channels.
+///
 /// # Errors
-/// 400 for what is not such a body, 403 for a secret that is not this socket's.
-pub fn read(body: &[u8], prover: &Prover, most: usize) -> Result<Change, Refusal> {
+/// 400 for a malformed body, 403 for a user's own channel or a secret that is not this socket's.
+pub fn read(body: &[u8], prover: &Prover, max: usize) -> Result<Change, Refusal> {
     let body: Body = object_from_slice(body).map_err(|why| {
-        // Its own words name the field, but may repeat what was sent.
+        // The parser's own message may repeat what was sent.
         let place = format!("line {}, column {}", why.line(), why.column());
         let shape = r#"must be {"socket_id","secret","channels":[…]} and maybe "last_event_id", "token", "auth""#;
         bad(format!("the body {shape} ({place})"))
     })?;
     let mut channels = Vec::new();
     for name in body.channels {
-        add_channel(&mut channels, name.into_bytes(), most)?;
+        add_channel(&mut channels, name.into_bytes(), max)?;
     }
     if channels.is_empty() {
         return Err(bad("channels must name at least one channel"));
@@ -108,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_such_a_body_is_refused() {
+    fn a_malformed_body_and_a_foreign_secret_are_refused() {
         let prover = prover();
         let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
         let body = |rest: &str| format!(r#"{{"socket_id":"1.2","secret":"{secret}",{rest}}}"#);

@@ -1,18 +1,20 @@
-//! Which pages may ask: those of this site, and those of listed origins.
+//! Which pages may send requests: those of this site, and those of allowed origins.
 
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
 
-/// What a request's Origin header means here.
+/// Where a request comes from, by its Origin header.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// None was sent, as EventSource does on its own site and as programs do; or this site's own.
+    /// This site; or none was sent, as EventSource on its own site and programs do.
     Own,
-    /// One of the allowed; answers must repeat it.
+    /// An allowed origin, which responses must repeat.
     Listed(HeaderValue),
+    /// Any other.
     Foreign,
 }
 
+/// The origin of a request with these headers. `allowed`: as browsers write origins.
 pub fn origin(headers: &HeaderMap, allowed: &[String]) -> Origin {
     let mut all = headers.get_all(ORIGIN).iter();
     let (origin, more) = (all.next(), all.next());
@@ -28,8 +30,8 @@ pub fn origin(headers: &HeaderMap, allowed: &[String]) -> Origin {
     {
         return Origin::Listed(origin.clone());
     }
-    // A page cannot set this header; a proxy that renames the host does not hide the truth.
-    let said_so = headers
+    // A page cannot set this header, and it is right even behind a proxy that changes the host.
+    let same_origin = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site == "same-origin");
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
@@ -37,20 +39,22 @@ pub fn origin(headers: &HeaderMap, allowed: &[String]) -> Origin {
         .to_str()
         .ok()
         .and_then(|origin| origin.split_once("://"));
-    let same = match (host, name) {
+    let same_host = match (host, name) {
         // The scheme may differ: TLS often ends at a proxy.
-        (Some(host), Some((_, name))) => plain(host).eq_ignore_ascii_case(plain(name)),
+        (Some(host), Some((_, name))) => {
+            without_port(host).eq_ignore_ascii_case(without_port(name))
+        }
         _ => false,
     };
-    if same || said_so {
+    if same_host || same_origin {
         Origin::Own
     } else {
         Origin::Foreign
     }
 }
 
-/// Without a default port, which browsers leave out and proxies may put in.
-fn plain(authority: &str) -> &str {
+/// Without a default port, which browsers leave out and proxies may add.
+fn without_port(authority: &str) -> &str {
     let bare = authority
         .strip_suffix(":80")
         .or_else(|| authority.strip_suffix(":443"));
@@ -61,7 +65,7 @@ fn plain(authority: &str) -> &str {
 mod tests {
     use super::*;
 
-    fn judge(pairs: &[(&'static str, &str)], allowed: &[&str]) -> Origin {
+    fn origin_of(pairs: &[(&'static str, &str)], allowed: &[&str]) -> Origin {
         let mut headers = HeaderMap::new();
         for (name, value) in pairs {
             headers.append(*name, HeaderValue::from_str(value).unwrap());
@@ -81,13 +85,13 @@ mod tests {
             ("a.example:8080", "http://a.example:8080"),
         ] {
             assert_eq!(
-                judge(&[("host", host), ("origin", origin)], &[]),
+                origin_of(&[("host", host), ("origin", origin)], &[]),
                 Origin::Own,
                 "{origin}"
             );
         }
         assert_eq!(
-            judge(&[("host", "a.example")], &[]),
+            origin_of(&[("host", "a.example")], &[]),
             Origin::Own,
             "none sent"
         );
@@ -96,13 +100,14 @@ mod tests {
             ("origin", "https://a.example"),
             ("sec-fetch-site", "same-origin"),
         ];
-        assert_eq!(judge(&renamed, &[]), Origin::Own);
+        assert_eq!(origin_of(&renamed, &[]), Origin::Own);
     }
 
     #[test]
     fn others_must_be_listed_exactly() {
         let allowed = ["https://app.example"];
-        let judge = |origin: &str| judge(&[("host", "a.example"), ("origin", origin)], &allowed);
+        let judge =
+            |origin: &str| origin_of(&[("host", "a.example"), ("origin", origin)], &allowed);
         assert!(matches!(judge("https://app.example"), Origin::Listed(_)));
         for foreign in [
             "http://app.example",

@@ -1,4 +1,4 @@
-//! What a request for a stream says in its query. Pure: text in, parameters or a refusal out.
+//! The query of a request for a stream. Pure: text in, parameters or a refusal out.
 
 use hyper::StatusCode;
 use protocol::query::{Parameter, parameters};
@@ -7,17 +7,21 @@ use shared::rules;
 
 use super::refusal::{Refusal, bad};
 
+/// The parameters of a request for a stream.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Query {
     /// Distinct, in the order they were named.
     pub channels: Vec<String>,
+    /// Whether the format is JSON.
     pub json: bool,
+    /// Where to resume: not checked, and not necessarily UTF-8.
     pub last_event_id: Option<Vec<u8>>,
+    /// Not checked.
     pub token: Option<String>,
     pub name: Name,
 }
 
-/// What `last_event_id` may be called: polyfills of EventSource cannot set headers, and each has its name.
+/// The names of `last_event_id`: polyfills of EventSource cannot set headers, and each has its own name for it.
 const CURSORS: [&str; 4] = [
     "last_event_id",
     "lastEventId",
@@ -25,21 +29,22 @@ const CURSORS: [&str; 4] = [
     "last-event-id",
 ];
 
-/// What its socket id is to be.
+/// The socket id that a stream asks for.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Name {
+    /// A new one.
     New,
-    /// That of a session.
+    /// The one derived from this session.
     Session(String),
-    /// One it had, and the secret told with it.
+    /// An earlier one, with the secret that was sent with it.
     Earlier(SocketId, String),
 }
 
-/// `most`: different channels.
+/// Parses a query. `max`: the number of different channels.
 ///
 /// # Errors
-/// 400, or 403 for a channel that nobody may ask for by its name.
-pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
+/// 400 for a malformed query or parameter, 403 for a user's own channel.
+pub fn parse(text: &str, max: usize) -> Result<Query, Refusal> {
     let mut query = Query {
         channels: Vec::new(),
         json: false,
@@ -60,7 +65,7 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
             continue;
         }
         match parameter.name.as_str() {
-            "channel" => add_channel(&mut query.channels, parameter.value, most)?,
+            "channel" => add_channel(&mut query.channels, parameter.value, max)?,
             "format" => {
                 query.json = match parameter.value.as_slice() {
                     b"raw" => false,
@@ -72,12 +77,12 @@ pub fn parse(text: &str, most: usize) -> Result<Query, Refusal> {
             "session" => query.name = Name::Session(session(parameter)?),
             "socket_id" => socket = Some(parameter.text()?),
             "secret" => secret = Some(parameter.text()?),
-            // Others may be a page's own, against caches.
+            // Other parameters may be the page's own, such as one against caches.
             _ => {}
         }
     }
     if let Some(socket) = socket {
-        let unknown = |()| bad("socket_id must be one that askr:connected told");
+        let unknown = |()| bad("socket_id must be one from askr:connected");
         let socket = socket.parse().map_err(unknown)?;
         query.name = Name::Earlier(socket, secret.unwrap_or_default());
     }
@@ -95,20 +100,23 @@ fn session(parameter: Parameter) -> Result<String, Refusal> {
     }
 }
 
-/// One more of at most `most` different channels.
-pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, most: usize) -> Result<(), Refusal> {
+/// Adds a channel, unless it was named already.
+///
+/// # Errors
+/// 400 for an invalid name or more than `max` channels, 403 for a user's own channel.
+pub fn add_channel(channels: &mut Vec<String>, name: Vec<u8>, max: usize) -> Result<(), Refusal> {
     let number = channels.len() + 1;
     rules::channel(&name).map_err(|why| bad(format!("channel {number} {why}")))?;
     let name = String::from_utf8(name)
         .map_err(|_| bad(format!("channel {number} must be valid UTF-8")))?;
-    // Who signs in over Pusher's protocol has such a channel; nobody else.
+    // Only a user who signed in over Pusher's protocol has such a channel.
     if protocol::pusher::channel_name::is_of_user(&name) {
         let reason = format!("channel {number} is a user's own");
         return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
     }
     if !channels.contains(&name) {
-        if channels.len() == most {
-            return Err(bad(format!("at most {most} channels a stream")));
+        if channels.len() == max {
+            return Err(bad(format!("at most {max} channels a stream")));
         }
         channels.push(name);
     }
@@ -124,7 +132,7 @@ pub mod tests {
 
     use super::*;
 
-    const MOST: usize = 5;
+    const MAX: usize = 5;
 
     /// Names that are mostly valid, of all kinds of channels.
     pub fn channel() -> impl Strategy<Value = String> {
@@ -168,8 +176,8 @@ pub mod tests {
     }
 
     /// What holds for the channels of every accepted request.
-    pub fn check_channels(channels: &[String], most: usize) {
-        assert!(channels.len() <= most);
+    pub fn check_channels(channels: &[String], max: usize) {
+        assert!(channels.len() <= max);
         for (n, channel) in channels.iter().enumerate() {
             assert!(rules::channel(channel.as_bytes()).is_ok(), "{channel:?}");
             assert!(!channel.starts_with("#server-to-user-"), "{channel:?}");
@@ -179,10 +187,10 @@ pub mod tests {
 
     #[test]
     fn the_generated_queries_reach_every_part() {
-        let parsed: Vec<_> = samples(&query()).map(|query| parse(&query, MOST)).collect();
+        let parsed: Vec<_> = samples(&query()).map(|query| parse(&query, MAX)).collect();
         let accepted: Vec<_> = parsed.iter().flatten().collect();
         assert!(accepted.len() > 100, "{}", accepted.len());
-        assert!(accepted.iter().any(|query| query.channels.len() == MOST));
+        assert!(accepted.iter().any(|query| query.channels.len() == MAX));
         assert!(accepted.iter().any(|query| query.json));
         assert!(accepted.iter().any(|query| query.last_event_id.is_some()));
         assert!(accepted.iter().any(|query| query.token.is_some()));
@@ -205,9 +213,9 @@ pub mod tests {
     proptest! {
         #[test]
         fn an_accepted_query_obeys_the_rules(query in query()) {
-            match parse(&query, MOST) {
+            match parse(&query, MAX) {
                 Ok(query) => {
-                    check_channels(&query.channels, MOST);
+                    check_channels(&query.channels, MAX);
                     if let Name::Session(session) = query.name {
                         prop_assert!(SESSION.contains(&session.len()));
                     }
@@ -218,7 +226,7 @@ pub mod tests {
 
         #[test]
         fn no_text_panics(query in ".{0,80}") {
-            let _ = parse(&query, MOST);
+            let _ = parse(&query, MAX);
         }
     }
 }

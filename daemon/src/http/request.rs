@@ -1,4 +1,4 @@
-//! What a request asks for. Pure: a request in, a wish or a refusal out.
+//! What a request asks for. Pure: a request in, a route or a refusal out.
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -31,25 +31,31 @@ const UNSUBSCRIBE: &str = "/askr/unsubscribe";
 /// The settings that decide about requests.
 #[derive(Debug, Clone)]
 pub struct Policy {
+    /// The hosts that are served, with or without a port. Empty: all.
     pub hosts: Vec<String>,
+    /// The most bytes of a head.
     pub header_bytes: usize,
+    /// The most bytes of a body, except for Pusher's HTTP API.
     pub body_bytes: u64,
+    /// The most channels of a request.
     pub channels: usize,
     /// One for each application, never empty.
-    pub doors: Arc<[Door]>,
+    pub apps: Arc<[AppPolicy]>,
 }
 
-/// How an application is asked for, and by which pages.
+/// By what an application is named, and the origins whose pages may use it.
 #[derive(Debug, Clone)]
-pub struct Door {
+pub struct AppPolicy {
+    /// In the query and in paths of Pusher's HTTP API.
     pub id: String,
+    /// In the path of Pusher's protocol.
     pub key: String,
     pub origins: Vec<String>,
 }
 
 impl Policy {
     pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a config::App>) -> Self {
-        let door = |app: &config::App| Door {
+        let app_policy = |app: &config::App| AppPolicy {
             id: app.id.clone(),
             key: app.key().to_owned(),
             origins: app.allowed_origins.clone(),
@@ -59,95 +65,98 @@ impl Policy {
             header_bytes: server.header_bytes.0 as usize,
             body_bytes: server.body_bytes.0,
             channels: server.channels_per_stream,
-            doors: apps.map(door).collect(),
+            apps: apps.map(app_policy).collect(),
         }
     }
 }
 
-/// What the client wants.
+/// What a request asks for.
 #[derive(Debug)]
 pub enum Route {
+    /// OPTIONS: which requests a page may send.
     Preflight,
     Stream(SubscribeRequest),
-    /// A WebSocket that cannot be served, which only a WebSocket can be told.
+    /// A Pusher connection that is refused. Browsers show a page the reason only over the open WebSocket.
     Refused {
         accept: Accept,
         code: u16,
         reason: Cow<'static, str>,
     },
-    /// A signed request to Pusher's HTTP API, of this application.
+    /// A request to Pusher's HTTP API of this application. The signature is not verified yet.
     Api {
         app: usize,
     },
-    /// Whether askrd is there.
+    /// The health check of Pusher's HTTP API.
     Up,
-    /// Its body says which stream is to get or to lose which channels.
+    /// A change of a stream's channels: its body names the stream and the channels.
     Change {
         app: usize,
+        /// Whether channels are added; else they are removed.
         subscribe: bool,
         claim: Claim,
     },
 }
 
+/// A request for a stream.
 #[derive(Debug)]
 pub struct SubscribeRequest {
-    /// Which application, by its place among the doors.
+    /// The application's index in [`Policy::apps`].
     pub app: usize,
     /// Distinct, in the order they were named.
     pub channels: Vec<String>,
     pub format: Format,
-    /// Of a WebSocket.
+    /// The handshake, if it is a WebSocket.
     pub accept: Option<Accept>,
     pub resume: Option<Resume>,
-    /// What it shows for the channels that need it, and, over a WebSocket, for later ones.
+    /// The credentials, if a channel needs authorization or one may be added over a WebSocket later.
     pub claim: Option<Claim>,
     pub name: Name,
 }
 
-/// The origin is told in any case: a page of an allowed origin may read why it was refused.
+/// Routes a request. The origin is returned in any case: a page of an allowed origin may read why it was refused.
 pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route, Refusal>) {
     if let Some(target) = api::target(request.uri().path()) {
         let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
-        return (Origin::Own, sized.and_then(|()| api_wish(target, policy)));
+        return (Origin::Own, sized.and_then(|()| api_route(target, policy)));
     }
     let key = connect::key(request.uri().path());
     let app = match &key {
-        Some(key) => Ok(policy.doors.iter().position(|door| door.key == *key)),
+        Some(key) => Ok(policy.apps.iter().position(|app| app.key == *key)),
         None => app(request, policy).map(Some),
     };
-    let door = app.as_ref().ok().copied().flatten().unwrap_or(0);
-    let origin = origin(request.headers(), &policy.doors[door].origins);
+    let index = app.as_ref().ok().copied().flatten().unwrap_or(0);
+    let origin = origin(request.headers(), &policy.apps[index].origins);
     let checked = check_size(request, policy).and_then(|()| check_host(request, policy));
     let route = checked.and(app).and_then(|app| match (key, app) {
-        (None, app) => check(request, policy, app.unwrap_or(0), &origin),
-        (Some(_), app) => pusher_socket(request, app, &origin),
+        (None, app) => askr_route(request, policy, app.unwrap_or(0), &origin),
+        (Some(_), app) => pusher_route(request, app, &origin),
     });
     (origin, route)
 }
 
-/// The application that the query names, or the first.
+/// The application that the query names; without a name the first.
 fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
     let query = request.uri().query().unwrap_or("");
     let Some(id) = parameter(query, "app")? else {
         return Ok(0);
     };
-    let door = policy.doors.iter().position(|door| door.id == id);
-    door.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
+    let app = policy.apps.iter().position(|app| app.id == id);
+    app.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
-/// Servers ask, not pages: no origin is allowed, and none is told anything.
-fn api_wish(target: api::Target, policy: &Policy) -> Result<Route, Refusal> {
+/// A request to Pusher's HTTP API comes from a server, not a page: responses allow no origin.
+fn api_route(target: api::Target, policy: &Policy) -> Result<Route, Refusal> {
     let id = match target {
         api::Target::Up => return Ok(Route::Up),
         api::Target::App(id) => id,
     };
-    let app = policy.doors.iter().position(|door| door.id == id);
+    let app = policy.apps.iter().position(|app| app.id == id);
     app.map(|app| Route::Api { app })
         .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
 }
 
-/// `GET /app/{key}`. `app`: None if there is none of this key.
-fn pusher_socket<B>(
+/// `GET /app/{key}`. `app`: None if no application has this key.
+fn pusher_route<B>(
     request: &Request<B>,
     app: Option<usize>,
     origin: &Origin,
@@ -192,7 +201,8 @@ fn handshake<B>(request: &Request<B>) -> Result<Accept, Refusal> {
         .map_err(Refusal::handshake)
 }
 
-fn check<B>(
+/// A path of Askr's own interface.
+fn askr_route<B>(
     request: &Request<B>,
     policy: &Policy,
     app: usize,
@@ -219,14 +229,14 @@ fn check<B>(
             if body_length(request.headers()) != Some(0) {
                 return Err(bad("a request for events has no body"));
             }
-            let mut ask = ask(request, policy, app, origin)?;
+            let mut subscribe = subscribe_request(request, policy, app, origin)?;
             if path == SOCKET {
-                ask.accept = Some(handshake(request)?);
-                ask.format = Format::Plain;
-            } else if ask.channels.is_empty() {
+                subscribe.accept = Some(handshake(request)?);
+                subscribe.format = Format::Plain;
+            } else if subscribe.channels.is_empty() {
                 return Err(bad("name at least one channel: ?channel=NAME"));
             }
-            Ok(Route::Stream(ask))
+            Ok(Route::Stream(subscribe))
         }
         Method::POST if !reads => Ok(Route::Change {
             app,
@@ -238,15 +248,15 @@ fn check<B>(
     }
 }
 
-/// What a viewer shows with a request.
+/// The credentials of a request. `query`: the token in it.
 fn claim(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Claim {
-    let mut shown = headers.clone();
-    if !bearer::asked_by_ours(headers, origin) {
-        shown.remove(COOKIE);
+    let mut forwarded = headers.clone();
+    if !bearer::is_from_allowed_page(headers, origin) {
+        forwarded.remove(COOKIE);
     }
     Claim {
         token: bearer::token(headers, query, origin),
-        headers: shown,
+        headers: forwarded,
         ..Claim::default()
     }
 }
@@ -261,7 +271,7 @@ fn check_size<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
 }
 
 fn check_head<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
-    // What the head took on the wire, with "GET  HTTP/1.1\r\n", ": " and "\r\n" counted.
+    // Its bytes on the wire, including "GET  HTTP/1.1\r\n", ": " and "\r\n".
     let target = request
         .uri()
         .path_and_query()
@@ -276,7 +286,7 @@ fn check_head<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
     Ok(())
 }
 
-/// None: a length that is not told. hyper has checked that a told one is a number.
+/// None: the length is not known in advance. hyper has checked that Content-Length is a number.
 fn body_length(headers: &HeaderMap) -> Option<u64> {
     if headers.contains_key(TRANSFER_ENCODING) {
         return None;
@@ -294,7 +304,7 @@ fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
             .to_str()
             .map_err(|_| bad("the Host header is not text"))?,
         (Some(_), Some(_)) => return Err(bad("there is more than one Host header")),
-        // HTTP/1.0, which nginx speaks to its upstreams by default, has none.
+        // HTTP/1.0, which nginx uses for its upstreams by default, needs none.
         (None, _) if request.version() == Version::HTTP_10 && policy.hosts.is_empty() => {
             return Ok(());
         }
@@ -313,15 +323,14 @@ fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::FORBIDDEN, reason))
 }
 
-fn ask<B>(
+fn subscribe_request<B>(
     request: &Request<B>,
     policy: &Policy,
     app: usize,
     origin: &Origin,
 ) -> Result<SubscribeRequest, Refusal> {
     let query = query::parse(request.uri().query().unwrap_or(""), policy.channels)?;
-    // The header is the newer one: a browser sends it on its own when it reconnects, while the URL
-    // stays as it was.
+    // The header is newer: a browser sends it when it reconnects, while the URL stays the same.
     let header = request
         .headers()
         .get("last-event-id")
@@ -330,8 +339,8 @@ fn ask<B>(
         .filter(|id| !id.is_empty())
         .or(query.last_event_id)
         .and_then(|id| resume(&id));
-    let closed = |name: &String| Kind::of(name).needs_authorization();
-    let shows = request.uri().path() == SOCKET || query.channels.iter().any(closed);
+    let needs_authorization = |name: &String| Kind::of(name).needs_authorization();
+    let claims = request.uri().path() == SOCKET || query.channels.iter().any(needs_authorization);
     Ok(SubscribeRequest {
         app,
         channels: query.channels,
@@ -341,17 +350,17 @@ fn ask<B>(
         },
         accept: None,
         resume,
-        claim: shows.then(|| claim(request.headers(), query.token, origin)),
+        claim: claims.then(|| claim(request.headers(), query.token, origin)),
         name: query.name,
     })
 }
 
-/// An empty id is none: that is how a page resets it.
+/// An empty id counts as none: that is how a page resets it.
 fn resume(id: &[u8]) -> Option<Resume> {
     if id.is_empty() {
         return None;
     }
-    // What cannot be anybody's id is looked for in vain, and told as unknown.
+    // An id that no event can have is not found, and is reported as unknown.
     let text =
         || Resume::Id(String::from_utf8_lossy(&id[..id.len().min(4 * rules::MAX_ID)]).into_owned());
     Some(Cursor::parse(id).map_or_else(text, Resume::Cursor))
@@ -489,7 +498,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_may_say_who_it_was() {
+    fn a_stream_may_name_its_earlier_id() {
         let name = |query: &str| {
             get(&format!("/askr/events?channel=a{query}"), &[])
                 .unwrap()
@@ -667,9 +676,9 @@ mod tests {
     #[test]
     fn the_generated_requests_reach_every_route() {
         let policy = Policy {
-            doors: [Door {
+            apps: [AppPolicy {
                 key: "KEY".into(),
-                ..policy().doors[0].clone()
+                ..policy().apps[0].clone()
             }]
             .into(),
             ..policy()

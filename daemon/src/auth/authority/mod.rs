@@ -1,8 +1,8 @@
-//! Who may listen to what, as an application is set up: its authorizers, asked in turn, each only for
-//! the channels that are still closed.
+//! Who may subscribe to what in one application: its authorizers in turn, each asked only about the channels that
+//! none before it granted.
 //!
-//! Something forged or expired ends it there, even if another authorizer could open the channel: who
-//! shows it shall hear of it.
+//! Forged or expired credentials refuse the claim as a whole, even if another authorizer would grant access: the
+//! client is to learn of them.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
@@ -21,12 +21,12 @@ pub struct Authority {
     tokens: Option<Tokens>,
     credentials: Option<Credentials>,
     http: Option<HttpCall>,
-    /// Times that something was revoked.
+    /// The number of revocations.
     revocations: AtomicU64,
 }
 
 impl Authority {
-    /// Those that are given, in this order.
+    /// The authorizers that are configured.
     pub fn new(
         tokens: Option<Tokens>,
         credentials: Option<Credentials>,
@@ -40,25 +40,25 @@ impl Authority {
         }
     }
 
-    /// Changes when something is revoked: an access that was granted before may be worth nothing then.
+    /// The number of revocations so far. If it has changed, access that was granted before may be revoked.
     pub fn revocations(&self) -> u64 {
         self.revocations.load(SeqCst)
     }
 
-    /// What tokens are checked by, if they are taken.
+    /// The authorizer of tokens, if tokens are configured.
     pub fn tokens(&self) -> Option<&Tokens> {
         self.tokens.as_ref()
     }
 
-    /// The call to the application, if there is one: its counts.
+    /// The call to the application, if one is configured.
     pub fn http(&self) -> Option<&HttpCall> {
         self.http.as_ref()
     }
 
-    /// The access to each channel, in order; nothing in it for public ones.
+    /// The access to each channel, in order; the default for public channels.
     ///
     /// # Errors
-    /// If one of them stays closed: none is opened then.
+    /// If access to one of them is not granted: the claim is then refused as a whole.
     pub async fn authorize(
         &self,
         claim: &Claim,
@@ -87,17 +87,17 @@ impl Authority {
                 break;
             }
             let answers = authorizer.authorize(claim, &closed, now).await?;
-            let mut still = Vec::new();
+            let mut still_closed = Vec::new();
             for (channel, answer) in closed.iter().zip(answers) {
                 match answer.and_then(|access| with_user(access, *channel)) {
                     Ok(access) => accesses[channel.number - 1] = access,
                     Err(reason) => {
                         why.add(reason);
-                        still.push(*channel);
+                        still_closed.push(*channel);
                     }
                 }
             }
-            closed = still;
+            closed = still_closed;
         }
         match closed.is_empty() {
             true => Ok(accesses),
@@ -105,7 +105,7 @@ impl Authority {
         }
     }
 
-    /// In the order in which they are asked: what costs least comes first.
+    /// In the order in which they are asked: the cheapest first.
     fn authorizers(&self) -> impl Iterator<Item = &dyn Authorizer> {
         let tokens = self.tokens.as_ref().map(|one| one as &dyn Authorizer);
         let credentials = self.credentials.as_ref().map(|one| one as _);
@@ -113,12 +113,12 @@ impl Authority {
         [tokens, credentials, http].into_iter().flatten()
     }
 
-    /// Refuses what was given to this user until `now` (seconds since 1970).
+    /// Revokes what was granted to this user until `now` (seconds since 1970).
     pub fn revoke_user(&self, user: &str, now: u64) {
         self.revoke(Some(user), now);
     }
 
-    /// Refuses what was given to anybody until `now`.
+    /// Revokes what was granted to anybody until `now`.
     pub fn revoke_all(&self, now: u64) {
         self.revoke(None, now);
     }
@@ -127,7 +127,7 @@ impl Authority {
         for authorizer in self.authorizers() {
             authorizer.revoke(user, now);
         }
-        // After it is refused, before streams are ended.
+        // After authorizers refuse it, before streams are ended.
         self.revocations.fetch_add(1, SeqCst);
     }
 }
@@ -136,7 +136,7 @@ fn needs_authorization(channel: &str) -> bool {
     Kind::of(channel).needs_authorization()
 }
 
-/// Members have names: without a user a presence channel stays closed, whoever opened it.
+/// Members need ids: access to a presence channel without a user is refused, whichever authorizer granted it.
 fn with_user(access: Access, channel: Wanted) -> Result<Access, Closed> {
     if access.user.is_none() && Kind::of(channel.name).is_presence() {
         let number = channel.number;
@@ -146,7 +146,7 @@ fn with_user(access: Access, channel: Wanted) -> Result<Access, Closed> {
     Ok(access)
 }
 
-/// Why channels stay closed: the first real refusal, else all that could have been shown.
+/// Why access is not granted: the first refusal of credentials, else all credentials that would be accepted.
 #[derive(Default)]
 struct Why {
     not_granted: Option<String>,

@@ -30,7 +30,7 @@ async fn always(body: &'static str) -> App {
     app(move |_, _| ok(body)).await
 }
 
-fn bearing(claims: &str) -> Claim {
+fn with_token(claims: &str) -> Claim {
     let claims = format!(r#"{{"exp":{},"iat":{NOW},{claims}}}"#, NOW + 60);
     Claim {
         token: Some(token(&claims)),
@@ -38,7 +38,7 @@ fn bearing(claims: &str) -> Claim {
     }
 }
 
-/// What the application knows somebody by, too.
+/// With a cookie, by which the application may know the user.
 fn with_cookie(mut claim: Claim) -> Claim {
     let cookie = HeaderValue::from_static("a=1");
     claim.headers.insert(COOKIE, cookie);
@@ -75,7 +75,7 @@ fn forbidden(reason: &str) -> Result<Vec<Access>, Refused> {
 }
 
 #[tokio::test]
-async fn public_channels_need_nobody() {
+async fn public_channels_need_no_credentials() {
     let authority = Authority::new(tokens(), credentials(), http(&nobody()));
     let claim = Claim {
         token: Some("nonsense".into()),
@@ -86,9 +86,9 @@ async fn public_channels_need_nobody() {
 }
 
 #[tokio::test]
-async fn where_nothing_is_set_up_all_else_is_closed() {
+async fn without_an_authorizer_all_other_channels_are_closed() {
     let reason = "private- and presence- channels need an authorization, and [auth] is not set";
-    let claim = bearing(r#""channels":["*"]"#);
+    let claim = with_token(r#""channels":["*"]"#);
     let accesses = ask(&Authority::default(), &claim, &["a", "private-b"]).await;
     assert_eq!(accesses, forbidden(reason));
 }
@@ -96,7 +96,7 @@ async fn where_nothing_is_set_up_all_else_is_closed() {
 #[tokio::test]
 async fn a_token_opens_what_it_grants() {
     let authority = Authority::new(tokens(), None, None);
-    let claim = bearing(r#""sub":"7","info":{"a":1},"channels":["private-a","presence-*"]"#);
+    let claim = with_token(r#""sub":"7","info":{"a":1},"channels":["private-a","presence-*"]"#);
     let accesses = ask(&authority, &claim, &["a", "presence-b", "private-a"]).await;
     let access = Access {
         user: Some("7".into()),
@@ -122,7 +122,7 @@ async fn a_token_opens_what_it_grants() {
 
 #[tokio::test]
 async fn a_presence_channel_needs_a_user() {
-    let nameless = with_cookie(bearing(r#""channels":["*"]"#));
+    let nameless = with_cookie(with_token(r#""channels":["*"]"#));
     let reason = "channel 2 is presence-, and no user is named for it";
     let authority = Authority::new(tokens(), None, None);
     let accesses = ask(&authority, &nameless, &["private-a", "presence-cache-b"]).await;
@@ -170,10 +170,10 @@ async fn a_signature_opens_its_channel_for_its_socket() {
 }
 
 #[tokio::test]
-async fn each_is_asked_only_for_what_is_still_closed() {
+async fn each_authorizer_is_asked_only_about_channels_that_are_still_closed() {
     let mut app = always(OPEN).await;
     let authority = Authority::new(tokens(), credentials(), http(&app.url));
-    let mut claim = with_cookie(bearing(
+    let mut claim = with_cookie(with_token(
         r#""sub":"t","channels":["private-t","presence-t"]"#,
     ));
     sign(&mut claim, "private-t", None);
@@ -204,11 +204,11 @@ async fn each_is_asked_only_for_what_is_still_closed() {
 }
 
 #[tokio::test]
-async fn what_is_bad_is_refused_even_if_another_could_open_the_channel() {
+async fn forged_credentials_are_refused_even_if_another_authorizer_would_grant_access() {
     let mut app = always(OPEN).await;
     let authority = Authority::new(tokens(), credentials(), http(&app.url));
-    let mut forged = bearing(r#""channels":["*"]"#);
-    let other = bearing(r#""channels":["private-h"]"#).token.unwrap();
+    let mut forged = with_token(r#""channels":["*"]"#);
+    let other = with_token(r#""channels":["private-h"]"#).token.unwrap();
     let (_, signature) = other.rsplit_once('.').unwrap();
     let (signed, _) = forged.token.as_ref().unwrap().rsplit_once('.').unwrap();
     forged.token = Some(format!("{signed}.{signature}"));
@@ -229,7 +229,7 @@ async fn what_is_bad_is_refused_even_if_another_could_open_the_channel() {
 }
 
 #[tokio::test]
-async fn the_reason_is_that_of_who_refused_else_all_that_could_be_shown() {
+async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted() {
     let both = Authority::new(tokens(), credentials(), None);
     assert_eq!(
         ask(&both, &Claim::default(), &["private-a", "private-b"]).await,
@@ -238,7 +238,7 @@ async fn the_reason_is_that_of_who_refused_else_all_that_could_be_shown() {
              or a signature for its socket id"
         )
     );
-    let granted = bearing(r#""channels":["private-a"]"#);
+    let granted = with_token(r#""channels":["private-a"]"#);
     assert_eq!(
         ask(&both, &granted, &["private-a", "private-b"]).await,
         forbidden("the token does not grant channel 2")
@@ -262,7 +262,7 @@ async fn the_reason_is_that_of_who_refused_else_all_that_could_be_shown() {
     );
     let alone = Authority::new(tokens(), None, http(&nobody()));
     let both = ["private-a", "private-h"];
-    // It shows the application nothing, which is not asked then.
+    // It has no credentials for the application, which is therefore not asked.
     assert_eq!(
         ask(&alone, &granted, &both).await,
         forbidden("the token does not grant channel 2")
@@ -277,8 +277,8 @@ async fn the_reason_is_that_of_who_refused_else_all_that_could_be_shown() {
 async fn revocation_reaches_every_authorizer() {
     let mut app = always(OPEN).await;
     let authority = Authority::new(tokens(), None, http(&app.url));
-    let mine = bearing(r#""sub":"h","channels":["private-t"]"#);
-    let other = bearing(r#""sub":"o","channels":["private-t"]"#);
+    let mine = with_token(r#""sub":"h","channels":["private-t"]"#);
+    let other = with_token(r#""sub":"o","channels":["private-t"]"#);
     let viewer = with_cookie(Claim::default());
     for _ in 0..2 {
         ask(&authority, &viewer, &["presence-h"]).await.unwrap();

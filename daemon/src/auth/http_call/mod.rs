@@ -1,4 +1,4 @@
-//! Asks the application: one POST for all channels of a claim, with the cookies that the viewer sent.
+//! The application as an authorizer: one POST for all channels of a claim, with the cookies that the viewer sent.
 //!
 //! ```text
 //! POST /path                            {"socket_id":"1.2","channels":["private-a","presence-b"]}
@@ -7,13 +7,13 @@
 //! X-Forwarded-For, Accept-Language ◄──  200 {"channels":{"private-a":true,"presence-b":{"user":"7"}}}
 //! ```
 //!
-//! 401 and 403 refuse all of them. Anything else, or nothing in time, means that the application is away:
-//! no channel is opened, and nothing is remembered of it. `answer` reads what comes back, `remembered`
-//! keeps what was opened for a while.
+//! 401 and 403 refuse the claim as a whole. Any other status, or no answer in time, means that the application is
+//! unavailable: no access is granted, and nothing is remembered. `answer` parses the response, `remembered` keeps
+//! granted access for a while.
 //!
-//! Everything is bounded: time, calls at one time, channels of a call, bytes of an answer, what is
-//! remembered. Of the calls and of what is remembered each client has a share. What happens at a bound is
-//! counted. About a viewer who shows nothing that the application could know anybody by, it is not asked.
+//! Everything is bounded: time, concurrent calls, channels of a call, bytes of an answer, what is remembered. Each
+//! client has a share of the calls and of what is remembered. What happens at a bound is counted. The application
+//! is not asked about a viewer without credentials that it could know.
 
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
@@ -36,7 +36,7 @@ use crate::outbound::http_client::{Bounds, Target};
 use crate::process::shares;
 use crate::process::shares::Shares;
 
-/// What is forwarded of a viewer's request. Nothing else is.
+/// The headers of a viewer's request that are forwarded, and no others.
 const FORWARDED: [HeaderName; 5] = [
     COOKIE,
     AUTHORIZATION,
@@ -44,29 +44,29 @@ const FORWARDED: [HeaderName; 5] = [
     HeaderName::from_static("x-forwarded-for"),
     ACCEPT_LANGUAGE,
 ];
-/// Bytes of an answer: 100 channels with the largest info have room.
+/// The most bytes of an answer: enough for 100 channels with the largest info.
 const MAX_ANSWER: usize = 256 << 10;
-/// What a viewer is told, who learns no more.
+/// The reason that a viewer is sent; the real one is logged.
 const AWAY: &str = "the application cannot be asked now";
-/// Seconds between two lines in the log about an application that is away.
+/// The least seconds between two log lines about an unavailable application.
 const QUIET: u64 = 10;
 
-/// What it may cost.
+/// Bounds of the calls to one application.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Limits {
-    /// For one call, until its last byte.
+    /// The time of one call, until the last byte of the answer. Default: 5 s.
     pub time: Duration,
-    /// Calls at one time, of all workers.
+    /// Concurrent calls of all workers. Default: 64.
     pub calls: usize,
-    /// Of those, for one client.
+    /// One client's share of them.
     pub calls_per_client: u32,
-    /// Whether it is also asked about viewers who show neither a cookie nor `Authorization`.
+    /// Whether it is also asked about viewers with neither a cookie nor `Authorization`. Default: no.
     pub anonymous: bool,
-    /// Channels of one call.
+    /// Channels of one call. Default: 100.
     pub channels: usize,
-    /// Seconds for which what was opened is remembered. 0: not at all.
+    /// Seconds for which granted access is remembered; 0: not at all. Default: 30.
     pub remember: u64,
-    /// Channels of viewers that are remembered.
+    /// The most entries that are remembered, one for each channel of a viewer. Default: 10,000.
     pub remembered: usize,
 }
 
@@ -84,25 +84,26 @@ impl Default for Limits {
     }
 }
 
-/// What happened, since the start.
+/// Counts since the start.
 #[derive(Debug, Default)]
 pub struct Counts {
     /// Calls made.
     pub asked: AtomicU64,
-    /// Channels that the application did not open.
+    /// Channels to which the application did not grant access.
     pub refused: AtomicU64,
     /// Calls without a usable answer.
     pub away: AtomicU64,
-    /// Calls not made, because there were as many as are allowed: of all, of one client.
+    /// Calls not made, because all concurrent calls were in use.
     pub full: AtomicU64,
+    /// Calls not made, because the client's share was in use.
     pub share: AtomicU64,
-    /// Calls not made, because the viewer shows nothing.
+    /// Calls not made, because the viewer has no credentials.
     pub anonymous: AtomicU64,
-    /// Channels opened without a call.
+    /// Channels to which remembered access was granted, without a call.
     pub cached: AtomicU64,
 }
 
-/// The call to one application. For all workers.
+/// The calls to one application, of all workers.
 #[derive(Debug)]
 pub struct HttpCall {
     target: Target,
@@ -111,8 +112,8 @@ pub struct HttpCall {
     shares: Shares,
     remembered: Mutex<Remembered>,
     pub counts: Counts,
-    /// When it was last said in the log that the application is away.
-    told: AtomicU64,
+    /// When it was last logged that the application is unavailable, in seconds since 1970.
+    logged: AtomicU64,
 }
 
 #[derive(Serialize)]
@@ -134,7 +135,7 @@ impl HttpCall {
             shares: Shares::new(limits.calls_per_client),
             remembered: Mutex::new(Remembered::new(limits.remember, limits.remembered)),
             counts: Counts::default(),
-            told: AtomicU64::new(0),
+            logged: AtomicU64::new(0),
         })
     }
 
@@ -144,13 +145,13 @@ impl HttpCall {
         channels: &[Wanted<'_>],
         now: u64,
     ) -> Result<Vec<Answer>, Refused> {
-        if !self.limits.anonymous && !shows_anything(&claim.headers) {
+        if !self.limits.anonymous && !has_credentials(&claim.headers) {
             self.counts.anonymous.fetch_add(1, Relaxed);
             let what = "a cookie or an Authorization header that the application knows";
             return Ok(vec![Err(Closed::NotShown(what)); channels.len()]);
         }
-        let shown = forwarded(&claim.headers);
-        let viewer = remembered::viewer(&shown);
+        let headers = forwarded(&claim.headers);
+        let viewer = remembered::viewer(&headers);
         let keys: Vec<Key> = channels
             .iter()
             .map(|channel| remembered::key(&viewer, channel.name))
@@ -171,18 +172,18 @@ impl HttpCall {
         let cached = channels.len() - unknown.len();
         self.counts.cached.fetch_add(cached as u64, Relaxed);
         if !unknown.is_empty() {
-            let told = self.call(claim, &shown, &unknown, now).await?;
-            let refused = told.iter().filter(|answer| answer.is_err()).count();
+            let decided = self.call(claim, headers, &unknown, now).await?;
+            let refused = decided.iter().filter(|answer| answer.is_err()).count();
             self.counts.refused.fetch_add(refused as u64, Relaxed);
-            let mut told = told.into_iter();
+            let mut decided = decided.into_iter();
             let mut remembered = self.remembered();
-            // Somebody was put out meanwhile, and the application may not have known it yet.
+            // Access was revoked meanwhile, which the application may not have known yet.
             if remembered.generation() != generation {
-                return Err(self.away("was asked while somebody was put out", now));
+                return Err(self.away("was asked while access was being revoked", now));
             }
             for (answer, key) in answers.iter_mut().zip(keys) {
                 if answer.is_none() {
-                    *answer = told.next();
+                    *answer = decided.next();
                     if let Some(Ok(access)) = answer {
                         remembered.put(key, access.clone(), claim.client, now, generation);
                     }
@@ -192,11 +193,11 @@ impl HttpCall {
         Ok(answers.into_iter().flatten().collect())
     }
 
-    /// One question and its answer.
+    /// Asks about these channels. `headers`: those to forward.
     async fn call(
         &self,
         claim: &Claim,
-        shown: &HeaderMap,
+        mut headers: HeaderMap,
         channels: &[Wanted<'_>],
         now: u64,
     ) -> Result<Vec<Answer>, Refused> {
@@ -219,7 +220,6 @@ impl HttpCall {
             channels: channels.iter().map(|channel| channel.name).collect(),
         };
         let body = serde_json::to_vec(&question).map_err(|why| self.lost(&why, now))?;
-        let mut headers = shown.clone();
         headers.insert("x-askr-request", HeaderValue::from_static("authorize"));
         let bounds = Bounds {
             time: self.limits.time,
@@ -249,15 +249,11 @@ impl HttpCall {
         self.away(why, now)
     }
 
-    /// The reason is for the log, where it is said now and then; a viewer learns no more than that.
+    /// Logs the reason, at most every [`QUIET`] seconds. The viewer is not sent it.
     fn away(&self, why: &(impl std::fmt::Display + ?Sized), now: u64) -> Refused {
-        let told = self.told.load(Relaxed);
-        if now.abs_diff(told) >= QUIET
-            && self
-                .told
-                .compare_exchange(told, now, Relaxed, Relaxed)
-                .is_ok()
-        {
+        let last = self.logged.load(Relaxed);
+        let exchange = || self.logged.compare_exchange(last, now, Relaxed, Relaxed);
+        if now.abs_diff(last) >= QUIET && exchange().is_ok() {
             tracing::warn!("{} {why}", self.target);
         }
         Refused::Away(AWAY.into())
@@ -278,28 +274,28 @@ impl Authorizer for HttpCall {
         Box::pin(self.ask(claim, channels, now))
     }
 
-    /// The application is asked again, and must know for itself whom it refuses.
+    /// Forgets remembered access, so that the application is asked again: it decides whom it refuses.
     fn revoke(&self, user: Option<&str>, _now: u64) {
         self.remembered().forget(user);
     }
 }
 
-/// Whether there is something by which the application may know who it is. What it is not shown (a token in
-/// the query, a signature) does not count.
-fn shows_anything(headers: &HeaderMap) -> bool {
+/// Whether there are credentials that the application may know. Those that are not forwarded (a token in the
+/// query, a signature) do not count.
+fn has_credentials(headers: &HeaderMap) -> bool {
     headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION)
 }
 
-/// What is forwarded of these headers: a claim that is kept needs no more. Always in the same order, so that
-/// the same viewer has the same key.
+/// Those of these headers that are forwarded; a claim that is kept needs no others. Always in the same order, so
+/// that the same viewer has the same key.
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
-    let mut shown = HeaderMap::new();
+    let mut forwarded = HeaderMap::new();
     for name in FORWARDED {
         for value in headers.get_all(&name) {
-            shown.append(&name, value.clone());
+            forwarded.append(&name, value.clone());
         }
     }
-    shown
+    forwarded
 }
 
 #[cfg(test)]

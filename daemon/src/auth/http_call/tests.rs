@@ -81,7 +81,7 @@ async fn one_call_asks_about_all_channels() {
 }
 
 #[tokio::test]
-async fn what_tells_who_the_viewer_is_goes_along_and_nothing_else() {
+async fn only_headers_that_identify_the_viewer_are_forwarded() {
     let mut app = always(OPEN).await;
     let mut claim = Claim::default();
     for (name, value) in [
@@ -127,7 +127,7 @@ async fn what_tells_who_the_viewer_is_goes_along_and_nothing_else() {
 }
 
 #[tokio::test]
-async fn what_the_application_does_not_open_stays_closed() {
+async fn a_channel_that_the_application_does_not_grant_stays_closed() {
     let app = always(r#"{"channels":{"private-a":false}}"#).await;
     let call = call(&app.url);
     for round in 1..=2 {
@@ -163,7 +163,7 @@ async fn a_viewer_may_be_refused_as_a_whole() {
 }
 
 #[tokio::test]
-async fn an_application_that_gives_no_answer_is_away_and_opens_nothing() {
+async fn an_application_that_gives_no_answer_is_unavailable_and_grants_nothing() {
     let answer = |status, body: &str| Reply::Answer(status, body.to_owned());
     let padded = format!("{OPEN}{}", " ".repeat(256 << 10));
     let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n";
@@ -204,7 +204,7 @@ async fn an_application_that_gives_no_answer_is_away_and_opens_nothing() {
 }
 
 #[tokio::test]
-async fn it_is_asked_again_as_soon_as_it_is_back() {
+async fn it_is_asked_again_as_soon_as_it_is_available() {
     let app = app(|number, _| match number {
         0 => Reply::Answer("500 Internal Server Error", String::new()),
         _ => ok(OPEN),
@@ -217,7 +217,7 @@ async fn it_is_asked_again_as_soon_as_it_is_back() {
 }
 
 #[tokio::test]
-async fn what_was_opened_is_remembered_for_this_viewer_and_for_a_while() {
+async fn granted_access_is_remembered_for_this_viewer_and_for_a_while() {
     let body = r#"{"channels":{"private-a":true,"presence-b":{"user":"7","expires":1010}}}"#;
     let mut app = always(body).await;
     let call = call(&app.url);
@@ -237,7 +237,7 @@ async fn what_was_opened_is_remembered_for_this_viewer_and_for_a_while() {
 }
 
 #[tokio::test]
-async fn what_has_expired_is_not_remembered() {
+async fn expired_access_is_not_remembered() {
     let mut app = app(|number, _| {
         let expires = 1010 + 10 * number;
         ok(&format!(
@@ -268,7 +268,7 @@ async fn a_revocation_makes_it_ask_again() {
         call.counts.asked.load(Relaxed)
     };
     assert_eq!((asked().await, asked().await), (1, 1));
-    // A is open to a viewer of whom no user is known: it may be this one.
+    // Access to A was granted without a user: it may be the revoked one.
     call.revoke(Some("8"), NOW);
     assert_eq!((asked().await, asked().await), (2, 2));
     call.revoke(Some("7"), NOW);
@@ -278,7 +278,7 @@ async fn a_revocation_makes_it_ask_again() {
 }
 
 #[tokio::test]
-async fn what_was_opened_while_somebody_was_put_out_does_not_count() {
+async fn access_granted_during_a_revocation_does_not_count() {
     let call: Arc<std::sync::OnceLock<HttpCall>> = Arc::default();
     let other = call.clone();
     let app = app(move |number, _| {
@@ -297,7 +297,7 @@ async fn what_was_opened_while_somebody_was_put_out_does_not_count() {
 }
 
 #[tokio::test]
-async fn calls_at_one_time_are_bounded_and_one_that_is_given_up_makes_room() {
+async fn concurrent_calls_are_bounded_and_an_abandoned_one_makes_room() {
     let mut app = app(|number, _| match number {
         0 | 1 => Reply::Hang,
         _ => ok(OPEN),
@@ -351,7 +351,7 @@ async fn channels_of_a_call_are_bounded() {
 }
 
 #[tokio::test]
-async fn about_a_viewer_who_shows_nothing_it_is_asked_only_where_that_is_wanted() {
+async fn it_is_asked_about_a_viewer_without_credentials_only_if_configured() {
     let mut app = always(OPEN).await;
     let mut stranger = Claim {
         token: Some("x".into()),
@@ -405,7 +405,7 @@ async fn a_client_has_its_share_of_the_calls() {
     app.request().await;
     assert_eq!(call.authorize(&of(3), &[A], NOW).await, away());
     assert_eq!((call.counts.share.load(Relaxed), counts(&call)[3]), (1, 1));
-    // Whoever gives up gives it back.
+    // An abandoned call gives its share back.
     one.abort();
     two.abort();
     assert!(one.await.is_err() && two.await.is_err());
