@@ -42,7 +42,7 @@ pub async fn read(
         }
         while let Some(frame) = body.frame().await {
             let Ok(frame) = frame else {
-                return Err(bad("the body broke off"));
+                return Err(bad("the body was interrupted"));
             };
             let Ok(data) = frame.into_data() else {
                 continue;
@@ -63,7 +63,7 @@ pub async fn read(
     tokio::time::timeout(timeout, whole)
         .await
         .unwrap_or_else(|_| {
-            let reason = "the body did not come in time";
+            let reason = "the body did not arrive in time";
             Err(Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
         })
 }
