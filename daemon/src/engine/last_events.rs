@@ -17,10 +17,12 @@ impl Engine {
     /// tailer was at `here`: a chunk at a time, as in a replay. True: it was live, and replays from now on.
     pub(super) fn schedule_last_events(&mut self, slot: u32, names: &[String], here: u64) -> bool {
         let cached = names.iter().filter(|name| Kind::of(name).is_cached());
-        let mut cached = cached.map(|name| (name.as_str().into(), here)).peekable();
-        if cached.peek().is_none() {
+        let cached = cached.filter_map(|name| self.subscriptions.number(name));
+        let cached: Vec<_> = cached.map(|channel| (channel, here)).collect();
+        if cached.is_empty() {
             return false;
         }
+        self.forget_sent_last_events(slot);
         self.replays
             .last_events
             .entry(slot)
@@ -35,19 +37,26 @@ impl Engine {
         true
     }
 
+    /// Keeps only those of the last events that are due which have not been sent.
+    pub(super) fn forget_sent_last_events(&mut self, slot: u32) {
+        let replay = self.streams[slot as usize].replay.as_deref_mut();
+        if let (Some(replay), Some(due)) = (replay, self.replays.last_events.get_mut(&slot)) {
+            let sent = usize::from(std::mem::take(&mut replay.last_events));
+            due.drain(..sent.min(due.len()));
+        }
+    }
+
     /// Appends the last events that are still due, as far as the chunk has room.
     pub(super) fn append_last_events(&mut self, slot: u32, replay: &mut Replay) {
         let stream = &self.streams[slot as usize];
         let (due, chunk) = (&self.replays.last_events, &mut self.replays.chunk);
         let due = due.get(&slot).map_or(&[][..], Vec::as_slice);
-        while let Some((name, here)) = due.get(usize::from(replay.last_events))
+        while let Some((channel, here)) = due.get(usize::from(replay.last_events))
             && !chunk.is_full()
         {
-            let mut all = stream.subscriptions.iter();
-            if all.any(|s| **self.subscriptions.name(s.channel) == **name) {
-                let frame = last_event(&self.hub, stream, name, *here);
-                chunk.push(self.hub.memory.hold(frame));
-            }
+            let name = self.subscriptions.name(*channel);
+            let frame = last_event(&self.hub, stream, name, *here);
+            chunk.push(self.hub.memory.hold(frame));
             replay.last_events += 1;
             chunk.mark(*replay);
         }

@@ -37,6 +37,8 @@ use crate::process::metrics::Metrics;
 const SILENCE: Duration = Duration::from_secs(2);
 /// The same while the daemon drains: its successor waits.
 const SILENCE_AT_STOP: Duration = Duration::from_millis(500);
+/// The same where memory for events is tight, for what waits in an outbox; where it is full, no longer.
+const STUCK: Duration = Duration::from_secs(1);
 /// How long an ending may take in all, and how many bytes are read. Within these, a client that reads no response
 /// before it has sent its whole request gets it.
 const LONGEST: Duration = Duration::from_secs(10);
@@ -216,8 +218,13 @@ impl<P> Lingering<P> {
         }
     }
 
-    /// Closes the connections whose time is over.
+    /// Closes the connections whose time is over, and those that hold memory that others need.
     fn close_overdue(&mut self) {
+        let in_the_way = self.all.iter().filter(|(_, linger)| linger.is_in_the_way());
+        for key in in_the_way.map(|(key, _)| key).collect::<Vec<_>>() {
+            self.metrics.endings_cut_memory.add(1);
+            self.close(key);
+        }
         let overdue = |linger: &Linger<P>| {
             linger.last.elapsed() >= self.silence || linger.begun.elapsed() >= LONGEST
         };
@@ -235,6 +242,14 @@ impl<P> Lingering<P> {
 }
 
 impl<P> Linger<P> {
+    /// Whether it holds memory for events that others need.
+    fn is_in_the_way(&self) -> bool {
+        self.ending.rest.as_ref().is_some_and(|rest| {
+            let memory = rest.budget();
+            memory.is_full() || memory.is_tight() && self.last.elapsed() >= STUCK
+        })
+    }
+
     /// Writes and reads as much as is possible now.
     fn step(&mut self, input: &mut [u8]) -> Step {
         if self.write().is_err() {
@@ -335,6 +350,8 @@ pub async fn drive<P>(lingering: Rc<RefCell<Lingering<P>>>) -> io::Result<()> {
                 if lingering.borrow_mut().on_ready() {
                     ready.clear_ready();
                 }
+                // However fast they send, the worker's other tasks have their turn.
+                tokio::task::yield_now().await;
             }
             _ = checks.tick() => lingering.borrow_mut().close_overdue(),
         }
@@ -476,6 +493,67 @@ mod tests {
         drop(theirs);
         while !lingering.on_ready() {}
         assert!(!held(&place));
+    }
+
+    #[tokio::test]
+    async fn others_have_their_turn_however_much_comes() {
+        let (mut lingering, ending, mut theirs, _place) = pair();
+        let chunk = [b'x'; 16 << 10];
+        let mut sent = 0;
+        lingering.end(ending);
+        while let Ok(count) = theirs.write(&chunk) {
+            sent += count;
+        }
+        assert!(sent > 2 * READS * INPUT, "{sent}");
+        let lingering = Rc::new(RefCell::new(lingering));
+        let came = || {
+            lingering
+                .borrow()
+                .all
+                .iter()
+                .map(|(_, one)| one.received)
+                .sum()
+        };
+        let others = async {
+            loop {
+                tokio::task::yield_now().await;
+                let came: usize = came();
+                if came > 0 {
+                    return came;
+                }
+            }
+        };
+        let came = tokio::select! {
+            came = others => came,
+            ended = drive(lingering.clone()) => panic!("{ended:?}"),
+        };
+        assert!(came < sent, "all that came was read first: {came}");
+    }
+
+    #[test]
+    fn what_waits_goes_where_memory_is_short() {
+        let stays = |bytes: usize, silence: Duration| {
+            let (mut lingering, mut ending, _theirs, place) = pair();
+            let budget = Arc::new(Budget::new(16 << 20));
+            let mut outbox = Box::new(Outbox::new(&budget));
+            let frame = budget.hold(vec![0; 1 << 20]);
+            outbox.push(FrameKind::Control, frame, BOUNDS).unwrap();
+            ending.rest = Some(outbox);
+            lingering.end(ending);
+            let _others = budget.charge(bytes);
+            for (_, one) in &mut lingering.all {
+                one.last = Instant::now().checked_sub(silence).unwrap();
+            }
+            lingering.close_overdue();
+            let cut = lingering.metrics.endings_cut_memory.get();
+            assert_eq!(held(&place), cut == 0);
+            cut == 0
+        };
+        let (short, long) = (Duration::ZERO, STUCK);
+        assert!(stays(0, long), "there is room");
+        assert!(stays(13 << 20, short), "it is tight, but it may take it");
+        assert!(!stays(13 << 20, long), "it is tight");
+        assert!(!stays(16 << 20, short), "it is full");
     }
 
     #[test]

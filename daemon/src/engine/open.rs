@@ -91,7 +91,7 @@ impl Engine {
             slot,
         };
         let replay = start.replay.unwrap_or(Replay::new(At::start(here), here));
-        let next = self.progress.cursor(replay.next - 1);
+        let next = self.progress.cursor(replay.settled() - 1);
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
             told: start.cursor,

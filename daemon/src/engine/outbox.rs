@@ -90,6 +90,11 @@ impl Outbox {
         }
     }
 
+    /// The budget that what waits here counts in.
+    pub fn budget(&self) -> &Budget {
+        self.list.budget()
+    }
+
     /// What is pushed first is the rest of a frame.
     pub fn begin(&mut self) {
         self.begun = true;

@@ -124,8 +124,8 @@ impl Engine {
         let names: Vec<&str> = stream
             .subscriptions
             .iter()
+            .filter(|s| catch_up.is_none_or(|catch_up| catch_up.takes(s.channel, replay.next)))
             .map(|s| &**self.subscriptions.name(s.channel))
-            .filter(|name| catch_up.is_none_or(|catch_up| catch_up.takes(name, replay.next)))
             .collect();
         let query = ReplayQuery {
             hub: &self.hub,

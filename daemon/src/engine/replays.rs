@@ -16,9 +16,9 @@ pub struct Replays {
     pub paced: Paced,
     /// Streams with channels that were added with a cursor.
     pub catch_ups: HashMap<u32, CatchUp>,
-    /// Last events of cache channels that are still to be sent: each channel, and where the tailer was when it
-    /// was subscribed.
-    pub last_events: HashMap<u32, Vec<(Box<str>, u64)>>,
+    /// Last events of cache channels that are still to be sent: the number of each channel, and where the
+    /// tailer was when it was subscribed.
+    pub last_events: HashMap<u32, Vec<(u32, u64)>>,
     pub cache: ReplayCache,
     pub chunk: Chunk,
 }

@@ -26,12 +26,11 @@ impl Start {
         }
     }
 
-    /// From `next` to `here`, where nothing is known of what was lost before.
-    fn after_gap(next: u64, gap: Gap, here: u64) -> Self {
-        let replay = Replay {
-            gap,
-            ..Replay::new(At::start(next), here)
-        };
+    /// From `next` to `here`, with something missing from `missing` on, which may be `next` itself.
+    fn after_gap(missing: u64, next: u64, gap: Gap, here: u64) -> Self {
+        let mut replay = Replay::new(At::start(missing), here);
+        replay.miss(gap);
+        replay.go_to(next);
         Self {
             cursor: None,
             replay: Some(replay),
@@ -55,7 +54,8 @@ impl Engine {
                 match find_id(&self.hub, &mut self.replays.cache, epoch, channels, id) {
                     // The client has one of them, and it is unknown which.
                     Some((oldest, newest)) if oldest < newest => {
-                        return Start::after_gap(newest + 1, Gap::at_most(newest - oldest), here);
+                        let gap = Gap::at_most(newest - oldest);
+                        return Start::after_gap(oldest + 1, newest + 1, gap, here);
                     }
                     found => found.map(|(_, newest)| newest),
                 }
@@ -70,11 +70,12 @@ impl Engine {
             // A position that was not published yet: the client's cursor is of another past of this ring.
             Some(_) => {
                 self.hub.metrics.unknown_cursors.add(1);
-                Start::after_gap(here, Gap::UNKNOWN, here)
+                Start::after_gap(here, here, Gap::UNKNOWN, here)
             }
             None => {
                 self.hub.metrics.unknown_cursors.add(1);
-                Start::after_gap(self.hub.index.first(), Gap::UNKNOWN, here)
+                let first = self.hub.index.first();
+                Start::after_gap(first, first, Gap::UNKNOWN, here)
             }
         }
     }

@@ -107,7 +107,7 @@ impl Engine {
     pub(super) fn cursor_of(&self, slot: u32) -> Cursor {
         let stream = &self.streams[slot as usize];
         let next = match &stream.replay {
-            Some(replay) => replay.next,
+            Some(replay) => replay.settled(),
             None => self.progress.safe.max(stream.from),
         };
         self.progress.cursor(next - 1)

@@ -176,9 +176,13 @@ impl Engine {
         let client = stream.client;
         let counts = self.uncount_subscriptions(client, std::iter::once(name));
         self.remove_subscriber(client, removed);
-        // A slow client that adds and drops channels leaves nothing behind.
+        // A slow client that adds and drops channels leaves nothing behind: the number may be another's next.
         if let Some(catch_up) = self.replays.catch_ups.get_mut(&slot) {
-            catch_up.since.remove(name);
+            catch_up.since.remove(&removed.channel);
+        }
+        self.forget_sent_last_events(slot);
+        if let Some(due) = self.replays.last_events.get_mut(&slot) {
+            due.retain(|(channel, _)| *channel != removed.channel);
         }
         self.hub.tell_counts(client, counts);
     }
@@ -220,12 +224,13 @@ impl Engine {
             *at = replay.next.max(*at);
         }
         catch_up.base = catch_up.base.max(replay.next);
-        for name in names {
-            catch_up.since.insert(name.as_str().into(), from);
-        }
+        let added = names
+            .iter()
+            .filter_map(|name| self.subscriptions.number(name));
+        catch_up.since.extend(added.map(|channel| (channel, from)));
         replay.back_to(At::start(from));
         replay.target = replay.target.max(here);
-        replay.gap.add(gap);
+        replay.miss(gap);
         stream.replay = Some(Box::new(replay));
         if stream.outbox.is_none() {
             self.replays.ready.push_back(slot);

@@ -104,6 +104,11 @@ impl Subscriptions {
         id.map_or(&[], |id| &self.channels[*id as usize].members)
     }
 
+    /// The number of a channel that has members here.
+    pub fn number(&self, name: &str) -> Option<u32> {
+        self.ids.get(name).copied()
+    }
+
     pub fn name(&self, channel: u32) -> &Rc<str> {
         &self.channels[channel as usize].name
     }

@@ -157,9 +157,11 @@ metrics! {
     closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
     /// Connections that have been told the end and whose client has not closed yet.
     ending: gauge "askr_connections_ending";
-    /// Such connections that were closed because their client took too long, or sent too much.
+    /// Such connections that were closed because their client took too long, or sent too much, or because
+    /// what waited for it was in the way of others.
     endings_cut_time: counter "askr_endings_cut_total{limit=\"time\"}";
     endings_cut_bytes: counter "askr_endings_cut_total{limit=\"bytes\"}";
+    endings_cut_memory: counter "askr_endings_cut_total{limit=\"memory\"}";
     /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
     ephemeral_missed: counter "askr_ephemeral_missed_total";
     /// Members of presence channels, those in their grace time included.

@@ -8,18 +8,18 @@ use std::collections::HashMap;
 pub struct CatchUp {
     /// Where the other channels go on.
     pub base: u64,
-    /// Where each of the added channels does.
-    pub since: HashMap<Box<str>, u64>,
+    /// Where each of the added channels does, by its number.
+    pub since: HashMap<u32, u64>,
 }
 
 impl CatchUp {
-    fn since(&self, name: &str) -> u64 {
-        self.since.get(name).copied().unwrap_or(self.base)
+    fn since(&self, channel: u32) -> u64 {
+        self.since.get(&channel).copied().unwrap_or(self.base)
     }
 
     /// Whether a channel takes part in the replay at `next`.
-    pub fn takes(&self, name: &str, next: u64) -> bool {
-        self.since(name) <= next
+    pub fn takes(&self, channel: u32, next: u64) -> bool {
+        self.since(channel) <= next
     }
 
     /// Where the next of them joins in; None once all have.

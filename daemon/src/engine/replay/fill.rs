@@ -29,7 +29,7 @@ pub fn fill(
         }
         let held = hub.store.held_from(replay.next);
         let plan = hub.index.plan(query.names, replay.next, target, PLAN, held);
-        replay.gap.add(plan.gap);
+        replay.miss(plan.gap);
         if plan.scan.0 < plan.scan.1 {
             // Once a turn: other streams have their turns.
             let turn = scan(query, cache, plan.scan, &mut replay, chunk);
@@ -37,7 +37,7 @@ pub fn fill(
         }
         for seq in plan.seqs {
             match cache.fetch(hub, query.epoch, seq) {
-                None => replay.gap.add(Gap::exact(1)),
+                None => replay.miss(Gap::exact(1)),
                 Some(encoded) => {
                     if append_event(query, &encoded, cache, &mut replay, chunk).is_break() {
                         return (replay, Turn::More);
@@ -66,8 +66,8 @@ fn skip(query: &ReplayQuery<'_>, replay: &mut Replay) {
             .hub
             .index
             .plan(query.names, replay.next, replay.target, PLAN, u64::MAX);
-        replay.gap.add(plan.gap);
-        replay.gap.add(Gap::exact(plan.seqs.len() as u64));
+        replay.miss(plan.gap);
+        replay.miss(Gap::exact(plan.seqs.len() as u64));
         query.hub.metrics.skipped.add(plan.seqs.len() as u64);
         replay.go_to(plan.next.max(replay.next + 1));
     }

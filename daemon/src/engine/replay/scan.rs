@@ -40,7 +40,7 @@ pub fn scan(
             }
             Some(_) => {}
             // Overwritten since the plan was made. Otherwise a position that never had an event.
-            None if !query.hub.store.is_hole(query.epoch, seq) => replay.gap.add(Gap::at_most(1)),
+            None if !query.hub.store.is_hole(query.epoch, seq) => replay.miss(Gap::at_most(1)),
             None => {}
         }
         // An event that did not fit whole is continued where it stopped.

@@ -7,7 +7,7 @@ use crate::engine::outbox::At;
 /// Where a replaying stream is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Replay {
-    /// Everything below has been sent.
+    /// Everything below has been sent, but for what is missing.
     pub next: u64,
     /// Of the event at `next`, its channels before this one have been sent.
     pub channel: u16,
@@ -15,8 +15,9 @@ pub struct Replay {
     pub last_events: u16,
     /// From here on, deliveries reach the stream's worker.
     pub target: u64,
-    /// Found, and not reported yet.
+    /// Found, and not reported yet; and from where on, if there is any.
     pub gap: Gap,
+    pub missing: u64,
     /// The client has been too slow: what there is up to `target` is counted as lost, not sent.
     pub skips: bool,
 }
@@ -29,7 +30,24 @@ impl Replay {
             last_events: 0,
             target,
             gap: Gap::NONE,
+            missing: from.seq,
             skips: false,
+        }
+    }
+
+    /// Something from `next` on is missing.
+    pub fn miss(&mut self, gap: Gap) {
+        if self.gap.is_none() {
+            self.missing = self.next;
+        }
+        self.gap.add(gap);
+    }
+
+    /// Everything below has been sent or reported: a cursor may say so.
+    pub fn settled(&self) -> u64 {
+        match self.gap.is_none() {
+            true => self.next,
+            false => self.next.min(self.missing),
         }
     }
 

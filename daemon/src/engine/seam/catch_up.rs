@@ -387,6 +387,11 @@ fn catching_up(engine: &Engine) -> usize {
     all.map(|catch_up| catch_up.since.len()).sum()
 }
 
+/// Last events of cache channels that are still to be sent.
+fn last_events_due(engine: &Engine) -> usize {
+    engine.replays.last_events.values().map(Vec::len).sum()
+}
+
 fn events() -> impl Strategy<Value = Vec<Found>> {
     let found = prop_oneof![
         8 => (0..3u8).prop_map(|bit| Found::Event { channels: 1 << bit, size: 0 }),
@@ -431,6 +436,51 @@ fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
     scene.remove(0, 2);
     assert_eq!(catching_up(&scene.engine), 0);
     scene.run_until_idle();
+}
+
+#[test]
+fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behind() {
+    let ring = Ring::default();
+    let index = Bounds {
+        entries: 1000,
+        channels: 1000,
+        marks: 1000,
+    };
+    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 20);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    // Nothing is replayed while memory is tight, so that nothing of it is told.
+    let tight = hub.memory.charge(1 << 20);
+    let mut client = open(&mut engine, &hub, 1, None, false);
+    let (slot, socket) = first_stream(&engine);
+    let channels = || vec!["cache-a".to_owned(), "cache-b".to_owned()];
+    for _ in 0..40_000 {
+        engine.command(Command::Subscribe {
+            slot,
+            socket,
+            revocations: 0,
+            channels: channels()
+                .into_iter()
+                .map(|name| (name, Access::default()))
+                .collect(),
+            since: None,
+            answer: None,
+        });
+        assert_eq!(last_events_due(&engine), 2);
+        engine.command(Command::Unsubscribe {
+            slot,
+            socket,
+            channels: channels(),
+            answer: oneshot::channel().0,
+        });
+        assert_eq!(last_events_due(&engine), 0);
+    }
+    drop(tight);
+    while engine.has_more() {
+        engine.on_replay();
+    }
+    client.read(100_000);
+    assert!(!client.ended && last_events_due(&engine) == 0);
 }
 
 #[test]

@@ -427,3 +427,9 @@ proptest! {
         }
     }
 }
+
+/// The place and the socket id of the only stream.
+fn first_stream(engine: &Engine) -> (u32, SocketId) {
+    let (slot, stream) = engine.streams.iter().next().expect("there is one");
+    (slot as u32, stream.socket)
+}

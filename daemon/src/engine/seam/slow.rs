@@ -196,6 +196,56 @@ fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
 }
 
 #[test]
+fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
+    let ring = Ring::default();
+    let hub = hub_with(Box::new(ring.clone()), 2, 1 << 30);
+    let rules = rules(Io::Write, SlowClients::Replay, 1000);
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    hub.index.blind(FIRST, FIRST + 5);
+    hub.watermarks.start(FIRST + 5);
+    hub.watermarks.complete(FIRST + 5);
+    for n in 5..15 {
+        publish(&hub, &ring, FIRST + n, &["a"], 10);
+    }
+    // It has had its share of looking through the ring.
+    hub.limits.scans.spend(ClientKey::NONE, u64::MAX / 2);
+    let (ours, mut theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    let admission =
+        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    engine.open(Opening {
+        fd: ours.into(),
+        client: admission.keep(),
+        head: Vec::new(),
+        channels: vec!["a".into()],
+        format: Format::Plain,
+        resume: Some(Resume::Cursor(cursor(FIRST - 1))),
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
+        websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
+    });
+    assert!(engine.is_paced());
+    let (slot, socket) = first_stream(&engine);
+    engine.command(crate::hub::command::Command::Subscribe {
+        slot,
+        socket,
+        revocations: 0,
+        channels: vec![("b".into(), crate::auth::authorizer::Access::default())],
+        since: None,
+        answer: None,
+    });
+    let mut told = [0; 10_000];
+    let count = theirs.read(&mut told).unwrap();
+    let told = String::from_utf8_lossy(&told[..count]);
+    let held = format!(
+        "{{\"subscribed\":[\"b\"],\"cursor\":\"{}\"}}",
+        cursor(FIRST - 1)
+    );
+    assert!(told.contains(&held) && !told.contains("gap"), "{told}");
+}
+
+#[test]
 fn a_client_that_stays_slow_keeps_skipping() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 100_000, 1 << 30);
