@@ -17,6 +17,9 @@ const PER_SECOND: u64 = 4 << 20;
 /// Clients that have spent something. Those past that share what a single one has.
 const MOST_CLIENTS: usize = 1 << 16;
 
+/// Bytes at the most: a table of them that has just doubled. They stay until there is no room for another.
+pub const CEILING: u64 = 64 * MOST_CLIENTS as u64;
+
 #[derive(Debug)]
 pub struct ScanShares {
     started: Instant,
