@@ -36,6 +36,36 @@ fn try_open(daemon: &Daemon, query: &str, address: &str) -> Option<Client> {
     Some(client)
 }
 
+#[test]
+fn whoever_was_told_to_come_back_takes_no_place_and_gives_none_away() {
+    let daemon = Daemon::start("server.connections_per_address = 2");
+    let open = || {
+        let mut client = Client::connect_from(daemon.address, "127.0.0.2");
+        client.request("/askr/events?channel=a", &[]);
+        client
+    };
+    let is_there = |client: &mut Client| loop {
+        if !client.parser.connected().is_empty() {
+            return true;
+        }
+        if !client.read() {
+            assert!(client.parser.retry().is_some(), "told when to come back");
+            return false;
+        }
+    };
+    let mut held = [open(), open()];
+    assert!(held.iter_mut().all(is_there));
+    for _ in 0..20 {
+        let mut beyond = open();
+        assert!(!is_there(&mut beyond));
+        drop(beyond);
+        daemon.until("askr_connections", |n| n == 2);
+    }
+    drop(held);
+    daemon.until("askr_connections", |n| n == 0);
+    assert!(is_there(&mut open()), "there is room again");
+}
+
 fn query(prefix: &str, count: usize) -> String {
     let all: Vec<String> = (0..count).map(|n| format!("channel={prefix}{n}")).collect();
     all.join("&")
