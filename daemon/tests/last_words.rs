@@ -253,7 +253,8 @@ fn an_ended_connection_is_counted_until_its_client_has_gone() {
     assert_eq!(daemon.metric("askr_connections"), 1);
     drop(client);
     daemon.until("askr_connections", |n| n == 0);
-    assert_eq!(daemon.metric("askr_connections_ending"), 0);
+    // The control socket's connections end so too: those that asked may be counted a moment longer.
+    daemon.until("askr_connections_ending", |n| n == 0);
     assert_eq!(daemon.metric("askr_endings_cut_total{limit=\"time\"}"), 0);
 }
 

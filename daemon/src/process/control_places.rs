@@ -19,8 +19,10 @@ const OF_OTHERS: usize = 192;
 /// root and the daemon's own.
 const WORK: usize = 4;
 const WORK_OF_OTHERS: usize = 16;
+/// Connections that find no place and read why, until they close; more are closed at once.
+pub const REFUSED: usize = 64;
 /// Connections there can be at most.
-pub const MOST: usize = OF_OTHERS + 2 * OF_A_USER;
+pub const MOST: usize = OF_OTHERS + 2 * OF_A_USER + REFUSED;
 /// Answers that are made or taken at one time, at most.
 const ANSWERS: usize = WORK_OF_OTHERS + 2 * WORK;
 /// Bytes of a request's line and headers; and what a connection costs with them, its body and its task.

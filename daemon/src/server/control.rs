@@ -69,6 +69,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     let askers = Askers::new();
     let metrics = control.apps[0].hub.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
+    let refused = Rc::new(());
     let mut endings = pin!(lingering::drive(lingering.clone()));
     loop {
         let accepted = tokio::select! {
@@ -96,8 +97,16 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
             ))),
             None => {
                 control.apps[0].hub.metrics.control_refused.add(1);
-                // It fits, or whoever has filled the socket need not know.
-                let _ = socket.try_write(BUSY);
+                // Its request is not read, so it is not simply closed: that would reset what it is sent.
+                if Rc::strong_count(&refused) <= control_places::REFUSED
+                    && let Ok(socket) = socket.into_std()
+                {
+                    let held = Holding::Refused(refused.clone());
+                    lingering.borrow_mut().end(Ending {
+                        message: Bytes::from_static(BUSY),
+                        ..Ending::new(socket.into(), held)
+                    });
+                }
             }
         }
         // However many come at once, those who were accepted are answered between them.
@@ -105,9 +114,16 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     }
 }
 
+/// What an ending connection holds until it is closed.
+#[expect(dead_code, reason = "it is given back when this is dropped")]
+enum Holding {
+    Place(Arc<Place>),
+    Refused(Rc<()>),
+}
+
 async fn serve(
     control: Rc<Control>,
-    lingering: Rc<RefCell<Lingering<Arc<Place>>>>,
+    lingering: Rc<RefCell<Lingering<Holding>>>,
     socket: UnixStream,
     peer: PeerCredentials,
     place: Arc<Place>,
@@ -126,7 +142,7 @@ async fn serve(
     let _ = tokio::time::timeout(2 * TIMEOUT, &mut connection).await;
     // The place is held until the asker has gone too.
     if let Ok(socket) = connection.into_parts().io.into_inner().into_std() {
-        let ending = Ending::new(socket.into(), held);
+        let ending = Ending::new(socket.into(), Holding::Place(held));
         lingering.borrow_mut().end(ending);
     }
 }
