@@ -44,8 +44,11 @@ impl Engine {
             self.command(command);
         }
         if some {
-            self.hub.metrics.wakes.add(1);
-            self.hub.turns.observe(began.elapsed().as_nanos() as u64);
+            self.hub.process.metrics.wakes.add(1);
+            self.hub
+                .process
+                .turns
+                .observe(began.elapsed().as_nanos() as u64);
         }
         self.batch = batch;
     }
@@ -85,12 +88,16 @@ impl Engine {
     fn report_gap(&mut self, from: Option<u64>, gap: &Gap, cursor: Cursor) {
         let before = self.output.fanout.count;
         // A stream that opened meanwhile has lost at most that: the bound holds.
-        let memory = &self.hub.memory;
+        let memory = &self.hub.process.memory;
         let frame = |format| memory.hold(format::gap(format, &[], gap, cursor, false));
         self.output
             .fanout
             .all_live(from, cursor.seq, frame, &mut self.streams);
-        self.hub.metrics.gaps.add(self.output.fanout.count - before);
+        self.hub
+            .process
+            .metrics
+            .gaps
+            .add(self.output.fanout.count - before);
         self.output.fanout.count = before;
     }
 
@@ -118,7 +125,7 @@ impl Engine {
 
     /// This worker was too far behind: its streams replay what its inbox did not keep.
     fn on_overrun(&mut self) {
-        self.hub.metrics.overruns.add(1);
+        self.hub.process.metrics.overruns.add(1);
         let target = self.hub.watermarks.started();
         for (slot, stream) in &mut self.streams {
             if stream.replay.is_none() && !stream.leaving {

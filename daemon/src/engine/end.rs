@@ -62,15 +62,15 @@ impl Engine {
             self.remove_subscriber(stream.client, *subscription);
         }
         self.hub.tell_counts(stream.client, counts);
-        self.hub.metrics.streams.sub(1);
+        self.hub.process.metrics.streams.sub(1);
         self.expiring -= usize::from(stream.times.expires > 0);
-        counter(&self.hub.metrics, end).add(1);
+        counter(&self.hub.process.metrics, end).add(1);
         self.linger(stream, end, message);
     }
 
     /// Hands the socket of a closed stream to those that linger.
     fn linger(&mut self, stream: Stream, end: CloseReason, message: Vec<u8>) {
-        let place = Place::new(self.hub.limits.clone(), self.worker, stream.client);
+        let place = Place::new(self.hub.process.limits.clone(), self.worker, stream.client);
         // Its client is gone, or takes nothing.
         if matches!(
             end,

@@ -26,11 +26,15 @@ impl Engine {
             self.output.transmit.send(&jobs, &mut self.output.results);
             self.settle();
         }
-        self.hub.metrics.delivered.add(self.output.fanout.count);
+        self.hub
+            .process
+            .metrics
+            .delivered
+            .add(self.output.fanout.count);
         self.output.fanout.clear();
         self.output.observe_latency(&self.hub);
         for (slot, from) in std::mem::take(&mut self.output.fanout.aside) {
-            self.hub.metrics.large_replayed.add(1);
+            self.hub.process.metrics.large_replayed.add(1);
             self.fall_back(slot, from, false);
         }
         self.relieve();
@@ -87,6 +91,6 @@ impl Engine {
             }
         }
         self.output.writes = writes;
-        self.hub.metrics.bytes.add(bytes as u64);
+        self.hub.process.metrics.bytes.add(bytes as u64);
     }
 }

@@ -56,7 +56,7 @@ impl Engine {
         {
             let name = self.subscriptions.name(*channel);
             let frame = last_event(&self.hub, stream, name, *here);
-            chunk.push(self.hub.memory.hold(frame));
+            chunk.push(self.hub.process.memory.hold(frame));
             replay.last_events += 1;
             chunk.mark(*replay);
         }

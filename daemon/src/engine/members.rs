@@ -80,7 +80,7 @@ impl Engine {
                 &snapshot.members,
                 cursor,
             ));
-            self.hub.metrics.snapshots.add(1);
+            self.hub.process.metrics.snapshots.add(1);
         }
         out
     }
@@ -121,7 +121,7 @@ impl Engine {
     /// replay, one by one.
     pub(super) fn on_ephemeral(&mut self, ephemeral: &EncodedEphemeral) {
         let mut aside = Vec::new();
-        let memory = self.hub.memory.clone();
+        let memory = self.hub.process.memory.clone();
         self.output.fanout.ephemeral(
             ephemeral,
             &memory,

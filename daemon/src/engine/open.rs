@@ -71,7 +71,7 @@ impl Engine {
         });
         let expires = opening.accesses.iter().filter_map(|a| a.expires).min();
         self.set_expiry(slot, expires);
-        self.hub.metrics.streams.add(1);
+        self.hub.process.metrics.streams.add(1);
         if self.admit_all(slot, &numbers, &opening.accesses).is_err() {
             return self.refuse_members(slot, &numbers, opening.head);
         }
@@ -118,11 +118,11 @@ impl Engine {
             .enter(opening.client)
             .map_err(|full| match full {
                 Full::Application => {
-                    self.hub.metrics.over_app.add(1);
+                    self.hub.process.metrics.over_app.add(1);
                     code::QUOTA
                 }
                 Full::Client => {
-                    self.hub.metrics.over_app_address.add(1);
+                    self.hub.process.metrics.over_app_address.add(1);
                     code::OVER_CAPACITY
                 }
             })
@@ -133,7 +133,8 @@ impl Engine {
         let mut response = opening.head;
         let retry = self.jitter.around(self.rules.retry);
         response.extend(format::turned_away(opening.format, code, retry));
-        let place = admission::Place::new(self.hub.limits.clone(), self.worker, opening.client);
+        let place =
+            admission::Place::new(self.hub.process.limits.clone(), self.worker, opening.client);
         let most = self.rules.message_bytes;
         self.lingering.borrow_mut().end(Ending {
             message: response.into(),
@@ -146,12 +147,12 @@ impl Engine {
 
     /// There is no memory to watch its socket: it is closed.
     fn abandon(&self, opening: &Opening) {
-        self.hub.metrics.over_descriptors.add(1);
+        self.hub.process.metrics.over_descriptors.add(1);
         let names = opening.channels.iter().map(String::as_str);
         let counts = self.uncount_subscriptions(opening.client, names);
         self.hub.tell_counts(opening.client, counts);
         self.app.quota.leave(opening.client);
-        self.hub.limits.leave(self.worker, opening.client);
+        self.hub.process.limits.leave(self.worker, opening.client);
     }
 
     /// Admits the stream to each of its channels under the access that was granted for it.
@@ -167,7 +168,7 @@ impl Engine {
 
     /// A presence channel is full. As in `refuse`, an EventSource is asked to reconnect later.
     fn refuse_members(&mut self, slot: u32, channels: &[u32], head: Vec<u8>) {
-        self.hub.metrics.over_members.add(1);
+        self.hub.process.metrics.over_members.add(1);
         // It does not become a member where there was room.
         for channel in channels {
             self.leave_presence(slot, *channel);

@@ -41,7 +41,7 @@ impl Output {
         let now = now_ns();
         for published in self.published.drain(..) {
             // The publisher's clock may be ahead, or wrong.
-            hub.latency.observe(now.saturating_sub(published));
+            hub.process.latency.observe(now.saturating_sub(published));
         }
     }
 }

@@ -17,7 +17,7 @@ impl Engine {
         let room = routes.channels() + channels.clone().count() <= most
             || routes.channels() + channels.filter(new).count() <= most;
         if !room {
-            self.hub.metrics.over_channels.add(1);
+            self.hub.process.metrics.over_channels.add(1);
         }
         room
     }
@@ -31,7 +31,7 @@ impl Engine {
         client: ClientKey,
         channels: &[String],
     ) -> Result<DueCounts, Denied> {
-        let (hub, metrics) = (&self.hub, &self.hub.metrics);
+        let (hub, metrics) = (&self.hub, &self.hub.process.metrics);
         if let Err(full) = hub.holdings.enter(client, channels) {
             match full {
                 holdings::Full::Channels => metrics.over_address_channels.add(1),
@@ -64,7 +64,7 @@ impl Engine {
         name: &str,
         member: Member,
     ) -> Subscription {
-        self.hub.metrics.subscriptions.add(1);
+        self.hub.process.metrics.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
             let hub = &self.hub;
@@ -76,7 +76,7 @@ impl Engine {
 
     /// Removes a stream of `client` from the subscribers of a channel.
     pub(super) fn remove_subscriber(&mut self, client: ClientKey, subscription: Subscription) {
-        self.hub.metrics.subscriptions.sub(1);
+        self.hub.process.metrics.subscriptions.sub(1);
         let left = self.subscriptions.leave(subscription);
         if let Some(moved) = left.moved
             && let Some(other) = self.streams.get_mut(moved.slot as usize)

@@ -19,7 +19,7 @@ impl Engine {
     /// Where memory is short, gives some of it back: the replay cache first, then what waits for slow clients,
     /// those first that hold the most for the longest. Call it often.
     pub(super) fn relieve(&mut self) {
-        let memory = self.hub.memory.clone();
+        let memory = self.hub.process.memory.clone();
         if !memory.is_tight() {
             self.slow.tight_since = None;
         }
@@ -28,7 +28,7 @@ impl Engine {
         }
         if !self.replays.cache.is_empty() {
             self.replays.cache.forget();
-            self.hub.metrics.relieved_cache.add(1);
+            self.hub.process.metrics.relieved_cache.add(1);
         }
         if !memory.is_tight() {
             return;
@@ -77,7 +77,7 @@ impl Engine {
         if given == GivenUp::default() {
             return;
         }
-        self.hub.metrics.relieved_stream.add(1);
+        self.hub.process.metrics.relieved_stream.add(1);
         self.miss(slot, given.ephemeral);
         match (given.from, self.rules.slow_clients) {
             (None, _) => {}

@@ -22,7 +22,7 @@ impl Engine {
             }
         }
         // Few at a time: live events come first.
-        let scanned = self.hub.metrics.scanned.get();
+        let scanned = self.hub.process.metrics.scanned.get();
         for _ in 0..self.replays.ready.len().min(16) {
             let Some(slot) = self.replays.ready.pop_front() else {
                 break;
@@ -32,7 +32,7 @@ impl Engine {
             if self.streams.get(slot as usize).is_some_and(due) {
                 self.replay_chunk(slot);
             }
-            if self.hub.metrics.scanned.get() > scanned {
+            if self.hub.process.metrics.scanned.get() > scanned {
                 break;
             }
         }
@@ -50,7 +50,7 @@ impl Engine {
     }
 
     pub fn on_pace(&mut self) {
-        let shares = &self.hub.limits.scans;
+        let shares = &self.hub.process.limits.scans;
         let due = self.replays.paced.take(|client| shares.has_some(client));
         self.replays.ready.extend(due);
     }
@@ -76,7 +76,7 @@ impl Engine {
             Ok(written) => written,
             Err(error) => return self.close(slot, close_reason(error)),
         };
-        self.hub.metrics.bytes.add(written as u64);
+        self.hub.process.metrics.bytes.add(written as u64);
         if written < self.replays.chunk.size() {
             return self.keep_remainder(slot, written, skips);
         }
@@ -108,7 +108,7 @@ impl Engine {
         replay.target = replay.target.max(self.progress.processed);
         let mut replay = *replay;
         // Where memory is tight nothing more is begun: see `has_more`.
-        if self.hub.memory.is_tight() {
+        if self.hub.process.memory.is_tight() {
             return Some((replay, Turn::More));
         }
         self.append_last_events(slot, &mut replay);
@@ -165,7 +165,7 @@ impl Engine {
         }
         let rest = match remainder.rest {
             Rest::None => return self.await_writable(slot),
-            Rest::Copied(bytes) => self.hub.memory.hold(bytes),
+            Rest::Copied(bytes) => self.hub.process.memory.hold(bytes),
             Rest::Shared(held) => held,
         };
         self.enqueue(slot, true, vec![(FrameKind::Control, rest)]);

@@ -69,11 +69,11 @@ impl Engine {
             },
             // A position that was not published yet: the client's cursor is of another past of this ring.
             Some(_) => {
-                self.hub.metrics.unknown_cursors.add(1);
+                self.hub.process.metrics.unknown_cursors.add(1);
                 Start::after_gap(here, here, Gap::UNKNOWN, here)
             }
             None => {
-                self.hub.metrics.unknown_cursors.add(1);
+                self.hub.process.metrics.unknown_cursors.add(1);
                 let first = self.hub.index.first();
                 Start::after_gap(first, first, Gap::UNKNOWN, here)
             }

@@ -28,7 +28,7 @@ impl Engine {
 
     /// A message that is for this stream alone and must reach it.
     pub(super) fn send_control(&mut self, slot: u32, bytes: Vec<u8>) {
-        let frame = self.hub.memory.hold(bytes);
+        let frame = self.hub.process.memory.hold(bytes);
         self.send_frame(slot, FrameKind::Control, frame);
     }
 
@@ -63,7 +63,7 @@ impl Engine {
 
     /// The stream's outbox, made if it has none.
     pub(super) fn outbox(&mut self, slot: u32) -> &mut Outbox {
-        let memory = &self.hub.memory;
+        let memory = &self.hub.process.memory;
         self.streams[slot as usize].outbox.get_or_insert_with(|| {
             self.slow.blocked.insert(slot);
             Box::new(Outbox::new(memory))
@@ -80,7 +80,7 @@ impl Engine {
         if count == 0 {
             return;
         }
-        self.hub.metrics.ephemeral_missed.add(count as u64);
+        self.hub.process.metrics.ephemeral_missed.add(count as u64);
         if let Some(identity) = &mut self.streams[slot as usize].identity {
             identity.miss();
         }
@@ -91,13 +91,13 @@ impl Engine {
         match self.rules.slow_clients {
             SlowClients::Close => self.close(slot, CloseReason::Slow),
             SlowClients::Replay => {
-                self.hub.metrics.slow_replayed.add(1);
+                self.hub.process.metrics.slow_replayed.add(1);
                 self.fall_back(slot, from, false);
             }
             SlowClients::Skip => {
                 let given = self.outbox(slot).give_up();
                 self.miss(slot, given.ephemeral);
-                self.hub.metrics.slow_skipped.add(1);
+                self.hub.process.metrics.slow_skipped.add(1);
                 self.fall_back(slot, given.from.unwrap_or(from).min(from), true);
             }
         }

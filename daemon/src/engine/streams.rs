@@ -56,7 +56,7 @@ impl Engine {
     /// If there is no epoll to be had, or io_uring is required and not available.
     pub fn new(worker: usize, app: Arc<App>, rules: Rules, epoch: Epoch) -> io::Result<Self> {
         let hub = app.hub.clone();
-        let lingering = Lingering::new(hub.metrics.clone())?;
+        let lingering = Lingering::new(hub.process.metrics.clone())?;
         Ok(Self {
             worker,
             app,
@@ -99,7 +99,7 @@ impl Engine {
     /// Whether chunks of replay are due, or input of WebSockets. No replay begins anything while memory is
     /// tight; it goes on at the next tick when it is not.
     pub fn has_more(&self) -> bool {
-        let replays = !self.replays.ready.is_empty() && !self.hub.memory.is_tight();
+        let replays = !self.replays.ready.is_empty() && !self.hub.process.memory.is_tight();
         replays || !self.input.queue.is_empty()
     }
 

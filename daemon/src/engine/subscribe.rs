@@ -39,7 +39,7 @@ impl Engine {
                 let (added, rest) = names.split_at(n + 1);
                 let _ = self.uncount_subscriptions(client, rest.iter().map(String::as_str));
                 added.iter().for_each(|name| self.unsubscribe(slot, name));
-                self.hub.metrics.over_members.add(1);
+                self.hub.process.metrics.over_members.add(1);
                 return Err(why);
             }
         }

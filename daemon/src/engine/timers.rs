@@ -51,14 +51,17 @@ impl Engine {
                 let cursor = self.progress.cursor(seq);
                 *frame = (
                     seq,
-                    self.hub.memory.hold(format::ping(stream.format, cursor)),
+                    self.hub
+                        .process
+                        .memory
+                        .hold(format::ping(stream.format, cursor)),
                 );
             }
             sent += 1;
             let bytes = frame.1.clone();
             self.send_frame(slot as u32, FrameKind::Control, bytes);
         }
-        self.hub.metrics.pings.add(sent);
+        self.hub.process.metrics.pings.add(sent);
     }
 
     /// Notifies streams whose token expires soon, and ends them when it does. `now`: seconds since 1970.

@@ -40,7 +40,7 @@ pub struct World {
 impl World {
     /// The metrics that all applications share.
     pub fn metrics(&self) -> &Metrics {
-        &self.apps[0].0.hub.metrics
+        &self.apps[0].0.hub.process.metrics
     }
 
     /// Milliseconds after which a client comes back, spread at random.

@@ -14,12 +14,9 @@ use crate::hub::subscriber_counts;
 use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
-use crate::process::admission::Limits;
-use crate::process::budget::Budget;
 use crate::process::client_key::ClientKey;
-use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
-use crate::process::metrics::Metrics;
+use crate::process::state::Process;
 
 pub struct Hub {
     pub index: ChannelIndex,
@@ -35,15 +32,8 @@ pub struct Hub {
     pub last_events: LastEvents,
     /// The application's, if it wants any.
     pub webhooks: Option<Webhooks>,
-    /// What the whole process has once, whatever its applications.
-    pub limits: Arc<Limits>,
-    pub metrics: Arc<Metrics>,
-    /// From a publish to the end of the writes of its event, per event and worker.
-    pub latency: Arc<Histogram>,
-    /// What one wake of a worker takes.
-    pub turns: Arc<Histogram>,
-    /// For events, in every form, of the whole process.
-    pub memory: Arc<Budget>,
+    /// What all applications share.
+    pub process: Arc<Process>,
 }
 
 impl Hub {

@@ -6,6 +6,7 @@ pub mod command;
 pub mod encoded_event;
 pub mod ephemeral;
 pub mod event_store;
+#[expect(clippy::module_inception, reason = "the folder is about it")]
 pub mod hub;
 pub mod inbox;
 pub mod last_events;

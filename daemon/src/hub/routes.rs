@@ -29,16 +29,17 @@ pub struct Routes {
     channels: AtomicUsize,
 }
 
-impl Routes {
-    pub fn new() -> Self {
-        let shards = (0..SHARDS).map(|_| RwLock::default()).collect();
+impl Default for Routes {
+    fn default() -> Self {
         Self {
-            shards,
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             channels: AtomicUsize::new(0),
         }
     }
+}
 
+impl Routes {
     /// Adds a worker with a subscriber of `channel`: once this returns, the tailer finds the worker. `first` is
     /// called under the lock if no worker had a subscriber, so that its calls and those of `last` in
     /// [`Self::remove`] happen in the right order.
@@ -92,7 +93,7 @@ mod tests {
 
     #[test]
     fn a_worker_is_found_from_its_first_subscriber_to_its_last() {
-        let routes = Routes::new();
+        let routes = Routes::default();
         let of = |names: &[&str]| routes.workers(names.iter().copied());
         assert_eq!(of(&["a"]), 0);
         routes.add("a", 0, || {});

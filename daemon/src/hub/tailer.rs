@@ -41,7 +41,7 @@ impl Tailer {
         if let Some(why) = keeper.given_up() {
             let ring = keeper.name();
             tracing::error!("the ring {ring} begins a new epoch, its history is lost: {why}");
-            hub.metrics.replaced.add(1);
+            hub.process.metrics.replaced.add(1);
         }
         Self {
             keeper,
@@ -81,6 +81,7 @@ impl Tailer {
                 steps = steps.wrapping_add(1);
                 if !more {
                     self.hub
+                        .process
                         .metrics
                         .index_entries
                         .set(self.hub.index.entries() as u64);
@@ -101,7 +102,7 @@ impl Tailer {
         if failures == self.failures && trouble.is_some() == self.troubled {
             return;
         }
-        let metrics = &self.hub.metrics;
+        let metrics = &self.hub.process.metrics;
         match (self.troubled, trouble) {
             (false, Some(why)) => {
                 metrics.rings_in_trouble.add(1);
@@ -136,14 +137,14 @@ impl Tailer {
             Next::Empty => return false,
             Next::Event { seq, event } => self.event(
                 seq,
-                EncodedEvent::new(self.epoch, seq, event, &self.hub.memory),
+                EncodedEvent::new(self.epoch, seq, event, &self.hub.process.memory),
             ),
             Next::Lapped { from, to } => {
-                self.hub.metrics.lapped.add(to - from);
+                self.hub.process.metrics.lapped.add(to - from);
                 self.lost(from, to);
             }
             Next::Unreadable { seq, why } => {
-                self.hub.metrics.unreadable.add(1);
+                self.hub.process.metrics.unreadable.add(1);
                 self.unlogged += 1;
                 if Instant::now() >= self.next_log {
                     tracing::warn!(
@@ -155,7 +156,7 @@ impl Tailer {
                 self.lost(seq, seq + 1);
             }
             Next::Skipped { seq } => {
-                self.hub.metrics.quarantined.add(1);
+                self.hub.process.metrics.quarantined.add(1);
                 self.lost(seq, seq + 1);
             }
             Next::Changed {
@@ -177,7 +178,10 @@ impl Tailer {
         hub.watermarks.start(seq + 1);
         let mut workers = hub.routes.workers(live.event.channels());
         if workers != 0 {
-            hub.metrics.handoffs.add(u64::from(workers.count_ones()));
+            hub.process
+                .metrics
+                .handoffs
+                .add(u64::from(workers.count_ones()));
             while workers != 0 {
                 let worker = workers.trailing_zeros() as usize;
                 hub.inboxes[worker].push(Delivery::Event(live.clone()));
@@ -185,7 +189,7 @@ impl Tailer {
             }
         }
         hub.watermarks.complete(seq + 1);
-        hub.metrics.events.add(1);
+        hub.process.metrics.events.add(1);
     }
 
     /// Nobody knows which channels these positions were for: everybody is told.
@@ -209,7 +213,7 @@ impl Tailer {
         tracing::error!(
             "the ring could not be trusted and was replaced, its history is lost: {reason}"
         );
-        self.hub.metrics.replaced.add(1);
+        self.hub.process.metrics.replaced.add(1);
         self.epoch = self.keeper.current().epoch();
         let first = self.keeper.position();
         self.hub.index.restart(first);

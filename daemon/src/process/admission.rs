@@ -58,7 +58,7 @@ impl Limits {
             over: AtomicUsize::new(0),
             over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
             loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
-            scans: ScanShares::new(),
+            scans: ScanShares::default(),
         }
     }
 

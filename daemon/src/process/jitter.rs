@@ -7,6 +7,12 @@ use std::hash::{BuildHasher, RandomState};
 #[derive(Debug)]
 pub struct Jitter(Cell<u64>);
 
+impl Default for Jitter {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
 impl Jitter {
     pub fn new() -> Self {
         Self(Cell::new(RandomState::new().hash_one(0)))

@@ -19,4 +19,5 @@ pub mod requests;
 pub mod scan_shares;
 pub mod shares;
 pub mod signals;
+pub mod state;
 pub mod trim;

@@ -49,14 +49,16 @@ impl Spent {
     }
 }
 
-impl ScanShares {
-    pub fn new() -> Self {
+impl Default for ScanShares {
+    fn default() -> Self {
         Self {
             started: Instant::now(),
             table: Mutex::default(),
         }
     }
+}
 
+impl ScanShares {
     /// Whether `client` may cause some more.
     pub fn has_some(&self, client: ClientKey) -> bool {
         self.has_some_at(client, self.now())
@@ -126,7 +128,7 @@ mod tests {
 
     #[test]
     fn a_share_is_spent_and_comes_back_in_time_and_others_have_theirs() {
-        let shares = ScanShares::new();
+        let shares = ScanShares::default();
         let (one, other) = (client(1), client(2));
         shares.spend_at(one, MOST - 1, 1000);
         assert!(shares.has_some_at(one, 1000));
@@ -140,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_clients_is_remembered_within_the_bound() {
-        let shares = ScanShares::new();
+        let shares = ScanShares::default();
         for n in 0..MOST_CLIENTS as u32 + 1000 {
             shares.spend_at(client(n), MOST, 0);
         }

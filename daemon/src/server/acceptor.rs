@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::sync::mpsc::UnboundedSender;
 
 use crate::config::Network;
-use crate::process::admission::{Admission, Limits};
+use crate::process::admission::Admission;
 use crate::process::async_fd;
-use crate::process::metrics::Metrics;
+use crate::process::state::Process;
 use crate::server::listeners::Listener;
 use crate::server::worker::{Accepted, Peer};
 
@@ -22,8 +22,7 @@ const BURST: usize = 64;
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Acceptor {
-    pub limits: Arc<Limits>,
-    pub metrics: Arc<Metrics>,
+    pub process: Arc<Process>,
     pub workers: Vec<UnboundedSender<Accepted>>,
     pub trusted: Vec<Network>,
 }
@@ -47,7 +46,7 @@ impl Acceptor {
                     // The client went away between its connect and our accept.
                     Err(why) if is_theirs(&why) => {}
                     Err(why) => {
-                        self.metrics.over_descriptors.add(1);
+                        self.process.metrics.over_descriptors.add(1);
                         tracing::warn!("cannot accept connections for a moment: {why}");
                         tokio::time::sleep(PAUSE).await;
                         break;
@@ -59,13 +58,16 @@ impl Acceptor {
     }
 
     fn hand_on(&self, socket: Peer, address: Option<SocketAddr>) {
-        self.metrics.accepted.add(1);
+        let Process {
+            limits, metrics, ..
+        } = &*self.process;
+        metrics.accepted.add(1);
         let address = address.map(|address| address.ip());
         // On a Unix socket every peer is a proxy.
         let proxy = address.is_none_or(|ip| self.trusted.iter().any(|net| net.contains(ip)));
-        let worker = self.limits.least_loaded();
+        let worker = limits.least_loaded();
         let counted = address.filter(|_| !proxy);
-        let Some(admission) = Admission::new(&self.limits, &self.metrics, worker, counted) else {
+        let Some(admission) = Admission::new(limits, metrics, worker, counted) else {
             return;
         };
         if prepare(&socket).is_ok() {

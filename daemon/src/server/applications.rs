@@ -31,47 +31,28 @@ use crate::hub::{channel_index, inbox, presence};
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::Limits;
-use crate::process::budget::Budget;
 use crate::process::heartbeats::Heartbeats;
-use crate::process::histogram::Histogram;
 use crate::process::holdings::Holdings;
-use crate::process::metrics::Metrics;
-use crate::process::requests::Requests;
 use crate::process::signals::Stops;
+use crate::process::state::{Process, Sizes};
 use crate::process::{quarantine, shares};
 use crate::server::preflight::Prepared;
 
-/// What the process has once.
-pub struct Common {
-    pub limits: Arc<Limits>,
-    pub metrics: Arc<Metrics>,
-    pub latency: Arc<Histogram>,
-    pub turns: Arc<Histogram>,
-    pub memory: Arc<Budget>,
-    pub requests: Arc<Requests>,
-    pub heartbeats: Arc<Heartbeats>,
-}
-
-impl Common {
-    pub fn new(settings: &Settings, connections: usize, workers: usize) -> Self {
-        let server = &settings.server;
-        let metrics: Arc<Metrics> = Arc::default();
-        let (total, largest) = (settings.requests_total(), settings.largest_request());
-        Self {
-            limits: Arc::new(Limits::new(
-                connections,
-                server.connections_share(connections),
-                server.connections_per_address >= 0,
-                workers,
-            )),
-            requests: Arc::new(Requests::new(total, largest, metrics.clone())),
-            metrics,
-            latency: Arc::default(),
-            turns: Arc::default(),
-            memory: Arc::new(Budget::new(server.outbox_total.0)),
-            heartbeats: Arc::default(),
-        }
-    }
+/// What all applications share, within the bounds of `settings`.
+pub fn process(settings: &Settings, connections: usize, workers: usize) -> Process {
+    let server = &settings.server;
+    let limits = Limits::new(
+        connections,
+        server.connections_share(connections),
+        server.connections_per_address >= 0,
+        workers,
+    );
+    let sizes = Sizes {
+        events: server.outbox_total.0,
+        requests: settings.requests_total(),
+        largest_request: settings.largest_request(),
+    };
+    Process::new(limits, sizes)
 }
 
 /// Opens every application's ring and reads what it holds, or part of it if it is asked to stop.
@@ -81,17 +62,17 @@ impl Common {
 pub fn open(
     settings: &Settings,
     prepared: Vec<Prepared>,
-    common: &Common,
+    process: &Arc<Process>,
     workers: usize,
     stops: &Stops,
 ) -> Result<Vec<(Arc<App>, Tailer)>, String> {
-    let one = |prepared| open_one(settings, common, workers, stops, prepared);
+    let one = |prepared| open_one(settings, process, workers, stops, prepared);
     prepared.into_iter().map(one).collect()
 }
 
 fn open_one(
     settings: &Settings,
-    common: &Common,
+    process: &Arc<Process>,
     workers: usize,
     stops: &Stops,
     prepared: Prepared,
@@ -117,8 +98,8 @@ fn open_one(
 
     let authority = authority(settings, &app, &secrets, tokens)?;
     let hub = Hub {
-        webhooks: webhooks(&app, &secrets, &common.heartbeats)?,
-        ..hub(settings, common, workers, &keeper, slots, &app)
+        webhooks: webhooks(&app, &secrets, &process.heartbeats)?,
+        ..hub(settings, process, workers, &keeper, slots, &app)
     };
     let hub = Arc::new(hub);
     let segments = hub.segments.clone();
@@ -174,7 +155,7 @@ fn open_one(
 
 fn hub(
     settings: &Settings,
-    common: &Common,
+    process: &Arc<Process>,
     workers: usize,
     keeper: &Keeper,
     slots: u64,
@@ -198,10 +179,10 @@ fn hub(
     let segments = RingStore::new(keeper.segments());
     Hub {
         index: ChannelIndex::new(bounds, first),
-        routes: Routes::new(),
+        routes: Routes::default(),
         watermarks: Watermarks::new(first),
         inboxes: (0..workers)
-            .map(|_| Inbox::new(inbox, &common.memory))
+            .map(|_| Inbox::new(inbox, &process.memory))
             .collect(),
         store: Box::new(segments.clone()),
         segments,
@@ -212,11 +193,7 @@ fn hub(
         holdings: Holdings::new(settings.server.holdings(app.max_channels)),
         last_events: LastEvents::default(),
         webhooks: None,
-        limits: common.limits.clone(),
-        metrics: common.metrics.clone(),
-        latency: common.latency.clone(),
-        turns: common.turns.clone(),
-        memory: common.memory.clone(),
+        process: process.clone(),
     }
 }
 

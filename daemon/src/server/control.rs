@@ -45,7 +45,7 @@ use crate::hub::command::{Target, Which};
 use crate::hub::hub::Hub;
 use crate::outbound::webhooks;
 use crate::process::control_places::{Askers, Place, Turn};
-use crate::process::heartbeats::Heartbeats;
+use crate::process::state::Process;
 use crate::process::{control_places, faults, logging};
 use crate::server::peer_credentials::PeerCredentials;
 
@@ -59,7 +59,7 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 
 pub struct Control {
     pub apps: Vec<Arc<App>>,
-    pub heartbeats: Arc<Heartbeats>,
+    pub process: Arc<Process>,
 }
 
 /// Answers on `listener` until dropped. Runs on a LocalSet.
@@ -67,7 +67,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
     let listener = tokio::net::UnixListener::from_std(listener)?;
     let control = Rc::new(control);
     let askers = Askers::new();
-    let metrics = control.apps[0].hub.metrics.clone();
+    let metrics = control.process.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
     let refused = Rc::new(());
     let mut endings = pin!(lingering::drive(lingering.clone()));
@@ -96,7 +96,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
                 place,
             ))),
             None => {
-                control.apps[0].hub.metrics.control_refused.add(1);
+                control.process.metrics.control_refused.add(1);
                 // Its request is not read, so it is not simply closed: that would reset what it is sent.
                 if Rc::strong_count(&refused) <= control_places::REFUSED
                     && let Ok(socket) = socket.into_std()
@@ -173,11 +173,11 @@ impl Control {
         let (parts, body) = request.into_parts();
         let (method, path) = (&parts.method, parts.uri.path());
         let (status, text) = match (method, path) {
-            (&Method::GET, "/healthz") => match self.heartbeats.hanging() {
+            (&Method::GET, "/healthz") => match self.process.heartbeats.hanging() {
                 None => (StatusCode::OK, "ok\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            (&Method::GET, "/readyz") => match self.heartbeats.unready() {
+            (&Method::GET, "/readyz") => match self.process.heartbeats.unready() {
                 None => (StatusCode::OK, "ready\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
@@ -249,13 +249,14 @@ impl Control {
 
     fn metrics(&self) -> String {
         let all = self.apps.iter().map(|app| &*app.hub);
-        let common = &self.apps[0].hub;
-        let metrics = &common.metrics;
-        metrics.connections.set(common.limits.connections() as u64);
+        let metrics = &self.process.metrics;
+        metrics
+            .connections
+            .set(self.process.limits.connections() as u64);
         let channels: usize = all.clone().map(|hub| hub.routes.channels()).sum();
         metrics.channels.set(channels as u64);
-        metrics.outbox_bytes.set(common.memory.waiting.get());
-        metrics.held_bytes.set(common.memory.used());
+        metrics.outbox_bytes.set(self.process.memory.waiting.get());
+        metrics.held_bytes.set(self.process.memory.used());
         let lag = |hub: &Hub| {
             hub.segments
                 .head()
@@ -314,12 +315,12 @@ impl Control {
             "# HELP askr_history_seconds Age of the oldest event held, of the application with the shortest history.\n\
              # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n"
         );
-        common.latency.write_to(
+        self.process.latency.write_to(
             &mut text,
             "askr_publish_to_write_seconds",
             "From the publish of an event until a worker wrote it to its streams.",
         );
-        common.turns.write_to(
+        self.process.turns.write_to(
             &mut text,
             "askr_worker_turn_seconds",
             "What a worker takes for the events of one wake.",

@@ -22,9 +22,9 @@ use crate::http::Policy;
 use crate::hub::tailer::Tailer;
 use crate::process::client_key::ClientKey;
 use crate::process::signals::Stops;
+use crate::process::state::Process;
 use crate::process::{admission, parts, trim};
 use crate::server::acceptor::Acceptor;
-use crate::server::applications::Common;
 use crate::server::ceiling::Ceiling;
 use crate::server::control::Control;
 use crate::server::listeners::{Access, Listener};
@@ -66,18 +66,18 @@ pub fn serve(
     tracing::info!("up to {memory} MiB of memory of its own; askrd check says for what");
     drop(transmit);
 
-    let common = Common::new(settings, connections, workers);
-    let opened = applications::open(settings, prepared, &common, workers, &stops)?;
+    let process = Arc::new(applications::process(settings, connections, workers));
+    let opened = applications::open(settings, prepared, &process, workers, &stops)?;
     if stops.asked() {
         tracing::info!("stopped before it was ready");
         return Ok(ExitCode::SUCCESS);
     }
     let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
     let (leave, leaving) = watch::channel(None);
-    let setup = setup(settings, &common, &apps);
+    let setup = setup(settings, &process, &apps);
     let workers = (0..workers)
         .map(|n| {
-            let beat = common.heartbeats.of(format!("worker {n}"));
+            let beat = process.heartbeats.of(format!("worker {n}"));
             worker::start(n, beat, setup.clone(), leaving.clone())
         })
         .collect::<Result<Vec<Worker>, _>>()
@@ -87,7 +87,7 @@ pub fn serve(
         .into_iter()
         .zip(&apps)
         .map(|(tailer, app)| {
-            let beat = common
+            let beat = process
                 .heartbeats
                 .of(format!("the thread that reads the ring {}", app.ring));
             tailer.start(stop.clone(), beat)
@@ -97,7 +97,7 @@ pub fn serve(
 
     let doors = Listeners {
         apps: &apps,
-        common: &common,
+        process: &process,
         workers: &workers,
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
@@ -108,8 +108,8 @@ pub fn serve(
     local.block_on(&runtime, doors.open_until(&mut stops, settings, inherited))?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
-    common.heartbeats.set_ready(false);
-    let connections = common.limits.connections();
+    process.heartbeats.set_ready(false);
+    let connections = process.limits.connections();
     tracing::info!("stopping: taking leave of {connections} connections");
     let spread = settings
         .server
@@ -132,7 +132,7 @@ pub fn serve(
     Ok(ExitCode::SUCCESS)
 }
 
-fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
+fn setup(settings: &Settings, process: &Arc<Process>, apps: &[Arc<App>]) -> Setup {
     let server = &settings.server;
     let named = settings.applications();
     let rules = named.iter().map(|(app, ..)| Rules {
@@ -169,7 +169,7 @@ fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
         apps: apps.to_vec(),
         rules: rules.collect(),
         policy: Policy::new(server, named.iter().map(|(app, ..)| app)),
-        requests: common.requests.clone(),
+        process: process.clone(),
         retry: server.retry,
         header_timeout: server.header_timeout(),
         write_timeout: server.write_timeout(),
@@ -181,7 +181,7 @@ fn setup(settings: &Settings, common: &Common, apps: &[Arc<App>]) -> Setup {
 /// What the main thread has while it serves.
 struct Listeners<'a> {
     apps: &'a [Arc<App>],
-    common: &'a Common,
+    process: &'a Arc<Process>,
     workers: &'a [Worker],
 }
 
@@ -200,8 +200,7 @@ impl Listeners<'_> {
         let listeners = listeners::open(&server.listen, access, inherited, server.write_timeout())?;
 
         let acceptor = Arc::new(Acceptor {
-            limits: self.common.limits.clone(),
-            metrics: self.common.metrics.clone(),
+            process: self.process.clone(),
             workers: self
                 .workers
                 .iter()
@@ -218,11 +217,11 @@ impl Listeners<'_> {
             let listener = listener.try_clone().map_err(|why| why.to_string())?;
             let world = Control {
                 apps: self.apps.to_vec(),
-                heartbeats: self.common.heartbeats.clone(),
+                process: self.process.clone(),
             };
             doors.spawn_local(parts::task("control", control::run(world, listener)));
         }
-        let (requests, memory) = (self.common.requests.clone(), self.common.memory.clone());
+        let (requests, memory) = (self.process.requests.clone(), self.process.memory.clone());
         doors.spawn_local(async move { match trim::run(requests, memory).await {} });
         for app in self.apps {
             let app = app.clone();
@@ -239,7 +238,7 @@ impl Listeners<'_> {
             };
             doors.spawn_local(parts::task("counts", run));
         }
-        self.common.heartbeats.set_ready(true);
+        self.process.heartbeats.set_ready(true);
         tracing::info!("ready");
         let _ = sd_notify::notify(&[NotifyState::Ready]);
 
@@ -247,7 +246,7 @@ impl Listeners<'_> {
         loop {
             tokio::select! {
                 () = stops.next() => break,
-                _ = watchdog.tick() => match self.common.heartbeats.hanging() {
+                _ = watchdog.tick() => match self.process.heartbeats.hanging() {
                     None => drop(sd_notify::notify(&[NotifyState::Watchdog])),
                     Some(why) => tracing::error!("{why}"),
                 },

@@ -25,7 +25,7 @@ use crate::process::admission::Admission;
 use crate::process::heartbeats::Beat;
 use crate::process::jitter::Jitter;
 use crate::process::parts;
-use crate::process::requests::Requests;
+use crate::process::state::Process;
 
 /// A connection on its way to its worker. Non-blocking.
 pub struct Accepted {
@@ -47,7 +47,7 @@ pub struct Setup {
     /// One for each application.
     pub rules: Vec<Rules>,
     pub policy: Policy,
-    pub requests: Arc<Requests>,
+    pub process: Arc<Process>,
     /// Milliseconds.
     pub retry: u32,
     pub header_timeout: Duration,
@@ -91,7 +91,7 @@ async fn run(
     let (stop, stopped) = watch::channel(false);
     let mut engines = Vec::new();
     let mut drives = JoinSet::new();
-    let metrics = setup.apps[0].hub.metrics.clone();
+    let metrics = setup.process.metrics.clone();
     let lingering = Rc::new(RefCell::new(Lingering::new(metrics)?));
     drives.spawn_local(parts::task(
         "lingering",
@@ -108,7 +108,7 @@ async fn run(
     let world = Rc::new(World {
         apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
         lingering: lingering.clone(),
-        requests: setup.requests.clone(),
+        requests: setup.process.requests.clone(),
         policy: setup.policy.clone(),
         header_timeout: setup.header_timeout,
         write_timeout: setup.write_timeout,

@@ -53,8 +53,8 @@ impl ReplayCache {
         }
         let _in_hand = quarantine::hold(Cursor { epoch, seq });
         let event = hub.store.fetch(epoch, seq)?;
-        let encoded = Rc::new(EncodedEvent::new(epoch, seq, event, &hub.memory));
-        if hub.memory.is_roomy() {
+        let encoded = Rc::new(EncodedEvent::new(epoch, seq, event, &hub.process.memory));
+        if hub.process.memory.is_roomy() {
             self.keep(&encoded);
         }
         Some(encoded)

@@ -68,7 +68,12 @@ fn skip(query: &ReplayQuery<'_>, replay: &mut Replay) {
             .plan(query.names, replay.next, replay.target, PLAN, u64::MAX);
         replay.miss(plan.gap);
         replay.miss(Gap::exact(plan.seqs.len() as u64));
-        query.hub.metrics.skipped.add(plan.seqs.len() as u64);
+        query
+            .hub
+            .process
+            .metrics
+            .skipped
+            .add(plan.seqs.len() as u64);
         replay.go_to(plan.next.max(replay.next + 1));
     }
 }

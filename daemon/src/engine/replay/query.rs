@@ -68,7 +68,7 @@ pub fn append_event(
         chunk.push(match (query.catches_up, query.format) {
             (true, format) => {
                 let frame = format::earlier(format, &encoded.event, encoded.cursor, name);
-                query.hub.memory.hold(frame)
+                query.hub.process.memory.hold(frame)
             }
             (false, Format::Raw) => encoded.raw(),
             (false, format) => encoded.form(format, index, last),
@@ -85,7 +85,7 @@ pub fn append_event(
             return ControlFlow::Break(());
         }
     }
-    query.hub.metrics.replayed.add(1);
+    query.hub.process.metrics.replayed.add(1);
     ControlFlow::Continue(())
 }
 
@@ -106,7 +106,7 @@ pub fn append_gap(query: &ReplayQuery<'_>, seq: u64, replay: &mut Replay, chunk:
         query.catches_up,
     );
     chunk.append(&frame);
-    query.hub.metrics.gaps.add(1);
+    query.hub.process.metrics.gaps.add(1);
     replay.gap = Gap::NONE;
     replay.go_to(seq + 1);
     chunk.mark(*replay);

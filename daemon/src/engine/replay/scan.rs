@@ -19,10 +19,10 @@ pub fn scan(
     replay: &mut Replay,
     chunk: &mut Chunk,
 ) -> Turn {
-    let (index, share) = (&query.hub.index, &query.hub.limits.scans);
+    let (index, share) = (&query.hub.index, &query.hub.process.limits.scans);
     replay.go_to(from);
     if !share.has_some(query.client) {
-        query.hub.metrics.paced.add(1);
+        query.hub.process.metrics.paced.add(1);
         return Turn::Paced;
     }
     let found = index.candidates(query.names, (from, to), PLAN);
@@ -55,7 +55,7 @@ pub fn scan(
     if !full {
         replay.go_to(found.next);
     }
-    query.hub.metrics.scanned.add(read);
+    query.hub.process.metrics.scanned.add(read);
     share.spend(query.client, found.looked + READ * read);
     Turn::More
 }

@@ -182,7 +182,8 @@ impl Scene {
         if small {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
-        let admission = Admission::new(&self.hub.limits, &self.hub.metrics, 0, None).unwrap();
+        let admission =
+            Admission::new(&self.hub.process.limits, &self.hub.process.metrics, 0, None).unwrap();
         let id = SocketId::random().unwrap();
         let from = resume.map_or(self.hub.watermarks.started(), |seq| seq + 1);
         self.engine.open(Opening {
@@ -356,7 +357,7 @@ impl Scene {
             self.pages.iter_mut().for_each(|page| page.read(100_000));
             let got = self.pages.iter().flat_map(|page| page.requested.values());
             let moved = (
-                self.hub.metrics.bytes.get(),
+                self.hub.process.metrics.bytes.get(),
                 got.map(|requested| requested.got.len()).sum::<usize>(),
             );
             if moved == before && !self.engine.has_more() {
@@ -450,7 +451,7 @@ fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behi
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
     // Nothing is replayed while memory is tight, so that nothing of it is told.
-    let tight = hub.memory.charge(1 << 20);
+    let tight = hub.process.memory.charge(1 << 20);
     let mut client = open(&mut engine, &hub, 1, None, false);
     let (slot, socket) = first_stream(&engine);
     let channels = || vec!["cache-a".to_owned(), "cache-b".to_owned()];
@@ -516,7 +517,13 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     }
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let admission = Admission::new(&scene.hub.limits, &scene.hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(
+        &scene.hub.process.limits,
+        &scene.hub.process.metrics,
+        0,
+        None,
+    )
+    .unwrap();
     let socket = SocketId::random().unwrap();
     scene.engine.open(Opening {
         fd: ours.into(),
@@ -597,7 +604,7 @@ fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
     let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
     let (ours, _theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
-    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     engine.open(Opening {
         fd: ours.into(),

@@ -142,10 +142,7 @@ impl Scene {
             channels: 1000,
             marks: 1000,
         };
-        let mut hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
-        let shared = Arc::get_mut(&mut hub).unwrap();
-        shared.inboxes.push(inbox(queue, &shared.memory));
-        shared.limits = Arc::new(Limits::new(1000, shares::ANY, false, WORKERS));
+        let hub = hub_of(WORKERS, Box::new(ring.clone()), queue, index, 1 << 30);
         let app = app(hub.clone());
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();
@@ -167,7 +164,12 @@ impl Scene {
         if small {
             nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
         }
-        let admission = Admission::new(&self.hub.limits, &self.hub.metrics, worker, None);
+        let admission = Admission::new(
+            &self.hub.process.limits,
+            &self.hub.process.metrics,
+            worker,
+            None,
+        );
         let rooms: BTreeSet<&str> = (0..2)
             .filter(|n| rooms & 1 << n != 0)
             .map(|n| ROOMS[n])
@@ -238,7 +240,12 @@ impl Scene {
         self.hub.index.push(seq, event.channels(), None);
         self.hub.watermarks.start(seq + 1);
         let workers = self.hub.routes.workers(event.channels());
-        let encoded = Arc::new(EncodedEvent::new(EPOCH, seq, event, &self.hub.memory));
+        let encoded = Arc::new(EncodedEvent::new(
+            EPOCH,
+            seq,
+            event,
+            &self.hub.process.memory,
+        ));
         for worker in (0..WORKERS).filter(|worker| workers & 1 << worker != 0) {
             self.hub.inboxes[worker].push(Delivery::Event(encoded.clone()));
         }

@@ -39,6 +39,7 @@ use crate::process::admission::{Admission, Limits};
 use crate::process::budget::Budget;
 use crate::process::client_key::ClientKey;
 use crate::process::holdings::Holdings;
+use crate::process::state::{Process, Sizes};
 use crate::process::{holdings, shares};
 use crate::testing::app;
 
@@ -159,7 +160,7 @@ impl Tailer {
                 let event = event(&names(channels), None, None, None, &data).unwrap();
                 ring.0.lock().unwrap().insert(seq, event.clone());
                 truth.push((seq, channels));
-                let encoded = Arc::new(EncodedEvent::new(EPOCH, seq, event, &hub.memory));
+                let encoded = Arc::new(EncodedEvent::new(EPOCH, seq, event, &hub.process.memory));
                 let other = encoded.clone();
                 self.next += 1;
                 self.pending
@@ -250,23 +251,37 @@ impl Client {
 
 /// `index`: what the channel index remembers. `budget`: bytes for events.
 fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> Arc<Hub> {
-    let memory = Arc::new(Budget::new(budget));
+    hub_of(1, store, queue, index, budget)
+}
+
+fn hub_of(
+    workers: usize,
+    store: Box<dyn EventStore>,
+    queue: usize,
+    index: Bounds,
+    budget: u64,
+) -> Arc<Hub> {
+    let limits = Limits::new(1000, shares::ANY, false, workers);
+    let sizes = Sizes {
+        events: budget,
+        requests: 1 << 20,
+        largest_request: 1 << 20,
+    };
+    let process = Arc::new(Process::new(limits, sizes));
     Arc::new(Hub {
         index: ChannelIndex::new(index, FIRST),
-        routes: Routes::new(),
+        routes: Routes::default(),
         watermarks: Watermarks::new(FIRST),
-        inboxes: vec![inbox(queue, &memory)],
+        inboxes: (0..workers)
+            .map(|_| inbox(queue, &process.memory))
+            .collect(),
         store,
         segments: RingStore::default(),
         subscriber_counts: SubscriberCounts::default(),
         holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
-        limits: Arc::new(Limits::new(1000, shares::ANY, false, 1)),
-        metrics: Arc::default(),
-        latency: Arc::default(),
-        turns: Arc::default(),
-        memory,
+        process,
     })
 }
 
@@ -312,7 +327,7 @@ fn open(
         nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     }
     let started = hub.watermarks.started();
-    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: {
@@ -409,7 +424,7 @@ proptest! {
             engine.on_ready();
             engine.on_replay();
             clients.iter_mut().for_each(|client| client.read(100_000));
-            let moved = (hub.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
+            let moved = (hub.process.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
             if moved == before && !engine.has_more() {
                 break;
             }

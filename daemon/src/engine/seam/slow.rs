@@ -23,7 +23,7 @@ fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
             EPOCH,
             seq,
             event,
-            &hub.memory,
+            &hub.process.memory,
         ))));
     }
     hub.watermarks.complete(seq + 1);
@@ -43,7 +43,7 @@ fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
     nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let admission = Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: admission.keep(),
@@ -86,13 +86,13 @@ fn the_rest_of_an_event_that_exceeds_the_outbox_is_replayed() {
     let socket = open_json(&mut engine, &hub);
     publish(&hub, &ring, FIRST, &["a"], 45_000);
     engine.on_inbox();
-    let waiting = hub.memory.waiting.get();
+    let waiting = hub.process.memory.waiting.get();
     assert!(waiting > 10_000, "blocked: {waiting}");
     // Room for one of the two frames.
     let size = (60_000 - waiting) as usize - 5_000;
     publish(&hub, &ring, FIRST + 1, &["a", "b"], size);
     engine.on_inbox();
-    assert_eq!(hub.metrics.slow_replayed.get(), 1);
+    assert_eq!(hub.process.metrics.slow_replayed.get(), 1);
     assert_eq!(events_sent(&mut engine, socket), [2, 1]);
 }
 
@@ -106,14 +106,18 @@ fn what_a_stream_gave_up_is_replayed_later() {
     for n in 0..20 {
         publish(&hub, &ring, FIRST + n, &["a", "b"], 5_000);
         engine.on_inbox();
-        assert!(!hub.memory.is_tight(), "{} held", hub.memory.used());
+        assert!(
+            !hub.process.memory.is_tight(),
+            "{} held",
+            hub.process.memory.used()
+        );
     }
-    assert!(hub.metrics.relieved_stream.get() > 0);
+    assert!(hub.process.metrics.relieved_stream.get() > 0);
     assert_eq!(events_sent(&mut engine, socket), [20, 20]);
-    assert_eq!(hub.metrics.closed_memory.get(), 0);
+    assert_eq!(hub.process.metrics.closed_memory.get(), 0);
     engine.trim_cache();
     engine.trim_cache();
-    assert_eq!(hub.memory.waiting.get(), 0);
+    assert_eq!(hub.process.memory.waiting.get(), 0);
 }
 
 #[test]
@@ -128,7 +132,7 @@ fn the_rest_of_an_event_that_exceeds_a_wake_is_replayed() {
     publish(&hub, &ring, FIRST, &["a", "b"], 9 << 20);
     publish(&hub, &ring, FIRST + 1, &["a", "b"], 10);
     engine.on_inbox();
-    assert_eq!(hub.metrics.large_replayed.get(), 2);
+    assert_eq!(hub.process.metrics.large_replayed.get(), 2);
     for mut socket in [first, second] {
         let mut all = Vec::new();
         let end = format!("\"data\":\"{} xxxxxxxxxx\"}}\n\n", FIRST + 1);
@@ -176,7 +180,7 @@ fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
     engine.on_inbox();
     publish(&hub, &ring, FIRST + 4, &["a"], 10);
     engine.on_inbox();
-    assert_eq!(hub.metrics.slow_skipped.get(), 1);
+    assert_eq!(hub.process.metrics.slow_skipped.get(), 1);
     // The outbox drains; the gap was not reported yet. The connection may end here.
     for _ in 0..100 {
         client.read(100_000);
@@ -208,12 +212,20 @@ fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
         publish(&hub, &ring, FIRST + n, &["a"], 10);
     }
     // It has had its share of looking through the ring.
-    hub.limits.scans.spend(ClientKey::NONE, u64::MAX / 2);
+    hub.process
+        .limits
+        .scans
+        .spend(ClientKey::NONE, u64::MAX / 2);
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     ours.set_nonblocking(true).unwrap();
     theirs.set_nonblocking(true).unwrap();
-    let admission =
-        crate::process::admission::Admission::new(&hub.limits, &hub.metrics, 0, None).unwrap();
+    let admission = crate::process::admission::Admission::new(
+        &hub.process.limits,
+        &hub.process.metrics,
+        0,
+        None,
+    )
+    .unwrap();
     engine.open(Opening {
         fd: ours.into(),
         client: admission.keep(),
@@ -258,7 +270,7 @@ fn a_client_that_stays_slow_keeps_skipping() {
     .unwrap();
     let mut client = open(&mut engine, &hub, 1, None, true);
     let mut seq = FIRST;
-    while hub.metrics.slow_skipped.get() == 0 {
+    while hub.process.metrics.slow_skipped.get() == 0 {
         publish(&hub, &ring, seq, &["a"], 900);
         engine.on_inbox();
         seq += 1;

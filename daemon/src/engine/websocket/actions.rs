@@ -64,7 +64,7 @@ impl Engine {
             Action::Signin(user) => self.sign_in(slot, user),
             Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
-                count_pusher(&self.hub.metrics, what);
+                count_pusher(&self.hub.process.metrics, what);
                 ControlFlow::Continue(())
             }
         }
@@ -108,7 +108,7 @@ impl Engine {
             }
             Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
-                count_plain(&self.hub.metrics, what);
+                count_plain(&self.hub.process.metrics, what);
                 ControlFlow::Continue(())
             }
         }

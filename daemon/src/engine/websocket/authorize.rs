@@ -56,7 +56,7 @@ impl Engine {
                     answer: None,
                 },
                 Err(why) => {
-                    app.hub.metrics.talk_subscription.add(1);
+                    app.hub.process.metrics.talk_subscription.add(1);
                     let status = match why {
                         Refused::Unauthorized(_) => 401,
                         Refused::Forbidden(_) => 403,

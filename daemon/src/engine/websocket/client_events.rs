@@ -29,11 +29,11 @@ impl Engine {
         if let Err(full) = self.app.client_events.take(client) {
             let (counter, reason) = match full {
                 Full::Application => (
-                    &self.hub.metrics.talk_client_event,
+                    &self.hub.process.metrics.talk_client_event,
                     "the application has as many client events a second as are allowed",
                 ),
                 Full::Client => (
-                    &self.hub.metrics.talk_client_event_share,
+                    &self.hub.process.metrics.talk_client_event_share,
                     "this address sends as many client events a second as are allowed",
                 ),
             };
@@ -41,7 +41,7 @@ impl Engine {
             let message = pusher::encode::error(Some(pusher::code::RATE), reason);
             return self.reply(slot, format::text(message));
         }
-        self.hub.metrics.client_events.add(1);
+        self.hub.process.metrics.client_events.add(1);
         // The webhook is sent the text of a JSON string, and any other data as JSON.
         let text = serde_json::from_str::<String>(&data);
         let hook = webhooks::event::What::ClientEvent {

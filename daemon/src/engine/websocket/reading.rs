@@ -121,7 +121,7 @@ impl Engine {
                     }
                 }
                 Err(why) => {
-                    self.hub.metrics.talk_violation.add(1);
+                    self.hub.process.metrics.talk_violation.add(1);
                     return self.send_close(slot, frame::close(why.code, why.reason));
                 }
             }
@@ -143,7 +143,7 @@ impl Engine {
                 frame::close(code::UNSUPPORTED, "only text is understood"),
             ),
             Message::Ping(_) | Message::Pong(_) if !pings.take(PINGS, self.clock.millis()) => {
-                self.hub.metrics.talk_rate.add(1);
+                self.hub.process.metrics.talk_rate.add(1);
                 let reason = "there are more pings a second than are allowed";
                 self.send_close(slot, frame::close(pusher::code::RATE, reason))
             }
