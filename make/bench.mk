@@ -4,7 +4,7 @@
 RIVALS ?= $(TARGET)/bench-rivals
 SOCKUDO = 5.2.0
 
-.PHONY: bench-fanout bench-rivals
+.PHONY: bench-fanout bench-rivals bench-counters
 
 bench-fanout: setup build ## askrd beside the least a server can do, nchan, sockudo; SHORT=1, ONLY=kinds, WRITE=1
 	@.ci/setup bench
@@ -13,3 +13,6 @@ bench-fanout: setup build ## askrd beside the least a server can do, nchan, sock
 bench-rivals: ## Build sockudo, which bench-fanout then runs too (20 min of CPU); RIVALS=directory
 	@.ci/setup build rivals
 	$(CARGO) install --locked --root $(RIVALS) --version $(SOCKUDO) --no-default-features --features local sockudo
+
+bench-counters: ## What counting an event costs two workers, with counters of their own and shared
+	@$(CARGO) bench $(CARGO_FLAGS) -p askrd --bench counters

@@ -44,11 +44,8 @@ impl Engine {
             self.command(command);
         }
         if some {
-            self.hub.process.metrics.wakes.add(1);
-            self.hub
-                .process
-                .turns
-                .observe(began.elapsed().as_nanos() as u64);
+            let turn = began.elapsed().as_nanos() as u64;
+            self.hub.counters(self.worker).turns.observe(turn);
         }
         self.batch = batch;
     }

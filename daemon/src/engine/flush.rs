@@ -27,12 +27,11 @@ impl Engine {
             self.settle();
         }
         self.hub
-            .process
-            .metrics
+            .counters(self.worker)
             .delivered
             .add(self.output.fanout.count);
         self.output.fanout.clear();
-        self.output.observe_latency(&self.hub);
+        self.output.observe_latency(self.hub.counters(self.worker));
         for (slot, from) in std::mem::take(&mut self.output.fanout.aside) {
             self.hub.process.metrics.large_replayed.add(1);
             self.fall_back(slot, from, false);
@@ -91,6 +90,6 @@ impl Engine {
             }
         }
         self.output.writes = writes;
-        self.hub.process.metrics.bytes.add(bytes as u64);
+        self.hub.counters(self.worker).bytes.add(bytes as u64);
     }
 }

@@ -8,7 +8,7 @@ use shared::segment::now_ns;
 use crate::config::Io;
 use crate::engine::fanout::{Fanout, WriteBatch};
 use crate::engine::transmit::Transmit;
-use crate::hub::hub::Hub;
+use crate::process::worker_counters::WorkerCounters;
 
 pub struct Output {
     pub fanout: Fanout,
@@ -34,14 +34,14 @@ impl Output {
     }
 
     /// The gathered events have been written.
-    pub fn observe_latency(&mut self, hub: &Hub) {
+    pub fn observe_latency(&mut self, counters: &WorkerCounters) {
         if self.published.is_empty() {
             return;
         }
         let now = now_ns();
         for published in self.published.drain(..) {
             // The publisher's clock may be ahead, or wrong.
-            hub.process.latency.observe(now.saturating_sub(published));
+            counters.latency.observe(now.saturating_sub(published));
         }
     }
 }

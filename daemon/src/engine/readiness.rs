@@ -44,7 +44,7 @@ impl Engine {
         }
         match outbox.write_to(stream.fd.as_fd()) {
             Err(error) => return self.close(slot, close_reason(error)),
-            Ok(written) => self.hub.process.metrics.bytes.add(written as u64),
+            Ok(written) => self.hub.counters(self.worker).bytes.add(written as u64),
         }
         if outbox.is_empty() {
             stream.outbox = None;

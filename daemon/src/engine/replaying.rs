@@ -22,7 +22,7 @@ impl Engine {
             }
         }
         // Few at a time: live events come first.
-        let scanned = self.hub.process.metrics.scanned.get();
+        let scanned = self.hub.counters(self.worker).scanned.get();
         for _ in 0..self.replays.ready.len().min(16) {
             let Some(slot) = self.replays.ready.pop_front() else {
                 break;
@@ -32,7 +32,7 @@ impl Engine {
             if self.streams.get(slot as usize).is_some_and(due) {
                 self.replay_chunk(slot);
             }
-            if self.hub.process.metrics.scanned.get() > scanned {
+            if self.hub.counters(self.worker).scanned.get() > scanned {
                 break;
             }
         }
@@ -76,7 +76,7 @@ impl Engine {
             Ok(written) => written,
             Err(error) => return self.close(slot, close_reason(error)),
         };
-        self.hub.process.metrics.bytes.add(written as u64);
+        self.hub.counters(self.worker).bytes.add(written as u64);
         if written < self.replays.chunk.size() {
             return self.keep_remainder(slot, written, skips);
         }
@@ -129,6 +129,7 @@ impl Engine {
             .collect();
         let query = ReplayQuery {
             hub: &self.hub,
+            counters: self.hub.counters(self.worker),
             epoch: self.progress.epoch,
             names: &names,
             format: stream.format,

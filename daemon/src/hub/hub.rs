@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crossbeam_utils::CachePadded;
 use protocol::ephemeral::Ephemeral;
 
 use crate::hub::channel_index::ChannelIndex;
@@ -16,7 +17,9 @@ use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::client_key::ClientKey;
 use crate::process::holdings::Holdings;
+use crate::process::metrics::Counter;
 use crate::process::state::Process;
+use crate::process::worker_counters::WorkerCounters;
 
 pub struct Hub {
     pub index: ChannelIndex,
@@ -32,11 +35,26 @@ pub struct Hub {
     pub last_events: LastEvents,
     /// The application's, if it wants any.
     pub webhooks: Option<Webhooks>,
+    pub tailed: CachePadded<Tailed>,
     /// What all applications share.
     pub process: Arc<Process>,
 }
 
+/// What the tailer counts for every event, on a cache line that no worker writes.
+#[derive(Debug, Default)]
+pub struct Tailed {
+    /// Events read from the ring.
+    pub events: Counter,
+    /// Events put into workers' inboxes, one counting once for each worker.
+    pub deliveries: Counter,
+}
+
 impl Hub {
+    /// What `worker` counts.
+    pub fn counters(&self, worker: usize) -> &WorkerCounters {
+        self.process.workers.of(worker)
+    }
+
     /// Tells the application, if it wants to hear. Never waits. `client`: whose doing it is.
     pub fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
         if let Some(webhooks) = &self.webhooks {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use protocol::gap::Gap;
 use shared::cursor::Epoch;
@@ -51,15 +52,15 @@ impl Delivery {
 /// has been handed to each worker that wanted it.
 #[derive(Debug, Default)]
 pub struct Watermarks {
-    started: AtomicU64,
-    completed: AtomicU64,
+    started: CachePadded<AtomicU64>,
+    completed: CachePadded<AtomicU64>,
 }
 
 impl Watermarks {
     pub fn new(next: u64) -> Self {
         Self {
-            started: AtomicU64::new(next),
-            completed: AtomicU64::new(next),
+            started: AtomicU64::new(next).into(),
+            completed: AtomicU64::new(next).into(),
         }
     }
 
@@ -85,7 +86,8 @@ impl Watermarks {
 /// A worker's inbox.
 #[derive(Debug)]
 pub struct Inbox {
-    queue: Mutex<Queue>,
+    /// Apart from the inboxes beside it, which are other workers'.
+    queue: CachePadded<Mutex<Queue>>,
     wake: Arc<Notify>,
     limits: Limits,
     memory: Arc<Budget>,
@@ -123,7 +125,7 @@ impl Inbox {
         let wake = Arc::new(Notify::new());
         memory.wakes(wake.clone());
         Self {
-            queue: Mutex::default(),
+            queue: CachePadded::default(),
             wake,
             limits,
             memory: memory.clone(),

@@ -80,11 +80,6 @@ impl Tailer {
                 let more = self.step();
                 steps = steps.wrapping_add(1);
                 if !more {
-                    self.hub
-                        .process
-                        .metrics
-                        .index_entries
-                        .set(self.hub.index.entries() as u64);
                     self.keeper.wait(NAP);
                 }
                 if !more || steps.is_multiple_of(1024) {
@@ -178,10 +173,7 @@ impl Tailer {
         hub.watermarks.start(seq + 1);
         let mut workers = hub.routes.workers(live.event.channels());
         if workers != 0 {
-            hub.process
-                .metrics
-                .handoffs
-                .add(u64::from(workers.count_ones()));
+            hub.tailed.deliveries.add(u64::from(workers.count_ones()));
             while workers != 0 {
                 let worker = workers.trailing_zeros() as usize;
                 hub.inboxes[worker].push(Delivery::Event(live.clone()));
@@ -189,7 +181,7 @@ impl Tailer {
             }
         }
         hub.watermarks.complete(seq + 1);
-        hub.process.metrics.events.add(1);
+        hub.tailed.events.add(1);
     }
 
     /// Nobody knows which channels these positions were for: everybody is told.

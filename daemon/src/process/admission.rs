@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
+use crossbeam_utils::CachePadded;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
 
 use crate::process::client_key::ClientKey;
@@ -26,7 +27,7 @@ pub struct Limits {
     max: usize,
     loopback_counts: bool,
     /// Connections that were admitted.
-    total: AtomicUsize,
+    total: CachePadded<AtomicUsize>,
     /// Those of each client.
     clients: Shares,
     /// Connections that are only told when to come back. They are not in `total`: who is over its own
@@ -34,7 +35,7 @@ pub struct Limits {
     over: AtomicUsize,
     over_clients: Shares,
     /// Connections each worker has, of both kinds.
-    loads: Vec<AtomicUsize>,
+    loads: Vec<CachePadded<AtomicUsize>>,
     /// How much looking through rings each client may cause.
     pub scans: ScanShares,
 }
@@ -53,11 +54,11 @@ impl Limits {
         Self {
             max,
             loopback_counts,
-            total: AtomicUsize::new(0),
+            total: CachePadded::default(),
             clients: Shares::new(share),
             over: AtomicUsize::new(0),
             over_clients: Shares::new(OVERFLOW_PER_ADDRESS),
-            loads: (0..workers).map(|_| AtomicUsize::new(0)).collect(),
+            loads: (0..workers).map(|_| CachePadded::default()).collect(),
             scans: ScanShares::default(),
         }
     }

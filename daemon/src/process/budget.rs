@@ -17,6 +17,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use bytes::{Buf, Bytes};
+use crossbeam_utils::CachePadded;
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
@@ -25,9 +26,10 @@ use crate::process::metrics::Counter;
 #[derive(Debug)]
 pub struct Budget {
     limit: u64,
-    used: AtomicU64,
+    /// Every worker changes it for every event; `limit` beside it is only read.
+    used: CachePadded<AtomicU64>,
     /// Bytes that wait for slow clients, shared ones for each of them.
-    pub waiting: Counter,
+    pub waiting: CachePadded<Counter>,
     /// Who can give way, and is woken when it gets tight.
     holders: Mutex<Vec<Arc<Notify>>>,
 }
@@ -36,8 +38,8 @@ impl Budget {
     pub fn new(limit: u64) -> Self {
         Self {
             limit,
-            used: AtomicU64::new(0),
-            waiting: Counter::default(),
+            used: CachePadded::default(),
+            waiting: CachePadded::default(),
             holders: Mutex::default(),
         }
     }

@@ -21,3 +21,4 @@ pub mod shares;
 pub mod signals;
 pub mod state;
 pub mod trim;
+pub mod worker_counters;

@@ -6,9 +6,9 @@ use std::sync::Arc;
 use crate::process::admission::Limits;
 use crate::process::budget::Budget;
 use crate::process::heartbeats::Heartbeats;
-use crate::process::histogram::Histogram;
 use crate::process::metrics::Metrics;
 use crate::process::requests::Requests;
+use crate::process::worker_counters::Workers;
 
 /// Parts that live on in what they count (a connection's place, bytes of an event or a request) are shared by
 /// themselves as well.
@@ -16,10 +16,8 @@ pub struct Process {
     /// How many connections there may be.
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
-    /// From a publish to the end of the writes of its event, per event and worker.
-    pub latency: Histogram,
-    /// How long a worker takes for the events of one wake.
-    pub turns: Histogram,
+    /// What is counted for every event, by each worker for itself.
+    pub workers: Workers,
     /// Memory for events, in every form.
     pub memory: Arc<Budget>,
     /// Requests in progress.
@@ -38,7 +36,7 @@ pub struct Sizes {
 }
 
 impl Process {
-    pub fn new(limits: Limits, sizes: Sizes) -> Self {
+    pub fn new(workers: usize, limits: Limits, sizes: Sizes) -> Self {
         let metrics: Arc<Metrics> = Arc::default();
         Self {
             limits: Arc::new(limits),
@@ -48,8 +46,7 @@ impl Process {
                 metrics.clone(),
             )),
             metrics,
-            latency: Histogram::default(),
-            turns: Histogram::default(),
+            workers: Workers::new(workers),
             memory: Arc::new(Budget::new(sizes.events)),
             heartbeats: Heartbeats::default(),
         }

@@ -52,7 +52,7 @@ pub fn process(settings: &Settings, connections: usize, workers: usize) -> Proce
         requests: settings.requests_total(),
         largest_request: settings.largest_request(),
     };
-    Process::new(limits, sizes)
+    Process::new(workers, limits, sizes)
 }
 
 /// Opens every application's ring and reads what it holds, or part of it if it is asked to stop.
@@ -193,6 +193,7 @@ fn hub(
         holdings: Holdings::new(settings.server.holdings(app.max_channels)),
         last_events: LastEvents::default(),
         webhooks: None,
+        tailed: Default::default(),
         process: process.clone(),
     }
 }

@@ -13,13 +13,10 @@
 
 use std::cell::RefCell;
 use std::convert::Infallible;
-use std::fmt::Write;
 use std::os::unix::net::UnixListener;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
-use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -38,16 +35,14 @@ use tokio::net::UnixStream;
 
 use crate::app::application::App;
 use crate::app::queries;
-use crate::auth::http_call;
 use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
 use crate::hub::command::{Target, Which};
-use crate::hub::hub::Hub;
-use crate::outbound::webhooks;
 use crate::process::control_places::{Askers, Place, Turn};
 use crate::process::state::Process;
-use crate::process::{control_places, faults, logging};
+use crate::process::{control_places, faults};
 use crate::server::peer_credentials::PeerCredentials;
+use crate::server::scrape;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
@@ -181,7 +176,9 @@ impl Control {
                 None => (StatusCode::OK, "ready\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            (&Method::GET, "/metrics") => (StatusCode::OK, self.metrics()),
+            (&Method::GET, "/metrics") => {
+                (StatusCode::OK, scrape::text(&self.process, &self.apps))
+            },
             (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
                 match self.about_an_app(peer, place, &parts.uri, body).await {
                     Ok(json) => return answer(StatusCode::OK, "application/json", json),
@@ -245,87 +242,6 @@ impl Control {
             _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string(),
         };
         Ok(Bytes::from_owner(Taken { text, turn }))
-    }
-
-    fn metrics(&self) -> String {
-        let all = self.apps.iter().map(|app| &*app.hub);
-        let metrics = &self.process.metrics;
-        metrics
-            .connections
-            .set(self.process.limits.connections() as u64);
-        let channels: usize = all.clone().map(|hub| hub.routes.channels()).sum();
-        metrics.channels.set(channels as u64);
-        metrics.outbox_bytes.set(self.process.memory.waiting.get());
-        metrics.held_bytes.set(self.process.memory.used());
-        let lag = |hub: &Hub| {
-            hub.segments
-                .head()
-                .saturating_sub(hub.watermarks.completed())
-        };
-        metrics.behind.set(all.clone().map(lag).sum());
-        let entries: usize = all.clone().map(|hub| hub.index.entries()).sum();
-        metrics.index_entries.set(entries as u64);
-        let forgotten: u64 = all.clone().map(|hub| hub.last_events.forgotten()).sum();
-        metrics.last_events_forgotten.set(forgotten);
-        let counts = self.apps.iter().map(|app| app.roster.counts());
-        let (members, refused) = counts.fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-        metrics.members.set(members as u64);
-        metrics.members_refused.set(refused);
-        let http = self.apps.iter().filter_map(|app| app.authority.http());
-        let sum = |of: fn(&http_call::Counts) -> &AtomicU64| -> u64 {
-            http.clone()
-                .map(|http| of(&http.counts).load(Relaxed))
-                .sum()
-        };
-        metrics.auth_asked.set(sum(|counts| &counts.asked));
-        metrics.auth_refused.set(sum(|counts| &counts.refused));
-        metrics.auth_away.set(sum(|counts| &counts.away));
-        metrics.auth_full.set(sum(|counts| &counts.full));
-        metrics.auth_share.set(sum(|counts| &counts.share));
-        metrics.auth_anonymous.set(sum(|counts| &counts.anonymous));
-        metrics.auth_cached.set(sum(|counts| &counts.cached));
-        let hooks = all.clone().filter_map(|hub| hub.webhooks.as_ref());
-        let sum = |of: fn(&webhooks::Counts) -> &AtomicU64| -> u64 {
-            hooks
-                .clone()
-                .map(|hooks| of(&hooks.counts).load(Relaxed))
-                .sum()
-        };
-        metrics.hooks_delivered.set(sum(|counts| &counts.delivered));
-        metrics.hooks_dropped.set(sum(|counts| &counts.dropped));
-        metrics.hooks_share.set(sum(|counts| &counts.share));
-        metrics.hooks_given_up.set(sum(|counts| &counts.given_up));
-        metrics.hooks_failed.set(sum(|counts| &counts.failed));
-        metrics
-            .hooks_waiting
-            .set(hooks.map(|hooks| hooks.waiting() as u64).sum());
-        let tokens = self.apps.iter().filter_map(|app| app.authority.tokens());
-        let unsaved = tokens
-            .filter_map(|tokens| tokens.file())
-            .map(|file| file.failed());
-        metrics.revocations_unsaved.set(unsaved.sum());
-        let (waiting, lost) = logging::counts();
-        metrics.log_waiting.set(waiting as u64);
-        metrics.log_lost.set(lost);
-        let ages = all.map(|hub| hub.segments.history_seconds());
-        let seconds = ages.fold(f64::INFINITY, f64::min);
-        let mut text = metrics.to_text();
-        let _ = write!(
-            text,
-            "# HELP askr_history_seconds Age of the oldest event held, of the application with the shortest history.\n\
-             # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n"
-        );
-        self.process.latency.write_to(
-            &mut text,
-            "askr_publish_to_write_seconds",
-            "From the publish of an event until a worker wrote it to its streams.",
-        );
-        self.process.turns.write_to(
-            &mut text,
-            "askr_worker_turn_seconds",
-            "What a worker takes for the events of one wake.",
-        );
-        text
     }
 }
 

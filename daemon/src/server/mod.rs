@@ -9,5 +9,6 @@ pub mod event_memory;
 pub mod listeners;
 pub mod peer_credentials;
 pub mod preflight;
+pub mod scrape;
 pub mod serve;
 pub mod worker;

@@ -14,6 +14,7 @@ use crate::engine::replay::state::Replay;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::hub::Hub;
 use crate::process::client_key::ClientKey;
+use crate::process::worker_counters::WorkerCounters;
 use crate::process::{faults, quarantine};
 
 /// Positions looked up at a time.
@@ -22,6 +23,8 @@ pub const PLAN: usize = 64;
 /// What one turn of a replay is for.
 pub struct ReplayQuery<'a> {
     pub hub: &'a Hub,
+    /// The worker's.
+    pub counters: &'a WorkerCounters,
     pub epoch: Epoch,
     /// The channels that take part.
     pub names: &'a [&'a str],
@@ -85,7 +88,7 @@ pub fn append_event(
             return ControlFlow::Break(());
         }
     }
-    query.hub.process.metrics.replayed.add(1);
+    query.counters.replayed.add(1);
     ControlFlow::Continue(())
 }
 

@@ -55,7 +55,7 @@ pub fn scan(
     if !full {
         replay.go_to(found.next);
     }
-    query.hub.process.metrics.scanned.add(read);
+    query.counters.scanned.add(read);
     share.spend(query.client, found.looked + READ * read);
     Turn::More
 }

@@ -357,7 +357,7 @@ impl Scene {
             self.pages.iter_mut().for_each(|page| page.read(100_000));
             let got = self.pages.iter().flat_map(|page| page.requested.values());
             let moved = (
-                self.hub.process.metrics.bytes.get(),
+                self.hub.counters(0).bytes.get(),
                 got.map(|requested| requested.got.len()).sum::<usize>(),
             );
             if moved == before && !self.engine.has_more() {

@@ -267,7 +267,7 @@ fn hub_of(
         requests: 1 << 20,
         largest_request: 1 << 20,
     };
-    let process = Arc::new(Process::new(limits, sizes));
+    let process = Arc::new(Process::new(workers, limits, sizes));
     Arc::new(Hub {
         index: ChannelIndex::new(index, FIRST),
         routes: Routes::default(),
@@ -281,6 +281,7 @@ fn hub_of(
         holdings: Holdings::new(holdings::Limits::NONE),
         last_events: LastEvents::default(),
         webhooks: None,
+        tailed: Default::default(),
         process,
     })
 }
@@ -424,7 +425,7 @@ proptest! {
             engine.on_ready();
             engine.on_replay();
             clients.iter_mut().for_each(|client| client.read(100_000));
-            let moved = (hub.process.metrics.bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
+            let moved = (hub.counters(0).bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
             if moved == before && !engine.has_more() {
                 break;
             }
