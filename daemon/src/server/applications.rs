@@ -6,6 +6,7 @@ use std::time::Duration;
 use protocol::pusher::signature::Credentials;
 use protocol::socket_id::Prover;
 use shared::keeper::Keeper;
+use shared::name::RingName;
 use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
 use shared::segment::now_ns;
@@ -102,55 +103,74 @@ fn open_one(
         ..hub(settings, process, workers, &keeper, slots, &app)
     };
     let hub = Arc::new(hub);
-    let segments = hub.segments.clone();
-    let mut publisher = Publisher::new();
-    publisher.configure(AttachOptions {
-        name: name.clone(),
-        owner: None,
-    });
-    let limits = presence::Limits {
-        channel_members: app.channel_members,
-        members: app.members,
-        user_channels: presence::channels_of_a_user(app.members),
-        grace: app.grace().as_millis() as u64,
-        ..presence::Limits::default()
-    };
-    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
-    let opened = Arc::new(App {
-        quota: Quota::new(
-            app.max_connections,
-            settings.server.connections_share(app.max_connections),
-        ),
-        hub: hub.clone(),
+    let opened = Arc::new(application(
+        settings,
+        app,
+        name,
+        secrets,
         authority,
-        roster: Roster::new(limits, fresh),
-        prover,
-        credentials: Credentials {
-            key: app.key().to_owned(),
-            secrets: match app.asks("pusher") {
-                true => secrets.clone(),
-                false => Vec::new(),
-            },
-        },
-        api_credentials: Credentials {
-            key: app.key().to_owned(),
-            secrets,
-        },
-        publishing: Publishing::new(publisher, app.api_payload.0 as usize),
-        watchlists: Watchlists::default(),
-        client_events: crate::app::application::Budget::new(app.client_events_total),
-        id: app.id,
-        ring: name,
-    });
+        hub.clone(),
+        fresh,
+    )?);
     let mut tailer = Tailer::new(keeper, hub.clone());
     tailer.read_history(stops);
     tracing::info!(
         "application {}: history of {} positions, {:.0} s",
         opened.id,
         hub.index.entries(),
-        segments.history_seconds()
+        hub.segments.history_seconds()
     );
     Ok((opened, tailer))
+}
+
+/// The application's parts that need no ring. `fresh`: its ring has just been made.
+fn application(
+    settings: &Settings,
+    app: config::App,
+    ring: RingName,
+    secrets: Vec<Secret>,
+    authority: Authority,
+    hub: Arc<Hub>,
+    fresh: bool,
+) -> Result<App, String> {
+    let key = app.key().to_owned();
+    let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
+    let mut publisher = Publisher::new();
+    publisher.configure(AttachOptions {
+        name: ring.clone(),
+        owner: None,
+    });
+    let connections_share = settings.server.connections_share(app.max_connections);
+    Ok(App {
+        quota: Quota::new(app.max_connections, connections_share),
+        hub,
+        authority,
+        roster: Roster::new(presence_limits(&app), fresh),
+        prover,
+        credentials: Credentials {
+            key: key.clone(),
+            secrets: match app.asks("pusher") {
+                true => secrets.clone(),
+                false => Vec::new(),
+            },
+        },
+        api_credentials: Credentials { key, secrets },
+        publishing: Publishing::new(publisher, app.api_payload.0 as usize),
+        watchlists: Watchlists::default(),
+        client_events: crate::app::application::Budget::new(app.client_events_total),
+        id: app.id,
+        ring,
+    })
+}
+
+fn presence_limits(app: &config::App) -> presence::Limits {
+    presence::Limits {
+        channel_members: app.channel_members,
+        members: app.members,
+        user_channels: presence::channels_of_a_user(app.members),
+        grace: app.grace().as_millis() as u64,
+        ..presence::Limits::default()
+    }
 }
 
 fn hub(
