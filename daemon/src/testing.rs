@@ -5,7 +5,9 @@ use std::sync::Arc;
 use protocol::pusher::signature::Credentials;
 use protocol::socket_id::Prover;
 
-use crate::app::application::{App, Quota};
+use crate::app::application::App;
+use crate::app::client_event_rate::ClientEventRate;
+use crate::app::quota::Quota;
 use crate::auth::authority::Authority;
 use crate::hub::hub::Hub;
 use crate::hub::presence;
@@ -34,6 +36,6 @@ pub fn app(hub: Arc<Hub>) -> Arc<App> {
             1000,
         ),
         watchlists: Default::default(),
-        client_events: crate::app::application::Budget::new(1000),
+        client_events: ClientEventRate::new(1000),
     })
 }

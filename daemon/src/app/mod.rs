@@ -2,5 +2,7 @@
 //! Leans on `hub` and `auth`.
 
 pub mod application;
+pub mod client_event_rate;
 pub mod publishing;
 pub mod queries;
+pub mod quota;

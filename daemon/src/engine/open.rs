@@ -6,7 +6,7 @@ use protocol::pusher::code;
 use protocol::socket_id::Place;
 use shared::segment::now_s;
 
-use crate::app::application::Full;
+use crate::app::quota::Full;
 use crate::auth::authorizer::Access;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;

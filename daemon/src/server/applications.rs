@@ -11,8 +11,10 @@ use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
 use shared::segment::now_ns;
 
-use crate::app::application::{App, Quota};
+use crate::app::application::App;
+use crate::app::client_event_rate::ClientEventRate;
 use crate::app::publishing::Publishing;
+use crate::app::quota::Quota;
 use crate::auth::authority::Authority;
 use crate::auth::http_call::{self, HttpCall};
 use crate::auth::tokens::Tokens;
@@ -157,7 +159,7 @@ fn application(
         api_credentials: Credentials { key, secrets },
         publishing: Publishing::new(publisher, app.api_payload.0 as usize),
         watchlists: Watchlists::default(),
-        client_events: crate::app::application::Budget::new(app.client_events_total),
+        client_events: ClientEventRate::new(app.client_events_total),
         id: app.id,
         ring,
     })

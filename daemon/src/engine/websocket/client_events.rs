@@ -5,7 +5,7 @@ use std::ops::ControlFlow;
 use protocol::ephemeral::Ephemeral;
 use protocol::{format, pusher};
 
-use crate::app::application::Full;
+use crate::app::quota::Full;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
 use crate::hub::ephemeral::EncodedEphemeral;
