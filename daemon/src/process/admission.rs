@@ -14,7 +14,7 @@ use crate::process::metrics::Metrics;
 use crate::process::scan_shares::ScanShares;
 use crate::process::shares::Shares;
 
-/// Connections past a limit that are still told when to come back; more are closed unheard.
+/// Connections over a limit that are still answered with a time to come back; more are closed at once.
 pub const OVERFLOW: usize = 64;
 /// Of one client.
 const OVERFLOW_PER_ADDRESS: u32 = 8;
@@ -30,7 +30,7 @@ pub struct Limits {
     total: CachePadded<AtomicUsize>,
     /// Those of each client.
     clients: Shares,
-    /// Connections that are only told when to come back. They are not in `total`: who is over its own
+    /// Connections that are only answered with a time to come back. They are not in `total`: a client over its own
     /// limit must not take places of others with them.
     over: AtomicUsize,
     over_clients: Shares,
@@ -40,11 +40,11 @@ pub struct Limits {
     pub scans: ScanShares,
 }
 
-/// What the limits say to a connection.
+/// Whether a connection is within the limits.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Verdict {
     Welcome,
-    /// It is to be told when to come back.
+    /// It is only answered with a time to come back.
     Over,
 }
 
@@ -75,7 +75,7 @@ impl Limits {
         self.total.load(Relaxed) + self.over.load(Relaxed)
     }
 
-    /// Who `address` is for counting.
+    /// The client that `address` counts as.
     pub fn client(&self, address: Option<IpAddr>) -> ClientKey {
         match address {
             Some(address) if self.loopback_counts || !address.to_canonical().is_loopback() => {
@@ -85,7 +85,7 @@ impl Limits {
         }
     }
 
-    /// A connection that was admitted is gone.
+    /// An admitted connection has ended.
     pub fn leave(&self, worker: usize, client: ClientKey) {
         self.total.fetch_sub(1, Relaxed);
         self.loads[worker].fetch_sub(1, Relaxed);
@@ -129,7 +129,7 @@ pub struct Admission {
 }
 
 impl Admission {
-    /// None: closed unheard, there are too many even to be told.
+    /// None: it is to be closed without an answer, because too many are being answered so already.
     pub fn new(
         limits: &Arc<Limits>,
         metrics: &Arc<Metrics>,
@@ -152,17 +152,17 @@ impl Admission {
         })
     }
 
-    /// Whose connection it is, as far as anybody said.
+    /// The client it counts as: that of its address, or the one that a proxy named.
     pub fn client(&self) -> ClientKey {
         self.client
     }
 
-    /// Who `address` is for counting.
+    /// The client that `address` counts as.
     pub fn key(&self, address: IpAddr) -> ClientKey {
         self.limits.client(Some(address))
     }
 
-    /// A proxy said who its client is. False: that client has too many already.
+    /// A proxy named the client's address. False: that client has too many connections already.
     pub fn identify(&mut self, address: IpAddr) -> bool {
         let client = self.limits.client(Some(address));
         if client == self.client {
@@ -188,7 +188,7 @@ impl Admission {
         }
     }
 
-    /// Whoever takes the place over gives it back with `Limits::leave`.
+    /// Passes the place on: its new owner gives it back with `Limits::leave`.
     pub fn keep(mut self) -> ClientKey {
         let client = self.client;
         // Only the references are dropped; `worker` tells Drop that the place was passed on.
@@ -237,7 +237,7 @@ impl Drop for Place {
     }
 }
 
-/// Raises the descriptor limit as far as it goes and says how many connections it allows.
+/// Raises the descriptor limit to the hard limit. Returns how many connections it allows.
 ///
 /// # Errors
 /// A sentence, if `wanted` (0: whatever is possible) does not fit.

@@ -1,15 +1,15 @@
 //! Memory for events, of the whole process: their bodies, each of their encoded forms, and what was copied
-//! for one client. A byte counts from when it is made until the last who holds it lets go, and once,
-//! however many hold it.
+//! for one client. A byte counts from its allocation until its last holder drops it, and once, however many
+//! hold it.
 //!
-//! Nothing is refused here, since live events are encoded whatever is held. It says how much there is, and
-//! those who hold something give way:
+//! Nothing is refused here, since live events are encoded whatever is held. The budget reports how much is held,
+//! and holders give way:
 //!
 //! | held | who gives way |
 //! |---|---|
-//! | over half of the limit (`is_roomy` no longer) | caches: nothing more is kept for later, what was kept goes |
-//! | over three quarters (`is_tight`) | slow streams, those first that hold the most for the longest; replays wait |
-//! | over the limit (`is_full`) | also what has been begun for slow streams, by ending them; full inboxes |
+//! | over half of the limit (`is_roomy` no longer) | caches: they keep nothing more and are emptied |
+//! | over three quarters (`is_tight`) | slow streams, first those that have held the most for the longest; replays wait |
+//! | over the limit (`is_full`) | also frames that slow streams have begun to send, by ending the streams; inboxes |
 
 use std::ops::Deref;
 use std::sync::Arc;
@@ -28,9 +28,9 @@ pub struct Budget {
     limit: u64,
     /// Every worker changes it for every event; `limit` beside it is only read.
     used: CachePadded<AtomicU64>,
-    /// Bytes that wait for slow clients, shared ones for each of them.
+    /// Bytes that wait for slow clients; shared bytes count for each of them.
     pub waiting: CachePadded<Counter>,
-    /// Who can give way, and is woken when it gets tight.
+    /// Holders that can give way: they are woken when memory gets tight.
     holders: Mutex<Vec<Arc<Notify>>>,
 }
 
@@ -48,7 +48,7 @@ impl Budget {
         self.used.load(Relaxed)
     }
 
-    /// There is room for what may be wanted again.
+    /// There is room to cache what may be requested again.
     pub fn is_roomy(&self) -> bool {
         self.used() <= self.limit / 2
     }
@@ -61,7 +61,7 @@ impl Budget {
         self.used() > self.limit
     }
 
-    /// Wakes `holder` whenever it gets tight.
+    /// Wakes `holder` whenever memory gets tight.
     pub fn wakes(&self, holder: Arc<Notify>) {
         let mut holders = self.holders.lock();
         holders.push(holder);
@@ -76,7 +76,7 @@ impl Budget {
         }
     }
 
-    /// Counts these bytes for as long as somebody holds any of them.
+    /// Counts these bytes until the last holder of any of them drops it.
     pub fn hold(self: &Arc<Self>, bytes: Vec<u8>) -> Held {
         // What was allocated and is not used would not be counted.
         let bytes = bytes.into_boxed_slice();
@@ -152,12 +152,12 @@ impl Held {
     /// What a frame costs beside its bytes: two allocations and what counts its holders.
     pub const OVERHEAD: usize = 96;
 
-    /// The same without its first `count` bytes, which stay counted until the rest goes.
+    /// Drops its first `count` bytes, which stay counted until the rest is dropped.
     pub fn advance(&mut self, count: usize) {
         self.0.advance(count);
     }
 
-    /// What is behind its first `at` bytes.
+    /// What follows its first `at` bytes.
     pub fn after(&self, at: usize) -> Self {
         Self(self.0.slice(at..))
     }

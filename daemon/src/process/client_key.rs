@@ -1,13 +1,13 @@
-//! Who a client is, for counting.
+//! What counts as one client where clients have shares.
 
 use std::net::IpAddr;
 
-/// A client for counting: an IPv4 address, or an IPv6 /64, which is what one subscriber gets.
+/// One client: an IPv4 address, or an IPv6 /64, which is what one subscriber line gets.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct ClientKey(u64);
 
 impl ClientKey {
-    /// Not counted.
+    /// A client without an address, which is not counted.
     pub const NONE: Self = Self(0);
 
     /// Of an address.

@@ -1,8 +1,8 @@
-//! How many ask over the control socket at one time, and how much is done for each of them.
+//! Limits of the control socket: connections, and requests that are worked on at one time.
 //!
-//! A user has a share of the places, and one of the work. Root and the daemon's own user have places that
-//! are counted with nobody else's, so that whoever watches over askrd is always heard. Nobody waits for a
-//! place, since whoever is next in line could be anybody: who finds none is told so.
+//! Each user has a share of both. Root and the daemon's own user have places of their own, so that monitoring
+//! always gets through. Nobody waits for a place, because a queue could be filled as well: a connection that
+//! finds none is refused.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,12 +11,12 @@ use nix::unistd::geteuid;
 use parking_lot::{Mutex, MutexGuard};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Connections of one user: a pool of PHP workers that all ask at once has room.
+/// Connections of one user: enough for a pool of PHP workers that all connect at once.
 const OF_A_USER: usize = 64;
 /// Of all users but root and the daemon's own.
 const OF_OTHERS: usize = 192;
-/// Questions about an application that are worked on for one user; more of them wait. And for all users but
-/// root and the daemon's own.
+/// Requests about an application that are worked on at one time for one user; more of them wait. And for all
+/// users but root and the daemon's own.
 const WORK: usize = 4;
 const WORK_OF_OTHERS: usize = 16;
 /// Connections that find no place and read why, until they close; more are closed at once.
@@ -65,8 +65,8 @@ pub struct Place {
     work: Arc<Semaphore>,
 }
 
-/// A turn to have something done. Whoever does it keeps this until it is done and the answer is taken,
-/// whatever became of the connection: its place stays taken so long.
+/// The right to have a request worked on, kept until the response has been written, also if the connection
+/// ends before: its place stays taken until then.
 #[derive(Debug)]
 pub struct Turn {
     #[expect(dead_code, reason = "they are given back when this is dropped")]
@@ -122,7 +122,7 @@ impl Askers {
 }
 
 impl Place {
-    /// Waits until others of this user are done.
+    /// Waits until enough other requests of this user are done.
     pub async fn turn(self: Arc<Self>) -> Turn {
         // None if it were closed, which it never is.
         let of_user = self.work.clone().acquire_owned().await.ok();

@@ -1,8 +1,7 @@
-//! Faults on demand, for the tests of what becomes of the daemon then. In debug builds only: nothing of it is
-//! in a release.
+//! Fault injection for tests. In debug builds only: a release has none of it.
 //!
 //! `ASKR_FAULT="KIND PLACE [MARK]"`: the fault happens where PLACE is reached; with a mark, only for data
-//! that contain it. KIND is `panic`, `abort` (the process, without a word) or `error`.
+//! that contain it. KIND is `panic`, `abort` (the process, without a message) or `error`.
 
 use std::io;
 

@@ -1,5 +1,5 @@
-//! Whether every thread still goes round: each beats about once a second; and whether publishers can reach
-//! each ring. (A thread that has died is another matter: `parts.rs`.)
+//! Liveness and readiness: whether every thread's loop still runs (each beats about once a second), and whether
+//! publishers can reach each ring. (`parts.rs` deals with a thread that has died.)
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
@@ -19,13 +19,13 @@ pub struct Heartbeats {
     ready: AtomicBool,
 }
 
-/// One thread's.
+/// One thread's heartbeat.
 #[derive(Debug, Clone)]
 pub struct Beat {
     start: Instant,
     /// Milliseconds since the start.
     last: Arc<AtomicU64>,
-    /// Why it cannot do what it is for, although it goes round.
+    /// Why it cannot do its work although its loop runs.
     trouble: Arc<Mutex<Option<String>>>,
 }
 
@@ -41,11 +41,11 @@ impl Beat {
     }
 
     #[cfg(test)]
-    pub fn unheard() -> Self {
+    pub fn unwatched() -> Self {
         Self::since(Instant::now())
     }
 
-    /// Why it cannot do what it is for; None once it can again.
+    /// Why it cannot do its work; None once it can again.
     pub fn set_trouble(&self, why: Option<String>) {
         *self.trouble.lock() = why;
     }
@@ -72,7 +72,7 @@ impl Default for Heartbeats {
 }
 
 impl Heartbeats {
-    /// Of a thread that starts now: `name` is what is reported when it hangs.
+    /// The heartbeat of a thread that starts now. `name` is reported when it hangs.
     pub fn of(&self, name: String) -> Beat {
         let beat = Beat::since(self.start);
         let mut threads = self.threads.lock();

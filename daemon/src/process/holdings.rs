@@ -6,8 +6,8 @@
 //! were paid for by whoever came first, could be used to hold channels at the cost of others: two
 //! addresses that hold the same ones would pay nothing, or make a third one pay.
 //!
-//! Of one channel's places for subscribers (`server.subscribers_per_channel`) a client has a share, too.
-//! Who has no address (`ClientKey::NONE`) is bounded by the limits for all alone.
+//! A client also has a share of one channel's places for subscribers (`server.subscribers_per_channel`).
+//! Only the limits for all bound a client without an address (`ClientKey::NONE`).
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
@@ -48,12 +48,12 @@ impl Limits {
 struct Shard {
     /// Different channels of each client.
     channels: HashMap<ClientKey, u32>,
-    /// Subscriptions of each client and channel. Of a channel the hash is enough: two that meet, which
-    /// nobody can bring about, count as one.
+    /// Subscriptions of each client and channel. A channel is known by its keyed hash: two that collide, which
+    /// no client can arrange, count as one.
     held: HashMap<(ClientKey, u64), u32>,
 }
 
-/// What a client has its share of.
+/// The limit that a client has reached.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Full {
     Channels,

@@ -1,4 +1,4 @@
-//! Random spreads: what was told the same thing at the same moment must not come back at the same moment.
+//! Random spreads: clients that were disconnected at the same moment must not come back at the same moment.
 
 use std::cell::Cell;
 use std::hash::{BuildHasher, RandomState};

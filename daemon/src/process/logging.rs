@@ -1,8 +1,8 @@
 //! The log: standard error, one line an event. Under systemd the journal adds the time.
 //!
-//! Whoever logs only hands a line to a thread that writes it: nobody waits for the log's reader, or fails
-//! because there is none or its disk is full. Lines that cannot be written yet wait, up to a bound; past
-//! that they are lost, counted, and that is said as soon as there is room again.
+//! A thread of its own writes the lines: no other thread waits for the log's reader, or fails because there is
+//! none or its disk is full. Lines that cannot be written yet wait, up to a bound; past that they are lost and
+//! counted, and a line reports how many as soon as there is room again.
 
 use std::collections::VecDeque;
 use std::io::{self, IsTerminal, Write};
@@ -19,7 +19,7 @@ const LINES: usize = 4096;
 const BYTES: usize = 1 << 20;
 /// After a write that failed.
 const PAUSE: Duration = Duration::from_millis(100);
-/// What the last lines may take at the end of the process.
+/// How long the process waits at its end for the last lines.
 const LAST: Duration = Duration::from_millis(500);
 
 static LOG: Log = Log::new();
@@ -38,11 +38,11 @@ struct Queue {
     /// The process ends: what cannot be written at once is given up.
     last: bool,
     lost: u64,
-    /// How many of those that were lost the log does not say yet.
-    unsaid: u64,
+    /// Lost lines that the log has not reported yet.
+    unreported: u64,
 }
 
-/// `RUST_LOG` chooses what is told; `info` when it is not set.
+/// `RUST_LOG` filters what is logged; `info` when it is not set.
 ///
 /// # Errors
 /// If there is no thread to be had.
@@ -77,7 +77,7 @@ pub fn finish() {
     LOG.finish();
 }
 
-/// The same with one more line, which does without `tracing`: its author may have died inside it.
+/// The same with one more line, written without `tracing`: the thread may have panicked inside it.
 pub fn finish_with(text: &str) {
     LOG.push(line("ERROR", text), true);
     LOG.finish();
@@ -93,7 +93,7 @@ fn is_journal() -> bool {
     std::env::var_os("JOURNAL_STREAM").is_some()
 }
 
-/// As `tracing` writes it.
+/// A line in the form that `tracing` writes.
 fn line(level: &str, text: &str) -> Vec<u8> {
     let mut time = String::new();
     if !is_journal() && SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
@@ -102,7 +102,7 @@ fn line(level: &str, text: &str) -> Vec<u8> {
     format!("{time}{level:>5} {text}\n").into_bytes()
 }
 
-fn said_lost(count: u64) -> Vec<u8> {
+fn lost_line(count: u64) -> Vec<u8> {
     line(
         "WARN",
         &format!("{count} log lines were lost: they could not be written"),
@@ -132,7 +132,7 @@ impl Log {
                 writing: false,
                 last: false,
                 lost: 0,
-                unsaid: 0,
+                unreported: 0,
             }),
             changed: Condvar::new(),
         }
@@ -148,12 +148,12 @@ impl Log {
         let room = queue.lines.len() < LINES && queue.bytes + line.len() <= BYTES;
         if !room && !last {
             queue.lost += 1;
-            queue.unsaid += 1;
+            queue.unreported += 1;
             return;
         }
-        if queue.unsaid > 0 {
-            let unsaid = std::mem::take(&mut queue.unsaid);
-            queue.put(said_lost(unsaid));
+        if queue.unreported > 0 {
+            let unreported = std::mem::take(&mut queue.unreported);
+            queue.put(lost_line(unreported));
         }
         queue.put(line);
         drop(queue);
@@ -180,7 +180,7 @@ impl Log {
     }
 
     fn take(&self) -> Vec<u8> {
-        let nothing = |queue: &mut Queue| queue.lines.is_empty() && queue.unsaid == 0;
+        let nothing = |queue: &mut Queue| queue.lines.is_empty() && queue.unreported == 0;
         let queue = self.changed.wait_while(self.lock(), nothing);
         let mut queue = queue.unwrap_or_else(PoisonError::into_inner);
         queue.writing = true;
@@ -189,7 +189,7 @@ impl Log {
                 queue.bytes -= line.len();
                 line
             }
-            None => said_lost(std::mem::take(&mut queue.unsaid)),
+            None => lost_line(std::mem::take(&mut queue.unreported)),
         }
     }
 
@@ -275,7 +275,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_no_room_is_counted_and_said_where_it_is_missing() {
+    fn lost_lines_are_counted_and_reported_where_they_are_missing() {
         let log = Log::new();
         let push = |count: usize, text: &str| {
             (0..count).for_each(|_| log.push(text.as_bytes().to_vec(), false));

@@ -1,5 +1,6 @@
-//! What is counted. Plain counters, one set a process; each is touched once per event, wake or rare
-//! case, and never per subscriber: a worker adds up first.
+//! Counters and gauges of the process, and the table of all metrics. What is counted for every event is not
+//! counted here, but by each worker (`worker_counters.rs`) and tailer for itself; rows of such metrics are filled in
+//! when they are read.
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
@@ -84,49 +85,48 @@ metrics! {
     /// Requests in progress that gave way to others, at the bound of all or of their client's address.
     requests_gave_way_total: counter "askr_requests_given_way_total{bound=\"total\"}";
     requests_gave_way_address: counter "askr_requests_given_way_total{bound=\"address\"}";
-    /// Connections closed because their client took nothing of an answer.
+    /// Connections closed because their client did not read the response.
     answers_stalled: counter "askr_answers_stalled_total";
-    /// Connections to the control socket of users who have as many as they may have, or of whom there are
-    /// too many.
+    /// Connections to the control socket refused because the user, or all users together, had too many.
     control_refused: counter "askr_control_refused_total";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
-    /// Requests without a token that was needed, or with one that was refused.
+    /// Requests without a required token, or with one that was refused.
     refused_tokens: counter "askr_tokens_refused_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
-    /// Positions lost: publishers came round, their record could not be read, or askrd died of it twice.
+    /// Positions lost: overwritten before they were read, unreadable, or skipped because askrd died twice while it worked on them.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
     quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
-    /// Positions claimed by publishers and not handed on yet.
+    /// Positions claimed by publishers and not delivered to workers yet.
     behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.
     replaced: counter "askr_ring_replaced_total";
-    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz says why.
+    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz gives the reason.
     rings_in_trouble: gauge "askr_rings_in_trouble";
     /// Times a replacement of a ring failed.
     replacements_failed: counter "askr_ring_replacements_failed_total";
     /// Frames sent or queued to streams, pings not among them.
     delivered: counter "askr_events_delivered_total";
-    /// Events read from the ring again for a stream that came back.
+    /// Events read from the ring again for a stream that replays.
     replayed: counter "askr_events_replayed_total";
-    /// Clients that were too slow and went over to replay from the ring, or had to skip events.
+    /// Slow clients that were switched to replay from the ring, or had to skip events.
     slow_replayed: counter "askr_slow_clients_total{action=\"replay\"}";
     slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
-    /// Events that slow clients skipped, and were told of.
+    /// Events that slow clients skipped; each client was sent a gap.
     skipped: counter "askr_events_skipped_total";
-    /// Positions read one by one for a replay, because the index had forgotten whose they are.
+    /// Positions read one by one for a replay, because the index had forgotten their channels.
     scanned: counter "askr_positions_scanned_total";
-    /// Times a replay had to wait, because its client had caused enough looking through the ring.
+    /// Times a replay had to wait, because its client had used up its share of scanning the ring.
     paced: counter "askr_replays_paced_total";
-    /// Gap events told.
+    /// Gap events sent.
     gaps: counter "askr_gaps_told_total";
-    /// Resumes by something that was no known cursor or id.
+    /// Resumes by an unknown cursor or id.
     unknown_cursors: counter "askr_unknown_cursors_total";
     /// Pings sent.
     pings: counter "askr_pings_total";
-    /// Times a worker was too far behind and turned to the history.
+    /// Times a worker was too far behind and its streams read from the ring instead.
     overruns: counter "askr_worker_overruns_total";
     /// Bytes written to streams.
     bytes: counter "askr_bytes_written_total";
@@ -134,12 +134,11 @@ metrics! {
     outbox_bytes: gauge "askr_outbox_bytes";
     /// Bytes of memory for events, in every form; what is shared counts once. Bounded by server.outbox_total.
     held_bytes: gauge "askr_held_bytes";
-    /// Slow clients that gave up what waited for them, and caches of events read again that were emptied,
-    /// because memory for events was short.
+    /// Slow clients whose outbox was dropped, and replay caches that were emptied, because memory for events was
+    /// short.
     relieved_stream: counter "askr_memory_relief_total{what=\"stream\"}";
     relieved_cache: counter "askr_memory_relief_total{what=\"cache\"}";
-    /// Streams that went over to replay in the midst of an event that is large in the forms of all its
-    /// channels.
+    /// Streams that were switched to replay within an event that is large in the forms of all its channels.
     large_replayed: counter "askr_large_events_replayed_total";
     /// Streams ended, by reason.
     closed_peer: counter "askr_streams_ended_total{reason=\"peer\"}";
@@ -155,14 +154,14 @@ metrics! {
     closed_form: counter "askr_streams_ended_total{reason=\"closed\"}";
     closed_ended: counter "askr_streams_ended_total{reason=\"command\"}";
     closed_members: counter "askr_streams_ended_total{reason=\"members\"}";
-    /// Connections that have been told the end and whose client has not closed yet.
+    /// Connections that have been sent their final message or response and whose client has not closed yet.
     ending: gauge "askr_connections_ending";
     /// Such connections that were closed because their client took too long, or sent too much, or because
     /// what waited for it was in the way of others.
     endings_cut_time: counter "askr_endings_cut_total{limit=\"time\"}";
     endings_cut_bytes: counter "askr_endings_cut_total{limit=\"bytes\"}";
     endings_cut_memory: counter "askr_endings_cut_total{limit=\"memory\"}";
-    /// Frames without a cursor (members' coming and going, client events) that a slow client missed.
+    /// Ephemeral frames (members that join and leave, client events) that a slow client missed.
     ephemeral_missed: counter "askr_ephemeral_missed_total";
     /// Members of presence channels, those in their grace time included.
     members: gauge "askr_presence_members";
@@ -172,7 +171,7 @@ metrics! {
     last_events_forgotten: counter "askr_last_events_forgotten_total";
     /// Client events passed on.
     client_events: counter "askr_client_events_total";
-    /// What WebSocket clients did not get, and were told so.
+    /// What WebSocket clients were refused.
     talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
     talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
     talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
@@ -181,9 +180,9 @@ metrics! {
     talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
     talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
     talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
-    /// Calls to applications' auth_url; channels they did not open; calls without a usable answer; those not
-    /// made because there were too many, in all or of one address, or because the viewer shows nothing;
-    /// channels opened without a call.
+    /// Calls to applications' auth_url; channels they refused; calls without a usable response; calls not made
+    /// because there were too many, in all or of one address, or because the viewer had no credentials; channels
+    /// granted from the cache.
     auth_asked: counter "askr_auth_calls_total{result=\"asked\"}";
     auth_refused: counter "askr_auth_calls_total{result=\"refused\"}";
     auth_away: counter "askr_auth_calls_total{result=\"away\"}";
@@ -203,7 +202,7 @@ metrics! {
     revocations_unsaved: counter "askr_revocations_unsaved_total";
     /// Presence snapshots sent.
     snapshots: counter "askr_presence_snapshots_total";
-    /// Hand-offs from the ring's reader to workers.
+    /// Deliveries of events from tailers to workers.
     handoffs: counter "askr_handoffs_total";
     /// Times a worker woke for events.
     wakes: counter "askr_worker_wakes_total";

@@ -1,11 +1,10 @@
 //! The parts of the daemon: its threads, and the tasks that last as long as it does. One that dies ends the
-//! process: half a daemon would go on reporting that it is well. The service manager starts it again,
+//! process: half a daemon would still report that it is healthy. The service manager starts it again,
 //! and clients come back by themselves and miss nothing.
 //!
-//! A panic anywhere is such a death, also in a connection's task: it may have happened in the middle of a
-//! change to an engine, which is of use to nobody then. The panic hook ends the process, on the thread that
-//! panicked: it needs no other thread to take notice, so it works while the main thread reads history,
-//! serves or drains.
+//! So does any panic, also in a connection's task: it may have left an engine half changed. The panic hook ends
+//! the process on the thread that panicked. It needs no other thread, so it works while the main thread reads
+//! history, serves or drains.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::fmt::Write;
@@ -16,7 +15,7 @@ use std::{io, process};
 
 use crate::process::{faults, logging, quarantine};
 
-/// Exit code of a process of which a part has died (EX_SOFTWARE).
+/// Exit code after a part has died (EX_SOFTWARE).
 const DIED: i32 = 70;
 
 /// From now on a panic ends the process.
@@ -29,17 +28,17 @@ fn describe(info: &PanicHookInfo<'_>) -> String {
     let payload = info.payload();
     let text = payload.downcast_ref::<&str>().copied();
     let text = text.or_else(|| payload.downcast_ref::<String>().map(String::as_str));
-    let mut told = format!("thread {}", thread.name().unwrap_or("without a name"));
+    let mut described = format!("thread {}", thread.name().unwrap_or("without a name"));
     if let Some(place) = info.location() {
-        let _ = write!(told, " panicked at {place}");
+        let _ = write!(described, " panicked at {place}");
     }
-    let _ = write!(told, ": {}", text.unwrap_or("no message"));
+    let _ = write!(described, ": {}", text.unwrap_or("no message"));
     // Only where RUST_BACKTRACE asks for it.
     let trace = Backtrace::capture();
     if trace.status() == BacktraceStatus::Captured {
-        let _ = write!(told, "\n{trace}");
+        let _ = write!(described, "\n{trace}");
     }
-    told
+    described
 }
 
 /// Ends the process because a part of it cannot go on.
@@ -51,10 +50,10 @@ pub fn died(why: &str) -> ! {
     process::exit(DIED)
 }
 
-/// A thread. An error of its work ends the process.
+/// Starts a thread. An error of its work ends the process.
 ///
 /// # Errors
-/// If there is none to be had.
+/// If no thread can be started.
 pub fn thread(
     name: &str,
     work: impl FnOnce() -> io::Result<()> + Send + 'static,
@@ -67,7 +66,7 @@ pub fn thread(
     })
 }
 
-/// A task that is to last: resolves to the reason why it does not.
+/// A task that lasts as long as the process: resolves to the reason why it ended.
 pub async fn task(name: &str, work: impl Future<Output = io::Result<()>>) -> String {
     let outcome = match faults::part(name) {
         Ok(()) => work.await,

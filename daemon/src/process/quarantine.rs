@@ -1,7 +1,7 @@
-//! Events that askrd dies of. Whatever it died of, it would meet again after the restart, in the ring; and the
-//! service manager gives up in the end, for all applications. So the event that a thread is working on is
-//! noted where it survives the process, and one with which it has died twice is skipped: by the tailer, which
-//! reports a gap to everybody, and by every reading of the ring.
+//! Events that crash askrd. The ring still has such an event after the restart, so askrd would crash again, until
+//! the service manager gives up, for all applications. Therefore each thread notes the event it works on where
+//! the note survives the process, and an event with which askrd has died twice is skipped: by the tailer, which
+//! reports a gap to all streams, and by everything else that reads the ring.
 //!
 //! ```text
 //! NAME.in-flight   beside the first application's ring, mapped:
@@ -11,11 +11,10 @@
 //! slots      event                        (one a thread, on a cache line of its own)
 //! ```
 //!
-//! A note is a store into the mapping, without a system call, so that it is there after any end of the
-//! process: a panic, but also an abort for want of memory, a stack overflow, SIGKILL, a watchdog's SIGABRT. A
-//! panic or an error is blamed on the event of the thread it happened on, or on none; after any other end
-//! every event that was noted is a suspect. Beside the ring, because what is noted is about what is in it:
-//! both are gone after a reboot, and no directory has to be set up.
+//! A note is a store into the mapping, without a system call. It survives any end of the process: a panic, an
+//! abort when memory runs out, a stack overflow, SIGKILL, a watchdog's SIGABRT. A panic or an error is blamed on
+//! the event of the thread it happened on, if any; after any other end every noted event is a suspect. The file
+//! lies beside the ring that its events are in: both are gone after a reboot, and no directory has to be set up.
 
 use std::cell::Cell;
 use std::collections::HashSet;
@@ -73,7 +72,7 @@ struct Suspect {
     deaths: u64,
 }
 
-/// While it lives the event is noted as this thread's.
+/// The event is noted as this thread's until this is dropped.
 #[must_use]
 pub struct InHand {
     before: Option<Cursor>,
@@ -93,14 +92,13 @@ impl Drop for InHand {
     }
 }
 
-/// Whether `event` is not to be touched.
+/// Whether `event` is to be skipped.
 pub fn skips(event: Cursor) -> bool {
     let notes = NOTES.get();
     notes.is_some_and(|notes| !notes.skipped.is_empty() && notes.skipped.contains(&event))
 }
 
-/// The end of the process is known: because of this thread's event, or of none. Events of other threads
-/// have no part in it.
+/// The process ends because of this thread's event, or of none: events of other threads are no suspects.
 pub fn blame() {
     if let Some(notes) = NOTES.get() {
         put(&notes.map.words()[CULPRIT..], IN_HAND.get());
@@ -141,7 +139,7 @@ pub fn start(path: &Path, threads: usize) -> Result<(), String> {
         }
     }
     if !suspects.is_empty() {
-        // It may die of the next one without a word.
+        // The next event may end the process before this is written.
         logging::settle();
     }
     let map = create(path, &suspects, threads).map_err(failed)?;
@@ -176,7 +174,7 @@ fn note(event: Option<Cursor>) {
     }
 }
 
-/// No position is 0: that is none. It is cleared first, so that no half of two is ever there.
+/// Position 0 means none. It is cleared first, so that no mixture of two events is ever read.
 fn put(words: &[AtomicU64], event: Option<Cursor>) {
     words[1].store(0, Release);
     if let Some(event) = event {

@@ -1,16 +1,16 @@
 //! Requests in progress: bytes of heads and bodies that are not complete, of the whole process, with a
 //! share for each client address. Any way of reading requests counts what it holds here.
 //!
-//! At a bound nobody new is refused: who has been in progress longest gives way, a connection between two
-//! requests before any other. A healthy request is complete within a few round trips, so it is never the
-//! eldest for long, while whoever fills the bound on purpose holds the eldest ones, and would have to send
-//! all of it anew, again and again, to reach a healthy one. (To refuse newcomers would let the first who
-//! fills it lock everybody out. To take from whoever holds most would hit the honest upload among many
-//! small attackers.) An address that reaches its share gives way to itself.
+//! At a bound no new request is refused: the one that has been in progress longest gives way, a connection
+//! between two requests before any other. A healthy request is complete within a few round trips, so it is never
+//! the oldest for long, while a client that fills the bound on purpose holds the oldest ones, and would have to
+//! send all of them anew, again and again, to reach a healthy one. (Refusing newcomers would let the first client
+//! that fills the bound lock all others out. Taking from the largest would hit an honest upload among many small
+//! attackers.) An address that reaches its share gives way to itself.
 //!
-//! What gives way is freed by its own thread, a moment later. Therefore others begin to give way when three
-//! quarters are used, and at the whole the newcomer is refused: the bound holds at any time. An address
-//! whose own do not leave as fast as it comes is refused at twice its share, so that it cannot fill that.
+//! A request that gives way is freed by its own thread, a moment later. Therefore requests begin to give way when
+//! three quarters are used, and at the whole bound a newcomer is refused: the bound holds at any time. An address
+//! whose requests do not end as fast as it sends new ones is refused at twice its share.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
@@ -36,10 +36,10 @@ pub struct Requests {
 
 #[derive(Debug, Default)]
 struct All {
-    /// Bytes that are held, and those of them whose holder has been told to give way.
+    /// Bytes that are held, and those of them whose holder has been asked to give way.
     used: usize,
     leaving: usize,
-    /// The most there was since somebody asked, and what gave way.
+    /// The most that was held since the last call of `gone`, and what gave way.
     most: usize,
     gave_way: usize,
     /// The next ticket.
@@ -54,7 +54,7 @@ type Key = (Stage, u64);
 
 #[derive(Debug, Default)]
 struct Client {
-    /// Without those that leave.
+    /// Without those that give way.
     bytes: usize,
     leaving: usize,
     order: BTreeSet<Key>,
@@ -68,18 +68,18 @@ struct Entry {
     waker: Waker,
 }
 
-/// What a connection waits for.
+/// What a connection is waiting for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Stage {
     /// Another request, perhaps.
     Idle,
     /// Its client: more of a request, or that an answer is taken.
     Client,
-    /// Us. It does not give way: what its request asks for is being done.
+    /// Us. It does not give way: its request is being worked on.
     Us,
 }
 
-/// There is no room, and nobody left who could give way.
+/// There is no room, and no request left that could give way.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Full;
 
@@ -117,7 +117,7 @@ impl Requests {
         self.all.lock()
     }
 
-    /// Has the eldest give way until there is room for what is held now. `except`: whose turn it is not.
+    /// Has the oldest requests give way until there is room for what is held now, but never `except`.
     fn make_room(&self, all: &mut All, client: ClientKey, except: Key) {
         if client != ClientKey::NONE {
             while all
@@ -248,14 +248,14 @@ impl Held {
         self.key = Some(next);
     }
 
-    /// From now on it counts as this client's, as its proxy says.
+    /// It counts as this client's from now on: its proxy has named the client.
     pub fn set_client(&mut self, client: ClientKey) {
         if self.client == client {
             return;
         }
         let mut all = self.requests.all();
         match self.key.map(|key| (key, all.remove(key))) {
-            // It leaves as whose it was.
+            // It gives way as a request of the client it had.
             Some((_, None)) => return,
             Some((key, Some(entry))) => all.insert(key, Entry { client, ..entry }),
             None => {}
@@ -264,7 +264,7 @@ impl Held {
         self.client = client;
     }
 
-    /// It holds so many bytes now. `waker`: wakes whoever looks at [`Self::gives_way`].
+    /// It holds so many bytes now. `waker`: wakes the task that checks [`Self::gives_way`].
     ///
     /// # Errors
     /// If the bound is reached. Then it must not hold more than before.
@@ -276,7 +276,7 @@ impl Held {
         let mut all = requests.all();
         let key = self.key.unwrap_or_else(|| all.ticket(self.stage));
         let before = match self.key {
-            // Told to give way just now.
+            // It was asked to give way just now.
             Some(key) if !all.order.contains_key(&key) => return Ok(()),
             Some(key) => all.remove(key).map_or(0, |entry| entry.bytes),
             None => 0,

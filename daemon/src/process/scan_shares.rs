@@ -1,6 +1,5 @@
-//! How much looking through the ring each client may cause. An index that is too small for its channels forgets
-//! whose positions are, and then a replay has to look for them: whoever asks for that again and again waits,
-//! while others do not.
+//! How much scanning of the ring each client may cause. A channel index that is too small forgets positions, and a
+//! replay then has to scan the ring for them: a client that causes this again and again waits, others do not.
 
 use crate::process::client_key::ClientKey;
 use std::collections::HashMap;
@@ -8,13 +7,13 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
-/// Positions a client may have looked at for it at once, each counting once for each channel that it is
-/// looked at for, and 256 times if it is read: 500 times through a ring of the usual size for one channel. A
-/// position takes some nanoseconds.
+/// Positions that a client may have scanned at once, each counting once for each channel it is checked for, and
+/// 256 times if it is read: 500 times through a ring of the default size for one channel. A position takes some
+/// nanoseconds.
 const MOST: u64 = 16 << 20;
-/// The same, of each second: a few milliseconds.
+/// Positions that a client regains each second: a few milliseconds of work.
 const PER_SECOND: u64 = 4 << 20;
-/// Clients that have spent something. Those past that share what a single one has.
+/// Clients that are tracked. All further ones share the share of a single one.
 const MOST_CLIENTS: usize = 1 << 16;
 
 /// Bytes at the most: a table of them that has just doubled. They stay until there is no room for another.
@@ -28,9 +27,9 @@ pub struct ScanShares {
 
 #[derive(Debug, Default)]
 struct Table {
-    /// Who has spent something, and maybe has it back by now.
+    /// Clients that have spent something, which they may have regained by now.
     spent: HashMap<ClientKey, Spent>,
-    /// When those that have were last left out, in milliseconds since the start.
+    /// When clients that have regained everything were last removed, in milliseconds since the start.
     swept: u64,
 }
 
@@ -42,7 +41,7 @@ struct Spent {
 }
 
 impl Spent {
-    /// What of it has not come back by `now`.
+    /// What has not been regained by `now`.
     fn left(self, now: u64) -> u64 {
         let back = now.saturating_sub(self.at).saturating_mul(PER_SECOND) / 1000;
         self.positions.saturating_sub(back)
@@ -59,12 +58,12 @@ impl Default for ScanShares {
 }
 
 impl ScanShares {
-    /// Whether `client` may cause some more.
+    /// Whether `client` has any of its share left.
     pub fn has_some(&self, client: ClientKey) -> bool {
         self.has_some_at(client, self.now())
     }
 
-    /// It did. It may be more than it had left: then it waits longer.
+    /// Takes `positions` from the share of `client`. They may exceed what is left: it waits longer then.
     pub fn spend(&self, client: ClientKey, positions: u64) {
         self.spend_at(client, positions, self.now());
     }
@@ -99,7 +98,7 @@ impl ScanShares {
 }
 
 impl Table {
-    /// Whom it is counted for.
+    /// The key that `client` is tracked under.
     fn counted(&self, client: ClientKey) -> ClientKey {
         match self.spent.len() < MOST_CLIENTS || self.spent.contains_key(&client) {
             true => client,
@@ -108,7 +107,7 @@ impl Table {
     }
 
     fn make_room(&mut self, now: u64) {
-        // Not for each newcomer of a flood.
+        // At most once a second, not for each newcomer of a flood.
         if self.spent.len() >= MOST_CLIENTS && now >= self.swept + 1000 {
             self.spent.retain(|_, spent| spent.left(now) > 0);
             self.swept = now;

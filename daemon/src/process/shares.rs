@@ -1,4 +1,4 @@
-//! So many places of a pool for each client, so that nobody takes what belongs to all.
+//! Each client's share of a pool, so that no client takes all of it.
 
 use crate::process::client_key::ClientKey;
 use std::collections::HashMap;
@@ -8,13 +8,12 @@ use parking_lot::{Mutex, MutexGuard};
 /// A client may have any number.
 pub const ANY: u32 = u32::MAX;
 
-/// What one client may have of a pool for which no setting says it: an eighth, and no more than `most`.
-/// At least one, or nobody would be served.
+/// A client's share of a pool where no setting gives it: an eighth, between 1 and `most`.
 pub fn by_default(pool: usize, most: u32) -> u32 {
     u32::try_from(pool / 8).unwrap_or(ANY).clamp(1, most)
 }
 
-/// A setting of which -1 means `default`, and 0 any number.
+/// The value of a setting: -1 means `default`, 0 any number.
 pub fn of_setting(setting: i64, default: u32) -> u32 {
     match u32::try_from(setting) {
         Ok(0) => ANY,
@@ -24,13 +23,12 @@ pub fn of_setting(setting: i64, default: u32) -> u32 {
     }
 }
 
-/// Bytes at the most where so many clients have something of a pool: an entry each, in a table that has just
-/// doubled.
+/// Bytes at the most for so many clients: an entry each, in a table that has just doubled.
 pub const fn ceiling(clients: u64) -> u64 {
     64 * clients
 }
 
-/// What each client has of one pool. Who has no address (`ClientKey::NONE`) is bounded by the pool alone.
+/// What each client has of one pool. Only the pool bounds a client without an address (`ClientKey::NONE`).
 #[derive(Debug)]
 pub struct Shares {
     most: u32,
@@ -89,9 +87,9 @@ impl Shares {
         }
     }
 
-    /// The same for as long as what it returns is kept.
+    /// Counts one more place until the result is dropped. None if the client has its share.
     pub fn take(&self, client: ClientKey) -> Option<Share<'_>> {
-        // Made only then: one that is dropped gives a place back.
+        // Not `then_some`: a share that is dropped gives a place back.
         self.enter(client).then(|| Share {
             shares: self,
             client,

@@ -1,5 +1,5 @@
-//! Signals, from the first moment to the last: blocked in every thread, and taken one after another by a
-//! thread of its own. So none kills the process and none is lost, whatever the main thread is doing.
+//! Signals: blocked in every thread from the first moment to the last, and received one after another by a thread
+//! of its own. None kills the process and none is lost, whatever the main thread is doing.
 
 use std::io;
 
@@ -8,32 +8,32 @@ use tokio::sync::watch;
 
 use crate::process::parts;
 
-/// They ask for the end.
+/// They request a shutdown.
 const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
-/// Others would end the process, and may be meant for a reload, which there is none of.
+/// Their default action would end the process; they may be meant for a reload, which does not exist.
 const IGNORED: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
 
-/// Signals that wait, until somebody listens or they are released.
+/// Pending signals, until `listen` or `release`.
 pub struct Held(SigSet);
 
-/// Holds them back. In the main thread before there is any other: threads inherit it.
+/// Blocks them. Called in the main thread before there is any other: threads inherit the mask.
 pub fn hold() -> Held {
     let set: SigSet = STOP.into_iter().chain(IGNORED).collect();
-    // Fails for a set that is none; so below.
+    // Fails only for an invalid set; so below.
     let _ = set.thread_block();
     Held(set)
 }
 
 impl Held {
-    /// They do what they do to any process: for commands, which a signal may end.
+    /// Restores their default actions: for commands, which a signal may end.
     pub fn release(&self) {
         let _ = self.0.thread_unblock();
     }
 
-    /// Takes those that wait and all that come.
+    /// Receives pending and all further signals.
     ///
     /// # Errors
-    /// If there is no thread to be had.
+    /// If no thread can be started.
     pub fn listen(self) -> io::Result<Stops> {
         let (asked, stops) = watch::channel(0);
         parts::thread("signals", move || {
@@ -55,7 +55,7 @@ impl Held {
     }
 }
 
-/// Requests to stop, the first and those that repeat it.
+/// Requests to stop: the first, and those that repeat it.
 pub struct Stops {
     asked: watch::Receiver<u32>,
     taken: u32,

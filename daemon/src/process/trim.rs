@@ -1,6 +1,6 @@
-//! Memory that a crowd has left behind goes back to the system. The allocator keeps what was freed between
-//! things that stay, and that is most of it after thousands of requests came at once and went, or after events
-//! that waited in many forms.
+//! Returns memory to the system after a burst of requests, or of events that waited in many forms. The allocator
+//! keeps what was freed between live allocations, and that is most of it once thousands of them have come at once
+//! and gone.
 
 #![allow(unsafe_code)]
 
@@ -11,12 +11,12 @@ use std::time::Duration;
 use crate::process::budget::Budget;
 use crate::process::requests::Requests;
 
-/// How often it is looked at. It costs every thread that needs memory meanwhile some milliseconds.
+/// How often this is checked. A trim blocks every thread that allocates for some milliseconds.
 const LOOK: Duration = Duration::from_secs(2);
-/// Bytes that must have gone since the last time for it to be worth that: a crowd, not the everyday.
+/// Bytes that must have gone since the last check for a trim to be worth that: a burst, not the usual load.
 const WORTH: usize = 4 << 20;
 
-/// Looks for as long as the daemon runs.
+/// Checks for as long as the daemon runs.
 pub async fn run(requests: Arc<Requests>, events: Arc<Budget>) -> Infallible {
     let (mut fall, budget) = (Fall::default(), events);
     loop {

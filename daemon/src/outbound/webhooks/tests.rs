@@ -38,7 +38,7 @@ fn start(url: &str, limits: Limits) -> Webhooks {
         url: url.into(),
         ..Endpoint::default()
     };
-    Webhooks::start(vec![endpoint], &credentials(), limits, Beat::unheard()).unwrap()
+    Webhooks::start(vec![endpoint], &credentials(), limits, Beat::unwatched()).unwrap()
 }
 
 fn occupied(channel: &str) -> Event {
@@ -304,7 +304,7 @@ async fn each_endpoint_gets_the_events_it_wants_and_none_waits_for_another() {
         endpoint(&members, &["member_added", "cache_miss"], "presence-"),
     ];
     let webhooks =
-        Arc::new(Webhooks::start(endpoints, &credentials(), limits(), Beat::unheard()).unwrap());
+        Arc::new(Webhooks::start(endpoints, &credentials(), limits(), Beat::unwatched()).unwrap());
     assert!(webhooks.wants("cache_miss") && !webhooks.wants("client_event"));
     let added = || What::MemberAdded { user: "7".into() };
     webhooks.tell(
@@ -353,6 +353,6 @@ fn an_invalid_endpoint_is_refused_with_the_reason() {
         secrets: Vec::new(),
         ..credentials()
     };
-    let why = Webhooks::start(Vec::new(), &unsigned, limits(), Beat::unheard()).unwrap_err();
+    let why = Webhooks::start(Vec::new(), &unsigned, limits(), Beat::unwatched()).unwrap_err();
     assert!(why.contains("a secret must be set"), "{why}");
 }
