@@ -14,7 +14,7 @@ use crate::outbound::webhooks::Endpoint;
 
 const MAX_ID: usize = 64;
 
-/// An application: what names it, what it may use, who lets subscribers in.
+/// An application: its names, its limits, and who authorizes its subscribers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct App {
@@ -29,35 +29,35 @@ pub struct App {
     pub secret_file: String,
     /// Its ring. Empty: `ring.name`. No two applications share one.
     pub ring: String,
-    /// Origins whose pages may listen. Empty: `server.allowed_origins`.
+    /// Origins whose pages may subscribe. Empty: `server.allowed_origins`.
     pub allowed_origins: Vec<String>,
-    /// Who may let subscribers into `private-` and `presence-` channels: `token`, `pusher`, `http`.
+    /// Authorizers of `private-` and `presence-` channels: `token`, `pusher`, `http`.
     pub authorizers: Vec<String>,
-    /// Where the authorizer `http` asks the application: `http://host:port/path` or
-    /// `unix:/socket:/path`. Empty: it is not asked.
+    /// Where the authorizer `http` calls the application: `http://host:port/path` or
+    /// `unix:/socket:/path`. Empty: it is not called.
     pub auth_url: String,
-    /// Seconds until it must have answered.
+    /// Seconds until it must have responded.
     pub auth_timeout: f64,
-    /// Seconds for which what it granted is remembered. 0: not at all.
+    /// Seconds for which its grants are cached. 0: not at all.
     pub auth_cache: u32,
-    /// Questions to it at one time; more are answered "later".
+    /// Calls at one time; more are refused with "later".
     pub auth_calls: usize,
-    /// Of those, for one client address, counted as `server.connections_per_address` counts. -1: an eighth.
-    /// 0: any number.
+    /// Calls at one time for one client address, counted as `server.connections_per_address` counts. -1: an
+    /// eighth. 0: any number.
     pub auth_calls_per_address: i64,
-    /// Whether it is also asked about viewers who show neither a cookie nor `Authorization`: for an
-    /// application that lets them in by address.
+    /// Whether it is also called for viewers with neither a cookie nor `Authorization`: for an application that
+    /// authorizes them by address.
     pub auth_anonymous: bool,
     /// Connections. 0: as many as the daemon has.
     pub max_connections: usize,
     /// Different channels with a subscriber. 0: `server.max_channels`.
     pub max_channels: usize,
-    /// Members of one presence channel, and of all, of which one user may be an eighth, or 100.
+    /// Members of one presence channel, and of all together; one user may be an eighth of all, or 100.
     pub channel_members: usize,
     pub members: usize,
-    /// Seconds that a member whose connection was lost is still there.
+    /// Seconds for which a member stays after its connection was lost.
     pub presence_grace: f64,
-    /// Where the application is told what happens on its channels (Pusher's webhooks):
+    /// Where webhooks are sent (Pusher's webhooks: what happens on the application's channels):
     /// `http://host:port/path` or `unix:/socket:/path`. Empty: nowhere.
     pub webhook_url: String,
     /// Which events: `channel_occupied`, `channel_vacated`, `member_added`, `member_removed`,
@@ -65,12 +65,12 @@ pub struct App {
     pub webhook_events: Vec<String>,
     /// Only of channels whose name begins so.
     pub webhook_prefix: String,
-    /// Seconds until it must have answered.
+    /// Seconds until it must have responded.
     pub webhook_timeout: f64,
-    /// Whether subscribers of a channel are told how many they are, as they change; above 100 at most
+    /// Whether subscribers of a channel are sent its number of subscribers when it changes; above 100 at most
     /// every 5 seconds. Not on presence channels.
     pub subscription_counts: bool,
-    /// Bytes of the data of an event that comes by the HTTP API.
+    /// Bytes of the data of an event published over Pusher's HTTP API.
     pub api_payload: Size,
     /// Whether subscribers of private and presence channels may send to one another (`client-…`).
     pub client_events: bool,
@@ -124,8 +124,8 @@ fn hidden<S: serde::Serializer>(secret: &str, to: S) -> Result<S::Ok, S::Error> 
 /// What is wrong: key and reason.
 type Wrong = (&'static str, String);
 
-/// Bytes of the body of a request to Pusher's HTTP API, where an event's data has up to `payload`: JSON in JSON
-/// may double, a batch of small events is allowed.
+/// Bytes of a request's body in Pusher's HTTP API, where an event's data has up to `payload` bytes: JSON inside
+/// JSON may double them, and a batch of small events is allowed.
 pub const fn api_body_bytes(payload: usize) -> usize {
     (64 << 10) + 3 * payload
 }
@@ -139,7 +139,7 @@ impl App {
         }
     }
 
-    /// Whether it may let subscribers in.
+    /// Whether `authorizer` is one of its authorizers.
     pub fn asks(&self, authorizer: &str) -> bool {
         self.authorizers.iter().any(|name| name == authorizer)
     }
@@ -157,7 +157,7 @@ impl App {
         Duration::from_secs_f64(self.presence_grace)
     }
 
-    /// The secrets it signs with, the newest first.
+    /// Its signing secrets, the newest first.
     ///
     /// # Errors
     /// The key that cannot be used, and why; never a secret.

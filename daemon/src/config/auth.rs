@@ -1,10 +1,10 @@
-//! `[auth]`: who may listen to private channels, by signed tokens.
+//! `[auth]`: signed tokens, which authorize subscribers of private channels.
 
 use std::path::Path;
 
 use serde::{Deserialize, Serialize};
 
-/// Who may listen to `private-` channels: whoever bears a signed token (JWT, HS256 or Ed25519).
+/// How signed tokens (JWT, HS256 or Ed25519) are verified. Their bearer may subscribe to the channels they name.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
@@ -17,7 +17,7 @@ pub struct Auth {
     pub audience: String,
     /// Whether a token without `aud` is refused.
     pub audience_required: bool,
-    /// Seconds before a token expires at which its stream is told (`askr:expiring`).
+    /// Seconds before a token expires at which its stream is sent `askr:expiring`.
     pub expiry_notice: u32,
 }
 

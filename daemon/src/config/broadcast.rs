@@ -1,16 +1,16 @@
-//! `[broadcast]`: what becomes of events.
+//! `[broadcast]`: how events are kept between the ring and the workers.
 
 use serde::{Deserialize, Serialize};
 
 use super::units::Size;
 
-/// What becomes of events.
+/// How events are kept between the ring and the workers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Broadcast {
     /// Whether `askrd serve` serves at all.
     pub enabled: bool,
-    /// Positions the index remembers, also of overwritten events, so that losses are told exactly.
+    /// Positions the index remembers, also of overwritten events, so that gaps are exact.
     /// 0: four for each slot.
     pub index_entries: usize,
     /// Channels the index remembers.

@@ -1,4 +1,4 @@
-//! What the command line says of the settings.
+//! Settings on the command line.
 
 use std::path::PathBuf;
 

@@ -1,5 +1,5 @@
-//! Where settings come from, merged; what is wrong is told with its place: the file, the variable or
-//! the flag, then the key, then the reason.
+//! Merges settings from all sources. An error names its place (the file, the variable or the flag), then the key,
+//! then the reason.
 
 use std::fmt;
 use std::path::{Path, PathBuf};
@@ -13,7 +13,7 @@ use super::settings::Settings;
 /// Used when no file is named and it exists.
 const DEFAULT_FILE: &str = "/etc/askr/askr.toml";
 
-/// Something wrong with the settings: one line.
+/// An error in the settings: one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem(String);
 
@@ -46,14 +46,14 @@ fn read(path: &Path) -> Result<String, Problem> {
         .map_err(|why| Problem(format!("{}: cannot be read: {why}", path.display())))
 }
 
-/// Where each value came from: what a reason is given with.
+/// Where each value came from, for errors.
 pub struct Sources {
     file: Option<PathBuf>,
     overrides: Vec<(String, String)>,
 }
 
 impl Sources {
-    /// `reason` with the place and the name of its key.
+    /// An error of `section.key`, with the place that the value came from.
     pub fn problem(&self, section: &str, key: &str, reason: &str) -> Problem {
         let key = format!("{section}.{key}");
         let place = match self.overrides.iter().rev().find(|(name, _)| *name == key) {
@@ -77,7 +77,7 @@ fn merge(
         file,
         overrides: Vec::new(),
     };
-    // The defaults, written out, say which sections and keys there are and of what type.
+    // The defaults, serialized, define the sections and keys and their types.
     let known = Table::try_from(Settings::default()).expect("the defaults are plain values");
     let (mut table, apps) = parse(text, &known, &sources)?;
 
@@ -156,7 +156,7 @@ fn parse(text: &str, known: &Table, sources: &Sources) -> Result<(Table, Vec<App
     Ok((table, apps))
 }
 
-/// Takes `[[app]]` out of the table: the one section of which there may be several.
+/// Takes `[[app]]` out of the table: the only section that may be repeated.
 fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<App>, Problem> {
     let Some(Value::Array(items)) = table.get("app") else {
         return Ok(Vec::new());
@@ -214,9 +214,9 @@ fn typed(table: Table, known: &Table, sources: &Sources) -> Result<Settings, Pro
     Settings::deserialize_table(table).map_err(|why| Problem(why.message().replace('\n', ", ")))
 }
 
-/// The decoder's message, or what is allowed where it only says which type it met.
+/// The decoder's message, or what is allowed where the message only names the type that was found.
 fn reason(message: &str, model: &Value) -> String {
-    let wanted = match model {
+    let allowed = match model {
         Value::Boolean(_) => "true or false",
         Value::Integer(_) => "an integer that is not negative",
         Value::Float(_) => "a number",
@@ -224,7 +224,7 @@ fn reason(message: &str, model: &Value) -> String {
         _ => "text in quotes",
     };
     match message.starts_with("invalid") {
-        true => format!("must be {wanted}"),
+        true => format!("must be {allowed}"),
         false => message.replace('\n', ", "),
     }
 }
@@ -243,7 +243,7 @@ fn from_text(text: &str, model: &Value) -> Result<Value, String> {
             "false" | "0" => Value::Boolean(false),
             _ => return Err("must be true or false".into()),
         },
-        // A size may bear a unit; text that is no number is left for the type to judge.
+        // A size may have a unit: other text is left to the type's own parser.
         Value::Integer(_) => match text.parse() {
             Ok(number) => Value::Integer(number),
             Err(_) => Value::String(text.to_owned()),

@@ -1,9 +1,10 @@
-//! What values may be: ranges and origins, and what is said of one that may not.
+//! Checks of values: ranges and origins, with the error for a value that is not allowed.
 
-/// What is wrong: section, key, reason.
+/// An error: section, key, reason.
 pub type Wrong = (&'static str, &'static str, String);
 
-/// As a browser writes it: scheme and host in lower case, a port unless it is the scheme's own.
+/// Checks that `origin` is as a browser sends it: scheme and host in lower case, a port unless it is the scheme's
+/// own.
 pub fn check_origin(origin: &str) -> Result<(), String> {
     let sound = origin == "null"
         || origin.split_once("://").is_some_and(|(scheme, host)| {

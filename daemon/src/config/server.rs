@@ -1,4 +1,4 @@
-//! `[server]`: how browsers reach it, and what they may cost.
+//! `[server]`: where askrd listens, and the limits of its clients.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -19,7 +19,7 @@ const DEFAULT_PER_ADDRESS: u32 = 1024;
 /// Different channels of one client address when nothing is set.
 const DEFAULT_CHANNELS_PER_ADDRESS: u32 = 10_000;
 
-/// How browsers reach it, and what they may cost.
+/// Where askrd listens, and the limits of its clients.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Server {
@@ -33,7 +33,7 @@ pub struct Server {
     /// exists. `none`: no such socket.
     pub control: String,
     /// Directory for what must outlive a restart: revoked tokens. Empty: systemd's StateDirectory, if there
-    /// is one; else they are forgotten then.
+    /// is one; otherwise they are lost.
     pub state_directory: String,
     /// Worker threads. 0: one per core.
     pub workers: usize,
@@ -42,7 +42,7 @@ pub struct Server {
     pub io: Io,
     /// `Host` names served, with or without a port. Empty: any.
     pub allowed_hosts: Vec<String>,
-    /// Other origins whose pages may listen, exactly: `https://example.com`. No wildcard.
+    /// Other origins whose pages may subscribe, exactly: `https://example.com`. No wildcard.
     pub allowed_origins: Vec<String>,
     /// Addresses or networks whose X-Real-IP is believed. The Unix sockets' is, always.
     pub trusted_proxies: Vec<Network>,
@@ -56,8 +56,8 @@ pub struct Server {
     pub channels_per_stream: usize,
     /// Channels of a WebSocket.
     pub channels_per_socket: usize,
-    /// Seconds of silence after which a WebSocket's client is asked whether it is there, and seconds it
-    /// has to answer. Looked at once a `ping`.
+    /// Seconds of silence after which a WebSocket's client is sent a ping, and seconds it has to respond.
+    /// Checked once a `ping`.
     pub activity_timeout: f64,
     pub pong_timeout: f64,
     /// Different channels with a subscriber.
@@ -74,38 +74,37 @@ pub struct Server {
     /// Bytes of a request's body.
     pub body_bytes: Size,
     /// Bytes that all requests in progress may hold, heads and bodies; one client address may hold an
-    /// eighth. Past three quarters of it those that have been in progress longest give way. 0: 64 MiB, or
+    /// eighth. Past three quarters of it the requests in progress for longest give way. 0: 64 MiB, or
     /// four times the largest request, whichever is more.
     pub requests_total: Size,
 
-    /// What becomes of a client that is slower than its events, once the bounds below are reached.
-    /// `replay`: it gets the rest from the ring at its own pace, and is told what the ring no longer has.
-    /// `skip`: it jumps to the present and is told how many events it lost. `close`: it is cut, and
-    /// resumes by its cursor.
+    /// What happens to a client that is slower than its events, once the bounds below are reached.
+    /// `replay`: it gets the rest from the ring at its own pace, with a gap for what the ring no longer has.
+    /// `skip`: it continues with the newest events, after a gap with the number of those it lost. `close`: it is
+    /// disconnected, and resumes by its cursor.
     pub slow_clients: SlowClients,
     /// Frames waiting for one slow client.
     pub outbox_frames: usize,
     /// Bytes waiting for one slow client. One frame always fits.
     pub outbox_bytes: Size,
-    /// Bytes of memory for events, in every form and for whatever: on their way to clients, waiting for slow
-    /// ones, kept for those that come back. What is shared counts once. As it fills up, caches are emptied
-    /// first; then what waits for slow clients is given up, of those first that hold the most for the
-    /// longest, which get it from the ring later (`slow_clients`).
+    /// Bytes of memory for events, in every form: on their way to clients, waiting for slow ones, cached for
+    /// replays. Shared bytes count once. As it fills up, caches are emptied first; then the outboxes of slow
+    /// clients are dropped, first of those that have held the most for the longest (`slow_clients`).
     pub outbox_total: Size,
     /// Seconds a client may accept nothing while something waits for it, events or an answer. Over TCP also
     /// those in which it may acknowledge nothing at all, but then at least 30.
     pub write_timeout: f64,
 
-    /// Seconds between comments that keep a quiet stream alive and tell it its cursor.
+    /// Seconds between pings, which keep a quiet stream alive and carry its cursor.
     pub ping: f64,
     /// Seconds after which a stream is ended, a tenth less at random, so that clients spread over the
-    /// servers behind a load balancer. Looked at once a ping. 0: never.
+    /// servers behind a load balancer. Checked once a ping. 0: never.
     pub stream_max_age: u32,
-    /// Seconds without an event after which a stream is ended. Looked at once a ping. 0: never.
+    /// Seconds without an event after which a stream is ended. Checked once a ping. 0: never.
     pub stream_max_idle: u32,
     /// Milliseconds a browser waits before it reconnects; varied by a quarter up and down.
     pub retry: u32,
-    /// Seconds a shutdown may take to take leave of every client.
+    /// Seconds a shutdown may take to drain all connections.
     pub drain: f64,
 }
 
@@ -156,7 +155,7 @@ impl Server {
         shares::of_setting(self.connections_per_address, default)
     }
 
-    /// What one client may hold, of an application with so many channels.
+    /// What one client may hold in an application with so many channels.
     pub fn holdings(&self, max_channels: usize) -> holdings::Limits {
         let default = shares::by_default(max_channels, DEFAULT_CHANNELS_PER_ADDRESS);
         holdings::Limits {
@@ -168,7 +167,7 @@ impl Server {
         }
     }
 
-    /// None: no control socket wanted.
+    /// None: no control socket.
     pub fn control_path(&self) -> Option<PathBuf> {
         match self.control.as_str() {
             "none" => None,

@@ -1,4 +1,4 @@
-//! All settings together: what they say for each application, and what is wrong between them.
+//! All settings together: those in force for each application, and checks across sections.
 
 use serde::{Deserialize, Serialize};
 use shared::spec::RingSpec;
@@ -79,7 +79,7 @@ impl Settings {
 }
 
 impl Settings {
-    /// The applications, each with everything that `[ring]`, `[server]` and `[auth]` say for it.
+    /// The applications, each completed from `[ring]`, `[server]` and `[auth]`.
     pub fn applications(&self) -> Vec<(App, RingSpec, Auth)> {
         let several = !self.apps.is_empty();
         let one = std::slice::from_ref(&self.app);
@@ -114,7 +114,7 @@ impl Settings {
         all.iter().map(complete).collect()
     }
 
-    /// What is wrong with the applications: their section, the key, the reason.
+    /// Checks the applications. An error: section, key, reason.
     fn check_apps(&self) -> Result<(), (String, &'static str, String)> {
         if self.apps.len() > MAX_APPS {
             let why = format!("there may be at most {MAX_APPS}");

@@ -1,5 +1,5 @@
-//! An event on its way to subscribers: read once, encoded once for each form that somebody wants, by
-//! whoever wants it first.
+//! An event on its way to subscribers: read once, and encoded once in each form that is needed, by the worker that
+//! needs it first.
 
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
@@ -17,7 +17,7 @@ use crate::process::budget::{Budget, Charge, Held};
 pub struct EncodedEvent {
     pub cursor: Cursor,
     pub event: Event,
-    /// Who is not to get it.
+    /// The connection that must not get it.
     pub except: Option<SocketId>,
     body: Charge,
     /// Bytes of the forms that are kept.
@@ -96,7 +96,7 @@ impl EncodedEvent {
         Some(&forms.places)
     }
 
-    /// What lies at `place`, made and put there first. Where memory is short it is made for this once.
+    /// The form at `place`, encoded if there is none yet. Where memory is short it is encoded and not kept.
     fn kept_at(&self, place: Option<&OnceLock<Held>>, make: impl Fn() -> Vec<u8>) -> Held {
         let budget = self.body.budget();
         if let Some(held) = place.and_then(OnceLock::get) {

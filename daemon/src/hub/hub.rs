@@ -28,12 +28,12 @@ pub struct Hub {
     /// One inbox per worker.
     pub inboxes: Vec<Inbox>,
     pub store: Box<dyn EventStore>,
-    /// The same, for who counts.
+    /// The ring's segments, for metrics and new epochs.
     pub segments: RingStore,
     pub subscriber_counts: SubscriberCounts,
     pub holdings: Holdings,
     pub last_events: LastEvents,
-    /// The application's, if it wants any.
+    /// None: the application has no webhook.
     pub webhooks: Option<Webhooks>,
     pub tailed: CachePadded<Tailed>,
     /// What all applications share.
@@ -55,7 +55,7 @@ impl Hub {
         self.process.workers.of(worker)
     }
 
-    /// Tells the application, if it wants to hear. Never waits. `client`: whose doing it is.
+    /// Queues a webhook event, if the application has a webhook for it. Never waits. `client`: who caused it.
     pub fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
         if let Some(webhooks) = &self.webhooks {
             let event = webhooks::Event::new(channel, what);
@@ -65,7 +65,7 @@ impl Hub {
         }
     }
 
-    /// Tells channels how many subscribers they have, and the application.
+    /// Sends channels their number of subscribers, and the application a webhook.
     pub fn tell_counts(&self, client: ClientKey, counts: subscriber_counts::Told) {
         for (channel, count) in counts {
             let what = webhooks::event::What::SubscriptionCount(count.into());
@@ -77,7 +77,8 @@ impl Hub {
         }
     }
 
-    /// To every worker with a subscriber of its channel. What a full inbox drops is made good there.
+    /// Delivers it to every worker with a subscriber of its channel. A worker with a full inbox recovers by
+    /// itself.
     pub fn tell(&self, notice: EncodedEphemeral) {
         let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
         let notice = Arc::new(notice);

@@ -1,5 +1,5 @@
-//! From the tailer to one worker: a bounded queue that the worker empties at once, and the two
-//! counters that make the seam between replay and live exact (see ARCHITECTURE.md, "The seam").
+//! From the tailer to one worker: a bounded queue that the worker takes as a whole, and the two watermarks that
+//! make the seam between replay and live exact (see ARCHITECTURE.md, "The seam").
 
 use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
@@ -16,7 +16,7 @@ use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::ephemeral::EncodedEphemeral;
 use crate::process::budget::Budget;
 
-/// What a worker is told, in order of position.
+/// What is delivered to a worker, in order of position.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     Event(Arc<EncodedEvent>),
@@ -25,9 +25,9 @@ pub enum Delivery {
         to: u64,
         gap: Gap,
     },
-    /// Beside the ring, and without a position.
+    /// Not from the ring, and without a position.
     EncodedEphemeral(Arc<EncodedEphemeral>),
-    /// The members of presence channels are known again since the start.
+    /// The members of presence channels are known again after the start.
     Settled,
     /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
     Replaced {
@@ -48,8 +48,8 @@ impl Delivery {
     }
 }
 
-/// Where the tailer is. Everything below `started` is in the history; everything below `completed`
-/// has been handed to each worker that wanted it.
+/// How far the tailer has come. Everything below `started` is in the channel index; everything below `completed`
+/// has been delivered to each worker with a subscriber.
 #[derive(Debug, Default)]
 pub struct Watermarks {
     started: CachePadded<AtomicU64>,
@@ -64,12 +64,12 @@ impl Watermarks {
         }
     }
 
-    /// Stored after the history was told, before the routes are looked at.
+    /// Stored after the event was entered into the index, before the routes are read.
     pub fn start(&self, next: u64) {
         self.started.store(next, SeqCst);
     }
 
-    /// Stored after the hand-off.
+    /// Stored after the delivery.
     pub fn complete(&self, next: u64) {
         self.completed.store(next, SeqCst);
     }
@@ -93,11 +93,11 @@ pub struct Inbox {
     memory: Arc<Budget>,
 }
 
-/// What is kept for a worker that does not come.
+/// Bounds of an inbox whose worker is behind.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     pub items: usize,
-    /// Of events as they came; one always fits.
+    /// Of events without their encoded forms; one item always fits.
     pub bytes: usize,
 }
 
@@ -109,13 +109,13 @@ struct Queue {
     overrun: bool,
 }
 
-/// What a worker found in its inbox.
+/// What a worker took from its inbox.
 #[derive(Debug, Default)]
 pub struct Batch {
     pub items: Vec<Delivery>,
     pub commands: Vec<Command>,
-    /// The worker was so far behind that later events were not kept for it: its streams pull them
-    /// from the history instead.
+    /// The worker was so far behind that later events were not kept for it: its streams replay them from the
+    /// ring instead.
     pub overrun: bool,
 }
 
@@ -138,7 +138,7 @@ impl Inbox {
         let first = queue.items.is_empty();
         let bytes = queue.bytes + item.size();
         let over = queue.items.len() >= self.limits.items || bytes > self.limits.bytes;
-        // A replaced ring must be known to whoever reads on.
+        // A worker that reads on must know that the ring was replaced.
         let room = !queue.overrun && (first || !over && !self.memory.is_full());
         if room || matches!(item, Delivery::Replaced { .. }) {
             queue.items.push(item);
@@ -153,8 +153,8 @@ impl Inbox {
         room
     }
 
-    /// Not bounded by itself: whoever gives one waits for its answer, and those who may are limited. (A
-    /// user's coming and going, told to watchers, is one for each of these.)
+    /// Unbounded: the sender of a command waits for its result, and the number of senders is limited. (Watchlist
+    /// events of a user that connects or disconnects are one command for each of these.)
     pub fn command(&self, command: Command) {
         let mut queue = self.queue.lock();
         queue.commands.push(command);
@@ -162,7 +162,7 @@ impl Inbox {
         self.wake.notify_one();
     }
 
-    /// Takes everything into `batch`, which is emptied first. Its room is kept for the next items.
+    /// Takes everything into `batch`, which is emptied first. Its capacity is kept for the next items.
     pub fn take(&self, batch: &mut Batch) {
         batch.items.clear();
         let mut queue = self.queue.lock();
@@ -172,7 +172,7 @@ impl Inbox {
         batch.overrun = std::mem::take(&mut queue.overrun);
     }
 
-    /// Resolves when something has been put in since the last take.
+    /// Resolves when something was put in since the last take.
     pub async fn wait(&self) {
         self.wake.notified().await;
     }
@@ -184,7 +184,7 @@ mod tests {
 
     use super::*;
 
-    fn handoff(items: usize, bytes: usize) -> Inbox {
+    fn inbox(items: usize, bytes: usize) -> Inbox {
         let memory = Arc::new(Budget::new(1 << 30));
         Inbox::new(Limits { items, bytes }, &memory)
     }
@@ -198,25 +198,22 @@ mod tests {
 
     #[test]
     fn a_full_queue_drops_what_follows_until_it_is_taken() {
-        let handoff = handoff(2, 1 << 20);
-        assert!(handoff.push(lost(1)) && handoff.push(lost(2)) && !handoff.push(lost(3)));
+        let inbox = inbox(2, 1 << 20);
+        assert!(inbox.push(lost(1)) && inbox.push(lost(2)) && !inbox.push(lost(3)));
         let mut batch = Batch::default();
-        handoff.take(&mut batch);
+        inbox.take(&mut batch);
         assert!(batch.overrun && batch.items.len() == 2);
-        assert!(handoff.push(lost(4)));
-        handoff.take(&mut batch);
+        assert!(inbox.push(lost(4)));
+        inbox.take(&mut batch);
         assert!(!batch.overrun && batch.items.len() == 1);
     }
 
     #[test]
     fn nothing_is_kept_between_an_overrun_and_the_next_take() {
-        let handoff = handoff(1, 1 << 20);
-        handoff.push(lost(1));
-        handoff.push(lost(2));
-        assert!(
-            !handoff.push(lost(3)),
-            "or the worker would see 3 without 2"
-        );
+        let inbox = inbox(1, 1 << 20);
+        inbox.push(lost(1));
+        inbox.push(lost(2));
+        assert!(!inbox.push(lost(3)), "or the worker would see 3 without 2");
     }
 
     fn large(seq: u64, memory: &Arc<Budget>) -> Delivery {
@@ -226,21 +223,21 @@ mod tests {
 
     #[test]
     fn large_events_fill_it_by_their_bytes_but_one_always_fits() {
-        let handoff = handoff(100, 2500);
-        let memory = handoff.memory.clone();
+        let inbox = inbox(100, 2500);
+        let memory = inbox.memory.clone();
         let mut batch = Batch::default();
-        assert!(handoff.push(large(1, &memory)) && handoff.push(large(2, &memory)));
-        assert!(!handoff.push(large(3, &memory)));
-        handoff.take(&mut batch);
+        assert!(inbox.push(large(1, &memory)) && inbox.push(large(2, &memory)));
+        assert!(!inbox.push(large(3, &memory)));
+        inbox.take(&mut batch);
         assert!(batch.overrun && batch.items.len() == 2);
-        assert!(handoff.push(large(4, &memory)), "the room is there again");
+        assert!(inbox.push(large(4, &memory)), "the room is there again");
         let other = memory.charge(1 << 30);
         assert!(
-            !handoff.push(large(5, &memory)),
+            !inbox.push(large(5, &memory)),
             "nothing waits in full memory"
         );
-        handoff.take(&mut batch);
-        assert!(batch.overrun && handoff.push(large(6, &memory)));
+        inbox.take(&mut batch);
+        assert!(batch.overrun && inbox.push(large(6, &memory)));
         drop(other);
     }
 }

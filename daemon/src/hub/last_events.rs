@@ -1,8 +1,8 @@
-//! The last event of each cache channel (`cache-`, `private-cache-` …), for whoever subscribes next.
-//! The ring may have gone on; so these few are kept beside it.
+//! The last event of each cache channel (`cache-`, `private-cache-` …), for new subscribers. The ring may have
+//! overwritten it, so it is kept beside the ring.
 //!
-//! Bounded in channels and bytes: an event counts once, for as long as one of its channels keeps it, and
-//! none of its forms is kept. At the bound those whose event is oldest are forgotten, and counted.
+//! Bounded in channels and bytes: an event counts once, for as long as one of its channels keeps it, and none of
+//! its encoded forms is kept. At the bound the channels with the oldest events are forgotten and counted.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::hub::encoded_event::EncodedEvent;
 pub const MAX_AGE_NS: u64 = 30 * 60 * 1_000_000_000;
 const MAX_CHANNELS: usize = 10_000;
 pub const MAX_BYTES: usize = 32 << 20;
-/// What a channel costs beside its name, which is there twice.
+/// Bytes of a channel's entries beside its name, which is stored twice.
 const CHANNEL: usize = 160;
 
 #[derive(Debug, Default)]
@@ -29,21 +29,21 @@ pub struct LastEvents(Mutex<Inner>);
 pub struct Last {
     pub cursor: Cursor,
     pub event: Event,
-    /// Who was not to get it.
+    /// The connection that must not get it.
     pub except: Option<SocketId>,
 }
 
 #[derive(Debug, Default)]
 struct Inner {
     channels: HashMap<Box<str>, Arc<Last>>,
-    /// Which channel's event is oldest. An event of several channels is there for each.
+    /// Channels by the position of their event. An event of several channels has an entry for each.
     by_age: BTreeSet<(u64, Box<str>)>,
     bytes: usize,
     forgotten: u64,
 }
 
 impl LastEvents {
-    /// Keeps `live` for its cache channels. Positions only rise.
+    /// Keeps `live` for its cache channels. Positions must rise.
     pub fn put(&self, live: &Arc<EncodedEvent>) {
         let mut cached = live
             .event
@@ -77,7 +77,7 @@ impl LastEvents {
         }
     }
 
-    /// None: there was none, or none in the last half hour, or it had to be forgotten.
+    /// None: there was no event in the last half hour, or it was forgotten.
     pub fn get(&self, channel: &str, now_ns: u64) -> Option<Arc<Last>> {
         let inner = self.0.lock();
         let last = inner.channels.get(channel)?;
@@ -85,7 +85,7 @@ impl LastEvents {
         (age <= MAX_AGE_NS).then(|| last.clone())
     }
 
-    /// The ring's past is no longer that of its present.
+    /// Forgets all events: the ring was replaced without its history.
     pub fn clear(&self) {
         *self.0.lock() = Inner::default();
     }

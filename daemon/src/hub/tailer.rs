@@ -1,4 +1,4 @@
-//! The thread that reads the ring: decodes each event once, enters it into the history, and hands it
+//! The thread that reads the ring: it decodes each event once, enters it into the channel index, and delivers it
 //! to the workers that have a subscriber for it.
 
 use std::io;
@@ -19,8 +19,8 @@ use crate::process::heartbeats::Beat;
 use crate::process::signals::Stops;
 use crate::process::{faults, parts, quarantine};
 
-/// The longest sleep: how soon a stop is noticed, and how often it beats.
-const NAP: Duration = Duration::from_millis(250);
+/// The longest sleep, which bounds the time until a stop is noticed and between two heartbeats.
+const MAX_SLEEP: Duration = Duration::from_millis(250);
 /// Bad records are logged at most this often.
 const LOG_PAUSE: Duration = Duration::from_secs(10);
 
@@ -30,7 +30,7 @@ pub struct Tailer {
     hub: Arc<Hub>,
     next_log: Instant,
     unlogged: u64,
-    /// Failed replacements of the ring that were counted, and whether it is known that they fail.
+    /// Failed replacements of the ring that were counted, and whether trouble with the ring was reported.
     failures: u64,
     troubled: bool,
 }
@@ -54,25 +54,24 @@ impl Tailer {
         }
     }
 
-    /// Reads what the ring holds, before anybody listens: a client that comes back must not know more
-    /// than this daemon does.
+    /// Reads what the ring holds before askrd listens: a client that resumes must not be ahead of this daemon.
     pub fn read_history(&mut self, stops: &Stops) {
-        // Publishers may go on as fast as this reads: what was there at the start is what counts.
+        // Publishers may write as fast as this reads: only what was there at the start is waited for.
         let end = self.keeper.current().head();
-        // A claim that never becomes an event is passed in milliseconds; this bounds a broken ring.
-        let patience = Instant::now() + NAP * 4;
+        // A claim that never becomes an event is skipped within milliseconds; this bounds a broken ring.
+        let deadline = Instant::now() + MAX_SLEEP * 4;
         while self.keeper.position() < end && !stops.asked() {
             if !self.step() {
-                if Instant::now() >= patience {
+                if Instant::now() >= deadline {
                     tracing::warn!("the ring's last events cannot be read yet");
                     return;
                 }
-                self.keeper.wait(NAP);
+                self.keeper.wait(MAX_SLEEP);
             }
         }
     }
 
-    /// Goes on in a thread of its own until `stop`.
+    /// Continues in a thread of its own until `stop`.
     pub fn start(mut self, stop: Arc<AtomicBool>, beat: Beat) -> io::Result<JoinHandle<()>> {
         parts::thread("tailer", move || {
             let mut steps = 0u32;
@@ -80,7 +79,7 @@ impl Tailer {
                 let more = self.step();
                 steps = steps.wrapping_add(1);
                 if !more {
-                    self.keeper.wait(NAP);
+                    self.keeper.wait(MAX_SLEEP);
                 }
                 if !more || steps.is_multiple_of(1024) {
                     beat.beat();
@@ -91,7 +90,7 @@ impl Tailer {
         })
     }
 
-    /// Tells once that the ring cannot be replaced, and once that all is well again.
+    /// Logs once that the ring cannot be replaced, and once that it can again.
     fn report(&mut self, beat: &Beat) {
         let (trouble, failures) = (self.keeper.trouble(), self.keeper.failures());
         if failures == self.failures && trouble.is_some() == self.troubled {
@@ -116,7 +115,7 @@ impl Tailer {
         beat.set_trouble(trouble.map(str::to_owned));
     }
 
-    /// One thing from the ring. False if there is nothing for now.
+    /// Handles one item of the ring. False if there is none now.
     fn step(&mut self) -> bool {
         let epoch = self.epoch;
         let mut in_hand = None;
@@ -163,7 +162,7 @@ impl Tailer {
         true
     }
 
-    /// The order of these steps makes the seam exact: history, `start`, routes, hand-off, `complete`.
+    /// The order of these steps makes the seam exact: index, `start`, routes, delivery, `complete`.
     fn event(&self, seq: u64, live: EncodedEvent) {
         faults::at("tailer-event", live.event.data());
         let hub = &self.hub;
@@ -184,12 +183,12 @@ impl Tailer {
         hub.tailed.events.add(1);
     }
 
-    /// Nobody knows which channels these positions were for: everybody is told.
+    /// The channels of these positions are unknown: a gap is reported to all streams.
     fn lost(&self, from: u64, to: u64) {
         let hub = &self.hub;
         hub.index.blind(from, to);
         hub.watermarks.start(to);
-        self.everybody(Delivery::Lost {
+        self.deliver_to_all(Delivery::Lost {
             to,
             gap: Gap::at_most(to - from),
         });
@@ -211,14 +210,14 @@ impl Tailer {
         self.hub.index.restart(first);
         self.hub.last_events.clear();
         self.hub.watermarks.start(first);
-        self.everybody(Delivery::Replaced {
+        self.deliver_to_all(Delivery::Replaced {
             epoch: self.epoch,
             first,
         });
         self.hub.watermarks.complete(first);
     }
 
-    fn everybody(&self, item: Delivery) {
+    fn deliver_to_all(&self, item: Delivery) {
         for inbox in &self.hub.inboxes {
             inbox.push(item.clone());
         }

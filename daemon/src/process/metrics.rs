@@ -1,6 +1,6 @@
 //! Counters and gauges of the process, and the table of all metrics. What is counted for every event is not
-//! counted here, but by each worker (`worker_counters.rs`) and tailer for itself; rows of such metrics are filled in
-//! when they are read.
+//! counted here, but by each worker (`worker_counters.rs`) and tailer for itself; rows of such metrics are filled
+//! in when they are read.
 
 use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
@@ -95,7 +95,8 @@ metrics! {
     refused_tokens: counter "askr_tokens_refused_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
-    /// Positions lost: overwritten before they were read, unreadable, or skipped because askrd died twice while it worked on them.
+    /// Positions lost: overwritten before they were read, unreadable, or skipped because askrd died twice while it
+    /// worked on them.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
     quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
@@ -103,7 +104,8 @@ metrics! {
     behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.
     replaced: counter "askr_ring_replaced_total";
-    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz gives the reason.
+    /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz gives
+    /// the reason.
     rings_in_trouble: gauge "askr_rings_in_trouble";
     /// Times a replacement of a ring failed.
     replacements_failed: counter "askr_ring_replacements_failed_total";

@@ -1,4 +1,4 @@
-//! Accepts connections, counts them, and hands each to the least loaded worker. One acceptor for all
+//! Accepts connections, counts them, and passes each to the worker with the fewest. One acceptor for all
 //! listeners: SO_REUSEPORT, which would let workers accept, does not exist for Unix sockets.
 
 use std::io;
@@ -16,7 +16,7 @@ use crate::process::state::Process;
 use crate::server::listeners::Listener;
 use crate::server::worker::{Accepted, Peer};
 
-/// Accepted in one go before other listeners have their turn.
+/// Connections accepted in a row before other listeners have their turn.
 const BURST: usize = 64;
 /// Out of descriptors or memory: how long until the next try.
 const PAUSE: Duration = Duration::from_millis(100);
@@ -38,7 +38,7 @@ impl Acceptor {
             let mut ready = watched.readable().await?;
             for _ in 0..BURST {
                 match accept(&listener) {
-                    Ok((peer, address)) => self.hand_on(peer, address),
+                    Ok((peer, address)) => self.assign(peer, address),
                     Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();
                         break;
@@ -57,7 +57,7 @@ impl Acceptor {
         }
     }
 
-    fn hand_on(&self, socket: Peer, address: Option<SocketAddr>) {
+    fn assign(&self, socket: Peer, address: Option<SocketAddr>) {
         let Process {
             limits, metrics, ..
         } = &*self.process;
@@ -71,7 +71,7 @@ impl Acceptor {
             return;
         };
         if prepare(&socket).is_ok() {
-            // One that takes leave takes nothing more.
+            // A worker that has drained takes no more.
             let _ = self.workers[worker].send(Accepted {
                 socket,
                 proxy,
@@ -91,7 +91,7 @@ fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
     }
 }
 
-/// All else it has from its listener (`listen.rs`).
+/// Other options are inherited from its listener (`listeners.rs`).
 fn prepare(socket: &Peer) -> io::Result<()> {
     match socket {
         Peer::Tcp(socket) => socket.set_nonblocking(true),
@@ -99,7 +99,7 @@ fn prepare(socket: &Peer) -> io::Result<()> {
     }
 }
 
-/// Errors of the connection that was to be accepted, not ours (accept(2)).
+/// Errors of the connection that was to be accepted, not of this process (accept(2)).
 fn is_theirs(why: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted, PermissionDenied};
     matches!(

@@ -1,4 +1,4 @@
-//! The applications as the settings have them: each with its ring opened and its history read.
+//! Opens the applications of the settings: each with its ring, whose history is read.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -89,11 +89,11 @@ fn open_one(
     let before = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
     let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
-    // A ring made just now: nobody can have been on a presence channel.
+    // Created just now: a presence channel cannot have had members.
     let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
-    // The ring's lock is held: nobody else notes anything there. Main thread, tailers and workers do.
+    // The ring's lock is held, so no other process notes anything there. Main thread, tailers and workers do.
     let threads = 1 + settings.applications().len() + workers;
     if let Err(why) = quarantine::start(&name.beside(quarantine::SUFFIX), threads) {
         tracing::warn!("{why}");
@@ -243,7 +243,7 @@ fn webhooks(
         .map_err(|why| format!("application {}: webhook_url: {why}", app.id))
 }
 
-/// Who lets subscribers in.
+/// The application's authorizers.
 fn authority(
     settings: &Settings,
     app: &config::App,

@@ -3,8 +3,8 @@
 //! prints it, and `make siege` holds the daemon under it.
 //!
 //! A part counts what is really held: derived forms, tables that have just doubled, names as long as they may
-//! be. The constants are measured (`make bench-memory`, docs/MEMORY.md), not guessed. Whoever adds something
-//! that is held adds its part, beside the bound it is of.
+//! be. The constants are measured (`make bench-memory`, docs/MEMORY.md), not guessed. New code that holds
+//! something adds its part here.
 
 use std::thread;
 
@@ -17,11 +17,11 @@ use crate::process::requests::Requests;
 use crate::process::{admission, control_places, holdings, scan_shares, shares};
 use crate::server::event_memory;
 
-/// The process at rest: binary, runtime, allocator; and each worker with its runtime, ring and buffers.
+/// The idle process: binary, runtime, allocator; and each worker with its runtime, io_uring and buffers.
 const PROCESS: u64 = 1 << 20;
 const WORKER: u64 = 1 << 20;
-/// A WebSocket on one channel, of a user with as long a name as is allowed: the dearest of what is no request
-/// any more. And each further channel of it.
+/// A WebSocket on one channel, of a user with as long a name as is allowed: the most expensive connection after
+/// its request. And each further channel of it.
 const STREAM: u64 = 1536;
 const SUBSCRIPTION: u64 = 24;
 /// Where a channel joins a replay, and the last event that it is owed: in a table and a list that have just doubled.
@@ -42,22 +42,22 @@ const QUESTION: u64 = 320 << 10;
 /// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
 const HOOK: u64 = 512;
 const ITEM: u64 = 64;
-/// What the control socket answers to whoever asks; lists of channels and members, which only those get who may
-/// publish, are as long as there are channels and members, and are not counted here.
+/// A response of the control socket. Lists of channels and members, which only users who may publish get, are as
+/// long as there are channels and members, and are not counted here.
 const CONTROL_ANSWER: u64 = 64 << 10;
-/// Pools of which each client has a share: connections, refused ones, subscribers, calls, client events, webhooks.
+/// Pools that each client has a share of: connections, refused ones, subscribers, calls, client events, webhooks.
 const POOLS: u64 = 6;
-/// What the allocator keeps beside what is held: one part in so many.
+/// The allocator's overhead: one part in so many of what is held.
 const SLACK: u64 = 8;
 
 /// One thing that is bounded.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Part {
     pub name: &'static str,
-    /// The settings that decide it.
+    /// The settings that it depends on.
     pub bound: &'static str,
     pub bytes: u64,
-    /// Whether it may stay when nobody is connected any more.
+    /// Whether it may stay allocated when no client is connected any more.
     pub kept: bool,
 }
 
@@ -115,14 +115,14 @@ impl Ceiling {
         self.parts.iter().map(|part| part.bytes).sum()
     }
 
-    /// What may stay when nobody is connected any more.
+    /// Bytes that may stay allocated when no client is connected any more.
     pub fn kept(&self) -> u64 {
         let kept = self.parts.iter().filter(|part| part.kept);
         kept.map(|part| part.bytes).sum()
     }
 }
 
-/// How many there may be of what the parts are made of.
+/// The numbers that the parts are computed from.
 struct Sizes<'a> {
     settings: &'a Settings,
     apps: Vec<App>,
@@ -231,24 +231,25 @@ impl Sizes<'_> {
         })
     }
 
-    /// Every connection is of the dearest kind: a WebSocket in the middle of a long message, live or ending.
+    /// Every connection is of the most expensive kind: a WebSocket in the middle of a long message, live or
+    /// ending.
     fn streams(&self) -> u64 {
         let server = &self.settings.server;
         let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
         let message = |app: &App| (2 * app.client_event_bytes.0 + 2048).max(16 << 10);
-        // What it came with, for questions about later channels.
+        // Its credentials, for calls about later channels.
         let claim = |app: &App| match app.auth_url.is_empty() {
             true => 0,
             false => server.header_bytes.0,
         };
-        let dearest = self.apps.iter().map(|app| message(app) + claim(app)).max();
-        let dearest = dearest.unwrap_or(0);
-        let stream = STREAM + channels * (SUBSCRIPTION + REPLAYED) + dearest;
-        let ending = Lingering::<Place>::ceiling(1, dearest as usize);
+        let most = self.apps.iter().map(|app| message(app) + claim(app)).max();
+        let most = most.unwrap_or(0);
+        let stream = STREAM + channels * (SUBSCRIPTION + REPLAYED) + most;
+        let ending = Lingering::<Place>::ceiling(1, most as usize);
         self.connections * stream.max(ending)
     }
 
-    /// Heads and bodies that are still being read, answers that are not taken yet.
+    /// Heads and bodies that are still being read, responses that have not been written yet.
     fn requests(&self) -> u64 {
         Requests::ceiling(self.settings.requests_total())
     }

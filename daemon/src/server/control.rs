@@ -7,9 +7,9 @@
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
 //! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
 //!
-//! Nobody waits for a user who does not finish: `askers` has places for each.
+//! No user waits for another one's connections: each has places of its own (`control_places.rs`).
 //!
-//! The last three are about the application whose ring is `R`, for those who may publish to it.
+//! The last three concern the application whose ring is `R`, and are for users who may publish to it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -46,9 +46,9 @@ use crate::server::scrape;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
-/// For a whole request to come, and then for the answer to be found and taken.
+/// For a whole request to arrive, and then for the response to be made and written.
 const TIMEOUT: Duration = Duration::from_secs(5);
-/// What somebody is told who finds no place.
+/// The response to a connection that finds no place.
 const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/plain\r\n\
     Content-Length: 53\r\nConnection: close\r\n\r\nthis user, or all together, ask too much at one time\n";
 
@@ -104,7 +104,7 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
                 }
             }
         }
-        // However many come at once, those who were accepted are answered between them.
+        // However many connect at once, accepted connections are answered in between.
         tokio::task::yield_now().await;
     }
 }
@@ -135,14 +135,14 @@ async fn serve(
         .keep_alive(false)
         .serve_connection(TokioIo::new(socket), service);
     let _ = tokio::time::timeout(2 * TIMEOUT, &mut connection).await;
-    // The place is held until the asker has gone too.
+    // The place is held until the client has closed too.
     if let Ok(socket) = connection.into_parts().io.into_inner().into_std() {
         let ending = Ending::new(socket.into(), Holding::Place(held));
         lingering.borrow_mut().end(ending);
     }
 }
 
-/// An answer that somebody had a turn for, which lasts until it is taken.
+/// A response body that keeps its turn until it has been written.
 struct Taken {
     text: String,
     #[expect(dead_code, reason = "it is given back when this is dropped")]
@@ -155,7 +155,7 @@ impl AsRef<[u8]> for Taken {
     }
 }
 
-/// What was answered: status and text, JSON if it is 200 and about an application.
+/// Status and text of an error.
 type Reply = (StatusCode, String);
 
 impl Control {
@@ -214,12 +214,12 @@ impl Control {
             let why = "no application of this askrd has this ring";
             (StatusCode::NOT_FOUND, why.to_owned())
         })?;
-        // All of it first: a turn is for who has asked.
+        // The whole request first: a turn is not spent on waiting for a client.
         let body = read(body).await?;
         let turn = place.turn().await;
         let path = name.path().to_owned();
-        // It may have to ask for a user's groups over the network. The turn goes along: it lasts as long as
-        // that does, also if the connection does not.
+        // Looking up a user's groups may need the network. The turn goes along, so that it lasts as long as the
+        // lookup, also if the connection does not.
         let asked = tokio::task::spawn_blocking(move || {
             faults::at("asker", b"");
             (peer.may_publish(&path), turn)
@@ -259,7 +259,7 @@ fn answer(status: StatusCode, kind: &'static str, text: Bytes) -> Response<Full<
     answer
 }
 
-/// The body of a request, which comes in time.
+/// The body of a request, which must arrive in time.
 async fn read(body: Incoming) -> Result<Bytes, Reply> {
     let body = Limited::new(body, MAX_BODY).collect();
     match tokio::time::timeout(TIMEOUT, body).await {
@@ -293,7 +293,7 @@ fn bad(why: &str) -> Reply {
     (StatusCode::BAD_REQUEST, why.to_owned())
 }
 
-/// Not by way of a value: a member's info is text that is JSON already.
+/// Not through a `serde_json::Value`: a member's info is JSON text already.
 fn members(list: &[Member]) -> String {
     #[derive(serde::Serialize)]
     struct Members<'a> {

@@ -1,13 +1,13 @@
-//! What each bound on memory for events comes to, in bytes, for these settings: parts of a ceiling of
-//! askrd's own memory.
+//! Bytes that each bound on memory for events allows, for given settings: parts of the ceiling of askrd's own
+//! memory.
 
 use crate::config::Settings;
 use crate::engine::{fanout, replay::chunk};
 use crate::hub::last_events;
 
-/// A byte of a payload that escapes make six of, in JSON.
+/// JSON escapes turn a byte of a payload into six.
 const ESCAPED: u64 = 6;
-/// What stands around the payload in a frame: names, id, cursor.
+/// The rest of a frame around the payload: names, id, cursor.
 const AROUND: u64 = 4096;
 
 /// Memory for events in every form, wherever they wait or are kept: `server.outbox_total`.
@@ -15,14 +15,13 @@ pub fn events(settings: &Settings) -> u64 {
     settings.server.outbox_total.0
 }
 
-/// What `workers` may use beside that while they deal with one wake, when memory for events is full: live
-/// events are encoded all the same. Each worker has one turn at a time; what is kept of its buffers for the
-/// next one, each application has.
+/// What `workers` may use beside that in one wake, when memory for events is full: live events are still
+/// encoded. Each worker has one turn at a time, and for each application the buffers that it keeps.
 pub fn wakes(settings: &Settings, workers: usize) -> u64 {
     let apps = settings.applications().len() as u64;
     // A hostile publisher is bounded by the arena, not by `ring.max_payload`.
     let largest = ESCAPED * (settings.ring.arena.0 / 4) + AROUND;
-    // While it is encoded, it is there twice at most, in a room of up to twice its size.
+    // While it is encoded, it exists twice at most, in a buffer of up to twice its size.
     let turn = fanout::ceiling(largest) + 3 * largest;
     workers as u64 * (turn + apps * (fanout::KEPT_IN_ALL + chunk::KEPT) as u64)
 }

@@ -1,5 +1,5 @@
-//! Listening sockets, made in one place, or handed over by the service manager (sd_listen_fds(3)), which
-//! keeps them open, and the clients waiting, while askrd is restarted.
+//! Listening sockets: opened here, or inherited from the service manager (sd_listen_fds(3)), which keeps them
+//! open, with the clients waiting, while askrd is restarted. All are set up in one place.
 
 use std::fs::{self, Permissions};
 use std::io;
@@ -18,15 +18,14 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::config::{Address, Mode};
 
 /// A client that acknowledges nothing for this long is gone, unless `server.write_timeout` gives it more; the
-/// kernel's own patience is 15 minutes. Not less: a network may be away for a while.
+/// kernel's own limit is 15 minutes. Not less: a network may be interrupted for a while.
 const LEAST_USER_TIMEOUT: Duration = Duration::from_secs(30);
-/// Bytes in the kernel, of one connection, that have not been sent yet. What a slow client does not take waits
-/// in its outbox instead, where it is counted and shared, and not in megabytes of the kernel's. What has been
-/// sent and not been acknowledged, which the network needs, comes on top.
+/// Bytes of one connection in the kernel that have not been sent yet. What a slow client does not take waits in
+/// its outbox instead, where it is counted and shared, not in megabytes of kernel memory. Bytes that have been
+/// sent and not acknowledged come on top: the network needs them.
 pub const UNSENT: u32 = 256 << 10;
 
-/// Connections the kernel holds for us while we are busy or restarting; it cuts this to
-/// net.core.somaxconn.
+/// Connections the kernel queues while askrd is busy or restarting; it limits this to net.core.somaxconn.
 const BACKLOG: i32 = 4096;
 
 #[derive(Debug)]
@@ -35,7 +34,7 @@ pub enum Listener {
     Unix {
         listener: UnixListener,
         path: PathBuf,
-        /// Its name in the file system is the service manager's.
+        /// Its name in the file system belongs to the service manager.
         inherited: bool,
     },
 }
@@ -50,7 +49,7 @@ impl AsFd for Listener {
 }
 
 impl Drop for Listener {
-    /// A name that leads nowhere would only confuse; the next start would remove it.
+    /// Removes the name: one that nothing listens on only confuses.
     fn drop(&mut self) {
         if let Self::Unix {
             path,
@@ -93,8 +92,8 @@ impl Access {
     }
 }
 
-/// Takes what the service manager handed over, and opens every other address; a host name may stand for
-/// several. Non-blocking.
+/// Takes the `inherited` listeners, and opens every other address; a host name may stand for several.
+/// Non-blocking.
 ///
 /// # Errors
 /// A sentence with the address.
@@ -134,7 +133,7 @@ pub fn open(
     Ok(listeners)
 }
 
-/// What the connections of a listener inherit from it.
+/// Sets the options that connections inherit from their listener.
 fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     socket.set_tcp_nodelay(true)?;
@@ -219,7 +218,7 @@ pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
-    // From here on the name is ours, and goes with the listener.
+    // From here on the name is removed with the listener.
     let listener = Listener::Unix {
         listener: socket.into(),
         path: path.to_owned(),
@@ -232,7 +231,7 @@ pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
     Ok(listener)
 }
 
-/// A daemon that was killed leaves its socket. Only a socket that nobody serves is removed.
+/// A daemon that was killed leaves its socket. Only a socket without a listener is removed.
 fn remove_stale(path: &Path) -> io::Result<()> {
     let Ok(meta) = fs::symlink_metadata(path) else {
         return Ok(());
@@ -314,7 +313,7 @@ mod tests {
     }
 
     #[test]
-    fn port_0_is_told_as_the_port_it_became() {
+    fn port_0_is_logged_as_the_port_that_was_assigned() {
         let listeners = open(&["127.0.0.1:0".into()], ACCESS, Vec::new(), TIMEOUT).unwrap();
         let name = name(&listeners[0]);
         assert!(

@@ -1,5 +1,5 @@
-//! Who may ask about an application over the control socket: who may publish to it. That is what the
-//! permissions of its ring say; root and this daemon's own user may ask about each.
+//! Who may ask about an application over the control socket: users who may publish to it, by the permissions of
+//! its ring. Root and this daemon's own user may ask about every application.
 
 use std::ffi::CString;
 use std::os::unix::fs::MetadataExt;
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
 
-/// A process at the other end of a Unix socket, as the kernel says.
+/// The process at the other end of a Unix socket (SO_PEERCRED).
 #[derive(Debug, Clone, Copy)]
 pub struct PeerCredentials {
     pub uid: u32,
@@ -23,7 +23,7 @@ impl PeerCredentials {
         let Ok(ring) = std::fs::metadata(path) else {
             return false;
         };
-        // As the kernel checks: the first class that fits decides.
+        // As the kernel checks permissions: the first class that matches decides.
         let bit = if ring.uid() == self.uid {
             0o200
         } else if self.is_in(ring.gid()) {
@@ -34,7 +34,7 @@ impl PeerCredentials {
         ring.mode() & bit != 0
     }
 
-    /// Of its own group, or of one that the user is a member of: the kernel tells only the first.
+    /// Whether it is its own group, or one that the user is a member of: the kernel reports only the first.
     fn is_in(self, group: u32) -> bool {
         if self.gid == group {
             return true;

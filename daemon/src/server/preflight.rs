@@ -1,5 +1,5 @@
-//! What a daemon needs beside its settings, tried before it starts: secrets are read and keys made of them,
-//! the kernel is asked for io_uring. `check` and `serve` share it, so what was checked is what is used.
+//! What a daemon needs beside its settings, tried before it starts: secrets are read and turned into keys, and the
+//! kernel is asked for io_uring. `check` and `serve` share it, so what was checked is what is used.
 
 use shared::secret::{NamedSecret, Secret};
 use shared::spec::RingSpec;
@@ -9,7 +9,7 @@ use crate::config;
 use crate::config::{Auth, Settings};
 use crate::engine::transmit::Transmit;
 
-/// An application whose settings, ring's sizes and secrets are known to be good.
+/// An application whose settings, ring sizes and secrets are valid.
 pub struct Prepared {
     pub app: config::App,
     pub spec: RingSpec,
@@ -52,7 +52,7 @@ pub fn prepare(settings: &Settings) -> Result<Vec<Prepared>, Wrong> {
     Ok(prepared)
 }
 
-/// Keys are checked also where the application takes no tokens: a wrong one is a mistake all the same.
+/// Checks keys also where the application accepts no tokens: an invalid one is a mistake anyway.
 fn tokens(
     app: &config::App,
     secrets: Vec<NamedSecret>,

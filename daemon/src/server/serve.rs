@@ -28,7 +28,7 @@ use crate::server::setup::setup;
 use crate::server::worker::Worker;
 use crate::server::{applications, listeners, worker};
 
-/// How long a shutdown waits for webhooks that have not been delivered.
+/// How long a shutdown waits for webhooks to be delivered.
 const WEBHOOKS: Duration = Duration::from_secs(1);
 /// Clients that come back within one millisecond after a shutdown, more or less.
 const RETURNS_PER_MS: usize = 5;

@@ -1,5 +1,5 @@
-//! A worker: one OS thread, one single-threaded runtime, one engine. Its loop gives the engine what
-//! happens: hand-offs, ready sockets, replay that is due, ticks, and leave-taking.
+//! A worker: one OS thread, one single-threaded runtime, one engine for each application. Its loop gives the
+//! engines what happens: deliveries, ready sockets, replay that is due, ticks, and the drain.
 
 use std::cell::RefCell;
 use std::io;
@@ -27,10 +27,10 @@ use crate::process::jitter::Jitter;
 use crate::process::parts;
 use crate::process::state::Process;
 
-/// A connection on its way to its worker. Non-blocking.
+/// An accepted connection on its way to its worker. Non-blocking.
 pub struct Accepted {
     pub socket: Peer,
-    /// Whether it is a proxy that says who its client is.
+    /// Whether its peer is a proxy that names the client.
     pub proxy: bool,
     pub admission: Admission,
 }
@@ -61,22 +61,22 @@ pub struct Worker {
     pub thread: JoinHandle<()>,
 }
 
-/// Starts worker number `index`. `leaving`: Some once it shall take leave, with the milliseconds over
-/// which clients are to return.
+/// Starts worker number `index`. `draining`: Some once it is to drain, with the milliseconds over which its
+/// clients are to reconnect.
 pub fn start(
     index: usize,
     beat: Beat,
     setup: Setup,
-    leaving: watch::Receiver<Option<u32>>,
+    draining: watch::Receiver<Option<u32>>,
 ) -> io::Result<Worker> {
-    // Not bounded by itself: the limit of connections is.
+    // Unbounded: the limit of connections bounds it.
     let (sockets, inbox) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let thread = parts::thread(&format!("worker-{index}"), move || {
         let local = LocalSet::new();
-        local.block_on(&runtime, run(index, beat, setup, inbox, leaving))
+        local.block_on(&runtime, run(index, beat, setup, inbox, draining))
     })?;
     Ok(Worker { sockets, thread })
 }
@@ -86,7 +86,7 @@ async fn run(
     beat: Beat,
     setup: Setup,
     mut sockets: mpsc::UnboundedReceiver<Accepted>,
-    mut leaving: watch::Receiver<Option<u32>>,
+    mut draining: watch::Receiver<Option<u32>>,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut engines = Vec::new();
@@ -121,12 +121,12 @@ async fn run(
         tokio::select! {
             Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
             _ = seconds.tick() => beat.beat(),
-            Ok(()) = leaving.changed() => if let Some(spread) = *leaving.borrow() { break spread },
+            Ok(()) = draining.changed() => if let Some(spread) = *draining.borrow() { break spread },
             Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
         }
     };
 
-    // What was accepted before the end is still answered.
+    // Connections that were accepted before the drain are still answered.
     while let Ok(accepted) = sockets.try_recv() {
         accept(accepted, &world, &stopped);
     }
@@ -150,7 +150,7 @@ async fn run(
     Ok(())
 }
 
-/// Gives one engine what happens, for as long as the daemon serves.
+/// Drives one engine for as long as the daemon serves.
 async fn drive(
     engine: Rc<RefCell<Engine>>,
     app: Arc<App>,
