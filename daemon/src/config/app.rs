@@ -175,6 +175,12 @@ impl App {
     }
 
     pub(super) fn check(&self) -> Result<(), Wrong> {
+        self.check_names()?;
+        self.check_limits()?;
+        self.check_urls()
+    }
+
+    fn check_names(&self) -> Result<(), Wrong> {
         let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
         let name = |text: &str| text.len() <= MAX_ID && text.bytes().all(plain);
         if self.id.is_empty() || !name(&self.id) {
@@ -196,6 +202,10 @@ impl App {
                 return Err(("authorizers", why));
             }
         }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), Wrong> {
         let range = |key, value: f64, least, most| {
             range("app", key, value, least, most).map_err(|(_, key, why)| (key, why))
         };
@@ -208,16 +218,6 @@ impl App {
         range("members", self.members as f64, 1.0, 1e7)?;
         range("presence_grace", self.presence_grace, 0.0, 3600.0)?;
         range("webhook_timeout", self.webhook_timeout, 0.1, 60.0)?;
-        if !self.auth_url.is_empty() {
-            let parsed = self.auth_url.parse::<Target>();
-            parsed.map_err(|why| ("auth_url", why))?;
-        }
-        if !self.webhook_url.is_empty() {
-            self.webhook().check().map_err(|(key, why)| match key {
-                "events" => ("webhook_events", why),
-                _ => ("webhook_url", why),
-            })?;
-        }
         range("api_payload", self.api_payload.0 as f64, 1.0, 16e6)?;
         range(
             "client_event_rate",
@@ -237,6 +237,20 @@ impl App {
             1.0,
             1e6,
         )
+    }
+
+    fn check_urls(&self) -> Result<(), Wrong> {
+        if !self.auth_url.is_empty() {
+            let parsed = self.auth_url.parse::<Target>();
+            parsed.map_err(|why| ("auth_url", why))?;
+        }
+        if !self.webhook_url.is_empty() {
+            self.webhook().check().map_err(|(key, why)| match key {
+                "events" => ("webhook_events", why),
+                _ => ("webhook_url", why),
+            })?;
+        }
+        Ok(())
     }
 }
 

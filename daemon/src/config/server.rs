@@ -213,6 +213,13 @@ impl Server {
     }
 
     pub(super) fn check(&self) -> Result<(), Wrong> {
+        self.check_addresses()?;
+        self.check_names()?;
+        self.check_limits()?;
+        self.check_times()
+    }
+
+    fn check_addresses(&self) -> Result<(), Wrong> {
         if self.listen.is_empty() {
             return Err(("server", "listen", "must name at least one address".into()));
         }
@@ -230,6 +237,10 @@ impl Server {
                 "must be an absolute path, or \"none\"".into(),
             ));
         }
+        Ok(())
+    }
+
+    fn check_names(&self) -> Result<(), Wrong> {
         for origin in &self.allowed_origins {
             check_origin(origin).map_err(|why| ("server", "allowed_origins", why))?;
         }
@@ -244,6 +255,10 @@ impl Server {
                 "must be names such as \"example.com\"".into(),
             ));
         }
+        Ok(())
+    }
+
+    fn check_limits(&self) -> Result<(), Wrong> {
         range("server", "workers", self.workers, 0, MAX_WORKERS)?;
         range(
             "server",
@@ -261,12 +276,6 @@ impl Server {
         )?;
         let per_socket = self.channels_per_socket;
         range("server", "channels_per_socket", per_socket, 1, 10_000)?;
-        for (key, seconds) in [
-            ("activity_timeout", self.activity_timeout),
-            ("pong_timeout", self.pong_timeout),
-        ] {
-            range("server", key, seconds, 1.0, 3600.0)?;
-        }
         range("server", "max_channels", self.max_channels, 1, 1 << 31)?;
         let per_address = self.channels_per_address;
         range("server", "channels_per_address", per_address, -1, 1 << 31)?;
@@ -277,9 +286,19 @@ impl Server {
             1 << 10,
             1 << 20,
         )?;
-        range("server", "header_timeout", self.header_timeout, 0.1, 600.0)?;
         range("server", "body_bytes", self.body_bytes.0, 0, 1 << 30)?;
-        range("server", "outbox_frames", self.outbox_frames, 1, 1 << 20)?;
+        range("server", "outbox_frames", self.outbox_frames, 1, 1 << 20)
+    }
+
+    /// In seconds, but for `retry`.
+    fn check_times(&self) -> Result<(), Wrong> {
+        for (key, seconds) in [
+            ("activity_timeout", self.activity_timeout),
+            ("pong_timeout", self.pong_timeout),
+        ] {
+            range("server", key, seconds, 1.0, 3600.0)?;
+        }
+        range("server", "header_timeout", self.header_timeout, 0.1, 600.0)?;
         range("server", "write_timeout", self.write_timeout, 0.1, 86_400.0)?;
         range("server", "ping", self.ping, 0.1, 3600.0)?;
         for (key, seconds) in [

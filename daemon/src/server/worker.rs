@@ -130,17 +130,26 @@ async fn run(
     while let Ok(accepted) = sockets.try_recv() {
         accept(accepted, &world, &stopped);
     }
+    drop(stopped);
     lingering.borrow_mut().hurry();
     for engine in &engines {
         engine.borrow_mut().drain(spread);
     }
     let _ = stop.send(true);
-    let end = Instant::now() + setup.drain;
-    let mut looks = interval(Duration::from_millis(20));
-    // Connections hold `stopped`; streams that still have something to take are the engines'.
+    // Connections hold a receiver of `stop`; streams that still have something to take are the engines'.
     let streams = || engines.iter().any(|engine| engine.borrow().streams() > 0);
-    let left = || streams() || !lingering.borrow().is_empty();
-    while left() || stop.receiver_count() > 1 {
+    let busy = || streams() || !lingering.borrow().is_empty() || stop.receiver_count() > 0;
+    drain(busy, Instant::now() + setup.drain, &mut drives).await
+}
+
+/// Waits until nothing is `busy` any more, up to `end`.
+async fn drain(
+    busy: impl Fn() -> bool,
+    end: Instant,
+    drives: &mut JoinSet<String>,
+) -> io::Result<()> {
+    let mut looks = interval(Duration::from_millis(20));
+    while busy() {
         tokio::select! {
             () = tokio::time::sleep_until(end) => break,
             _ = looks.tick() => {}
