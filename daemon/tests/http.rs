@@ -153,7 +153,8 @@ fn the_first_bytes_come_at_once_with_retry_and_cursor() {
         "{cursor}"
     );
     assert!((1500..=2500).contains(&client.parser.retry().unwrap()));
-    assert_eq!(client.parser.comments(), 1);
+    // One at least: a ping may be due in the same second.
+    assert!(client.parser.comments() >= 1);
 }
 
 #[test]

@@ -164,6 +164,7 @@ fn events_are_published_to_one_channel_and_to_many_but_not_to_the_sender() {
         told,
         json!({"channels": {"a": {"subscription_count": 3}, "nobody": {"subscription_count": 0}}})
     );
+    daemon.until("askr_events_read_total", |read| read >= 7);
     assert_eq!(daemon.metric("askr_events_read_total"), 7);
 }
 
