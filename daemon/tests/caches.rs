@@ -87,7 +87,10 @@ fn a_new_subscriber_gets_the_last_event_and_one_that_comes_back_does_not() {
     daemon.publish("cache-a", "later");
     assert_eq!(stream.next().data, "later");
     // An ordinary channel has no last event.
+    let mut earlier = daemon.open("a");
     daemon.publish("a", "gone");
+    // It has been read, so that a stream that opens now does not get it live.
+    assert_eq!(earlier.next().data, "gone");
     let mut stream = daemon.open_with("channel=a&channel=cache-b", &[]);
     daemon.publish("cache-b", "b");
     assert_eq!(stream.next().data, "b");
