@@ -24,7 +24,8 @@ const WORKER: u64 = 1 << 20;
 /// its request. And each further channel of it.
 const STREAM: u64 = 1536;
 const SUBSCRIPTION: u64 = 24;
-/// Where a channel joins a replay, and the last event that it is owed: in a table and a list that have just doubled.
+/// Where a channel joins a replay, and the last event that it is owed: in a table and a list that have just
+/// doubled.
 const REPLAYED: u64 = 72;
 /// A channel with a subscriber, its name as long as is allowed: once, and once for each worker that has one.
 const CHANNEL: u64 = 256;
