@@ -45,7 +45,7 @@ fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
     data_lines(out, event.data());
     out.push(b'\n');
     if let Some(cursor) = cursor.filter(|_| event.id().is_some()) {
-        mark(out, cursor);
+        write_cursor_block(out, cursor);
     }
 }
 
@@ -67,7 +67,7 @@ pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8>
     serde_json::to_writer(&mut out, &object).expect("strings serialize");
     out.extend_from_slice(b"\n\n");
     if last && event.id().is_some() {
-        mark(&mut out, cursor);
+        write_cursor_block(&mut out, cursor);
     }
     out
 }
@@ -93,7 +93,7 @@ pub fn hello(retry: u32, cursor: Option<Cursor>) -> Vec<u8> {
 /// The heartbeat: a comment and the stream's cursor.
 pub fn ping(cursor: Cursor) -> Vec<u8> {
     let mut out = b": ping\n".to_vec();
-    mark(&mut out, cursor);
+    write_cursor_block(&mut out, cursor);
     out
 }
 
@@ -174,7 +174,7 @@ pub fn retry(milliseconds: u32) -> Vec<u8> {
 }
 
 /// A block with the cursor alone.
-fn mark(out: &mut Vec<u8>, cursor: Cursor) {
+fn write_cursor_block(out: &mut Vec<u8>, cursor: Cursor) {
     write_id(out, cursor);
     out.push(b'\n');
 }

@@ -28,7 +28,7 @@ fn authorize(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answe
         return Err(Refused::Unauthorized(reason.into()));
     };
     let user = app
-        .channel(socket, channel.name, signed.data.as_deref(), &signed.auth)
+        .verify_subscription(socket, channel.name, signed.data.as_deref(), &signed.auth)
         .map_err(|why| Refused::Unauthorized(format!("channel {}: {why}", channel.number)))?;
     Ok(Ok(match user {
         Some(user) => Access {

@@ -6,7 +6,7 @@ use protocol::format;
 use protocol::gap::Gap;
 use shared::cursor::{Cursor, Epoch};
 
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
 use crate::hub::inbox::Delivery;
@@ -127,7 +127,7 @@ impl Engine {
         for (slot, stream) in &mut self.streams {
             if stream.replay.is_none() && !stream.leaving {
                 let next = self.progress.processed.max(stream.from);
-                let replay = Replay::new(At::start(next), target.max(next));
+                let replay = Replay::new(ReplayPosition::start(next), target.max(next));
                 stream.replay = Some(Box::new(replay));
                 if stream.outbox.is_none() {
                     self.replays.ready.push_back(slot as u32);

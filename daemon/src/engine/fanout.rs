@@ -14,7 +14,7 @@ use protocol::format::{FORMATS, Format};
 use slab::Slab;
 
 use crate::engine::identity::Identity;
-use crate::engine::outbox::{At, Frame, FrameKind};
+use crate::engine::outbox::{Frame, FrameKind, ReplayPosition};
 use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::Subscriptions;
 use crate::hub::encoded_event::EncodedEvent;
@@ -29,7 +29,7 @@ pub struct Fanout {
     /// Frames gathered, over all streams.
     pub count: u64,
     /// Streams that get no more in this wake, and from where they replay.
-    pub aside: Vec<(u32, At)>,
+    pub aside: Vec<(u32, ReplayPosition)>,
     /// Bytes of all frames.
     bytes: usize,
     /// The chains of all streams.
@@ -98,7 +98,7 @@ impl Fanout {
     ) {
         let several = encoded.event.channels().nth(1).is_some();
         let mut places = [NONE; FORMATS];
-        let at = At::start(encoded.seq());
+        let at = ReplayPosition::start(encoded.seq());
         for (index, name) in encoded.event.channels().enumerate() {
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
@@ -149,8 +149,9 @@ impl Fanout {
             if stream.takes(seq) {
                 let place = &mut places[stream.format as usize];
                 if *place == NONE {
-                    let of =
-                        from.map_or(FrameKind::Control, |seq| FrameKind::Event(At::start(seq)));
+                    let of = from.map_or(FrameKind::Control, |seq| {
+                        FrameKind::Event(ReplayPosition::start(seq))
+                    });
                     *place = self.push(of, frame(stream.format));
                 }
                 self.link(stream, slot as u32, *place);
@@ -309,7 +310,7 @@ impl Fanout {
             let stream = &mut streams[slot as usize];
             let format = stream.format;
             let place = &mut placed[2 * (FORMATS * index + format as usize) + usize::from(last)];
-            let at = At {
+            let at = ReplayPosition {
                 seq: encoded.seq(),
                 channel: index as u16,
             };
@@ -325,7 +326,7 @@ impl Fanout {
         self.hits = hits;
     }
 
-    fn frame(&mut self, place: &mut u32, at: At, make: impl FnOnce() -> Held) -> u32 {
+    fn frame(&mut self, place: &mut u32, at: ReplayPosition, make: impl FnOnce() -> Held) -> u32 {
         if *place == NONE {
             *place = self.push(FrameKind::Event(at), make());
         }

@@ -4,7 +4,7 @@ use protocol::channel::Kind;
 use protocol::format;
 use shared::segment::now_ns;
 
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::state::Replay;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
@@ -33,7 +33,7 @@ impl Engine {
             return false;
         }
         let live = self.progress.live(stream.from);
-        stream.replay = Some(Box::new(Replay::new(At::start(live), live)));
+        stream.replay = Some(Box::new(Replay::new(ReplayPosition::start(live), live)));
         true
     }
 

@@ -366,7 +366,7 @@ mod tests {
     use protocol::ws::frame;
 
     use super::*;
-    use crate::engine::outbox::{At, Bounds, FrameKind};
+    use crate::engine::outbox::{Bounds, FrameKind, ReplayPosition};
     use crate::process::budget::Budget;
 
     const BOUNDS: Bounds = Bounds {
@@ -432,7 +432,7 @@ mod tests {
         let mut outbox = Box::new(Outbox::new(&budget));
         for n in 0..3u8 {
             let frame = budget.hold(vec![n; 1 << 20]);
-            let of = FrameKind::Event(At::start(n.into()));
+            let of = FrameKind::Event(ReplayPosition::start(n.into()));
             outbox.push(of, frame, BOUNDS).unwrap();
         }
         ending.rest = Some(outbox);

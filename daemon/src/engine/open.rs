@@ -10,7 +10,7 @@ use crate::app::quota::Full;
 use crate::auth::authorizer::Access;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
 use crate::engine::stream::{Chain, Stream, Times};
@@ -90,7 +90,9 @@ impl Engine {
             worker: self.worker,
             slot,
         };
-        let replay = start.replay.unwrap_or(Replay::new(At::start(here), here));
+        let replay = start
+            .replay
+            .unwrap_or(Replay::new(ReplayPosition::start(here), here));
         let next = self.progress.cursor(replay.settled() - 1);
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),

@@ -26,12 +26,12 @@ pub type Frame = (FrameKind, Held);
 
 /// A place in what a stream is sent: the event at `seq`, from its channel number `channel` on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct At {
+pub struct ReplayPosition {
     pub seq: u64,
     pub channel: u16,
 }
 
-impl At {
+impl ReplayPosition {
     pub fn start(seq: u64) -> Self {
         Self { seq, channel: 0 }
     }
@@ -40,7 +40,7 @@ impl At {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FrameKind {
     /// An event, from this place on: it can be replayed.
-    Event(At),
+    Event(ReplayPosition),
     /// A message for this stream alone, which must reach it.
     Control,
     /// A message that may be left out, if that is reported or made good later.
@@ -74,7 +74,7 @@ pub struct Outbox {
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct GivenUp {
     /// The first event given up: from here on they are replayed.
-    pub from: Option<At>,
+    pub from: Option<ReplayPosition>,
     /// Frames that cannot be replayed, but may be left out.
     pub ephemeral: usize,
 }
@@ -238,7 +238,7 @@ mod tests {
     }
 
     fn event(seq: u64, channel: u16) -> FrameKind {
-        FrameKind::Event(At { seq, channel })
+        FrameKind::Event(ReplayPosition { seq, channel })
     }
 
     fn pair() -> (UnixStream, UnixStream) {
@@ -322,7 +322,7 @@ mod tests {
         let begun = outbox.write_to(ours.as_fd()).unwrap();
         assert!(begun > 0 && begun < large);
         let given = outbox.give_up();
-        let from = Some(At { seq: 1, channel: 5 });
+        let from = Some(ReplayPosition { seq: 1, channel: 5 });
         assert_eq!(given, GivenUp { from, ephemeral: 1 });
         assert_eq!(outbox.give_up(), GivenUp::default());
         assert_eq!(budget.waiting.get() as usize, large - begun);
@@ -336,7 +336,7 @@ mod tests {
         // Nothing was written in part: everything can go. Positions of a ring that was replaced may be higher.
         outbox.push(event(9, 0), frame(1), WIDE).unwrap();
         outbox.push(event(8, 0), frame(1), WIDE).unwrap();
-        assert_eq!(outbox.give_up().from, Some(At::start(8)));
+        assert_eq!(outbox.give_up().from, Some(ReplayPosition::start(8)));
         assert!(outbox.is_empty() && budget.waiting.get() == 0);
         drop(outbox);
         assert_eq!(budget.used(), 0);
@@ -350,7 +350,7 @@ mod tests {
         for of in [event(1, 0), FrameKind::Control, event(2, 0), event(3, 0)] {
             outbox.push(of, frame(10), WIDE).unwrap();
         }
-        assert_eq!(outbox.give_up().from, Some(At::start(2)));
+        assert_eq!(outbox.give_up().from, Some(ReplayPosition::start(2)));
         assert_eq!(budget.waiting.get(), 20);
         assert_eq!(outbox.give_up(), GivenUp::default());
     }

@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use nix::errno::Errno;
 
-use crate::engine::outbox::{At, FrameKind};
+use crate::engine::outbox::{FrameKind, ReplayPosition};
 use crate::engine::replay::chunk::{Chunk, Rest};
 use crate::engine::replay::fill::fill;
 use crate::engine::replay::query::{ReplayQuery, Turn};
@@ -173,7 +173,7 @@ impl Engine {
     }
 
     /// The stream replays from `from` on, as if it had reconnected, as soon as its outbox is empty.
-    pub(super) fn fall_back(&mut self, slot: u32, from: At, skips: bool) {
+    pub(super) fn fall_back(&mut self, slot: u32, from: ReplayPosition, skips: bool) {
         let Some(stream) = self.streams.get_mut(slot as usize).filter(|s| !s.leaving) else {
             return;
         };

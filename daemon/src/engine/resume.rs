@@ -4,7 +4,7 @@ use protocol::gap::Gap;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::opening::Resume;
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
@@ -28,7 +28,7 @@ impl Start {
 
     /// From `next` to `here`, with something missing from `missing` on, which may be `next` itself.
     fn after_gap(missing: u64, next: u64, gap: Gap, here: u64) -> Self {
-        let mut replay = Replay::new(At::start(missing), here);
+        let mut replay = Replay::new(ReplayPosition::start(missing), here);
         replay.miss(gap);
         replay.go_to(next);
         Self {
@@ -65,7 +65,7 @@ impl Engine {
             Some(seq) if seq + 1 == here => Start::live(self.progress.cursor(seq)),
             Some(seq) if seq < here => Start {
                 cursor: Some(self.progress.cursor(seq)),
-                replay: Some(Replay::new(At::start(seq + 1), here)),
+                replay: Some(Replay::new(ReplayPosition::start(seq + 1), here)),
             },
             // A position that was not published yet: the client's cursor is of another past of this ring.
             Some(_) => {

@@ -3,7 +3,7 @@
 use protocol::close_reason::CloseReason;
 
 use crate::config::SlowClients;
-use crate::engine::outbox::{At, Frame, FrameKind, Outbox};
+use crate::engine::outbox::{Frame, FrameKind, Outbox, ReplayPosition};
 use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 use crate::engine::transmit::write_to;
@@ -87,7 +87,7 @@ impl Engine {
     }
 
     /// Events from `from` on did not fit.
-    fn overflow(&mut self, slot: u32, from: At) {
+    fn overflow(&mut self, slot: u32, from: ReplayPosition) {
         match self.rules.slow_clients {
             SlowClients::Close => self.close(slot, CloseReason::Slow),
             SlowClients::Replay => {

@@ -8,7 +8,7 @@ use shared::cursor::Cursor;
 
 use crate::auth::authorizer::Access;
 use crate::engine::identity::Identity;
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
@@ -210,7 +210,7 @@ impl Engine {
             .replay
             .as_deref()
             .copied()
-            .unwrap_or(Replay::new(At::start(live), live));
+            .unwrap_or(Replay::new(ReplayPosition::start(live), live));
         let catch_up = self
             .replays
             .catch_ups
@@ -228,7 +228,7 @@ impl Engine {
             .iter()
             .filter_map(|name| self.subscriptions.number(name));
         catch_up.since.extend(added.map(|channel| (channel, from)));
-        replay.back_to(At::start(from));
+        replay.back_to(ReplayPosition::start(from));
         replay.target = replay.target.max(here);
         replay.miss(gap);
         stream.replay = Some(Box::new(replay));

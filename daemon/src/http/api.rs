@@ -43,7 +43,7 @@ pub async fn serve(
         body: &[],
     };
     // The signature covers the body's digest: no body is kept in memory for a client that cannot sign.
-    let keep = match app.api_credentials.request(&signed, now_s()) {
+    let keep = match app.api_credentials.verify_request(&signed, now_s()) {
         Ok(()) | Err(Refused::Body) => Keep::All,
         Err(_) => Keep::Nothing,
     };

@@ -110,7 +110,7 @@ impl Credentials {
     ///
     /// # Errors
     /// If the signature is wrong, the data is malformed, or the channel needs no signature.
-    pub fn channel(
+    pub fn verify_subscription(
         &self,
         socket: &str,
         channel: &str,
@@ -141,7 +141,7 @@ impl Credentials {
     ///
     /// # Errors
     /// If the signature is wrong, or the data is malformed.
-    pub fn user(&self, socket: &str, data: &str, auth: &str) -> Result<User, Refused> {
+    pub fn verify_signin(&self, socket: &str, data: &str, auth: &str) -> Result<User, Refused> {
         if socket.contains(':') {
             return Err(Refused::Malformed);
         }
@@ -155,7 +155,7 @@ impl Credentials {
     /// # Errors
     /// If the signature is wrong, the timestamp is more than [`WINDOW`] off, or a parameter is missing, wrong or
     /// repeated.
-    pub fn request(&self, request: &ApiRequest, now: u64) -> Result<(), Refused> {
+    pub fn verify_request(&self, request: &ApiRequest, now: u64) -> Result<(), Refused> {
         let mut parameters = parameters(request.query)?;
         let mut take = |name: &str| parameters.remove(name);
         let signature = take("auth_signature").ok_or(Refused::Signature)?;
@@ -277,11 +277,11 @@ mod tests {
     fn the_documented_subscriptions_are_accepted() {
         let app = documented();
         assert_eq!(
-            app.channel("1234.1234", "private-foobar", None, PRIVATE),
+            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE),
             Ok(None)
         );
         let user = app
-            .channel("1234.1234", "presence-foobar", Some(MEMBER), PRESENCE)
+            .verify_subscription("1234.1234", "presence-foobar", Some(MEMBER), PRESENCE)
             .unwrap()
             .unwrap();
         assert_eq!(user.id, "10");
@@ -293,15 +293,15 @@ mod tests {
         let auth =
             "278d425bdf160c739803:4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
         let user = documented()
-            .user("1234.1234", r#"{"id":"12345"}"#, auth)
+            .verify_signin("1234.1234", r#"{"id":"12345"}"#, auth)
             .unwrap();
         assert_eq!((user.id.as_str(), user.info), ("12345", None));
         assert_eq!(
-            documented().user("1234.1235", r#"{"id":"12345"}"#, auth),
+            documented().verify_signin("1234.1235", r#"{"id":"12345"}"#, auth),
             Err(Refused::Signature)
         );
         assert_eq!(
-            documented().user("1234.1234", r#"{"id":"12346"}"#, auth),
+            documented().verify_signin("1234.1234", r#"{"id":"12346"}"#, auth),
             Err(Refused::Signature)
         );
     }
@@ -310,7 +310,9 @@ mod tests {
     fn another_socket_channel_or_data_is_refused() {
         let app = documented();
         let (signature, data) = (Err(Refused::Signature), Err(Refused::Data));
-        let wrong = |socket, channel, data, auth: &str| app.channel(socket, channel, data, auth);
+        let wrong = |socket, channel, data, auth: &str| {
+            app.verify_subscription(socket, channel, data, auth)
+        };
         assert_eq!(
             wrong("1234.1235", "private-foobar", None, PRIVATE),
             signature
@@ -382,7 +384,7 @@ mod tests {
     #[test]
     fn members_are_bounded_and_have_an_id() {
         let member = |data: &str| {
-            documented().channel(
+            documented().verify_subscription(
                 "1.1",
                 "presence-a",
                 Some(data),
@@ -419,7 +421,7 @@ mod tests {
             query,
             body: body.as_bytes(),
         };
-        documented().request(&request, now)
+        documented().verify_request(&request, now)
     }
 
     #[test]
@@ -533,7 +535,7 @@ mod tests {
         app.secrets
             .insert(0, Secret::new("aaaaaaaaaaaaaaaaaaaaaaaa").unwrap());
         assert_eq!(
-            app.channel("1234.1234", "private-foobar", None, PRIVATE),
+            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE),
             Ok(None)
         );
     }
@@ -542,8 +544,8 @@ mod tests {
         #[test]
         fn no_query_and_no_data_panics(query in "[ -~é]{0,80}", auth in ".{0,80}", data in ".{0,40}") {
             prop_assert!(request("POST", "/x", &query, &data, 1000).is_err());
-            prop_assert!(documented().channel("1.1", "presence-x", Some(&data), &auth).is_err());
-            prop_assert!(documented().user("1.1", &data, &auth).is_err());
+            prop_assert!(documented().verify_subscription("1.1", "presence-x", Some(&data), &auth).is_err());
+            prop_assert!(documented().verify_signin("1.1", &data, &auth).is_err());
         }
     }
 }

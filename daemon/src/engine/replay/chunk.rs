@@ -106,11 +106,11 @@ mod tests {
     use std::sync::Arc;
 
     use super::*;
-    use crate::engine::outbox::At;
+    use crate::engine::outbox::ReplayPosition;
     use crate::process::budget::Budget;
 
     fn replay(next: u64) -> Replay {
-        Replay::new(At::start(next), 100)
+        Replay::new(ReplayPosition::start(next), 100)
     }
 
     #[test]

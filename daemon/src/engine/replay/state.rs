@@ -2,7 +2,7 @@
 
 use protocol::gap::Gap;
 
-use crate::engine::outbox::At;
+use crate::engine::outbox::ReplayPosition;
 
 /// Where a replaying stream is.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub struct Replay {
 }
 
 impl Replay {
-    pub fn new(from: At, target: u64) -> Self {
+    pub fn new(from: ReplayPosition, target: u64) -> Self {
         Self {
             next: from.seq,
             channel: from.channel,
@@ -51,15 +51,15 @@ impl Replay {
         }
     }
 
-    pub fn at(&self) -> At {
-        At {
+    pub fn at(&self) -> ReplayPosition {
+        ReplayPosition {
             seq: self.next,
             channel: self.channel,
         }
     }
 
     /// Goes back to what was not sent after all.
-    pub fn back_to(&mut self, from: At) {
+    pub fn back_to(&mut self, from: ReplayPosition) {
         let at = self.at().min(from);
         (self.next, self.channel) = (at.seq, at.channel);
     }

@@ -52,7 +52,7 @@ pub fn call(
     now: u64,
     limits: &Limits,
 ) -> Result<Call, Refusal> {
-    credentials.request(request, now).map_err(unsigned)?;
+    credentials.verify_request(request, now).map_err(unsigned)?;
     let (_, rest) = split(request.path).unwrap_or_default();
     let parts: Vec<&str> = rest.split('/').collect();
     // Path and method come first; the rest of the request is parsed once both are right.

@@ -247,7 +247,7 @@ impl Session {
         let data = request.channel_data.as_deref();
         let user = world
             .credentials()
-            .channel(&world.socket(), channel, data, auth)
+            .verify_subscription(&world.socket(), channel, data, auth)
             .map_err(|why| unauthorized(why.to_string()))?;
         match (&user, subscribed) {
             (Some(user), Subscribed::As(other)) if user.id != other => {
@@ -265,7 +265,10 @@ impl Session {
         cursor: Option<String>,
         world: &impl World,
     ) -> Vec<Action> {
-        let mut user = match world.credentials().user(&world.socket(), user_data, auth) {
+        let mut user = match world
+            .credentials()
+            .verify_signin(&world.socket(), user_data, auth)
+        {
             Ok(user) => user,
             Err(why) => return closing(Refusal::Signin, code::UNAUTHORIZED, why.to_string()),
         };
