@@ -4,11 +4,14 @@
 RIVALS ?= $(TARGET)/bench-rivals
 SOCKUDO = 5.2.0
 
-.PHONY: bench-fanout bench-rivals bench-counters
+.PHONY: bench-fanout bench-before bench-rivals bench-counters
 
 bench-fanout: setup build ## askrd beside the least a server can do, nchan, sockudo; SHORT=1, ONLY=kinds, WRITE=1
 	@.ci/setup bench
 	@ASKR_RIVALS=$(RIVALS) $(NODE) tests/bench/fanout.mjs
+
+bench-before: setup build ## This askrd beside another build's, in one run; BEFORE=its askrd, SHORT=1, ROUNDS=5
+	@$(NODE) tests/bench/before.mjs
 
 bench-rivals: ## Build sockudo, which bench-fanout then runs too (20 min of CPU); RIVALS=directory
 	@.ci/setup build rivals

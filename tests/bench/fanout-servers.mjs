@@ -151,12 +151,12 @@ http {
 
 const children = (pid) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 
-export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '0', settings = {} } = {}) {
+export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '0', settings = {}, program } = {}) {
   const askrd = new Askrd(scope, {
     ...settings,
     ring: { name: `${scope.shm}/${name}`, ...settings.ring },
     server: { workers, ping: PING_SECONDS, ...settings.server },
-  }, name);
+  }, name, program);
   await askrd.start();
   pinned(cores, askrd.process.pid);
   // The directory of PHP's settings is made once per scope: the ring's name comes by a file of its own.

@@ -5,6 +5,7 @@
 
 import { Scope } from '../lib/scope.mjs';
 import { measureKinds } from './fanout-kinds.mjs';
+import { BURST, cost, measure, perDelivery, settle } from './fanout-measure.mjs';
 import { report } from './fanout-report.mjs';
 import { compile, startAskrd, startFloor, startNchan } from './fanout-servers.mjs';
 
@@ -15,7 +16,6 @@ const SIZES = SHORT
   ? { rounds: 1, turns: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
   : { rounds: Number(process.env.ROUNDS ?? 3), turns: Number(process.env.TURNS ?? 5), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
     growth: 10_000_000, processes: 6, channels: 17_000, spread: 1500 };
-const BURST = 100;
 const START = { floor: startFloor, nchan: startNchan, askrd: startAskrd };
 
 /** Every value measured: figures.askrd.one_1000 is a list, one value a round. */
@@ -23,90 +23,6 @@ const figures = { floor: {}, nchan: {}, askrd: {} };
 const note = (name, key, value) => (figures[name][key] ??= []).push(value);
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
-
-/** Until the server has done what it was left with: closed streams, freed memory. */
-async function settle(server) {
-  for (let before = -1, now = server.cpu(); now - before > 500_000; now = server.cpu()) {
-    before = now;
-    await pause(40);
-  }
-}
-
-/** CPU of the server, in µs, for what happens in `action`. */
-async function cost(server, action) {
-  await settle(server);
-  const before = server.cpu();
-  const answer = await action();
-  await settle(server);
-  return { us: (server.cpu() - before) / 1000, answer };
-}
-
-/** CPU per delivery of `command` ("events 100 1"), in µs; every stream has to have had the same. */
-async function perDelivery(server, load, command) {
-  const before = (await load.command('cursor')).deliveries;
-  const { us, answer } = await cost(server, () => load.command(command));
-  if (command.startsWith('events') && answer.least !== answer.most) throw new Error(`${server.name}: not every stream had every event`);
-  return us / (answer.deliveries - before);
-}
-
-/** Everything that is measured of one server in one round. */
-async function round(scope, kind, number, program) {
-  const server = await START[kind](scope, { name: `${kind}-${number}` });
-  const load = server.load(program);
-  const { many, few, each } = SIZES;
-
-  const before = server.memory();
-  await load.command(`open ${many}`);
-  await settle(server);
-  note(kind, 'memory', (server.memory().pss - before.pss) / many);
-  await load.command('events 2 1');
-  note(kind, 'one_many', await perDelivery(server, load, `events ${Math.ceil(each / many)} 1`));
-  note(kind, 'burst_many', await perDelivery(server, load, `events ${BURST} ${BURST}`));
-  await settle(server);
-  note(kind, 'memory_after', (server.memory().pss - before.pss) / many);
-  await load.command('close');
-  await settle(server);
-
-  await reconnect(server, load, kind, many);
-  await load.command('close');
-
-  await load.command(`open ${few}`);
-  await load.command('events 5 1');
-  note(kind, 'one_few', await perDelivery(server, load, `events ${each / few} 1`));
-  note(kind, 'burst_few', await perDelivery(server, load, `events ${SIZES.bursts * BURST} ${BURST}`));
-  for (const rate of [100, 1000]) {
-    const { p50, p99 } = await load.command(`rate ${rate * SIZES.seconds} ${rate}`);
-    note(kind, `p50_${rate}`, p50 / 1000);
-    note(kind, `p99_${rate}`, p99 / 1000);
-  }
-  await load.command('close');
-  await settle(server);
-
-  await load.command('open 1');
-  const { p50, p99 } = await load.command(`rate ${2000 * SIZES.seconds} 1000`);
-  note(kind, 'latency_p50', p50 / 1000);
-  note(kind, 'latency_p99', p99 / 1000);
-  await load.end();
-  await server.end();
-}
-
-/** Fresh streams and the bytes of a burst, beside the same streams coming back for that burst. */
-async function reconnect(server, load, kind, many) {
-  const fresh = await cost(server, () => load.command(`open ${many}`));
-  note(kind, 'accept', fresh.us / many);
-  if (kind === 'floor') return;
-  await load.command('events 1 1');
-  const { cursor } = await load.command('cursor');
-  const bytes = await cost(server, () => load.command(`events ${BURST} ${BURST}`));
-  await load.command('close');
-  const back = await cost(server, async () => {
-    await load.command(`open ${many} ${cursor}`);
-    return load.command(`replay ${BURST}`);
-  });
-  if (back.answer.least !== BURST || back.answer.most !== BURST) throw new Error(`${kind}: replay was not whole`);
-  note(kind, 'replay', back.us / many);
-  note(kind, 'replay_ratio', back.us / (fresh.us + bytes.us));
-}
 
 /** CPU of servers that hold many streams and deliver nothing but heartbeats; then a long run of one. */
 async function idleAndGrowth(scope, program) {
@@ -204,7 +120,9 @@ async function overSse(scope, program, say) {
       // Another first in each round.
       const kind = kinds[(number + n) % kinds.length];
       say(`round ${number + 1} of ${SIZES.rounds}: ${kind}`);
-      await round(scope, kind, number, program);
+      const server = await START[kind](scope, { name: `${kind}-${number}` });
+      await measure(server, program, SIZES, (key, value) => note(kind, key, value), { replays: kind !== 'floor' });
+      await server.end();
     }
   }
   say('idle streams and a long run');

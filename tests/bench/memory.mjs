@@ -1,4 +1,4 @@
-// What one of each costs in askrd's own memory, for the constants in daemon/src/ceiling.rs. Each row is a
+// What one of each costs in askrd's own memory, for the constants in daemon/src/server/ceiling.rs. Each row is a
 // daemon of its own: anonymous memory before and after COUNT of something, of which COUNT is just past a power
 // of two, where tables and lists have just doubled. Names, users and their info are as long as they may be.
 

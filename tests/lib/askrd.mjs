@@ -15,8 +15,8 @@ export function toml(tables) {
 }
 
 export class Askrd {
-  /** `settings` is laid over the defaults of the tests, table by table. */
-  constructor(scope, settings = {}, name = 'askrd') {
+  /** `settings` is laid over the defaults of the tests, table by table; `program` may be another build's askrd. */
+  constructor(scope, settings = {}, name = 'askrd', program = ASKRD) {
     const { daemon, group } = services();
     Object.assign(this, { scope, name, user: daemon });
     this.ring = settings.ring?.name ?? `${scope.shm}/ring`;
@@ -24,9 +24,9 @@ export class Askrd {
     this.control = scope.path(`${name}-control.sock`);
     this.config = scope.path(`${name}.toml`);
     // A copy that the service's user can reach, wherever the checkout is.
-    this.binary = scope.path('askrd-bin');
+    this.binary = scope.path(program === ASKRD ? 'askrd-bin' : `${name}-bin`);
     if (!existsSync(this.binary)) {
-      copyFileSync(ASKRD, this.binary);
+      copyFileSync(program, this.binary);
       chmodSync(this.binary, 0o755);
     }
     this.settings = {
