@@ -130,7 +130,7 @@ impl Message<'_> {
     #[cold]
     fn not_published(&self, error: PublishError) -> Result<bool, Thrown> {
         if error.failure != Failure::TooLarge {
-            return failure::tell(error);
+            return failure::report(error);
         }
         drop(error);
         let limit = state()

@@ -35,7 +35,7 @@ pub fn over() {
 /// # Errors
 /// If the policy is to throw.
 #[cold]
-pub fn tell(error: PublishError) -> Result<bool, Thrown> {
+pub fn report(error: PublishError) -> Result<bool, Thrown> {
     let failure = error.failure;
     let message = line!("{}", error.message);
     // The heap is clean from here on: what follows may leave by longjmp.

@@ -1,5 +1,5 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_status()` tells about it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`
+//! `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`
 //! and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
 //! `broadcast`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring

@@ -47,7 +47,7 @@ pub struct Opening<'a> {
     /// Milliseconds after which an SSE client reconnects.
     pub retry: u32,
     /// The cursor that the client may resume from already; None while a gap has yet to be reported.
-    pub told: Option<Cursor>,
+    pub resume_from: Option<Cursor>,
     /// The cursor that the stream's events follow.
     pub next: Cursor,
     pub socket: SocketId,
@@ -63,8 +63,12 @@ pub struct Opening<'a> {
 pub fn opening(format: Format, opening: &Opening<'_>) -> Vec<u8> {
     match format {
         Format::Raw | Format::Json => {
-            let mut out = sse::hello(opening.retry, opening.told);
-            out.extend(sse::connected(opening.socket, opening.secret, opening.told));
+            let mut out = sse::hello(opening.retry, opening.resume_from);
+            out.extend(sse::connected(
+                opening.socket,
+                opening.secret,
+                opening.resume_from,
+            ));
             out
         }
         Format::Plain => {

@@ -102,7 +102,7 @@ pub fn expiring(expires: u64) -> Vec<u8> {
     format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
 }
 
-/// Tells a stream who it is: the id for `except`, and the secret by which its page may change it. The
+/// What a stream is: the id for `except`, and the secret by which its page may change it. The
 /// cursor is repeated here: many parsers keep an id only of a block that has data.
 pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<u8> {
     let data = format!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");

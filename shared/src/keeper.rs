@@ -263,8 +263,8 @@ impl Keeper {
         }
     }
 
-    /// To the next ring. What publishers overwrote there while no daemon read is told, as it lies behind
-    /// what was read already.
+    /// To the next ring. What publishers overwrote there while no daemon read is reported as lost, as it lies
+    /// behind what was read already.
     fn go_on(&mut self) {
         self.reading += 1;
         let source = &self.sources[self.reading];

@@ -211,7 +211,7 @@ impl Publisher {
             .map(|attached| attached.segment.max_payload())
     }
 
-    /// Tries to attach, and tells what there is.
+    /// Tries to attach, and returns what there is.
     pub fn status(&mut self) -> Status {
         let now = now_ns();
         let trouble = self.attach(now).err();

@@ -1,7 +1,7 @@
 //! Takes back what dead publishers pinned: storage is reclaimed on proof only, never on a timeout.
 //!
 //! A publisher is dirty from before its first claim until after its last unpin. One that stays dirty
-//! from one sweep to the next, without having published, is either stopped or dead; its lock tells.
+//! from one sweep to the next, without having published, is either stopped or dead; its lock says which.
 
 use std::fs::File;
 use std::io;

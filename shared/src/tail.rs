@@ -242,7 +242,7 @@ impl Tail {
             {
                 return Step::Distrust(Distrust::SlotAhead);
             }
-            // Where one body's cells were taken, its neighbours' mostly are gone too: told as one loss.
+            // Where one body's cells were taken, its neighbours' mostly are gone too: reported as one loss.
             let from = self.next;
             self.next += 1;
             while self.next < tail && matches!(fetch::fetch(ring, self.next), Fetch::Overwritten) {

@@ -61,7 +61,7 @@ impl Engine {
         for subscription in &stream.subscriptions {
             self.remove_subscriber(stream.client, *subscription);
         }
-        self.hub.tell_counts(stream.client, counts);
+        self.hub.announce_counts(stream.client, counts);
         self.hub.process.metrics.streams.sub(1);
         self.expiring -= usize::from(stream.times.expires > 0);
         counter(&self.hub.process.metrics, end).add(1);

@@ -79,7 +79,7 @@ impl Engine {
             self.schedule_last_events(slot, &opening.channels, here);
         }
         self.greet(slot, opening.head, &opening.channels, &start, here);
-        self.hub.tell_counts(opening.client, counts);
+        self.hub.announce_counts(opening.client, counts);
     }
 
     /// Sends the first bytes: the response's head, the opening message, snapshots of members, and what there is to
@@ -96,7 +96,7 @@ impl Engine {
         let next = self.progress.cursor(replay.settled() - 1);
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
-            told: start.cursor,
+            resume_from: start.cursor,
             next,
             socket,
             secret: &self.app.prover.prove(socket, place, now_s()),
@@ -152,7 +152,7 @@ impl Engine {
         self.hub.process.metrics.over_descriptors.add(1);
         let names = opening.channels.iter().map(String::as_str);
         let counts = self.uncount_subscriptions(opening.client, names);
-        self.hub.tell_counts(opening.client, counts);
+        self.hub.announce_counts(opening.client, counts);
         self.app.quota.leave(opening.client);
         self.hub.process.limits.leave(self.worker, opening.client);
     }

@@ -3,7 +3,7 @@
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::command::Denied;
-use crate::hub::subscriber_counts::Told as DueCounts;
+use crate::hub::subscriber_counts::CountChanges;
 use crate::outbound::webhooks;
 use crate::process::client_key::ClientKey;
 use crate::process::holdings;
@@ -30,7 +30,7 @@ impl Engine {
         &self,
         client: ClientKey,
         channels: &[String],
-    ) -> Result<DueCounts, Denied> {
+    ) -> Result<CountChanges, Denied> {
         let (hub, metrics) = (&self.hub, &self.hub.process.metrics);
         if let Err(full) = hub.holdings.enter(client, channels) {
             match full {
@@ -52,7 +52,7 @@ impl Engine {
         &self,
         client: ClientKey,
         channels: impl Iterator<Item = &'a str> + Clone,
-    ) -> DueCounts {
+    ) -> CountChanges {
         self.hub.holdings.leave(client, channels.clone());
         self.hub.subscriber_counts.leave(channels)
     }

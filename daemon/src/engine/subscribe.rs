@@ -52,7 +52,7 @@ impl Engine {
         }
         let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
         self.confirm(slot, &all, &names, since);
-        self.hub.tell_counts(client, counts);
+        self.hub.announce_counts(client, counts);
         Ok(())
     }
 
@@ -184,7 +184,7 @@ impl Engine {
         if let Some(due) = self.replays.last_events.get_mut(&slot) {
             due.retain(|(channel, _)| *channel != removed.channel);
         }
-        self.hub.tell_counts(client, counts);
+        self.hub.announce_counts(client, counts);
     }
 
     /// Channels were added when the tailer was at `here`. The page has everything of them up to `since`, or gets

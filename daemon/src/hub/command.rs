@@ -87,7 +87,7 @@ impl std::fmt::Display for Denied {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Gone => {
-                f.write_str("there is no such stream now; use what askr:connected told last")
+                f.write_str("there is no such stream now; use what the last askr:connected said")
             }
             Self::TooManyChannels(most) => write!(f, "at most {most} channels a stream"),
             Self::Revoked => f.write_str("grants were revoked at this moment; try again"),

@@ -36,7 +36,7 @@ impl EncodedEphemeral {
 
     /// Bytes it holds itself, without its forms.
     pub fn size(&self) -> usize {
-        let told = match &self.what {
+        let bytes = match &self.what {
             Ephemeral::Joined { user, info, .. } => {
                 user.len() + info.as_ref().map_or(0, |i| i.len())
             }
@@ -46,6 +46,6 @@ impl EncodedEphemeral {
                 event, data, user, ..
             } => event.len() + data.len() + user.as_ref().map_or(0, String::len),
         };
-        size_of::<Self>() + self.channel.len() + told
+        size_of::<Self>() + self.channel.len() + bytes
     }
 }

@@ -60,17 +60,17 @@ impl Hub {
         if let Some(webhooks) = &self.webhooks {
             let event = webhooks::Event::new(channel, what);
             if webhooks.wants(event.name()) {
-                webhooks.tell(client, event);
+                webhooks.submit(client, event);
             }
         }
     }
 
     /// Sends channels their number of subscribers, and the application a webhook.
-    pub fn tell_counts(&self, client: ClientKey, counts: subscriber_counts::Told) {
+    pub fn announce_counts(&self, client: ClientKey, counts: subscriber_counts::CountChanges) {
         for (channel, count) in counts {
             let what = webhooks::event::What::SubscriptionCount(count.into());
             self.hook(client, &channel, what);
-            self.tell(EncodedEphemeral::new(
+            self.send_ephemeral(EncodedEphemeral::new(
                 channel.into(),
                 Ephemeral::Count(count),
             ));
@@ -79,7 +79,7 @@ impl Hub {
 
     /// Delivers it to every worker with a subscriber of its channel. A worker with a full inbox recovers by
     /// itself.
-    pub fn tell(&self, notice: EncodedEphemeral) {
+    pub fn send_ephemeral(&self, notice: EncodedEphemeral) {
         let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
         let notice = Arc::new(notice);
         while workers != 0 {

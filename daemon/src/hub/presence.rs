@@ -50,7 +50,7 @@ pub fn channels_of_a_user(members: usize) -> usize {
     (members / 8).max(100)
 }
 
-/// To be told to the channel's subscribers.
+/// What the channel's subscribers are sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
     Joined {

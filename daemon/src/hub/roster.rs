@@ -83,8 +83,8 @@ impl Roster {
     ) -> Result<(), Refused> {
         let now = self.now();
         let mut inner = self.lock();
-        let told = inner.presence.join(channel, user, info, connection, now)?;
-        inner.announce(hub, client, told);
+        let announcement = inner.presence.join(channel, user, info, connection, now)?;
+        inner.announce(hub, client, announcement);
         Ok(())
     }
 
@@ -99,8 +99,8 @@ impl Roster {
     ) {
         let now = self.now();
         let mut inner = self.lock();
-        let told = inner.presence.leave(channel, user, connection, how, now);
-        inner.announce(hub, client, told);
+        let announcement = inner.presence.leave(channel, user, connection, how, now);
+        inner.announce(hub, client, announcement);
         drop(inner);
         self.due.notify_one();
     }
@@ -149,9 +149,9 @@ impl Roster {
     /// Handles the passing of time. `now`: milliseconds since this roster was created.
     pub fn tick(&self, hub: &Hub, now: u64) {
         let mut inner = self.lock();
-        for told in inner.presence.tick(now) {
+        for announcement in inner.presence.tick(now) {
             // Whose it was is not known any more.
-            inner.announce(hub, ClientKey::NONE, Some(told));
+            inner.announce(hub, ClientKey::NONE, Some(announcement));
         }
     }
 
@@ -175,8 +175,8 @@ fn list(presence: &Presence, channel: &str) -> Vec<Member> {
 }
 
 impl Inner {
-    fn announce(&mut self, hub: &Hub, client: ClientKey, told: Option<Announcement>) {
-        let (channel, what) = match told {
+    fn announce(&mut self, hub: &Hub, client: ClientKey, announcement: Option<Announcement>) {
+        let (channel, what) = match announcement {
             None => return,
             Some(Announcement::Settled) => {
                 return hub.inboxes.iter().for_each(|inbox| {
@@ -217,6 +217,6 @@ impl Inner {
             }
             _ => {}
         }
-        hub.tell(EncodedEphemeral::new(channel, what));
+        hub.send_ephemeral(EncodedEphemeral::new(channel, what));
     }
 }

@@ -36,7 +36,7 @@ struct Count {
 }
 
 /// Channels whose count is to be sent to their subscribers now, with the count.
-pub type Told = Vec<(Box<str>, u32)>;
+pub type CountChanges = Vec<(Box<str>, u32)>;
 
 impl SubscriberCounts {
     /// `limit`: the most subscribers of a channel, 0 for no limit. `publishes`: whether counts are sent to
@@ -51,8 +51,8 @@ impl SubscriberCounts {
 
     /// Counts one more subscriber for each of `channels`, which are distinct. None, without counting any, if one
     /// of them is full.
-    pub fn enter(&self, channels: &[String]) -> Option<Told> {
-        let mut changes = Told::new();
+    pub fn enter(&self, channels: &[String]) -> Option<CountChanges> {
+        let mut changes = CountChanges::new();
         if self.limit == 0 && !self.publishes {
             return Some(changes);
         }
@@ -72,8 +72,8 @@ impl SubscriberCounts {
     }
 
     /// Counts one subscriber less for each of `channels`.
-    pub fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) -> Told {
-        let mut changes = Told::new();
+    pub fn leave<'a>(&self, channels: impl Iterator<Item = &'a str>) -> CountChanges {
+        let mut changes = CountChanges::new();
         if self.limit == 0 && !self.publishes {
             return changes;
         }
@@ -95,7 +95,7 @@ impl SubscriberCounts {
     }
 
     /// Large channels whose interval is over. To be called about once a second.
-    pub fn due(&self) -> Told {
+    pub fn due(&self) -> CountChanges {
         let mut inner = self.lock();
         let waiting: Vec<Box<str>> = inner.due.iter().cloned().collect();
         let changes = waiting.iter().filter_map(|name| {

@@ -99,7 +99,7 @@ impl MainThread<'_> {
                 loop {
                     tokio::time::sleep(COUNTS).await;
                     let counts = of.hub.subscriber_counts.due();
-                    of.hub.tell_counts(ClientKey::NONE, counts);
+                    of.hub.announce_counts(ClientKey::NONE, counts);
                 }
             };
             tasks.spawn_local(parts::task("counts", run));

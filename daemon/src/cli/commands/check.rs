@@ -1,5 +1,5 @@
 //! `askrd check`: prints the settings in force, and what memory they come to. What is wrong with them has been
-//! told before.
+//! reported before.
 
 use std::io::{self, Write};
 use std::process::ExitCode;

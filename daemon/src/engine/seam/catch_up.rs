@@ -450,7 +450,7 @@ fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behi
     let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 20);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
-    // Nothing is replayed while memory is tight, so that nothing of it is told.
+    // Nothing is replayed while memory is tight, so that nothing of it is reported.
     let tight = hub.process.memory.charge(1 << 20);
     let mut client = open(&mut engine, &hub, 1, None, false);
     let (slot, socket) = first_stream(&engine);

@@ -57,7 +57,8 @@ impl Engine {
             user,
             from,
         };
-        self.hub.tell(EncodedEphemeral::new(channel.into(), what));
+        self.hub
+            .send_ephemeral(EncodedEphemeral::new(channel.into(), what));
         ControlFlow::Continue(())
     }
 }

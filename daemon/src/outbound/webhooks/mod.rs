@@ -5,7 +5,7 @@
 //! X-Pusher-Key: KEY                {"name":"channel_occupied","channel":"a"},
 //! X-Pusher-Signature: HEX          {"name":"member_added","channel":"presence-b","user_id":"7"}]}
 //!
-//! any thread: tell ─► room ─► webhooks' own thread: queue ─► deliver, one batch at a time
+//! any thread: submit ─► room ─► webhooks' own thread: queue ─► deliver, one batch at a time
 //! ```
 //!
 //! The signature is the HMAC-SHA256 of the body by the application's newest secret. A status of 200 to 299
@@ -110,7 +110,7 @@ impl Webhooks {
     }
 
     /// From any thread. Never waits. `client`: whose doing it is.
-    pub fn tell(&self, client: ClientKey, event: Event) {
+    pub fn submit(&self, client: ClientKey, event: Event) {
         let concerned = |entrance: &&EndpointQueue| entrance.filter.matches(&event);
         for entrance in self.endpoints.iter().filter(concerned) {
             let event = event.clone();

@@ -105,11 +105,11 @@ async fn events_arrive_signed_in_order_and_in_batches() {
     };
     let webhooks = Arc::new(start(&app.url, limits));
     for n in 0..250 {
-        webhooks.tell(ClientKey::NONE, miss(n));
+        webhooks.submit(ClientKey::NONE, miss(n));
     }
     let sizes = [events(&mut app).await, events(&mut app).await];
     assert!(sizes.iter().all(|batch| batch.len() == 100));
-    webhooks.tell(ClientKey::NONE, Event::new("c", What::ChannelVacated));
+    webhooks.submit(ClientKey::NONE, Event::new("c", What::ChannelVacated));
     finish(&webhooks, LONG).await;
     let rest = events(&mut app).await;
     assert_eq!(rest.len(), 51);
@@ -125,7 +125,7 @@ async fn events_arrive_signed_in_order_and_in_batches() {
         (251, 3)
     );
     assert_eq!((count(&counts.failed), webhooks.waiting()), (0, 0));
-    webhooks.tell(ClientKey::NONE, miss(1));
+    webhooks.submit(ClientKey::NONE, miss(1));
     assert_eq!(count(&counts.dropped), 1, "after the end");
 }
 
@@ -141,9 +141,9 @@ async fn a_batch_that_is_not_accepted_is_retried_in_the_same_order() {
     })
     .await;
     let webhooks = Arc::new(start(&app.url, limits()));
-    webhooks.tell(ClientKey::NONE, occupied("a"));
+    webhooks.submit(ClientKey::NONE, occupied("a"));
     let first = events(&mut app).await;
-    webhooks.tell(ClientKey::NONE, miss(1));
+    webhooks.submit(ClientKey::NONE, miss(1));
     for _ in 1..5 {
         assert_eq!(events(&mut app).await, first);
     }
@@ -164,7 +164,7 @@ async fn an_endpoint_that_was_down_gets_its_events_when_it_is_back() {
         &format!("unix:{}:/askr?x=1", socket.display()),
         limits(),
     ));
-    webhooks.tell(ClientKey::NONE, occupied("a"));
+    webhooks.submit(ClientKey::NONE, occupied("a"));
     while count(&webhooks.counts.failed) < 3 {
         tokio::task::yield_now().await;
     }
@@ -197,8 +197,8 @@ async fn a_batch_is_given_up_after_its_time_and_the_next_one_is_tried() {
         ..limits()
     };
     let webhooks = Arc::new(start(&app.url, limits));
-    webhooks.tell(ClientKey::NONE, occupied("a"));
-    webhooks.tell(ClientKey::NONE, occupied("b"));
+    webhooks.submit(ClientKey::NONE, occupied("a"));
+    webhooks.submit(ClientKey::NONE, occupied("b"));
     let mut tries = 0;
     while events(&mut app).await[0]["channel"] == "a" {
         tries += 1;
@@ -224,7 +224,7 @@ async fn room_is_bounded_by_events_and_by_bytes() {
     for limits in [few, small] {
         let webhooks = Arc::new(start(&app.url, limits));
         for _ in 0..25 {
-            webhooks.tell(ClientKey::NONE, miss(0));
+            webhooks.submit(ClientKey::NONE, miss(0));
         }
         assert_eq!(webhooks.waiting(), 10);
         assert_eq!(count(&webhooks.counts.dropped), 15);
@@ -246,7 +246,7 @@ async fn events_of_many_threads_all_arrive_in_order() {
             let webhooks = webhooks.clone();
             std::thread::spawn(move || {
                 for n in 0..500 {
-                    webhooks.tell(ClientKey::NONE, miss(1000 * thread + n));
+                    webhooks.submit(ClientKey::NONE, miss(1000 * thread + n));
                 }
             })
         })
@@ -275,11 +275,11 @@ async fn events_of_many_threads_all_arrive_in_order() {
 async fn a_page_reload_causes_no_events() {
     let mut app = app(|_, _| ok("")).await;
     let webhooks = Arc::new(start(&app.url, limits()));
-    webhooks.tell(ClientKey::NONE, occupied("a"));
+    webhooks.submit(ClientKey::NONE, occupied("a"));
     assert_eq!(events(&mut app).await.len(), 1);
-    webhooks.tell(ClientKey::NONE, Event::new("a", What::ChannelVacated));
-    webhooks.tell(ClientKey::NONE, occupied("a"));
-    webhooks.tell(ClientKey::NONE, miss(1));
+    webhooks.submit(ClientKey::NONE, Event::new("a", What::ChannelVacated));
+    webhooks.submit(ClientKey::NONE, occupied("a"));
+    webhooks.submit(ClientKey::NONE, miss(1));
     let received = events(&mut app).await;
     assert_eq!(
         Value::from(received),
@@ -307,17 +307,17 @@ async fn each_endpoint_gets_the_events_it_wants_and_none_waits_for_another() {
         Arc::new(Webhooks::start(endpoints, &credentials(), limits(), Beat::unwatched()).unwrap());
     assert!(webhooks.wants("cache_miss") && !webhooks.wants("client_event"));
     let added = || What::MemberAdded { user: "7".into() };
-    webhooks.tell(
+    webhooks.submit(
         ClientKey::NONE,
         Event::new("presence-cache-a", What::CacheMiss),
     );
-    webhooks.tell(ClientKey::NONE, Event::new("private-a", What::CacheMiss));
-    webhooks.tell(
+    webhooks.submit(ClientKey::NONE, Event::new("private-a", What::CacheMiss));
+    webhooks.submit(
         ClientKey::NONE,
         Event::new("presence-a", What::ChannelOccupied),
     );
-    webhooks.tell(ClientKey::NONE, Event::new("presence-a", added()));
-    webhooks.tell(ClientKey::NONE, Event::new("other", added()));
+    webhooks.submit(ClientKey::NONE, Event::new("presence-a", added()));
+    webhooks.submit(ClientKey::NONE, Event::new("other", added()));
     let names: Vec<_> = collect(&mut members, 2).await;
     let names: Vec<_> = names
         .iter()
