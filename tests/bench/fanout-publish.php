@@ -120,11 +120,12 @@ while (($line = fgets(STDIN)) !== false) {
         $start = hrtime(true);
         for ($n = 0; $n < $count; $n++) {
             $due = $start + intdiv($n * 1_000_000_000, (int) $first);
-            while (($early = $due - hrtime(true)) > 0) {
-                usleep(intdiv($early, 1000) + 1);
+            while (($now = hrtime(true)) < $due) {
+                usleep(intdiv($due - $now, 1000) + 1);
             }
-            // Held up by less than a sleep's precision, it is the sleep, not the server.
-            send([[$channel, data($early > -200_000 ? hrtime(true) : $due)]]);
+            // Held up by less than a sleep's precision, it is the sleep, not the server. The clock is read once:
+            // read again after a pause in between, it could pass the one that the next event is due at.
+            send([[$channel, data($now - $due < 200_000 ? $now : $due)]]);
         }
     }
     fwrite(STDOUT, '.');
