@@ -54,7 +54,7 @@ fn requests_that_are_not_finished_keep_nobody_waiting() {
     let channels = daemon.control(&format!("/channels?ring={}", at.display()));
     assert!(channels.ends_with("{\"channels\":{}}"), "{channels}");
     assert!(unfinished.iter().flatten().all(is_open));
-    // Their time ends. A body's is told.
+    // When a request times out, one whose body was being read is answered with the reason.
     let [_, _, mut bodies] = unfinished;
     let said = answer(bodies.remove(0));
     assert!(said.starts_with("HTTP/1.1 408 "), "{said}");

@@ -15,16 +15,10 @@ use common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
-/// A stream on these channels that is there, or None if it was told to come back.
+/// A stream on these channels if it opens; None if it was asked to reconnect later.
 fn try_open(daemon: &Daemon, query: &str) -> Option<Client> {
     let mut client = daemon.open_with(query, &[]);
-    while client.parser.connected().is_empty() {
-        if !client.read() {
-            assert!(client.parser.retry().is_some(), "told when to come back");
-            return None;
-        }
-    }
-    Some(client)
+    client.opens().then_some(client)
 }
 
 fn in_threads<T: Send>(each: usize, job: impl Fn(usize) -> Option<T> + Sync) -> Vec<T> {

@@ -63,6 +63,16 @@ fn assert_none(daemon: &Daemon, client: &mut Client, channel: &str) {
     );
 }
 
+/// Resuming "quiet" at position `seq` of the ring that `cursor` is of gives no gap.
+fn assert_none_since(daemon: &Daemon, cursor: &str, seq: u64) {
+    let cursor = Cursor {
+        seq,
+        ..cursor.parse().unwrap()
+    };
+    let mut quiet = daemon.resume("quiet", &cursor.to_string());
+    assert_none(daemon, &mut quiet, "quiet");
+}
+
 fn with_slots(more: &str) -> Daemon {
     Daemon::start(&format!("ring.slots = {SLOTS}\n{more}"))
 }
@@ -88,15 +98,7 @@ fn overwritten_while_no_askrd_was_running_is_a_bound() {
     let lost = last + 1 - SLOTS - (seq(&before) + 1);
     assert_gap(&mut daemon.resume("quiet", &before), &bound(lost));
     // Who had all that was overwritten is reported nothing.
-    let held = Cursor {
-        seq: last - SLOTS,
-        ..before.parse().unwrap()
-    };
-    assert_none(
-        &daemon,
-        &mut daemon.resume("quiet", &held.to_string()),
-        "quiet",
-    );
+    assert_none_since(&daemon, &before, last - SLOTS);
 }
 
 #[test]
@@ -197,15 +199,7 @@ fn an_index_that_forgot_channels_has_a_bound_for_what_was_overwritten_too() {
     // Nobody knows whose the overwritten ones were: one that never had an event could have been among them.
     let lost = last + 1 - SLOTS - (seq(&before) + 1);
     assert_gap(&mut daemon.resume("never-heard-of", &before), &bound(lost));
-    let held = Cursor {
-        seq: last - SLOTS,
-        ..before.parse().unwrap()
-    };
-    assert_none(
-        &daemon,
-        &mut daemon.resume("quiet", &held.to_string()),
-        "quiet",
-    );
+    assert_none_since(&daemon, &before, last - SLOTS);
 }
 
 #[test]
@@ -227,7 +221,7 @@ fn large_events_of_others_that_were_overwritten_and_forgotten_are_no_gap_of_a_qu
     }
     let mut quiet = daemon.resume("quiet", &before);
     assert_none(&daemon, &mut quiet, "quiet");
-    // Of its own it is told.
+    // A gap in its own channel is reported.
     let mut own = daemon.resume("c0", &before);
     assert_gap(&mut own, &bound(1));
 }

@@ -191,7 +191,7 @@ fn a_frame_that_came_with_the_handshake_is_refused_with_a_reason() {
             assert!(answer.contains("before the handshake"), "{answer}");
         }
     }
-    // One that is refused all the same is told what it would be told without.
+    // A handshake that is refused anyway gets the reason that it would get without the frame.
     for mut socket in doors(&daemon) {
         let mut bytes =
             format!("GET /app/nobodys HTTP/1.1\r\nHost: x\r\n{UPGRADE}\r\n").into_bytes();

@@ -24,16 +24,10 @@ fn of(address: &str) -> [(&str, &str); 1] {
     [("X-Real-IP", address)]
 }
 
-/// A stream of this client that is there, or None if it was told to come back.
+/// A stream of this client if it opens; None if it was asked to reconnect later.
 fn try_open(daemon: &Daemon, query: &str, address: &str) -> Option<Client> {
     let mut client = daemon.open_with(query, &of(address));
-    while client.parser.connected().is_empty() {
-        if !client.read() {
-            assert!(client.parser.retry().is_some(), "told when to come back");
-            return None;
-        }
-    }
-    Some(client)
+    client.opens().then_some(client)
 }
 
 #[test]
@@ -44,26 +38,17 @@ fn whoever_was_told_to_come_back_takes_no_place_and_gives_none_away() {
         client.request("/askr/events?channel=a", &[]);
         client
     };
-    let is_there = |client: &mut Client| loop {
-        if !client.parser.connected().is_empty() {
-            return true;
-        }
-        if !client.read() {
-            assert!(client.parser.retry().is_some(), "told when to come back");
-            return false;
-        }
-    };
     let mut held = [open(), open()];
-    assert!(held.iter_mut().all(is_there));
+    assert!(held.iter_mut().all(Client::opens));
     for _ in 0..20 {
         let mut beyond = open();
-        assert!(!is_there(&mut beyond));
+        assert!(!beyond.opens());
         drop(beyond);
         daemon.until("askr_connections", |n| n == 2);
     }
     drop(held);
     daemon.until("askr_connections", |n| n == 0);
-    assert!(is_there(&mut open()), "there is room again");
+    assert!(open().opens(), "there is room again");
 }
 
 fn query(prefix: &str, count: usize) -> String {
@@ -388,7 +373,7 @@ fn one_address_has_its_share_of_the_client_events_and_others_have_theirs() {
     for n in 0..200 {
         ann.ws.say(&event(n));
     }
-    // It is told of each that was refused, and knows with the answer to this that they were looked at.
+    // Each refusal is reported to it; the pong shows that all were looked at.
     ann.send("pusher:ping", json!({}));
     let mut refused: u64 = 0;
     loop {

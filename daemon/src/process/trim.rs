@@ -17,12 +17,12 @@ const LOOK: Duration = Duration::from_secs(2);
 const WORTH: usize = 4 << 20;
 
 /// Checks for as long as the daemon runs.
-pub async fn run(requests: Arc<Requests>, events: Arc<Budget>) -> Infallible {
-    let (mut fall, budget) = (Fall::default(), events);
+pub async fn run(requests: Arc<Requests>, memory: Arc<Budget>) -> Infallible {
+    let mut fall = Fall::default();
     loop {
         tokio::time::sleep(LOOK).await;
         // Both are asked: each counts from the last time that it was.
-        let (requests, events) = (requests.gone(), fall.to(budget.used() as usize));
+        let (requests, events) = (requests.gone(), fall.to(memory.used() as usize));
         if requests.max(events) >= WORTH {
             give_back();
         }

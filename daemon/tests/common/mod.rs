@@ -440,6 +440,17 @@ impl<S: Read + Write> Client<S> {
         n
     }
 
+    /// Whether the stream opens; if not, it was asked to reconnect later.
+    pub fn opens(&mut self) -> bool {
+        while self.parser.connected().is_empty() {
+            if !self.read() {
+                assert!(self.parser.retry().is_some(), "told when to come back");
+                return false;
+            }
+        }
+        true
+    }
+
     /// Reads once. False at the end.
     pub fn read(&mut self) -> bool {
         let mut bytes = Vec::new();

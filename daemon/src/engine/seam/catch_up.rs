@@ -404,12 +404,7 @@ fn events() -> impl Strategy<Value = Vec<Found>> {
 #[test]
 fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
     let ring = Ring::default();
-    let index = Bounds {
-        entries: 1000,
-        channels: 1000,
-        marks: 1000,
-    };
-    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let event = |channels| Found::Event { channels, size: 0 };
     let mut scene = Scene {
@@ -442,14 +437,8 @@ fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
 #[test]
 fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behind() {
     let ring = Ring::default();
-    let index = Bounds {
-        entries: 1000,
-        channels: 1000,
-        marks: 1000,
-    };
-    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 20);
-    let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 20);
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
     // Nothing is replayed while memory is tight, so that nothing of it is reported.
     let tight = hub.process.memory.charge(1 << 20);
     let mut client = open(&mut engine, &hub, 1, None, false);
@@ -488,12 +477,7 @@ fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behi
 fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     const EVENTS: usize = 10;
     let ring = Ring::default();
-    let index = Bounds {
-        entries: 1000,
-        channels: 1000,
-        marks: 1000,
-    };
-    let hub = hub(Box::new(ring.clone()), 1000, index, 1 << 30);
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     // More than one turn of a replay.
     let event = Found::Event {
@@ -593,12 +577,7 @@ proptest! {
 
 #[test]
 fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
-    let index = Bounds {
-        entries: 1000,
-        channels: 1000,
-        marks: 1000,
-    };
-    let hub = hub(Box::new(Ring::default()), 1000, index, 1 << 30);
+    let hub = hub_with(Box::new(Ring::default()), 1000, 1 << 30);
     let app = app(hub.clone());
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();

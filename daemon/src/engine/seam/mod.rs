@@ -291,6 +291,22 @@ fn inbox(items: usize, memory: &Arc<Budget>) -> Inbox {
     Inbox::new(inbox::Limits { items, bytes }, memory)
 }
 
+/// A hub whose index remembers `index` entries of as many channels.
+fn hub_with(store: Box<dyn EventStore>, index: usize, budget: u64) -> Arc<Hub> {
+    let index = Bounds {
+        entries: index,
+        channels: index,
+        marks: 1000,
+    };
+    hub(store, 1000, index, budget)
+}
+
+/// The one worker's engine on this hub; an outbox holds `frames`.
+fn engine_with(hub: &Arc<Hub>, slow_clients: SlowClients, frames: usize) -> Engine {
+    let rules = rules(Io::Write, slow_clients, frames);
+    Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap()
+}
+
 /// `frames`: how many an outbox holds.
 fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
     Rules {

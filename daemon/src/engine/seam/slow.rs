@@ -2,16 +2,6 @@
 
 use super::*;
 
-/// A hub whose index remembers `index` entries of as many channels.
-fn hub_with(store: Box<dyn EventStore>, index: usize, budget: u64) -> Arc<Hub> {
-    let index = Bounds {
-        entries: index,
-        channels: index,
-        marks: 1000,
-    };
-    hub(store, 1000, index, budget)
-}
-
 fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
     let data = format!("{seq} {}", "x".repeat(size));
     let event = event(channels, None, None, None, &data).unwrap();
@@ -100,8 +90,7 @@ fn the_rest_of_an_event_that_exceeds_the_outbox_is_replayed() {
 fn what_a_stream_gave_up_is_replayed_later() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 1000, 100_000);
-    let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
     let socket = open_json(&mut engine, &hub);
     for n in 0..20 {
         publish(&hub, &ring, FIRST + n, &["a", "b"], 5_000);
@@ -124,8 +113,7 @@ fn what_a_stream_gave_up_is_replayed_later() {
 fn the_rest_of_an_event_that_exceeds_a_wake_is_replayed() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
-    let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
     let first = open_json(&mut engine, &hub);
     let second = open_json(&mut engine, &hub);
     // Two frames for each stream; that of "a" alone reaches the bound.
@@ -158,13 +146,7 @@ fn the_rest_of_an_event_that_exceeds_a_wake_is_replayed() {
 fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
-    let mut engine = Engine::new(
-        0,
-        app(hub.clone()),
-        rules(Io::Write, SlowClients::Skip, 3),
-        EPOCH,
-    )
-    .unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Skip, 3);
     let mut client = open(&mut engine, &hub, 1, None, true);
     publish(&hub, &ring, FIRST, &["a"], 30_000);
     engine.on_inbox();
@@ -203,8 +185,7 @@ fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
 fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 2, 1 << 30);
-    let rules = rules(Io::Write, SlowClients::Replay, 1000);
-    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
     hub.index.blind(FIRST, FIRST + 5);
     hub.watermarks.start(FIRST + 5);
     hub.watermarks.complete(FIRST + 5);
@@ -261,13 +242,7 @@ fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
 fn a_client_that_stays_slow_keeps_skipping() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 100_000, 1 << 30);
-    let mut engine = Engine::new(
-        0,
-        app(hub.clone()),
-        rules(Io::Write, SlowClients::Skip, 3),
-        EPOCH,
-    )
-    .unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Skip, 3);
     let mut client = open(&mut engine, &hub, 1, None, true);
     let mut seq = FIRST;
     while hub.process.metrics.slow_skipped.get() == 0 {
@@ -314,13 +289,7 @@ impl EventStore for ArenaGone {
 fn a_scan_reports_a_body_that_was_overwritten() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ArenaGone(ring.clone(), FIRST + 1)), 2, 1 << 30);
-    let mut engine = Engine::new(
-        0,
-        app(hub.clone()),
-        rules(Io::Write, SlowClients::Replay, 1000),
-        EPOCH,
-    )
-    .unwrap();
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
     for n in 0..10 {
         publish(&hub, &ring, FIRST + n, &["a"], 10);
     }
