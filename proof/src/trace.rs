@@ -108,6 +108,20 @@ impl Child {
         self.wait_for(ptrace::syscall)
     }
 
+    /// Kills it at its entry into or return from system call `stop`, counted from 0 and each twice. Returns whether it
+    /// ended before.
+    pub fn kill_at_syscall(&mut self, stop: u64) -> nix::Result<bool> {
+        let mut over = false;
+        for _ in 0..=stop {
+            if self.to_syscall()? != Stop::Syscall {
+                over = true;
+                break;
+            }
+        }
+        self.kill()?;
+        Ok(over)
+    }
+
     /// SIGKILL, and waits until its locks are gone with it.
     pub fn kill(&mut self) -> nix::Result<()> {
         if self.gone {

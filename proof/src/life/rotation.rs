@@ -12,7 +12,7 @@ use super::children::{Verdict, await_that, child, done};
 use crate::common::Words;
 use crate::payload::{Sender, verify};
 use crate::stage;
-use crate::trace::{Child, Stop, mark};
+use crate::trace::{Child, mark};
 
 const KEY: u64 = 5;
 /// Words shared with the last daemon: epoch before, epoch after, events read, asked to go on.
@@ -70,14 +70,7 @@ fn killed_at(stop: u64) -> Result<bool, Box<dyn std::error::Error>> {
     })?;
     rotating.wait()?;
     rotating.bind()?;
-    let mut over = false;
-    for _ in 0..=stop {
-        if rotating.to_syscall()? != Stop::Syscall {
-            over = true;
-            break;
-        }
-    }
-    rotating.kill()?;
+    let over = rotating.kill_at_syscall(stop)?;
     for _ in 0..5 {
         publish(&mut publisher, &mut sender, &mut sent)?;
     }

@@ -14,7 +14,7 @@ use shared::spec::RingSpec;
 
 use super::children::{Verdict, await_that, child, done};
 use crate::stage;
-use crate::trace::{Child, Stop, mark};
+use crate::trace::{Child, mark};
 
 type Failed = Box<dyn std::error::Error>;
 
@@ -87,14 +87,7 @@ fn killed_at(stop: u64, mischief: fn(&Path, &Path) -> std::io::Result<()>) -> Re
     })?;
     killed.wait()?;
     killed.bind()?;
-    let mut over = false;
-    for _ in 0..=stop {
-        if killed.to_syscall()? != Stop::Syscall {
-            over = true;
-            break;
-        }
-    }
-    killed.kill()?;
+    let over = killed.kill_at_syscall(stop)?;
     mischief(&ring, &copy)?;
     serve(&large, "fourth", &book)?;
     serve(&small, "fifth", &book)?;
