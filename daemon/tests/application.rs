@@ -11,6 +11,7 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use common::grants::{Said, request, token_by};
+use common::ws::Socket;
 use common::{Daemon, grants};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -103,7 +104,7 @@ fn its_cookie_opens_a_viewer_the_channels_that_the_application_says() {
     let daemon = Daemon::start(&application.settings(""));
     let mut ada = daemon.open_with(
         "channel=private-a&channel=presence-room&channel=public",
-        &[ADA, ("X-Forwarded-For", "10.0.0.1"), ("X-Other", "x")],
+        &[ADA, ("X-Other", "x")],
     );
     let (event, members) = ada.next_json();
     assert_eq!(event, "askr:members");
@@ -120,11 +121,7 @@ fn its_cookie_opens_a_viewer_the_channels_that_the_application_says() {
     let head = head.to_lowercase();
     assert!(head.starts_with("post /askr/auth http/1.1\r\n"), "{head}");
     assert!(head.contains("\r\nx-askr-request: authorize\r\n"), "{head}");
-    // Anybody could say so who is no proxy.
-    assert!(
-        !head.contains("10.0.0.1") && !head.contains("x-other"),
-        "{head}"
-    );
+    assert!(!head.contains("x-other"), "{head}");
 
     let nobody = get(&daemon, "channel=private-a", "");
     assert_eq!(nobody.status, 401, "{nobody:?}");
@@ -138,6 +135,69 @@ fn its_cookie_opens_a_viewer_the_channels_that_the_application_says() {
         1,
         "nobody, and another site's page, show nothing: {asked:?}"
     );
+}
+
+/// Where proxies say which address a viewer has. Anybody can send them.
+const CLAIMED: [(&str, &str); 6] = [
+    ("X-Forwarded-For", "10.0.0.1"),
+    ("Forwarded", "for=10.0.0.1"),
+    ("X-Client-IP", "10.0.0.1"),
+    ("X-Cluster-Client-IP", "10.0.0.1"),
+    ("True-Client-IP", "10.0.0.1"),
+    ("CF-Connecting-IP", "10.0.0.1"),
+];
+
+/// The lines of a head that tell an address, but for `Host`.
+fn addresses(head: &str) -> Vec<String> {
+    let lines = head.lines().map(str::to_lowercase);
+    lines
+        .filter(|line| !line.starts_with("host:"))
+        .filter(|line| {
+            ["10.0.0.", "127.0.0.", "192.0.2."]
+                .iter()
+                .any(|net| line.contains(net))
+        })
+        .collect()
+}
+
+#[test]
+fn it_is_told_the_address_that_is_known_of_a_viewer_and_none_that_a_viewer_claims() {
+    let application = Application::start(true);
+    let told = || addresses(&application.asked.recv().unwrap().0);
+    let claimed: Vec<_> = [&[ADA][..], &CLAIMED].concat();
+
+    let daemon = Daemon::start(&application.settings("app.auth_cache = 0"));
+    let itself = [&claimed[..], &[("X-Real-IP", "10.0.0.2")]].concat();
+    assert!(daemon.open_with("channel=private-a", &itself).opens());
+    assert_eq!(told(), ["x-forwarded-for: 127.0.0.1"]);
+    // Also for channels that are added later: to a stream, and over a WebSocket.
+    let mut stream = daemon.open("public");
+    let headers: String = itself
+        .iter()
+        .map(|(name, value)| format!("{name}: {value}\r\n"))
+        .collect();
+    let body = grants::body(&stream.me(), &["private-a"], Value::Null);
+    let said = request(daemon.address, "POST", "/askr/subscribe", &headers, &body);
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_eq!(told(), ["x-forwarded-for: 127.0.0.1"]);
+    let mut socket = Socket::open(daemon.address, "/askr/ws", &itself);
+    socket.next();
+    socket.say(&json!({"subscribe": ["private-a"]}));
+    assert_eq!(told(), ["x-forwarded-for: 127.0.0.1"]);
+
+    // A trusted proxy says who its viewer is, and passes on what the viewer claims.
+    let proxied = "app.auth_cache = 0\nserver.trusted_proxies = ['127.0.0.1']";
+    let daemon = Daemon::start(&application.settings(proxied));
+    let named = [&claimed[..], &[("X-Real-IP", "192.0.2.1")]].concat();
+    assert!(daemon.open_with("channel=private-a", &named).opens());
+    assert_eq!(told(), ["x-forwarded-for: 192.0.2.1"]);
+    // One that adds its line to the viewer's means its own.
+    let added = [&[("X-Real-IP", "10.0.0.3")], &named[..]].concat();
+    assert!(daemon.open_with("channel=private-a", &added).opens());
+    assert_eq!(told(), ["x-forwarded-for: 192.0.2.1"]);
+    // One that does not say is not the viewer.
+    assert!(daemon.open_with("channel=private-a", &claimed).opens());
+    assert_eq!(told(), [""; 0]);
 }
 
 #[test]

@@ -293,8 +293,7 @@ fn an_application_that_admits_by_address_is_asked_about_anybody() {
     );
     let daemon = Daemon::start(&settings);
     let mut client = Client::connect(daemon.address);
-    let headers = [("X-Forwarded-For", ANN)];
-    client.ask("/askr/events?channel=private-a", &headers);
+    client.ask("/askr/events?channel=private-a", &of(ANN));
     let question = application.asked.recv().unwrap();
     assert!(
         question

@@ -4,6 +4,7 @@
 use crate::process::client_key::ClientKey;
 use std::fmt;
 use std::future::Future;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -30,8 +31,10 @@ pub struct Claim {
     pub socket: Option<String>,
     pub token: Option<String>,
     pub signatures: Vec<Signed>,
+    /// The viewer's address as it is known here, whatever the headers say. None: it is not known.
+    pub address: Option<IpAddr>,
     /// Headers that may be forwarded to the application. `Cookie` only if the page is this site's or an allowed
-    /// one; `X-Forwarded-For` as determined by the transport, not as sent by the viewer.
+    /// one.
     pub headers: HeaderMap,
 }
 

@@ -62,8 +62,8 @@ pub struct Takeover {
 pub struct Client {
     pub world: Rc<World>,
     pub admission: Admission,
-    /// Whether it is a trusted proxy, whose X-Real-IP names the client.
-    pub proxy: bool,
+    /// The viewer's address. None: the peer is a trusted proxy, which names it in X-Real-IP.
+    pub address: Option<IpAddr>,
     pub progress: Rc<Progress>,
     pub takeover: Option<Takeover>,
     /// In place of a takeover: what is written before the connection ends.
@@ -79,31 +79,30 @@ impl Client {
     /// Whether this client may have one more stream. Behind a proxy, the client that it names is counted.
     pub fn check_limits(&mut self, request: &Request<Incoming>) -> bool {
         self.admission.verdict != Verdict::Over
-            && match self.proxied_address(request) {
+            && match self.viewer(request) {
                 Some(address) => self.admission.identify(address),
                 None => true,
             }
     }
 
-    /// Adds what is known of the connection. X-Forwarded-For is accepted from a proxy only.
-    pub fn strip_untrusted_headers(&self, claim: &mut Claim) {
+    /// Adds what is known of the connection.
+    pub fn identify(&self, request: &Request<Incoming>, claim: &mut Claim) {
         claim.client = self.admission.client();
-        if !self.proxy {
-            claim.headers.remove("x-forwarded-for");
-        }
+        claim.address = self.viewer(request);
     }
 
-    /// The client behind a proxy, as the proxy names it.
-    pub fn proxied_client(&self, request: &Request<Incoming>) -> Option<ClientKey> {
-        let address = self.proxied_address(request)?;
+    /// The client that a request's body counts as.
+    pub fn of_request(&self, request: &Request<Incoming>) -> Option<ClientKey> {
+        let address = self.viewer(request)?;
         Some(self.admission.key(address))
     }
 
-    fn proxied_address(&self, request: &Request<Incoming>) -> Option<IpAddr> {
-        if !self.proxy {
-            return None;
-        }
-        let header = request.headers().get("x-real-ip")?;
-        header.to_str().ok()?.parse().ok()
+    /// The viewer's address as far as it is known: a proxy that does not name a viewer is none itself.
+    fn viewer(&self, request: &Request<Incoming>) -> Option<IpAddr> {
+        self.address.or_else(|| {
+            // The last line is the proxy's own, where it adds one to the viewer's.
+            let named = request.headers().get_all("x-real-ip").iter().next_back()?;
+            named.to_str().ok()?.parse().ok()
+        })
     }
 }

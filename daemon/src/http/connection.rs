@@ -8,6 +8,7 @@
 use std::cell::RefCell;
 use std::future::{Future, pending, poll_fn};
 use std::io;
+use std::net::IpAddr;
 use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
@@ -72,11 +73,11 @@ impl Socket for UnixStream {
     }
 }
 
-/// Serves `socket` until it ends or becomes a stream. `leaving` turns true when the daemon stops. `proxy`: whether
-/// it is a proxy that names its client.
+/// Serves `socket` until it ends or becomes a stream. `leaving` turns true when the daemon stops. `address`:
+/// of the viewer; None if the peer is a proxy, which names it.
 pub async fn serve<S: Socket + 'static>(
     socket: S,
-    proxy: bool,
+    address: Option<IpAddr>,
     admission: Admission,
     world: Rc<World>,
     leaving: watch::Receiver<bool>,
@@ -102,7 +103,7 @@ pub async fn serve<S: Socket + 'static>(
     let client = Rc::new(RefCell::new(Client {
         world: world.clone(),
         admission,
-        proxy,
+        address,
         progress: progress.clone(),
         takeover: None,
         final_response: None,

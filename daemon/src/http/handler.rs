@@ -66,7 +66,7 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
         Ok(Route::Preflight) => Ok(Some(respond::preflight(&origin))),
         Ok(Route::Up) => Ok(Some(respond::json(answer::up()))),
         Ok(Route::Api { app }) => {
-            progress.body_begins(client.borrow().proxied_client(&request));
+            progress.body_begins(client.borrow().of_request(&request));
             let app = &world.apps[app].0;
             let answer = api::serve(app, request, world.header_timeout, &progress).await;
             answer.map(Some)
@@ -122,7 +122,7 @@ async fn stream(
     let app = &world.apps[subscribe.app].0;
     let mut claim = subscribe.claim.take();
     if let Some(claim) = &mut claim {
-        client.borrow().strip_untrusted_headers(claim);
+        client.borrow().identify(request, claim);
     }
     let accesses = match authorize(app, claim.as_ref(), &subscribe.channels).await {
         Ok(accesses) => accesses,
@@ -212,8 +212,8 @@ fn admit_change(
         return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
     }
     let client = client.borrow();
-    client.strip_untrusted_headers(&mut claim);
-    progress.body_begins(client.proxied_client(request));
+    client.identify(request, &mut claim);
+    progress.body_begins(client.of_request(request));
     Ok(claim)
 }
 

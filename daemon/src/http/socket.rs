@@ -69,7 +69,7 @@ impl Progress {
         self.held.borrow_mut().set_stage(Stage::Us);
     }
 
-    /// The body is being received. `client`: the client that a proxy names.
+    /// The body is being received. `client`: the client, if its address is known.
     pub fn body_begins(&self, client: Option<ClientKey>) {
         let mut held = self.held.borrow_mut();
         held.set_client(client.unwrap_or(self.client));

@@ -62,19 +62,19 @@ impl Acceptor {
             limits, metrics, ..
         } = &*self.process;
         metrics.accepted.add(1);
-        let address = address.map(|address| address.ip());
         // On a Unix socket every peer is a proxy.
-        let proxy = address.is_none_or(|ip| self.trusted.iter().any(|net| net.contains(ip)));
+        let address = address
+            .map(|address| address.ip())
+            .filter(|ip| !self.trusted.iter().any(|net| net.contains(*ip)));
         let worker = limits.least_loaded();
-        let counted = address.filter(|_| !proxy);
-        let Some(admission) = Admission::new(limits, metrics, worker, counted) else {
+        let Some(admission) = Admission::new(limits, metrics, worker, address) else {
             return;
         };
         if prepare(&socket).is_ok() {
             // A worker that has drained takes no more.
             let _ = self.workers[worker].send(Accepted {
                 socket,
-                proxy,
+                address,
                 admission,
             });
         }

@@ -3,7 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::TcpStream;
+use std::net::{IpAddr, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::rc::Rc;
@@ -30,8 +30,8 @@ use crate::process::state::Process;
 /// An accepted connection on its way to its worker. Non-blocking.
 pub struct Accepted {
     pub socket: Peer,
-    /// Whether its peer is a proxy that names the client.
-    pub proxy: bool,
+    /// The viewer's. None: the peer is a proxy, which names it.
+    pub address: Option<IpAddr>,
     pub admission: Admission,
 }
 
@@ -208,7 +208,7 @@ fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGu
 fn accept(accepted: Accepted, world: &Rc<World>, stopped: &watch::Receiver<bool>) {
     let Accepted {
         socket,
-        proxy,
+        address,
         admission,
     } = accepted;
     let (world, stopped) = (world.clone(), stopped.clone());
@@ -216,12 +216,12 @@ fn accept(accepted: Accepted, world: &Rc<World>, stopped: &watch::Receiver<bool>
     match socket {
         Peer::Tcp(socket) => {
             if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
-                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+                tokio::task::spawn_local(serve(socket, address, admission, world, stopped));
             }
         }
         Peer::Unix(socket) => {
             if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
-                tokio::task::spawn_local(serve(socket, proxy, admission, world, stopped));
+                tokio::task::spawn_local(serve(socket, address, admission, world, stopped));
             }
         }
     }

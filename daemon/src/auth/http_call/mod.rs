@@ -4,8 +4,11 @@
 //! POST /path                            {"socket_id":"1.2","channels":["private-a","presence-b"]}
 //! X-Askr-Request: authorize      ──►
 //! Cookie, Authorization, User-Agent,
-//! X-Forwarded-For, Accept-Language ◄──  200 {"channels":{"private-a":true,"presence-b":{"user":"7"}}}
+//! Accept-Language, X-Forwarded-For ◄──  200 {"channels":{"private-a":true,"presence-b":{"user":"7"}}}
 //! ```
+//!
+//! `X-Forwarded-For` has the one address that is known of the viewer, not what the viewer or others sent under this
+//! name; it is missing if none is known.
 //!
 //! 401 and 403 refuse the claim as a whole. Any other status, or no answer in time, means that the application is
 //! unavailable: no access is granted, and nothing is remembered. `answer` parses the response, `remembered` keeps
@@ -36,14 +39,9 @@ use crate::outbound::http_client::{Bounds, Target};
 use crate::process::shares;
 use crate::process::shares::Shares;
 
-/// The headers of a viewer's request that are forwarded, and no others.
-const FORWARDED: [HeaderName; 5] = [
-    COOKIE,
-    AUTHORIZATION,
-    USER_AGENT,
-    HeaderName::from_static("x-forwarded-for"),
-    ACCEPT_LANGUAGE,
-];
+/// The headers of a viewer's request that are forwarded, and no others: none that tells an address.
+const FORWARDED: [HeaderName; 4] = [COOKIE, AUTHORIZATION, USER_AGENT, ACCEPT_LANGUAGE];
+const ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The most bytes of an answer: enough for 100 channels with the largest info.
 const MAX_ANSWER: usize = 256 << 10;
 /// The reason that a viewer is sent; the real one is logged.
@@ -150,7 +148,7 @@ impl HttpCall {
             let what = "a cookie or an Authorization header that the application knows";
             return Ok(vec![Err(Closed::NotShown(what)); channels.len()]);
         }
-        let headers = forwarded(&claim.headers);
+        let headers = shown(claim);
         let viewer = remembered::viewer(&headers);
         let keys: Vec<Key> = channels
             .iter()
@@ -284,6 +282,18 @@ impl Authorizer for HttpCall {
 /// query, a signature) do not count.
 fn has_credentials(headers: &HeaderMap) -> bool {
     headers.contains_key(COOKIE) || headers.contains_key(AUTHORIZATION)
+}
+
+/// The headers by which the application knows the viewer.
+fn shown(claim: &Claim) -> HeaderMap {
+    let mut headers = forwarded(&claim.headers);
+    if let Some(address) = claim.address {
+        let text = address.to_canonical().to_string();
+        if let Ok(value) = HeaderValue::from_str(&text) {
+            headers.insert(ADDRESS, value);
+        }
+    }
+    headers
 }
 
 /// Those of these headers that are forwarded; a claim that is kept needs no others. Always in the same order, so

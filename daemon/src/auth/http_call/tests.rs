@@ -83,13 +83,17 @@ async fn one_call_asks_about_all_channels() {
 #[tokio::test]
 async fn only_headers_that_identify_the_viewer_are_forwarded() {
     let mut app = always(OPEN).await;
-    let mut claim = Claim::default();
+    let mut claim = Claim {
+        address: Some("::ffff:192.0.2.1".parse().unwrap()),
+        ..Claim::default()
+    };
     for (name, value) in [
         ("cookie", "session=1"),
         ("cookie", "other=2"),
         ("authorization", "Bearer x"),
         ("user-agent", "Browser"),
-        ("x-forwarded-for", "192.0.2.1"),
+        ("x-forwarded-for", "10.0.0.1"),
+        ("forwarded", "for=10.0.0.1"),
         ("accept-language", "is"),
         ("host", "evil"),
         ("content-length", "99"),

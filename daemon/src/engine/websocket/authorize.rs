@@ -40,6 +40,7 @@ impl Engine {
             client,
             socket: Some(socket.to_string()),
             token: token.or_else(|| shown.and_then(|claim| claim.token.clone())),
+            address: shown.and_then(|claim| claim.address),
             headers: shown.map(|claim| claim.headers.clone()).unwrap_or_default(),
             ..Claim::default()
         };
