@@ -14,6 +14,8 @@ SYSCONFDIR ?= /etc
 BINDIR      = $(PREFIX)/bin
 UNITDIR     = $(PREFIX)/lib/systemd/system
 SYSUSERSDIR = $(PREFIX)/lib/sysusers.d
+# The daemon's group (packaging/askr.sysusers), which reads its settings.
+GROUP       = askr
 PHPINIDIR   = $(SYSCONFDIR)/php/$(PHP_MINOR)/mods-available
 
 TARGET      = $(CURDIR)/target
@@ -137,8 +139,14 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 	done
 	install -m 0644 packaging/askrd.socket $(DESTDIR)$(UNITDIR)/askrd.socket
 	install -m 0644 packaging/askr.sysusers $(DESTDIR)$(SYSUSERSDIR)/askr.conf
-	# An operator's settings are never overwritten.
-	for pair in askr.toml:askr/askr.toml nginx.conf:nginx/snippets/askr.conf \
+	# An operator's settings are never overwritten. askr.toml may come to have a secret in it; on the machine that is
+	# installed for, its group is the daemon's, if systemd-sysusers has made that already.
+	to=$(DESTDIR)$(SYSCONFDIR)/askr/askr.toml; \
+	if [ -e $$to ]; then echo "kept $$to"; else \
+	  install -m 0640 packaging/askr.toml $$to || exit 1; \
+	  if [ -z "$(DESTDIR)" ] && [ "$$(id -u)" = 0 ] && getent group $(GROUP) >/dev/null; then chgrp $(GROUP) $$to; fi; \
+	fi
+	for pair in nginx.conf:nginx/snippets/askr.conf \
 	    nginx-pusher.conf:nginx/snippets/askr-pusher.conf nginx-http.conf:nginx/conf.d/askr.conf; do \
 	  to=$(DESTDIR)$(SYSCONFDIR)/$${pair#*:}; \
 	  if [ -e $$to ]; then echo "kept $$to"; else install -m 0644 packaging/$${pair%%:*} $$to; fi || exit 1; \
@@ -147,7 +155,8 @@ install: ## Install what 'make build' made (PREFIX, DESTDIR and SYSCONFDIR are r
 	  else install -m 0644 packaging/askr.ini $(DESTDIR)$(PHPINIDIR)/askr.ini; fi
 	@echo
 	@echo "Installed. Next, as root:"
-	@echo "  systemd-sysusers && systemctl daemon-reload && systemctl enable --now askrd"
+	@echo "  systemd-sysusers && chgrp $(GROUP) $(SYSCONFDIR)/askr/askr.toml"
+	@echo "  systemctl daemon-reload && systemctl enable --now askrd"
 	@echo "  phpenmod -v $(PHP_MINOR) askr && systemctl restart php$(PHP_MINOR)-fpm"
 	@echo "  add 'include snippets/askr.conf;' to the server block of your site, then: nginx -t && nginx -s reload"
 

@@ -3,10 +3,11 @@
 
 mod common;
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
 use common::grants::{Said, Socket, body, now, signature_by, token_by};
-use common::{Client, Daemon, askrd, exchange, publish};
+use common::{Client, Daemon, askrd, exchange, publish, write_settings};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::publisher::{AttachOptions, Publisher};
@@ -370,7 +371,7 @@ fn a_secret_that_cannot_be_used_is_told_with_its_app() {
         let text = format!(
             "[[app]]\nid = 'shop'\nsecret = '{SHOP}'\n[[app]]\nid = 'blog'\nring = '/blog'\n{second}"
         );
-        std::fs::write(&config, text).unwrap();
+        write_settings(&config, &text);
         let output = askrd().args(["check", "--config"]).arg(&config).output();
         let output = output.unwrap();
         (
@@ -388,5 +389,53 @@ fn a_secret_that_cannot_be_used_is_told_with_its_app() {
         assert_eq!(code, Some(2), "{text}");
         assert!(text.contains(&format!("askr.toml: {key}")), "{text}");
         assert!(!text.contains(SHOP) && !text.contains("short"), "{text}");
+    }
+}
+
+#[test]
+fn a_secret_in_settings_that_everybody_may_read_is_refused() {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("askr.toml");
+    let run = |verb: &str, environment: &[(&str, &str)]| {
+        let mut command = askrd();
+        command.args([verb, "--config"]).arg(&config);
+        let output = command.envs(environment.iter().copied()).output().unwrap();
+        let text = String::from_utf8(output.stderr).unwrap();
+        (output.status.code(), text)
+    };
+    let mode = |mode| {
+        std::fs::set_permissions(&config, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let several =
+        format!("[[app]]\nid = 'blog'\n[[app]]\nid = 'shop'\nring = '/s'\nsecret = '{SHOP}'");
+    for (text, key) in [
+        (format!("app.secret = '{SHOP}'"), "app.secret"),
+        (several, "app[2].secret"),
+    ] {
+        std::fs::write(&config, text).unwrap();
+        for open in [0o644, 0o604, 0o602, 0o641] {
+            mode(open);
+            for verb in ["check", "serve", "channels"] {
+                let why = format!(
+                    "askrd: {}: {key}: the file it is in must not be open to everybody (its mode is {open:04o}): \
+                     chmod o= it\n",
+                    config.display()
+                );
+                assert_eq!(run(verb, &[("ASKR_APP_SECRET", BLOG)]), (Some(2), why));
+            }
+        }
+        for closed in [0o600, 0o640, 0o660] {
+            mode(closed);
+            assert_eq!(run("check", &[]), (Some(0), String::new()));
+        }
+    }
+    // Without a secret everybody may read it, wherever the secret is.
+    for text in ["", "#app.secret = 'x'", "app.secret = ''"] {
+        std::fs::write(&config, text).unwrap();
+        mode(0o644);
+        assert_eq!(
+            run("check", &[("ASKR_APP_SECRET", SHOP)]),
+            (Some(0), String::new())
+        );
     }
 }

@@ -7,7 +7,7 @@ use std::io::Write;
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use common::{Client, Daemon, askrd, publish};
+use common::{Client, Daemon, askrd, publish, write_settings};
 use nix::sys::signal::Signal;
 use shared::publisher::{AttachOptions, Publisher};
 
@@ -48,7 +48,7 @@ fn a_part_that_dies_or_cannot_go_on_ends_the_process() {
     ];
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let config = directory.path().join("askr.toml");
-    std::fs::write(&config, settings(directory.path())).unwrap();
+    write_settings(&config, &settings(directory.path()));
     for part in parts {
         for kind in ["panic", "error"] {
             let done = serve(&config, &format!("{kind} {part}")).output().unwrap();

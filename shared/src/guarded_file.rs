@@ -58,13 +58,20 @@ fn check(meta: &Metadata, rules: &Rules) -> Result<(), Unusable> {
     if !meta.is_file() {
         return Err(Unusable::NotAFile);
     }
-    if meta.mode() & rules.forbidden != 0 {
-        let mode = meta.mode() & 0o777;
-        let rules = *rules;
-        return Err(Unusable::Mode { mode, rules });
-    }
+    check_mode(meta, rules)?;
     match meta.len() <= rules.max {
         true => Ok(()),
         false => Err(Unusable::TooLong(rules.max)),
     }
+}
+
+/// # Errors
+/// If permissions are set that must not be.
+pub fn check_mode(meta: &Metadata, rules: &Rules) -> Result<(), Unusable> {
+    if meta.mode() & rules.forbidden == 0 {
+        return Ok(());
+    }
+    let mode = meta.mode() & 0o777;
+    let rules = *rules;
+    Err(Unusable::Mode { mode, rules })
 }

@@ -92,6 +92,14 @@ pub fn read_stamped(path: &Path) -> Result<(Vec<NamedSecret>, Stamp), String> {
     Ok((secrets, Stamp::of(&meta)))
 }
 
+/// Whether a file may have secrets in it, whatever else it has.
+///
+/// # Errors
+/// A phrase that follows the file's name: why not, and what to do.
+pub fn check_mode(meta: &Metadata) -> Result<(), String> {
+    guarded_file::check_mode(meta, &FILE).map_err(|why| why.to_string())
+}
+
 /// The secrets of a file's text, in its order.
 ///
 /// # Errors

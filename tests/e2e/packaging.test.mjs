@@ -2,9 +2,10 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ASKRD, ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
+import { services } from '../lib/people.mjs';
 import { nginxTemp, packagedNginx } from '../lib/php.mjs';
 import { run } from '../lib/process.mjs';
 import { scoped } from '../lib/scope.mjs';
@@ -24,7 +25,7 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
     assert.equal(done.code, 0, done.out + done.err);
     return done.out;
   };
-  await make('install');
+  const said = await make('install');
   const extensions = (await run(`php-config${PHP_VERSION}`, ['--extension-dir'])).out.trim().slice(1);
   assert.deepEqual(tree(dest).sort(), [
     'etc/askr/askr.toml',
@@ -45,6 +46,8 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
   assert.match(readFileSync(path.join(dest, 'opt/askr/lib/systemd/system/askrd.service'), 'utf8'), /ExecStart=\/opt\/askr\/bin\/askrd serve/);
 
   const settings = path.join(dest, 'etc/askr/askr.toml');
+  assert.equal(statSync(settings).mode & 0o777, 0o640, 'a secret may be put into it');
+  assert.match(said, /systemd-sysusers && chgrp askr \/etc\/askr\/askr\.toml\n/);
   writeFileSync(settings, '# changed\n');
   assert.match(await make('install'), /kept .*askr\.toml/);
   assert.equal(readFileSync(settings, 'utf8'), '# changed\n');
@@ -54,6 +57,24 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
     'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr-pusher.conf', 'etc/nginx/snippets/askr.conf',
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
   ]);
+}));
+
+test('settings that make install puts on this machine are for root and the group of the daemon', scoped(async (scope) => {
+  const { group } = services();
+  const at = scope.path('root');
+  const install = (name) => run('make', ['-s', 'install', 'DESTDIR=', `PREFIX=${at}`, `SYSCONFDIR=${at}/etc`, `PHP_DIR=${at}/php`,
+    `GROUP=${name}`], { cwd: ROOT });
+  const settings = path.join(at, 'etc/askr/askr.toml');
+  // systemd-sysusers may not have made the group yet.
+  const early = await install('no-such-group');
+  assert.equal(early.code, 0, early.out + early.err);
+  assert.equal(statSync(settings).mode & 0o777, 0o640);
+  rmSync(settings);
+  const done = await install(group ?? 'root');
+  assert.equal(done.code, 0, done.out + done.err);
+  const { mode, uid, gid } = statSync(settings);
+  assert.deepEqual([mode & 0o777, uid], [0o640, process.getuid()]);
+  if (group) assert.equal((await run('stat', ['-c', '%G', settings])).out.trim(), group, `gid ${gid}`);
 }));
 
 test('a release has nothing of the faults on demand that a debug build has for its tests', () => {

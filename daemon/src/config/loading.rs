@@ -2,6 +2,9 @@
 //! then the reason.
 
 use std::fmt;
+use std::fs::File;
+use std::io;
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use toml::{Table, Value};
@@ -34,21 +37,34 @@ pub fn load(
             .is_file()
             .then(|| DEFAULT_FILE.into())
     });
-    let text = match &file {
+    let (text, exposed) = match &file {
         Some(path) => read(path)?,
-        None => String::new(),
+        None => Default::default(),
     };
-    merge(file, &text, flags, environment)
+    let sources = Sources {
+        file,
+        exposed,
+        overrides: Vec::new(),
+    };
+    merge(sources, &text, flags, environment)
 }
 
-fn read(path: &Path) -> Result<String, Problem> {
-    std::fs::read_to_string(path)
-        .map_err(|why| Problem(format!("{}: cannot be read: {why}", path.display())))
+/// The file's text, and why it must not have a secret in it. It may be a pipe.
+fn read(path: &Path) -> Result<(String, Option<String>), Problem> {
+    let read = || {
+        let mut file = File::open(path)?;
+        let mut text = String::new();
+        file.read_to_string(&mut text)?;
+        Ok((text, shared::secret::check_mode(&file.metadata()?).err()))
+    };
+    read().map_err(|why: io::Error| Problem(format!("{}: cannot be read: {why}", path.display())))
 }
 
 /// Where each value came from, for errors.
 pub struct Sources {
     file: Option<PathBuf>,
+    /// Why the file must not have a secret in it.
+    exposed: Option<String>,
     overrides: Vec<(String, String)>,
 }
 
@@ -68,18 +84,20 @@ impl Sources {
 }
 
 fn merge(
-    file: Option<PathBuf>,
+    mut sources: Sources,
     text: &str,
     flags: &Flags,
     environment: impl Fn(&str) -> Option<String>,
 ) -> Result<(Settings, Sources), Problem> {
-    let mut sources = Sources {
-        file,
-        overrides: Vec::new(),
-    };
     // The defaults, serialized, define the sections and keys and their types.
     let known = Table::try_from(Settings::default()).expect("the defaults are plain values");
     let (mut table, apps) = parse(text, &known, &sources)?;
+    if let Some(why) = &sources.exposed
+        && let Some(section) = has_secret(&table, &apps)
+    {
+        let why = format!("the file it is in {why}");
+        return Err(sources.problem(&section, "secret", &why));
+    }
 
     for (section, keys) in &known {
         for (key, model) in keys.as_table().expect("sections hold keys") {
@@ -185,6 +203,16 @@ fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<Ap
     Ok(apps)
 }
 
+/// The first section of a file that has a secret in it.
+fn has_secret(table: &Table, apps: &[App]) -> Option<String> {
+    let one = table.get("app").and_then(|app| app.get("secret"));
+    if one.is_some_and(|secret| secret.as_str() != Some("")) {
+        return Some("app".into());
+    }
+    let first = apps.iter().position(|app| !app.secret.is_empty())?;
+    Some(format!("app[{}]", first + 1))
+}
+
 fn all_known(section: &str, keys: &Table, model: &Table, sources: &Sources) -> Result<(), Problem> {
     match keys.keys().find(|key| !model.contains_key(*key)) {
         None => Ok(()),
@@ -285,8 +313,12 @@ mod tests {
                 .find(|(key, _)| *key == name)
                 .map(|(_, value)| value.to_string())
         };
-        let file = Some("/etc/askr/askr.toml".into());
-        let merged = merge(file, text, flags, lookup);
+        let sources = Sources {
+            file: Some("/etc/askr/askr.toml".into()),
+            exposed: None,
+            overrides: Vec::new(),
+        };
+        let merged = merge(sources, text, flags, lookup);
         merged
             .map(|(settings, _)| settings)
             .map_err(|problem| problem.to_string())

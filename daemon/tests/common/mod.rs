@@ -8,8 +8,9 @@ pub mod ws;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Output, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
@@ -26,6 +27,12 @@ use tempfile::TempDir;
 
 /// Long enough that only a missing event reaches it.
 pub const PATIENCE: Duration = Duration::from_secs(60);
+
+/// Closed to others, because there may be a secret in it.
+pub fn write_settings(file: &Path, text: &str) {
+    std::fs::write(file, text).unwrap();
+    std::fs::set_permissions(file, std::fs::Permissions::from_mode(0o600)).unwrap();
+}
 
 pub struct Daemon {
     pub directory: TempDir,
@@ -95,7 +102,7 @@ impl Daemon {
             "{io}ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
              server.control = '{at}/control.sock'\n{settings}"
         );
-        std::fs::write(directory.path().join("askr.toml"), text).unwrap();
+        write_settings(&directory.path().join("askr.toml"), &text);
         directory
     }
 
