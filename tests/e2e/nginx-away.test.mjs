@@ -93,6 +93,37 @@ test('an origin of * gets no credentials', scoped(async (scope) => {
   assert.equal(headers['access-control-allow-credentials'], undefined);
 }));
 
+test('an origin that only a pattern matches gets no credentials from nginx, and an exact one does', scoped(async (scope) => {
+  const askrd = await startAskrd(scope);
+  const exact = 'https://exact.example.com';
+  const subdomains = '"~^https://([a-z0-9_-]+\\.)+example\\.com$"';
+  const start = (name, patterns) => startSite(scope, askrd, { front: FRONT, origins: [exact], patterns, name });
+  const sites = {
+    one: await start('one', [subdomains]),
+    all: await start('all', ['"~^[a-z][a-z0-9+.-]*://"', subdomains]),
+    files: await start('files', ['"null"']),
+  };
+  await askrd.kill();
+  const allowed = async (site, origin, method = 'GET') => {
+    const { headers } = await ask(sites[site], method === 'GET' ? EVENTS : '/askr/subscribe', { method, headers: { Origin: origin } });
+    assert.match(headers.vary, /Origin/);
+    return [headers['access-control-allow-origin'], headers['access-control-allow-credentials']];
+  };
+  for (const method of ['GET', 'POST']) {
+    for (const site of ['one', 'all', 'files']) assert.deepEqual(await allowed(site, exact, method), [exact, 'true'], site);
+    for (const origin of ['https://www.example.com', 'https://a.b.example.com']) {
+      for (const site of ['one', 'all']) assert.deepEqual(await allowed(site, origin, method), ['*', undefined], origin);
+    }
+    for (const origin of ['https://example.com', 'http://www.example.com', 'https://www.example.com:8443', 'https://evilexample.com',
+      'https://www.example.com.evil.com', 'https://evil.com/.example.com', 'https://u@www.example.com']) {
+      assert.deepEqual(await allowed('one', origin, method), [undefined, undefined], origin);
+      assert.deepEqual(await allowed('all', origin, method), ['*', undefined], origin);
+    }
+    for (const site of ['one', 'all']) assert.deepEqual(await allowed(site, 'null', method), [undefined, undefined], site);
+    assert.deepEqual(await allowed('files', 'null', method), ['*', undefined]);
+  }
+}));
+
 test("a foreign page's EventSource keeps its place over a restart of askrd", scoped(async (scope) => {
   const page = http.createServer((_, answer) => answer.setHeader('Content-Type', 'text/html').end('<!doctype html><title>Shop</title>'));
   const port = await freePort();

@@ -65,9 +65,9 @@ export function publishAll(scope, askrd, events) {
 /**
  * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
  * path outside `files`; files in `files` are served as they are. `origins`: those that nginx may answer while
- * askrd is away; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
+ * askrd is away; `patterns`: which of the examples of patterns there count; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
  */
-export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], directives = '' }) {
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], patterns = [], directives = '' }) {
   const { web, group } = services();
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
@@ -100,7 +100,7 @@ http {
 ${temp}
 access_log off;
 types { text/html html; text/javascript js; }
-${withOrigins(packagedNginx(scope, askrd.socket, 'nginx-http.conf', name), origins)}
+${withOrigins(packagedNginx(scope, askrd.socket, 'nginx-http.conf', name), origins, patterns)}
 server {
   listen 127.0.0.1:${port};
   root ${htdocs};
@@ -138,8 +138,12 @@ export function nginxTemp(scope, name) {
   return ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${dir}/${kind};`).join('\n');
 }
 
-/** The example in packaging/nginx-http.conf, made an entry for each of these origins. */
-function withOrigins(conf, origins) {
+/** The example in packaging/nginx-http.conf, made an entry for each of these origins; those of these patterns as they are. */
+function withOrigins(conf, origins, patterns) {
+  for (const pattern of patterns) {
+    if (!conf.includes(`    #${pattern} "*";`)) throw new Error(`nginx-http.conf has no example ${pattern}`);
+    conf = conf.replace(`    #${pattern} "*";`, `    ${pattern} "*";`);
+  }
   if (origins.length === 0) return conf;
   const example = /^( *)#("https:\/\/app\.example")( .*)$/m;
   if (!example.test(conf)) throw new Error('nginx-http.conf has no example of an allowed origin');

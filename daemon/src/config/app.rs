@@ -7,7 +7,8 @@ use shared::name::RingName;
 use shared::secret::{NamedSecret, Secret};
 
 use super::auth::Auth;
-use super::ranges::{check_origin, range};
+use super::origin::AllowedOrigin;
+use super::ranges::range;
 use super::units::Size;
 use crate::outbound::http_client::Target;
 use crate::outbound::webhooks::Endpoint;
@@ -30,7 +31,7 @@ pub struct App {
     /// Its ring. Empty: `ring.name`. No two applications share one.
     pub ring: String,
     /// Origins whose pages may subscribe. Empty: `server.allowed_origins`.
-    pub allowed_origins: Vec<String>,
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Authorizers of `private-` and `presence-` channels: `token`, `pusher`, `http`.
     pub authorizers: Vec<String>,
     /// Where the authorizer `http` calls the application: `http://host:port/path` or
@@ -192,9 +193,6 @@ impl App {
         if !self.ring.is_empty() {
             let parsed = self.ring.parse::<RingName>();
             parsed.map_err(|bad| ("ring", bad.to_string()))?;
-        }
-        for origin in &self.allowed_origins {
-            check_origin(origin).map_err(|why| ("allowed_origins", why))?;
         }
         for name in &self.authorizers {
             if !["token", "pusher", "http"].contains(&name.as_str()) {

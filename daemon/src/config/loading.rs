@@ -394,8 +394,8 @@ mod tests {
             "/etc/askr/askr.toml: server.listen: must name ",
         );
         begins(
-            file("[server]\nallowed_origins = ['*']"),
-            "/etc/askr/askr.toml: server.allowed_origins: \"*\" must be",
+            file("[server]\nallowed_origins = ['https://*']"),
+            "/etc/askr/askr.toml: server.allowed_origins: \"https://*\" must be",
         );
         begins(
             file("[ring]\nname = 'x'"),

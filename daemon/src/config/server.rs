@@ -6,7 +6,8 @@ use std::time::Duration;
 use protocol::keepalive;
 use serde::{Deserialize, Serialize};
 
-use super::ranges::{Wrong, check_origin, range};
+use super::origin::AllowedOrigin;
+use super::ranges::{Wrong, range};
 use super::units::{Address, Io, Mode, Network, Size, SlowClients};
 use crate::process::{holdings, shares};
 
@@ -42,8 +43,9 @@ pub struct Server {
     pub io: Io,
     /// `Host` names served, with or without a port. Empty: any.
     pub allowed_hosts: Vec<String>,
-    /// Other origins whose pages may subscribe, exactly: `https://example.com`. No wildcard.
-    pub allowed_origins: Vec<String>,
+    /// Other origins whose pages may subscribe: `https://example.com`, with cookies; without, those of a pattern:
+    /// `https://*.example.com`, `*`, `null`.
+    pub allowed_origins: Vec<AllowedOrigin>,
     /// Addresses or networks whose X-Real-IP is believed. The Unix sockets' is, always.
     pub trusted_proxies: Vec<Network>,
 
@@ -241,9 +243,6 @@ impl Server {
     }
 
     fn check_names(&self) -> Result<(), Wrong> {
-        for origin in &self.allowed_origins {
-            check_origin(origin).map_err(|why| ("server", "allowed_origins", why))?;
-        }
         if self
             .allowed_hosts
             .iter()

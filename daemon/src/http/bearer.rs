@@ -1,6 +1,7 @@
-//! Where a request may carry its token: in `Authorization`, in the query, in a cookie. Pure.
+//! Where a request may carry its token: in `Authorization`, in the query, in a cookie; and which credentials count at
+//! all. Pure.
 
-use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap};
+use hyper::header::{AUTHORIZATION, COOKIE, HeaderMap, HeaderValue};
 
 use super::cors::Origin;
 
@@ -8,7 +9,7 @@ use super::cors::Origin;
 const COOKIE_NAME: &str = "askr_token";
 
 /// The token of a request: from the header (RFC 6750, section 2.1), else the query, else the cookie. A cookie
-/// counts only if the page is this site's or of an allowed origin.
+/// counts only if the page is this site's or of an exact origin.
 pub fn token(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Option<String> {
     from_header(headers)
         .or(query.filter(|token| !token.is_empty()))
@@ -16,7 +17,11 @@ pub fn token(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Opt
 }
 
 fn from_header(headers: &HeaderMap) -> Option<String> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    headers.get(AUTHORIZATION).and_then(bearer)
+}
+
+fn bearer(authorization: &HeaderValue) -> Option<String> {
+    let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
@@ -31,19 +36,35 @@ fn from_cookie(headers: &HeaderMap) -> Option<String> {
     Some(value.trim_matches('"').to_owned())
 }
 
-/// Whether the page that sent a request is this site's or of an allowed origin. A browser sends cookies with
-/// requests of other sites too, but no page can set the headers that show it. A foreign Origin was refused before.
-pub fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
+/// The headers that count: all of a page of this site or of an exact origin. Of another page's those are left out that
+/// the browser adds by itself, cookies and a password that it remembers; a bearer's token the page itself has shown.
+pub fn that_count(headers: &HeaderMap, origin: &Origin) -> HeaderMap {
+    let mut headers = headers.clone();
+    if !is_from_allowed_page(&headers, origin) {
+        headers.remove(COOKIE);
+        let mut all = headers.get_all(AUTHORIZATION).iter();
+        if !all.all(|value| bearer(value).is_some()) {
+            headers.remove(AUTHORIZATION);
+        }
+    }
+    headers
+}
+
+/// Whether the page that sent a request is this site's or of an exact origin. A browser sends cookies with requests of
+/// other sites too, but no page can set the headers that show it.
+fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
     let other_site = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none");
-    matches!(origin, Origin::Listed(_)) || !other_site
+    match origin {
+        Origin::Listed(_) => true,
+        Origin::Own => !other_site,
+        Origin::Pattern | Origin::Foreign => false,
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use hyper::header::HeaderValue;
-
     use super::*;
 
     fn find(pairs: &[(&'static str, &str)], query: Option<&str>, origin: Origin) -> Option<String> {
@@ -92,5 +113,40 @@ mod tests {
         // Another site cannot send the token that is in the query.
         let foreign = [("sec-fetch-site", "cross-site")];
         assert_eq!(find(&foreign, Some("q"), Origin::Own).as_deref(), Some("q"));
+    }
+
+    #[test]
+    fn of_a_page_that_a_pattern_matches_only_what_it_shows_itself_counts() {
+        let headers = |authorization: &[&str]| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::from_static("askr_token=c"));
+            for value in authorization {
+                headers.append("authorization", HeaderValue::from_str(value).unwrap());
+            }
+            headers
+        };
+        let counted = |authorization: &[&str], origin: &Origin| {
+            let all = that_count(&headers(authorization), origin);
+            let cookie = all.contains_key("cookie");
+            (cookie, all.contains_key("authorization"))
+        };
+        let listed = Origin::Listed(HeaderValue::from_static("https://b.example"));
+        for origin in [&Origin::Own, &listed] {
+            assert_eq!(counted(&["Basic x"], origin), (true, true));
+        }
+        for origin in [&Origin::Pattern, &Origin::Foreign] {
+            assert_eq!(counted(&["Bearer x"], origin), (false, true));
+            for added in [
+                &["Basic x"][..],
+                &["Negotiate x"],
+                &["x"],
+                &["Bearer x", "Basic x"],
+            ] {
+                assert_eq!(counted(added, origin), (false, false), "{added:?}");
+            }
+            assert_eq!(token(&headers(&[]), None, origin), None);
+            let shown = token(&headers(&["Bearer x"]), None, origin);
+            assert_eq!(shown.as_deref(), Some("x"));
+        }
     }
 }

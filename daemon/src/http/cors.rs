@@ -1,7 +1,11 @@
-//! Which pages may send requests: those of this site, and those of allowed origins.
+//! Which pages may send requests: those of this site, and those of allowed origins. What a browser adds to a request by
+//! itself (cookies, a password that it remembers) counts for this site's pages and for those of exact origins only.
 
 use hyper::HeaderMap;
 use hyper::header::{HOST, HeaderValue, ORIGIN};
+
+use crate::config::origin::allowed;
+use crate::config::{Allowed, AllowedOrigin};
 
 /// Where a request comes from, by its Origin header.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,12 +14,14 @@ pub enum Origin {
     Own,
     /// An allowed origin, which responses must repeat.
     Listed(HeaderValue),
+    /// An origin that only a pattern matches: responses allow every page to read them, without credentials.
+    Pattern,
     /// Any other.
     Foreign,
 }
 
-/// The origin of a request with these headers. `allowed`: as browsers write origins.
-pub fn origin(headers: &HeaderMap, allowed: &[String]) -> Origin {
+/// The origin of a request with these headers.
+pub fn origin(headers: &HeaderMap, entries: &[AllowedOrigin]) -> Origin {
     let mut all = headers.get_all(ORIGIN).iter();
     let (origin, more) = (all.next(), all.next());
     let Some(origin) = origin else {
@@ -24,32 +30,32 @@ pub fn origin(headers: &HeaderMap, allowed: &[String]) -> Origin {
     if more.is_some() {
         return Origin::Foreign;
     }
-    if allowed
-        .iter()
-        .any(|listed| listed.as_bytes() == origin.as_bytes())
-    {
+    let text = origin.to_str().unwrap_or_default();
+    let by = allowed(entries, text);
+    if by == Some(Allowed::Exactly) {
         return Origin::Listed(origin.clone());
     }
     // A page cannot set this header, and it is right even behind a proxy that changes the host.
-    let same_origin = headers
-        .get("sec-fetch-site")
-        .is_some_and(|site| site == "same-origin");
+    let site = headers.get("sec-fetch-site");
+    let same_origin = site.is_some_and(|site| site == "same-origin");
+    // Where the browser says that the page is another origin's, it needs the permission of the pattern to read.
+    let other_origin = site.is_some() && !same_origin;
+    let own = same_origin || is_of_host(headers, text);
+    match by {
+        Some(_) if other_origin || !own => Origin::Pattern,
+        _ if own => Origin::Own,
+        _ => Origin::Foreign,
+    }
+}
+
+/// Whether an origin names the host that the request was sent to. The scheme may differ: TLS often ends at a proxy.
+fn is_of_host(headers: &HeaderMap, origin: &str) -> bool {
     let host = headers.get(HOST).and_then(|host| host.to_str().ok());
-    let name = origin
-        .to_str()
-        .ok()
-        .and_then(|origin| origin.split_once("://"));
-    let same_host = match (host, name) {
-        // The scheme may differ: TLS often ends at a proxy.
+    match (host, origin.split_once("://")) {
         (Some(host), Some((_, name))) => {
             without_port(host).eq_ignore_ascii_case(without_port(name))
         }
         _ => false,
-    };
-    if same_host || same_origin {
-        Origin::Own
-    } else {
-        Origin::Foreign
     }
 }
 
@@ -72,7 +78,10 @@ mod tests {
         }
         origin(
             &headers,
-            &allowed.iter().map(|s| s.to_string()).collect::<Vec<_>>(),
+            &allowed
+                .iter()
+                .map(|entry| entry.parse().unwrap())
+                .collect::<Vec<_>>(),
         )
     }
 
@@ -120,5 +129,18 @@ mod tests {
         ] {
             assert_eq!(judge(foreign), Origin::Foreign, "{foreign}");
         }
+    }
+
+    #[test]
+    fn the_own_origin_is_no_pattern_s_unless_the_browser_says_that_it_is_another() {
+        let judge = |site: Option<&'static str>| {
+            let mut pairs = vec![("host", "a.example"), ("origin", "http://a.example")];
+            pairs.extend(site.map(|site| ("sec-fetch-site", site)));
+            origin_of(&pairs, &["*"])
+        };
+        assert_eq!(judge(None), Origin::Own);
+        assert_eq!(judge(Some("same-origin")), Origin::Own);
+        // The page is not encrypted, and askrd is behind TLS.
+        assert_eq!(judge(Some("cross-site")), Origin::Pattern);
     }
 }

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, COOKIE, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
 use protocol::channel::Kind;
 use protocol::format::Format;
@@ -20,7 +20,7 @@ use super::query::{self, Name};
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Claim;
 use crate::config;
-use crate::config::Server;
+use crate::config::{AllowedOrigin, Server};
 use crate::engine::Resume;
 
 const EVENTS: &str = "/askr/events";
@@ -50,7 +50,7 @@ pub struct AppPolicy {
     pub id: String,
     /// In the path of Pusher's protocol.
     pub key: String,
-    pub origins: Vec<String>,
+    pub origins: Vec<AllowedOrigin>,
 }
 
 impl Policy {
@@ -250,13 +250,9 @@ fn askr_route<B>(
 
 /// The credentials of a request. `query`: the token in it.
 fn claim(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Claim {
-    let mut forwarded = headers.clone();
-    if !bearer::is_from_allowed_page(headers, origin) {
-        forwarded.remove(COOKIE);
-    }
     Claim {
         token: bearer::token(headers, query, origin),
-        headers: forwarded,
+        headers: bearer::that_count(headers, origin),
         ..Claim::default()
     }
 }

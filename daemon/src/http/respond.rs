@@ -131,12 +131,23 @@ pub fn retry_later(retry: u32, origin: &Origin) -> Answer {
 fn allow_origin(answer: &mut Answer, origin: &Origin) {
     let headers = answer.headers_mut();
     headers.insert(VARY, HeaderValue::from_static("Origin"));
-    if let Origin::Listed(origin) = origin {
-        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
-        headers.insert(
-            ACCESS_CONTROL_ALLOW_CREDENTIALS,
-            HeaderValue::from_static("true"),
-        );
+    if let Some((origin, credentials)) = allowed(origin) {
+        headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin);
+        if credentials {
+            let allow = HeaderValue::from_static("true");
+            headers.insert(ACCESS_CONTROL_ALLOW_CREDENTIALS, allow);
+        }
+    }
+}
+
+/// The origin that may read a response, and whether with credentials. For a pattern it is `*` rather than the page's own:
+/// browsers never combine that with credentials, whatever a proxy adds. Which one it is depends on the request, so
+/// that each response says `Vary: Origin`.
+fn allowed(origin: &Origin) -> Option<(HeaderValue, bool)> {
+    match origin {
+        Origin::Listed(origin) => Some((origin.clone(), true)),
+        Origin::Pattern => Some((HeaderValue::from_static("*"), false)),
+        Origin::Own | Origin::Foreign => None,
     }
 }
 
@@ -153,8 +164,10 @@ pub fn stream_head(origin: &Origin) -> Vec<u8> {
         .to_vec();
     let now = httpdate::fmt_http_date(std::time::SystemTime::now());
     head.extend_from_slice(format!("Date: {now}\r\n").as_bytes());
-    if let Origin::Listed(origin) = origin {
-        head.extend_from_slice(b"Access-Control-Allow-Credentials: true\r\n");
+    if let Some((origin, credentials)) = allowed(origin) {
+        if credentials {
+            head.extend_from_slice(b"Access-Control-Allow-Credentials: true\r\n");
+        }
         head.extend_from_slice(b"Access-Control-Allow-Origin: ");
         head.extend_from_slice(origin.as_bytes());
         head.extend_from_slice(b"\r\n");
