@@ -65,6 +65,8 @@ namespace {
      *     daemon_read: int,
      *     published: int,
      *     failures: array<string, int>,
+     *     features: list<string>,
+     *     keys_ignored: int,
      * }
      *     enabled: askr.enabled.
      *     attached: whether there is a ring to publish to.
@@ -82,7 +84,9 @@ namespace {
      *     daemon_read: position that askrd reads next; it has read everything when this equals tail.
      *     published: events published by this process.
      *     failures: events not published by this process, by reason: missing, permission, wrong_owner,
-     *         wrong_version, invalid, writers_full, too_large, contended, arena_full, closed, io.
+     *         wrong_version, invalid, writers_full, too_large, contended, arena_full, closed, io, unsupported.
+     *     features: what the askrd that serves the ring reads, beyond what each askrd does: a list of "key".
+     *     keys_ignored: events published without their key, because askrd is too old to know keys.
      */
     function askr_status(): array
     {

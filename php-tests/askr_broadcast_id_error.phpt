@@ -26,7 +26,7 @@ ValueError: askr_broadcast(): Argument #4 ($id) must not contain CR, LF or NUL b
 ValueError: askr_broadcast(): Argument #4 ($id) must not contain CR, LF or NUL bytes
 ValueError: askr_broadcast(): Argument #4 ($id) must not contain CR, LF or NUL bytes
 ValueError: askr_broadcast(): Argument #4 ($id) must be valid UTF-8
-ValueError: askr_broadcast(): Argument #4 ($id) must not have the shape of a cursor (12 hexadecimal digits, a dash, digits)
+ValueError: askr_broadcast(): Argument #4 ($id) must not have the form of a cursor (12 hexadecimal digits, a dash, digits; or a tilde and 8 or more of A-Z, a-z, 0-9, - and _)
 TypeError: askr_broadcast(): Argument #4 ($id) must be of type ?string, stdClass given
 0 published
 true

@@ -19,6 +19,7 @@ var_dump($last['slots'], $last['slot_size'], $last['arena_size'], $last['writers
 var_dump(preg_match('/^[0-9a-f]{12}$/', $last['epoch']), $last['tail'] - $first['tail'], $last['published'], $last['failures']['missing']);
 var_dump($first['history_seconds'], $last['history_seconds'] > 0, $last['history_seconds'] < askr_status()['history_seconds']);
 var_dump($last['reason'], $last['daemon_alive']);
+var_dump($first['features'], $last['keys_ignored'], $last['failures']['unsupported']);
 wait_until(fn () => askr_status()['daemon_read'] === $last['tail']);
 ?>
 --CLEAN--
@@ -42,3 +43,9 @@ bool(true)
 bool(true)
 NULL
 bool(true)
+array(1) {
+  [0]=>
+  string(3) "key"
+}
+int(0)
+int(0)

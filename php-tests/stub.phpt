@@ -43,7 +43,7 @@ $types = ['boolean' => 'bool', 'integer' => 'int', 'double' => 'float', 'string'
 $status = askr_status();
 var_dump(array_keys($status) === array_column($documented, 1));
 foreach ($documented as [, $key, $type]) {
-    $found = $types[gettype($status[$key])];
+    $found = is_array($status[$key]) && array_is_list($status[$key]) ? 'list<string>' : $types[gettype($status[$key])];
     if (!in_array($found, explode('|', $type), true)) {
         echo "$key is $found, documented as $type\n";
     }

@@ -13,7 +13,7 @@ use common::{Client, Daemon, exchange, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::cursor::Cursor;
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 
 /// One application with a key and a secret.
 fn daemon(settings: &str) -> Daemon {
@@ -543,12 +543,9 @@ fn a_renewed_stream_goes_on_and_one_renewed_in_part_ends_with_the_shorter_grant(
 fn publish_except(daemon: &Daemon, socket: &str, channel: &str, data: &str) {
     let event = EventRef {
         channels: &[channel.as_bytes()],
-        event: None,
-        id: None,
-        retry: None,
         except: Some(socket.as_bytes()),
-        origin: Origin::Php,
         data: data.as_bytes(),
+        ..EventRef::default()
     };
     event.check().unwrap();
     daemon.publisher().publish(&event).unwrap();

@@ -6,7 +6,7 @@
 
 use ext_php_rs::types::{ZendHashTable, Zval};
 use ext_php_rs::zend::ExecuteData;
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 use shared::publisher::{Failure, PublishError};
 use shared::rules::{self, MAX_CHANNELS, Violation};
 
@@ -112,8 +112,8 @@ impl Message<'_> {
             id: self.id,
             retry,
             except: self.except,
-            origin: Origin::Php,
             data: self.payload,
+            ..EventRef::default()
         };
         // A statement of its own: the borrow ends before anything of PHP's is called.
         let published = state.publisher.borrow_mut().publish(&event);

@@ -37,6 +37,13 @@ fn status(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     for (failure, count) in Failure::ALL.into_iter().zip(status.failures) {
         zend::set(&mut failures, failure.key(), int(count));
     }
+    let mut features = Zval::new_array();
+    for name in status.features.names() {
+        if let Some(list) = features.array_mut() {
+            // Appending to a short list cannot fail.
+            let _ = list.push(name);
+        }
+    }
     let mut array = Zval::new_array();
     zend::set(&mut array, "enabled", enabled);
     zend::set(&mut array, "attached", status.attached);
@@ -54,6 +61,8 @@ fn status(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     zend::set(&mut array, "daemon_read", int(status.daemon_read));
     zend::set(&mut array, "published", int(status.published));
     zend::set(&mut array, "failures", failures);
+    zend::set(&mut array, "features", features);
+    zend::set(&mut array, "keys_ignored", int(status.keys_ignored));
     Ok(array)
 }
 

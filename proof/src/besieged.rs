@@ -31,7 +31,9 @@ pub fn publish(dir: &Path, id: u32, key: u64, seed: u64) -> io::Result<()> {
         let len = length(&mut rng, max / 4);
         sender.prepare(counter, len);
         acks[0].store(counter + 1, Release);
-        let said = publisher.publish(&sender.event(counter, len));
+        let said = publisher
+            .publish(&sender.event(counter, len))
+            .map(|at| at.seq);
         acks[1 + counter as usize].store(said.unwrap_or(FAILED), Release);
         std::thread::sleep(Duration::from_micros(rng.below(2000)));
     }
@@ -84,7 +86,9 @@ impl Reader<'_> {
                 self.book.add(Board::Told, 1);
                 self.book.add(Board::Positions, to - from);
             }
-            Next::Skipped { .. } | Next::Unreadable { .. } => self.book.add(Board::Unreadable, 1),
+            Next::Skipped { .. } | Next::Repeated { .. } | Next::Unreadable { .. } => {
+                self.book.add(Board::Unreadable, 1)
+            }
             Next::Changed { fresh_epoch, .. } => {
                 self.book.add(Board::Distrusts, u64::from(fresh_epoch))
             }

@@ -9,7 +9,7 @@
 
 use std::fmt::Write;
 
-use shared::event::{Event, EventRef, Origin};
+use shared::event::{Event, EventRef};
 use shared::publisher::{PublishError, Publisher};
 use xxhash_rust::xxh64::Xxh64;
 
@@ -75,7 +75,7 @@ impl Sender {
         len: usize,
     ) -> Result<u64, PublishError> {
         self.prepare(counter, len);
-        to.publish(&self.event(counter, len))
+        to.publish(&self.event(counter, len)).map(|at| at.seq)
     }
 
     /// Computes the id, so that a following `event` of the same arguments costs nothing.
@@ -92,12 +92,9 @@ impl Sender {
     pub fn event(&self, counter: u64, len: usize) -> EventRef<'_> {
         EventRef {
             channels: CHANNELS,
-            event: None,
             id: Some(self.id.as_bytes()),
-            retry: None,
-            except: None,
-            origin: Origin::Php,
             data: self.data(counter, len),
+            ..EventRef::default()
         }
     }
 

@@ -66,7 +66,9 @@ pub fn publish(dir: &Path, id: u32, key: u64, seed: u64, calm: u64) -> io::Resul
         let len = length(&mut rng, max);
         sender.prepare(counter, len);
         acks[0].store(counter + 1, Release);
-        let said = publisher.publish(&sender.event(counter, len));
+        let said = publisher
+            .publish(&sender.event(counter, len))
+            .map(|at| at.seq);
         acks[1 + counter as usize].store(*said.as_ref().unwrap_or(&FAILED), Release);
         match said {
             Ok(_) => {}
@@ -153,8 +155,8 @@ impl Reader<'_> {
                 .raise(Board::Stall, since.elapsed().as_nanos() as u64);
         }
         match next {
-            // Nothing is skipped here.
-            Next::Empty | Next::Skipped { .. } => {}
+            // Nothing is skipped here, and nothing has a key.
+            Next::Empty | Next::Skipped { .. } | Next::Repeated { .. } => {}
             Next::Event { seq, event } => self.event(seq, &event),
             Next::Lapped { from, to } => {
                 self.book.tell(from, to, u64::MAX);

@@ -177,7 +177,9 @@ impl Scene {
             }
             sender.prepare(1, shape.len);
             mark();
-            let said = publisher.publish(&sender.event(1, shape.len));
+            let said = publisher
+                .publish(&sender.event(1, shape.len))
+                .map(|at| at.seq);
             share[STEPPED].store(said.unwrap_or(FAILED), Release);
             share[PHASE].store(DONE, Release);
             mark();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use memmap2::{MmapOptions, MmapRaw};
 use shared::checksum;
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 use shared::layout::*;
 use shared::lock;
 use shared::publisher::Publisher;
@@ -177,12 +177,8 @@ fn forge(ring: Ring<'_>, position: u64, rng: &mut Rng) {
 /// Somebody else's event, published by the rules: it is accepted, and told apart by its channel.
 const FOREIGN: EventRef<'static> = EventRef {
     channels: &[b"foreign"],
-    event: None,
-    id: None,
-    retry: None,
-    except: None,
-    origin: Origin::Php,
     data: b"well-formed",
+    ..EventRef::EMPTY
 };
 
 fn against_the_file(dir: &Path, path: &Path, file: &File, rng: &mut Rng) -> io::Result<()> {

@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
 use crossbeam_queue::ArrayQueue;
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 use shared::fetch::Fetch;
 use shared::keeper::{Keeper, Next};
 use shared::layout::WR_DIRTY;
@@ -69,12 +69,8 @@ fn main() {
 fn event(data: &[u8]) -> EventRef<'_> {
     EventRef {
         channels: &[b"orders.1234567.shipments.x"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data,
+        ..EventRef::default()
     }
 }
 

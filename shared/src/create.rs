@@ -9,8 +9,9 @@ use nix::fcntl::posix_fallocate;
 use nix::sys::statvfs::statvfs;
 use nix::unistd::fchown;
 
-use crate::layout::Geometry;
+use crate::layout::{Geometry, W_FLOOR};
 use crate::leftovers;
+use crate::prim::Ordering::Release;
 use crate::segment::Segment;
 use crate::spec::RingSpec;
 
@@ -93,6 +94,11 @@ impl NewSegment {
             segment,
             file: temporary,
         })
+    }
+
+    /// What publishers take for its tail until its predecessor is closed; see `Segment::cursor`.
+    pub fn set_floor(&self, position: u64) {
+        self.segment.ring().word(W_FLOOR).store(position, Release);
     }
 
     /// Gives it the ring's name, replacing what bears it.

@@ -29,6 +29,8 @@ pub struct Cursor {
 impl Cursor {
     /// The longest text a cursor can have: 12 + 1 + 19.
     pub const MAX_LEN: usize = 32;
+    /// No position is as large as this.
+    pub const END: u64 = 1 << 63;
 
     /// None unless `text` is exactly what `Display` writes.
     pub fn parse(text: &[u8]) -> Option<Self> {
@@ -44,7 +46,7 @@ impl Cursor {
             return None;
         }
         let seq = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
-        (seq < 1 << 63).then_some(Self {
+        (seq < Self::END).then_some(Self {
             epoch: Epoch(epoch),
             seq,
         })
@@ -81,6 +83,13 @@ pub fn looks_like_cursor(id: &[u8]) -> bool {
         && id[..12].iter().all(u8::is_ascii_hexdigit)
         && id[12] == b'-'
         && id[13..].iter().all(u8::is_ascii_digit)
+}
+
+/// The form that is kept free for cursors across hosts: a tilde, then 8 or more characters of base64url. None has
+/// a dot, a space or another tilde, so publishers' own ids hardly ever meet it.
+pub fn looks_like_cluster_cursor(id: &[u8]) -> bool {
+    let base64 = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    matches!(id, [b'~', rest @ ..] if rest.len() >= 8 && rest.iter().all(base64))
 }
 
 #[cfg(test)]

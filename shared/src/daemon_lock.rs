@@ -156,7 +156,8 @@ impl DaemonLock {
         if slot[S_STAMP].load(Relaxed) != stamp.0 {
             // Publishers have just come round.
             Last::Overwritten
-        } else if same && stamp.lap() == lap && stamp.state() == State::Done {
+        } else if same && stamp.lap() == lap && matches!(stamp.state(), State::Done | State::Hole) {
+            // A hole: it was erased.
             Last::There
         } else {
             Last::Gone

@@ -1,17 +1,29 @@
 //! An event as it lies in the ring: a *head* of tagged fields, then the *data*.
 //!
 //! ```text
-//! head   ┌ tag u8 │ len u8 │ bytes ┐ … ┌ 0 … ┐      padded with zeros to a multiple of 8
-//!        1 channel (1 to 100 times, first) 2 event 3 id 4 retry (u32 LE, ms) 5 except
+//! head   ┌ tag u8 │ len u8, or u16 LE │ bytes ┐ … ┌ 0 … ┐      padded with zeros to a multiple of 8
 //! data   UTF-8, up to the ring's largest payload
-//! flags  bits 0–3 origin, the rest zero
+//!
+//! tag    bit 7: optional, who does not know it skips the field     bit 6: the length is a u16
+//!        bits 0–5: number; fields come in the order of their tags
+//!        0x01 channel (1 to 100 times)   0x02 event   0x03 id   0x04 retry (u32 LE, ms)   0x05 except
+//!        0x06 kept free for a gap of another host
+//!        0x41 topic (1 to 256 times, instead of channels)
+//!        0x86 key                        0x87 imported: epoch[6], position (u64 LE)
+//! flags  bits 0–3 origin, bit 4 private (of topics only), 5–9 required, 10–15 optional: none yet
 //! ```
 //!
-//! Every length fits one byte because every name is bounded (see `rules`). Decoding checks all of it
-//! again: a checksum proves that nothing was torn, not that the writer was honest.
+//! A channel's subscribers never get an event of topics, and the other way round. An event with a required tag or
+//! flag that this version does not know is `DecodeError::Unsupported`: it is skipped alone, and reported as a gap.
+//! Publishers use only what askrd says that it reads (see `features`), so only a downgrade of askrd leads to that.
+//!
+//! Every length is bounded (see `rules`). Decoding checks all of it again: a checksum proves that nothing was torn,
+//! not that the writer was honest.
 
 use bytes::Bytes;
 
+use crate::cursor::{Cursor, Epoch};
+use crate::features::Features;
 use crate::rules;
 
 const CHANNEL: u8 = 1;
@@ -19,21 +31,52 @@ const EVENT: u8 = 2;
 const ID: u8 = 3;
 const RETRY: u8 = 4;
 const EXCEPT: u8 = 5;
+const TOPIC: u8 = WIDE | 1;
+const KEY: u8 = OPTIONAL | 6;
+const IMPORTED: u8 = OPTIONAL | 7;
 
-/// Bytes of the longest legal head: 100 channels and every field, padded.
-pub const MAX_HEAD: usize = (rules::MAX_CHANNELS * (2 + rules::MAX_CHANNEL)
-    + (2 + rules::MAX_EVENT)
+/// Of a tag: who does not know it skips the field.
+const OPTIONAL: u8 = 0x80;
+/// Of a tag: the length has 16 bits.
+const WIDE: u8 = 0x40;
+
+/// Of the flags: who put the event into the ring.
+const ORIGIN_FLAGS: u16 = 0x000f;
+/// Of the flags: only subscribers who were granted one of the topics get it.
+const PRIVATE: u16 = 0x0010;
+/// Of the flags: who does not know one of these skips the event.
+const REQUIRED_FLAGS: u16 = 0x03e0;
+
+/// Bytes of an imported event's field.
+const IMPORTED_LEN: usize = 14;
+
+/// Bytes of the longest legal head: every field, and 100 channels or 32 KiB of topics.
+pub const MAX_HEAD: usize = ((2 + rules::MAX_EVENT)
     + (2 + rules::MAX_ID)
     + 6
-    + (2 + rules::MAX_EXCEPT))
-    .next_multiple_of(8);
+    + (2 + rules::MAX_EXCEPT)
+    + (2 + rules::MAX_KEY)
+    + (2 + IMPORTED_LEN)
+    + max(
+        rules::MAX_CHANNELS * (2 + rules::MAX_CHANNEL),
+        rules::MAX_TOPICS * 3 + rules::MAX_TOPICS_LEN,
+    ))
+.next_multiple_of(8);
 
-const _: () = assert!(MAX_HEAD <= u16::MAX as usize);
+/// Bytes of a head that a record can have: a newer publisher may write fields that this version skips.
+pub const LONGEST_HEAD: usize = u16::MAX as usize & !7;
+
+const _: () = assert!(MAX_HEAD <= LONGEST_HEAD);
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
 
 /// Who put the event into the ring. Consumers use it to break loops between hosts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[repr(u16)]
 pub enum Origin {
+    #[default]
     Php = 0,
     CommandLine = 1,
     Api = 2,
@@ -42,7 +85,7 @@ pub enum Origin {
 
 impl Origin {
     fn from_flags(flags: u16) -> Option<Self> {
-        match flags {
+        match flags & ORIGIN_FLAGS {
             0 => Some(Self::Php),
             1 => Some(Self::CommandLine),
             2 => Some(Self::Api),
@@ -53,32 +96,61 @@ impl Origin {
 }
 
 /// An event to publish. The names must have passed `rules`; `encode_head` relies on their lengths.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy, Debug, Default)]
 pub struct EventRef<'a> {
     pub channels: &'a [&'a [u8]],
+    /// Instead of channels.
+    pub topics: &'a [&'a [u8]],
+    /// Only for topics: nobody gets the event without a grant.
+    pub private: bool,
     pub event: Option<&'a [u8]>,
     pub id: Option<&'a [u8]>,
     /// Milliseconds a browser waits before it reconnects.
     pub retry: Option<u32>,
     /// Socket id that must not receive the event.
     pub except: Option<&'a [u8]>,
+    /// Of the events with one key the first counts.
+    pub key: Option<&'a [u8]>,
+    /// The place it has in the ring of the host that it was published on.
+    pub imported: Option<Cursor>,
     pub origin: Origin,
     pub data: &'a [u8],
 }
 
 impl EventRef<'_> {
+    /// As the default, for constants.
+    pub const EMPTY: Self = Self {
+        channels: &[],
+        topics: &[],
+        private: false,
+        event: None,
+        id: None,
+        retry: None,
+        except: None,
+        key: None,
+        imported: None,
+        origin: Origin::Php,
+        data: &[],
+    };
+
     /// The first rule an event breaks, with the field's name; what the daemon's decoder would refuse.
     pub fn check(&self) -> Result<(), (&'static str, rules::Violation)> {
         for channel in self.channels {
             rules::channel(channel).map_err(|v| ("channel", v))?;
         }
-        self.event
-            .map_or(Ok(()), rules::event)
-            .map_err(|v| ("event", v))?;
-        self.id.map_or(Ok(()), rules::id).map_err(|v| ("id", v))?;
-        self.except
-            .map_or(Ok(()), rules::except)
-            .map_err(|v| ("except", v))?;
+        for topic in self.topics {
+            rules::topic(topic).map_err(|v| ("topic", v))?;
+        }
+        type Rule = fn(&[u8]) -> Result<(), rules::Violation>;
+        let checks: [(_, _, Rule); 4] = [
+            ("event", self.event, rules::event),
+            ("id", self.id, rules::id),
+            ("except", self.except, rules::except),
+            ("key", self.key, rules::key),
+        ];
+        for (name, field, rule) in checks {
+            field.map_or(Ok(()), rule).map_err(|v| (name, v))?;
+        }
         match std::str::from_utf8(self.data) {
             Ok(_) => Ok(()),
             Err(_) => Err(("payload", rules::Violation::NotUtf8)),
@@ -86,7 +158,23 @@ impl EventRef<'_> {
     }
 
     pub fn flags(&self) -> u16 {
-        self.origin as u16
+        self.origin as u16 | if self.private { PRIVATE } else { 0 }
+    }
+
+    /// What askrd must read, beyond what each askrd does.
+    #[inline]
+    pub fn needs(&self) -> Features {
+        let mut needs = Features::NONE;
+        if self.key.is_some() {
+            needs = needs | Features::KEY;
+        }
+        if !self.topics.is_empty() {
+            needs = needs | Features::TOPIC;
+        }
+        if self.imported.is_some() {
+            needs = needs | Features::IMPORTED;
+        }
+        needs
     }
 
     /// Writes the head into `out`, which is cleared first. No allocation once `out` has grown.
@@ -95,14 +183,23 @@ impl EventRef<'_> {
     /// If a name is longer than `rules` allow.
     pub fn encode_head(&self, out: &mut Vec<u8>) {
         let retry = self.retry.map(u32::to_le_bytes);
-        let others = [
+        let imported = self.imported.map(imported_field);
+        let narrow = [
             (EVENT, self.event),
             (ID, self.id),
             (RETRY, retry.as_ref().map(<[u8; 4]>::as_slice)),
             (EXCEPT, self.except),
         ];
+        let optional = [
+            (KEY, self.key),
+            (
+                IMPORTED,
+                imported.as_ref().map(<[u8; IMPORTED_LEN]>::as_slice),
+            ),
+        ];
         let mut len: usize = self.channels.iter().map(|name| 2 + name.len()).sum();
-        for (_, field) in others {
+        len += self.topics.iter().map(|name| 3 + name.len()).sum::<usize>();
+        for (_, field) in narrow.iter().chain(&optional) {
             len += field.map_or(0, |bytes| 2 + bytes.len());
         }
         // The zeros are the padding; made at once, so that nothing below has to make room.
@@ -112,12 +209,38 @@ impl EventRef<'_> {
         for channel in self.channels {
             rest = field(rest, CHANNEL, channel);
         }
-        for (tag, bytes) in others {
+        for (tag, bytes) in narrow {
+            if let Some(bytes) = bytes {
+                rest = field(rest, tag, bytes);
+            }
+        }
+        for topic in self.topics {
+            rest = wide_field(rest, TOPIC, topic);
+        }
+        for (tag, bytes) in optional {
             if let Some(bytes) = bytes {
                 rest = field(rest, tag, bytes);
             }
         }
     }
+}
+
+fn imported_field(at: Cursor) -> [u8; IMPORTED_LEN] {
+    let mut bytes = [0; IMPORTED_LEN];
+    bytes[..6].copy_from_slice(&at.epoch.0);
+    bytes[6..].copy_from_slice(&at.seq.to_le_bytes());
+    bytes
+}
+
+/// None unless it is a field that `imported_field` makes.
+fn imported(bytes: &[u8]) -> Option<Cursor> {
+    let bytes: &[u8; IMPORTED_LEN] = bytes.try_into().ok()?;
+    let (epoch, seq) = bytes.split_first_chunk::<6>()?;
+    let seq = u64::from_le_bytes(seq.try_into().ok()?);
+    (seq < Cursor::END).then_some(Cursor {
+        epoch: Epoch(*epoch),
+        seq,
+    })
 }
 
 /// Writes a field at the start of `out`; returns what is behind it.
@@ -130,6 +253,16 @@ fn field<'o>(out: &'o mut [u8], tag: u8, bytes: &[u8]) -> &'o mut [u8] {
     rest
 }
 
+/// The same with a 16-bit length.
+fn wide_field<'o>(out: &'o mut [u8], tag: u8, bytes: &[u8]) -> &'o mut [u8] {
+    let (field, rest) = out.split_at_mut(3 + bytes.len());
+    let len = u16::try_from(bytes.len()).expect("names are checked against the rules first");
+    field[0] = tag;
+    field[1..3].copy_from_slice(&len.to_le_bytes());
+    field[3..].copy_from_slice(bytes);
+    rest
+}
+
 /// Why a record is not an event. Only a hostile or broken publisher makes these.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum DecodeError {
@@ -139,8 +272,11 @@ pub enum DecodeError {
     Name,
     #[error("the data is not UTF-8")]
     Data,
-    #[error("unknown flags")]
+    #[error("flags that do not go together")]
     Flags,
+    /// A newer publisher's: nothing is wrong with it.
+    #[error("it needs a newer askrd")]
+    Unsupported,
 }
 
 /// A decoded event: owned, validated, cheap to clone.
@@ -148,7 +284,7 @@ pub enum DecodeError {
 pub struct Event {
     body: Bytes,
     head_len: u16,
-    origin: Origin,
+    flags: u16,
     published_ns: u64,
 }
 
@@ -160,19 +296,24 @@ impl Event {
         flags: u16,
         published_ns: u64,
     ) -> Result<Self, DecodeError> {
-        let origin = Origin::from_flags(flags).ok_or(DecodeError::Flags)?;
         let head = body.get(..head_len as usize).ok_or(DecodeError::Head)?;
-        check_head(head)?;
+        let kind = check_head(head)?;
+        if Origin::from_flags(flags).is_none() || flags & REQUIRED_FLAGS != 0 {
+            return Err(DecodeError::Unsupported);
+        }
+        if flags & PRIVATE != 0 && kind != Kind::Topics {
+            return Err(DecodeError::Flags);
+        }
         std::str::from_utf8(&body[head_len as usize..]).map_err(|_| DecodeError::Data)?;
         Ok(Self {
             body,
             head_len,
-            origin,
+            flags,
             published_ns,
         })
     }
 
-    /// At least one, at most `rules::MAX_CHANNELS`, each once.
+    /// None for an event of topics, else at least one, at most `rules::MAX_CHANNELS`, each once.
     pub fn channels(&self) -> impl Iterator<Item = &str> {
         self.fields()
             .take_while(|(tag, _)| *tag == CHANNEL)
@@ -198,8 +339,30 @@ impl Event {
         self.field(EXCEPT).map(text)
     }
 
+    /// None for an event of channels, else at least one, at most `rules::MAX_TOPICS`, each once.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.fields()
+            .filter(|(tag, _)| *tag == TOPIC)
+            .map(|(_, name)| text(name))
+    }
+
+    /// Whether only who was granted one of its topics gets it.
+    pub fn is_private(&self) -> bool {
+        self.flags & PRIVATE != 0
+    }
+
+    /// Of the events with one key the first counts.
+    pub fn key(&self) -> Option<&str> {
+        self.field(KEY).map(text)
+    }
+
+    /// The place it has in the ring of the host that it was published on; None: it is from here.
+    pub fn imported(&self) -> Option<Cursor> {
+        self.field(IMPORTED).and_then(imported)
+    }
+
     pub fn origin(&self) -> Origin {
-        self.origin
+        Origin::from_flags(self.flags).unwrap_or_default()
     }
 
     /// Unix time of the publish, nanoseconds; a publisher's word, so only for statistics.
@@ -245,23 +408,39 @@ impl<'a> Iterator for Fields<'a> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let (&tag, rest) = self.0.split_first()?;
-        let (&len, rest) = rest.split_first()?;
-        if tag == 0 || rest.len() < len as usize {
+        if tag == 0 {
             return None;
         }
-        let (bytes, rest) = rest.split_at(len as usize);
+        let (len, rest) = if tag & WIDE == 0 {
+            let (&len, rest) = rest.split_first()?;
+            (usize::from(len), rest)
+        } else {
+            let (len, rest) = rest.split_first_chunk::<2>()?;
+            (usize::from(u16::from_le_bytes(*len)), rest)
+        };
+        let (bytes, rest) = rest.split_at_checked(len)?;
         self.0 = rest;
         Some((tag, bytes))
     }
 }
 
-fn check_head(head: &[u8]) -> Result<(), DecodeError> {
+/// What an event is published to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Channels,
+    Topics,
+}
+
+fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
     let mut fields = Fields(head);
     let mut channels = Vec::new();
-    let mut last = CHANNEL;
+    let mut topics = Vec::new();
+    let mut unsupported = false;
+    let mut last = 0;
     for (tag, bytes) in fields.by_ref() {
-        // Fields come in the order of their tags, and only channels repeat.
-        if tag < last || (tag == last && tag != CHANNEL) {
+        // Fields come in the order of their tags, and of those that are known only names repeat.
+        let repeats = matches!(tag, CHANNEL | TOPIC) || !known(tag);
+        if tag < last || (tag == last && !repeats) {
             return Err(DecodeError::Head);
         }
         last = tag;
@@ -270,27 +449,57 @@ fn check_head(head: &[u8]) -> Result<(), DecodeError> {
                 channels.push(bytes);
                 rules::channel(bytes)
             }
+            TOPIC => {
+                topics.push(bytes);
+                rules::topic(bytes)
+            }
             EVENT => rules::event(bytes),
-            ID => rules::id(bytes),
+            ID => rules::held_id(bytes),
             RETRY if bytes.len() == 4 => Ok(()),
             EXCEPT => rules::except(bytes),
-            _ => return Err(DecodeError::Head),
+            KEY => rules::key(bytes),
+            IMPORTED if imported(bytes).is_some() => Ok(()),
+            RETRY | IMPORTED => return Err(DecodeError::Head),
+            _ => {
+                unsupported |= tag & OPTIONAL == 0;
+                Ok(())
+            }
         };
         checked.map_err(|_| DecodeError::Name)?;
     }
     let padding = fields.0;
-    let padded = padding.len() < 8 && padding.iter().all(|b| *b == 0);
-    if channels.is_empty() || channels.len() > rules::MAX_CHANNELS || !padded {
+    if padding.len() >= 8 || padding.iter().any(|byte| *byte != 0) {
         return Err(DecodeError::Head);
     }
-    // A channel named twice would deliver twice.
-    if channels.len() > 1 {
-        channels.sort_unstable();
-        if channels.windows(2).any(|pair| pair[0] == pair[1]) {
-            return Err(DecodeError::Head);
-        }
+    if unsupported {
+        return Err(DecodeError::Unsupported);
     }
-    Ok(())
+    let names_fit = channels.len() <= rules::MAX_CHANNELS
+        && topics.len() <= rules::MAX_TOPICS
+        && topics.iter().map(|name| name.len()).sum::<usize>() <= rules::MAX_TOPICS_LEN;
+    // A name given twice would deliver twice.
+    if !names_fit || repeats(&mut channels) || repeats(&mut topics) {
+        return Err(DecodeError::Head);
+    }
+    match (channels.is_empty(), topics.is_empty()) {
+        (false, true) => Ok(Kind::Channels),
+        (true, false) => Ok(Kind::Topics),
+        _ => Err(DecodeError::Head),
+    }
+}
+
+fn known(tag: u8) -> bool {
+    matches!(
+        tag,
+        CHANNEL | EVENT | ID | RETRY | EXCEPT | TOPIC | KEY | IMPORTED
+    )
+}
+
+fn repeats(names: &mut [&[u8]]) -> bool {
+    names.len() > 1 && {
+        names.sort_unstable();
+        names.windows(2).any(|pair| pair[0] == pair[1])
+    }
 }
 
 #[cfg(test)]
@@ -309,12 +518,7 @@ mod tests {
     fn plain<'a>(channels: &'a [&'a [u8]]) -> EventRef<'a> {
         EventRef {
             channels,
-            event: None,
-            id: None,
-            retry: None,
-            except: None,
-            origin: Origin::Php,
-            data: b"",
+            ..EventRef::default()
         }
     }
 
@@ -326,6 +530,8 @@ mod tests {
             id in prop::option::of("[a-z0-9-]{1,12}"),
             retry: Option<u32>,
             except in prop::option::of("[0-9]{1,9}\\.[0-9]{1,9}"),
+            key in prop::option::of("[a-z0-9é-]{1,60}"),
+            imported in prop::option::of((any::<[u8; 6]>(), 0..Cursor::END)),
             data: String,
         ) {
             let names: Vec<&[u8]> = channels.iter().map(|c| c.as_bytes()).collect();
@@ -334,6 +540,8 @@ mod tests {
                 id: id.as_deref().map(str::as_bytes),
                 retry,
                 except: except.as_deref().map(str::as_bytes),
+                key: key.as_deref().map(str::as_bytes),
+                imported: imported.map(|(epoch, seq)| Cursor { epoch: Epoch(epoch), seq }),
                 origin: Origin::Api,
                 data: data.as_bytes(),
                 ..plain(&names)
@@ -345,6 +553,8 @@ mod tests {
             prop_assert_eq!(read.id(), id.as_deref());
             prop_assert_eq!(read.retry(), retry);
             prop_assert_eq!(read.except(), except.as_deref());
+            prop_assert_eq!(read.key(), key.as_deref());
+            prop_assert_eq!(read.imported(), source.imported);
             prop_assert_eq!(read.data_str(), data);
             prop_assert_eq!((read.origin(), read.published_ns()), (Origin::Api, 7));
         }
@@ -352,7 +562,7 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(body: Vec<u8>, head_len: u16, flags: u16) {
             if let Ok(event) = Event::decode(body.into(), head_len, flags, 0) {
-                prop_assert!(event.channels().count() >= 1);
+                prop_assert!(event.channels().count() + event.topics().count() >= 1);
                 prop_assert!(event.channels().all(|c| rules::channel(c.as_bytes()).is_ok()));
             }
         }
@@ -364,6 +574,10 @@ mod tests {
             |head: &[u8], flags| Event::decode(head.to_vec().into(), head.len() as u16, flags, 0);
         assert_eq!(decode(b"", 0), Err(DecodeError::Head), "no channel");
         assert_eq!(decode(b"\x01\x01a\0\0\0\0\0", 16), Err(DecodeError::Flags));
+        assert_eq!(
+            decode(b"\x01\x01a\0\0\0\0\0", 4),
+            Err(DecodeError::Unsupported)
+        );
         assert_eq!(
             decode(b"\x01\x05a\0\0\0\0\0\0", 0),
             Err(DecodeError::Name),
@@ -386,7 +600,7 @@ mod tests {
         );
         assert_eq!(
             decode(b"\x01\x01a\x09\x01a\0\0", 0),
-            Err(DecodeError::Head),
+            Err(DecodeError::Unsupported),
             "unknown tag"
         );
         assert_eq!(
@@ -399,19 +613,40 @@ mod tests {
 
     #[test]
     fn the_longest_head_fits_its_bound() {
-        let names: Vec<String> = (0..100).map(|n| format!("{n:0>200}")).collect();
-        let names: Vec<&[u8]> = names.iter().map(|n| n.as_bytes()).collect();
         let long = [b'x'; 200];
-        let event = EventRef {
+        let full = EventRef {
             event: Some(&long),
             id: Some(&long),
             retry: Some(u32::MAX),
             except: Some(&long[..100]),
-            ..plain(&names)
+            key: Some(&long),
+            imported: Some(Cursor {
+                epoch: Epoch([0xff; 6]),
+                seq: Cursor::END - 1,
+            }),
+            ..EventRef::default()
         };
+        let names: Vec<String> = (0..100).map(|n| format!("{n:0>200}")).collect();
+        let channels: Vec<&[u8]> = names.iter().map(|n| n.as_bytes()).collect();
+        let names: Vec<String> = (0..256).map(|n| format!("{n:0>128}")).collect();
+        let topics: Vec<&[u8]> = names.iter().map(|n| n.as_bytes()).collect();
         let mut head = Vec::new();
-        event.encode_head(&mut head);
-        assert_eq!(head.len(), MAX_HEAD);
-        assert!(encode(&event).is_ok());
+        let mut longest = 0;
+        for event in [
+            EventRef {
+                channels: &channels,
+                ..full
+            },
+            EventRef {
+                topics: &topics,
+                ..full
+            },
+        ] {
+            assert_eq!(event.check(), Ok(()));
+            event.encode_head(&mut head);
+            longest = longest.max(head.len());
+            assert!(encode(&event).is_ok());
+        }
+        assert_eq!(longest, MAX_HEAD);
     }
 }

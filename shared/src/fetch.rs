@@ -8,7 +8,7 @@ use bytes::Bytes;
 use crate::arena;
 use crate::checksum;
 use crate::copy;
-use crate::event::{Event, MAX_HEAD};
+use crate::event::{DecodeError, Event, LONGEST_HEAD};
 use crate::layout::*;
 use crate::prim::{AtomicU64, Ordering::*, fence};
 use crate::ring::{Ring, stamp, unpack_len};
@@ -35,7 +35,14 @@ pub enum Damage {
     #[error("wrong checksum")]
     Checksum,
     #[error("{0}")]
-    Event(#[from] crate::event::DecodeError),
+    Event(#[from] DecodeError),
+}
+
+impl Damage {
+    /// Whether nothing is wrong with the record but that it is a newer publisher's.
+    pub fn is_unsupported(self) -> bool {
+        self == Self::Event(DecodeError::Unsupported)
+    }
 }
 
 /// The stamp's verdict alone, before anything is copied.
@@ -87,8 +94,14 @@ pub fn read(ring: Ring<'_>, position: u64, seen: Stamp) -> Fetch {
     // Pairs with the writers' release fence: if any of the loads above saw a newer writer's store,
     // the load below sees that writer's BUSY.
     fence(Acquire);
-    if slot[S_STAMP].load(Relaxed) != seen.0 {
-        return Fetch::Overwritten;
+    let now = stamp(&slot[S_STAMP], Relaxed);
+    if now != seen {
+        let erased = now.lap() == seen.lap() && now.state() == State::Hole;
+        return if erased {
+            Fetch::Hole
+        } else {
+            Fetch::Overwritten
+        };
     }
     let Some(raw) = raw else {
         return Fetch::Unreadable(Damage::Length);
@@ -106,6 +119,19 @@ pub fn read(ring: Ring<'_>, position: u64, seen: Stamp) -> Fetch {
         Ok(event) => Fetch::Event(event),
         Err(why) => Fetch::Unreadable(Damage::Event(why)),
     }
+}
+
+/// Takes the event at `position` out of the ring: from now on there is a hole, for all readers. False if there was no
+/// event. Its bytes stay until the slot is claimed again.
+pub fn erase(ring: Ring<'_>, position: u64) -> bool {
+    let Look::Done(seen) = look(ring, position, Acquire) else {
+        return false;
+    };
+    let hole = Stamp::new(seen.lap(), seen.owner(), State::Hole);
+    // AcqRel: the hole may be the next writer's starting point. A committed slot has no other writer than that one.
+    ring.slot(position)[S_STAMP]
+        .compare_exchange(seen.0, hole.0, AcqRel, Relaxed)
+        .is_ok()
 }
 
 /// When the event at `position` was published (Unix ns); None unless it is there.
@@ -144,7 +170,7 @@ fn copy_out(ring: Ring<'_>, slot: &[AtomicU64], seen: Stamp) -> Result<Raw, Lost
     } else {
         len as u64 <= ring.hard_max_body() && run < MAX_POSITION
     };
-    if !fits || head_len as usize > len.min(MAX_HEAD) {
+    if !fits || head_len as usize > len.min(LONGEST_HEAD) {
         return Err(Lost::Length);
     }
     let mut body = Vec::with_capacity(len);

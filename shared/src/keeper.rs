@@ -29,8 +29,10 @@ use nix::sys::statfs::{TMPFS_MAGIC, statfs};
 use crate::create::NewSegment;
 use crate::daemon_lock::DaemonLock;
 use crate::event::Event;
+use crate::features::{self, Features};
 use crate::fetch::Damage;
 pub use crate::keeper_error::KeeperError;
+use crate::keys::{BYTES_PER_KEY, Keys};
 use crate::layout::*;
 use crate::leftovers::{self, is_ours, trusted};
 use crate::name::RingName;
@@ -53,8 +55,15 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Unreadable records per lap that are blamed on a broken publisher; more, and the ring is replaced.
 const UNREADABLE_PER_LAP: u64 = 256;
+/// What is read here, beyond what each askrd reads.
+const READS: Features = Features::KEY;
 /// Retired segments kept for their history.
 const RETIRED: usize = 2;
+
+/// The most bytes that the keys of a ring's events take, beside the ring.
+pub const fn keys_ceiling(slots: u64) -> u64 {
+    (RETIRED as u64 + 1) * slots * BYTES_PER_KEY as u64
+}
 
 /// What the daemon reads next.
 #[derive(Clone, Debug)]
@@ -77,6 +86,10 @@ pub enum Next {
     },
     /// A record that was not wanted.
     Skipped {
+        seq: u64,
+    },
+    /// An event whose key an earlier one has that is still held. It was taken out of the ring.
+    Repeated {
         seq: u64,
     },
     /// `Keeper::segments` changed. `fresh_epoch`: former cursors mean nothing any more.
@@ -105,6 +118,7 @@ pub struct Keeper {
     next_tick: Instant,
     calls: u32,
     unreadable: (u64, u64),
+    keys: Keys,
     /// Why the ring must be replaced by one of a new epoch.
     distrusted: Option<String>,
     distrusts: u64,
@@ -135,6 +149,7 @@ impl Keeper {
             next_tick: Instant::now(),
             calls: 0,
             unreadable: (0, 0),
+            keys: Keys::default(),
             distrusted: None,
             distrusts: 0,
             given_up: None,
@@ -197,6 +212,11 @@ impl Keeper {
         self.failures
     }
 
+    /// Keys that are remembered.
+    pub fn keys(&self) -> usize {
+        self.keys.len()
+    }
+
     /// Dead publishers whose memory was taken back, and publishers found stopped at the last sweep.
     pub fn reaped(&self) -> (u64, u64) {
         self.reaping.counts()
@@ -233,13 +253,20 @@ impl Keeper {
                     }
                 }
                 Step::Event { seq, event } => {
-                    self.lock.handed_out(&source.segment, seq);
+                    if self.repeats(seq, &event) {
+                        return Next::Repeated { seq };
+                    }
+                    let segment = &self.sources[self.reading].segment;
+                    self.lock.handed_out(segment, seq);
                     return Next::Event { seq, event };
                 }
                 Step::Empty => return Next::Empty,
                 Step::Lapped { from, to } => return Next::Lapped { from, to },
                 Step::Unreadable { seq, why } => {
-                    self.count_unreadable(seq);
+                    // A newer publisher is no reason to give up everybody's history.
+                    if !why.is_unsupported() {
+                        self.count_unreadable(seq);
+                    }
                     return Next::Unreadable { seq, why };
                 }
                 Step::Skipped { seq } => return Next::Skipped { seq },
@@ -261,6 +288,20 @@ impl Keeper {
                 }
             }
         }
+    }
+
+    /// Whether an event that is still held has the same key. Then this one is taken out of the ring before anything is
+    /// told of it, so that no reader finds it, whenever it reads.
+    fn repeats(&mut self, seq: u64, event: &Event) -> bool {
+        let Some(key) = event.key() else {
+            return false;
+        };
+        let oldest = self.sources[0].segment.oldest();
+        if self.keys.is_first(key, seq, oldest) {
+            return false;
+        }
+        self.sources[self.reading].segment.erase(seq);
+        true
     }
 
     /// To the next ring. What publishers overwrote there while no daemon read is reported as lost, as it lies
@@ -297,7 +338,7 @@ impl Keeper {
         self.next_tick = Instant::now() + TICK;
         for source in &self.sources {
             let ring = source.segment.ring();
-            ring.word(W_HEARTBEAT).store(now_ns(), Release);
+            features::beat(ring, now_ns(), READS);
             // We are awake, so no bit is true: one set by a broken or hostile publisher would cost
             // every publish a system call.
             wake::forget_sleepers(ring);
@@ -427,7 +468,11 @@ impl Keeper {
             std::fs::hard_link(&name, &path).map_err(failed)?;
             old_path = Some(path);
         }
-        if !keep {
+        if keep {
+            // Publishers may claim in both until the old one is closed.
+            let end = self.current().head();
+            new.set_floor(end);
+        } else {
             self.lock.begin(epoch, first);
         }
         let segment = new.rename_over(&name).map_err(|error| {
@@ -450,8 +495,10 @@ impl Keeper {
             }
             close(current);
         }
+        segment.ring().word(W_FLOOR).store(0, Release);
         if !keep {
             self.forget_retired();
+            self.keys.clear();
         }
         self.push(segment, Some(name));
         Ok(keep)
@@ -461,7 +508,7 @@ impl Keeper {
         let segment = Arc::new(segment);
         // A former daemon killed in its sleep left its bit; it would cost every publish a system call.
         wake::forget_sleepers(segment.ring());
-        segment.ring().word(W_HEARTBEAT).store(now_ns(), Release);
+        features::beat(segment.ring(), now_ns(), READS);
         if let Some(path) = &path {
             self.reaping.add(&segment, path);
         }
@@ -529,6 +576,8 @@ impl Keeper {
                 let doubt = self.doubt(&segment);
                 let resize = segment.geometry() != self.geometry
                     || segment.max_payload() != self.spec.max_payload();
+                // What is retired was closed above.
+                segment.ring().word(W_FLOOR).store(0, Release);
                 self.push(segment, Some(name));
                 if let Some(why) = doubt {
                     self.begin_anew(why)?;

@@ -20,6 +20,8 @@
 //! 0x0188 │ gen: the futex word is its low half                          │ publishers
 //! 0x0200 │ heartbeat, Unix ns │ 0x0208 next position askrd reads      │ askrd
 //! 0x0210 │ closed at: the tail when the ring was closed, else 0        │ askrd
+//! 0x0218 │ features: what askrd reads, and since when (see `features`) │ askrd
+//! 0x0220 │ floor: see `Segment::cursor`; else 0                        │ askrd
 //! 0x0240 │ eight consumer cursors (bridges, webhooks)                   │ askrd
 //!        ├──────────────────────────────────────────────────────────────┤
 //! 0x1000 │ writer table: 2^writer_bits × 64 B {dirty, published, …}     │ its owner
@@ -66,6 +68,8 @@ pub const W_GEN: usize = word(0x188);
 pub const W_HEARTBEAT: usize = word(0x200);
 pub const W_READ: usize = word(0x208);
 pub const W_CLOSED_AT: usize = word(0x210);
+pub const W_FEATURES: usize = word(0x218);
+pub const W_FLOOR: usize = word(0x220);
 pub const W_CONSUMERS: usize = word(0x240);
 pub const CONSUMERS: usize = 8;
 

@@ -13,6 +13,7 @@ pub mod checksum;
 pub mod copy;
 pub mod cursor;
 pub mod event;
+pub mod features;
 pub mod fetch;
 mod futex;
 pub mod grant;
@@ -42,6 +43,8 @@ mod fork;
 pub mod keeper;
 #[cfg(not(loom))]
 mod keeper_error;
+#[cfg(not(loom))]
+mod keys;
 #[cfg(not(loom))]
 mod leftovers;
 #[cfg(not(loom))]

@@ -5,7 +5,9 @@ use std::io;
 
 use nix::unistd::{User, geteuid};
 
+use crate::cursor::Cursor;
 use crate::event::EventRef;
+use crate::features::{self, Features};
 use crate::layout::*;
 use crate::name::RingName;
 use crate::owner::{NoOwner, Owner};
@@ -35,10 +37,11 @@ pub enum Failure {
     ArenaFull,
     Closed,
     Io,
+    Unsupported,
 }
 
 impl Failure {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Missing,
         Self::Permission,
         Self::WrongOwner,
@@ -50,6 +53,7 @@ impl Failure {
         Self::ArenaFull,
         Self::Closed,
         Self::Io,
+        Self::Unsupported,
     ];
 
     /// The name used in statistics.
@@ -66,6 +70,7 @@ impl Failure {
             Self::ArenaFull => "arena_full",
             Self::Closed => "closed",
             Self::Io => "io",
+            Self::Unsupported => "unsupported",
         }
     }
 }
@@ -113,6 +118,10 @@ pub struct Status {
     pub tail: u64,
     /// Age of the oldest event held.
     pub history_seconds: f64,
+    /// What the askrd that serves the ring reads, beyond what each askrd does.
+    pub features: Features,
+    /// Events published without their key, because askrd does not know keys.
+    pub keys_ignored: u64,
 }
 
 struct Attached {
@@ -128,6 +137,7 @@ pub struct Publisher {
     scratch: Vec<u8>,
     published: u64,
     failures: [u64; Failure::ALL.len()],
+    keys_ignored: u64,
     last_error: Option<PublishError>,
     next_check_ns: u64,
     table_retry_ns: u64,
@@ -141,6 +151,7 @@ impl Publisher {
             scratch: Vec::new(),
             published: 0,
             failures: [0; Failure::ALL.len()],
+            keys_ignored: 0,
             last_error: None,
             next_check_ns: 0,
             table_retry_ns: 0,
@@ -157,11 +168,12 @@ impl Publisher {
         self.options.is_some()
     }
 
-    /// Publishes one event, whose names passed `EventRef::check`. Returns its position.
+    /// Publishes one event, whose names passed `EventRef::check`. Returns its place. A key that askrd does not know is
+    /// left out, and counted.
     ///
     /// # Errors
     /// Why nothing was published; the next call tries again.
-    pub fn publish(&mut self, event: &EventRef<'_>) -> Result<u64, PublishError> {
+    pub fn publish(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
         let result = self.try_publish(event);
         match &result {
             Ok(_) => {
@@ -178,14 +190,19 @@ impl Publisher {
         result
     }
 
-    fn try_publish(&mut self, event: &EventRef<'_>) -> Result<u64, PublishError> {
+    fn try_publish(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
         let now = now_ns();
+        let needs = event.needs();
         event.encode_head(&mut self.scratch);
         for _ in 0..REATTACHES {
             self.attach(now)?;
             let Some(attached) = &self.attached else {
                 break;
             };
+            if needs != Features::NONE && !features::offered(attached.segment.ring()).contain(needs)
+            {
+                return self.publish_reduced(event);
+            }
             let body = Body {
                 head: &self.scratch,
                 data: event.data,
@@ -195,9 +212,50 @@ impl Publisher {
             match writer::publish(attached.segment.ring(), attached.owner.number(), body) {
                 // Into pages that were taken away meanwhile: nobody will read it there.
                 Ok(_) if attached.segment.truncated() => self.attached = None,
-                Ok(position) => return Ok(position),
+                Ok(seq) => {
+                    return Ok(Cursor {
+                        epoch: attached.segment.epoch(),
+                        seq,
+                    });
+                }
                 Err(Refused::Closed) => self.attached = None,
                 Err(refused) => return Err(self.refused(refused, event.data.len())),
+            }
+        }
+        Err(self.error(Failure::Closed, REPLACED))
+    }
+
+    /// Publishes what an older askrd can read of the event, if that is enough.
+    #[cold]
+    fn publish_reduced(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
+        let reduced = EventRef {
+            key: None,
+            ..*event
+        };
+        if reduced.needs() != Features::NONE {
+            let why = "is served by an askrd that does not read such events; upgrade askrd";
+            return Err(self.error(Failure::Unsupported, why));
+        }
+        let published = self.try_publish(&reduced)?;
+        self.keys_ignored += 1;
+        Ok(published)
+    }
+
+    /// "Everything that was published until now": see `Segment::cursor`. Without askrd, without a system call while
+    /// its heartbeat is fresh.
+    ///
+    /// # Errors
+    /// Why there is no ring to ask.
+    pub fn cursor(&mut self) -> Result<Cursor, PublishError> {
+        let now = now_ns();
+        for _ in 0..REATTACHES {
+            self.attach(now)?;
+            let Some(attached) = &self.attached else {
+                break;
+            };
+            match attached.segment.cursor() {
+                Some(cursor) if !attached.segment.truncated() => return Ok(cursor),
+                _ => self.attached = None,
             }
         }
         Err(self.error(Failure::Closed, REPLACED))
@@ -223,6 +281,7 @@ impl Publisher {
                 .map(|error| error.message),
             published: self.published,
             failures: self.failures,
+            keys_ignored: self.keys_ignored,
             ..Status::default()
         };
         if let Some(attached) = &self.attached {
@@ -239,6 +298,7 @@ impl Publisher {
             status.daemon_read = segment.ring().word(W_READ).load(Acquire);
             status.tail = segment.head();
             status.history_seconds = segment.history_seconds();
+            status.features = features::offered(segment.ring());
         }
         status
     }

@@ -3,7 +3,7 @@
 
 use std::fmt;
 
-use crate::cursor::looks_like_cursor;
+use crate::cursor::{looks_like_cluster_cursor, looks_like_cursor};
 
 /// Channels per event. Pusher's API has the same bound.
 pub const MAX_CHANNELS: usize = 100;
@@ -12,6 +12,12 @@ pub const MAX_CHANNEL: usize = 200;
 pub const MAX_EVENT: usize = 200;
 /// Bytes of a custom event id.
 pub const MAX_ID: usize = 200;
+/// Bytes of a key.
+pub const MAX_KEY: usize = 200;
+/// Topics per event, bytes of one, bytes of all.
+pub const MAX_TOPICS: usize = 256;
+pub const MAX_TOPIC: usize = 1024;
+pub const MAX_TOPICS_LEN: usize = 32 * 1024;
 /// Bytes of a socket id (`123.456` in practice).
 pub const MAX_EXCEPT: usize = 100;
 
@@ -41,7 +47,8 @@ impl fmt::Display for Violation {
             Self::Reserved { prefix } => write!(f, "must not start with \"{prefix}\""),
             Self::CursorShaped => write!(
                 f,
-                "must not have the shape of a cursor (12 hexadecimal digits, a dash, digits)"
+                "must not have the form of a cursor (12 hexadecimal digits, a dash, digits; or a tilde and \
+                 8 or more of A-Z, a-z, 0-9, - and _)"
             ),
         }
     }
@@ -56,6 +63,10 @@ pub fn channel(name: &[u8]) -> Result<(), Violation> {
 /// The same for a subscriber, who may also name what only the daemon publishes to.
 pub fn channel_syntax(name: &[u8]) -> Result<(), Violation> {
     length(name, MAX_CHANNEL)?;
+    printable(name)
+}
+
+fn printable(name: &[u8]) -> Result<(), Violation> {
     // Plain ASCII is the common case and needs no decoding. Every byte is looked at, not only those up to
     // the first odd one: without that exit the compiler takes sixteen at a time.
     let plain = |ok: bool, b: &u8| ok & (0x20..0x7f).contains(b);
@@ -76,14 +87,35 @@ pub fn event(name: &[u8]) -> Result<(), Violation> {
     not_reserved(name)
 }
 
-/// A custom id: one line of 1 to 200 bytes, never shaped like a cursor, which resumes by position.
+/// A custom id: one line of 1 to 200 bytes, never in a form of a cursor, which resumes by position.
 pub fn id(id: &[u8]) -> Result<(), Violation> {
+    held_id(id)?;
+    if looks_like_cluster_cursor(id) {
+        Err(Violation::CursorShaped)
+    } else {
+        Ok(())
+    }
+}
+
+/// A custom id as it may lie in a ring: older publishers do not know the form that cursors have across hosts.
+pub fn held_id(id: &[u8]) -> Result<(), Violation> {
     line(id, MAX_ID)?;
     if looks_like_cursor(id) {
         Err(Violation::CursorShaped)
     } else {
         Ok(())
     }
+}
+
+/// A key: one line of 1 to 200 bytes.
+pub fn key(key: &[u8]) -> Result<(), Violation> {
+    line(key, MAX_KEY)
+}
+
+/// A topic: 1 to 1,024 bytes of UTF-8 without control characters.
+pub fn topic(topic: &[u8]) -> Result<(), Violation> {
+    length(topic, MAX_TOPIC)?;
+    printable(topic)
 }
 
 /// A socket id to leave out.
@@ -168,6 +200,11 @@ mod tests {
         }
         assert_eq!(id(b"0123456789ab-42"), Err(Violation::CursorShaped));
         assert_eq!(id(b"order-42"), Ok(()));
+        assert_eq!(id(b"~AbC-_012"), Err(Violation::CursorShaped));
+        assert_eq!(held_id(b"~AbC-_012"), Ok(()));
+        for other in ["~short", "~has.a.dot", "~", "a~bcdefghi"] {
+            assert_eq!(id(other.as_bytes()), Ok(()), "{other}");
+        }
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use nix::time::{ClockId, clock_gettime};
 
-use crate::cursor::Epoch;
+use crate::cursor::{Cursor, Epoch};
 use crate::fetch::{self, Fetch};
 use crate::layout::*;
 use crate::map::Map;
@@ -203,6 +203,32 @@ impl Segment {
             return Fetch::Overwritten;
         }
         fetch::fetch(self.ring(), seq)
+    }
+
+    /// The place before which everything lies that was published until now, and after which everything comes that is
+    /// published from now on; what is published at this moment may be on either side. None: the ring is closed.
+    ///
+    /// While a predecessor may still be open (it was replaced a moment ago, or askrd was killed in between) its end
+    /// at the replacement is what is told: earlier than need be, so that nothing is missed.
+    pub fn cursor(&self) -> Option<Cursor> {
+        let ring = self.ring();
+        let tail = ring.tail().load(SeqCst);
+        if tail & CLOSED != 0 {
+            return None;
+        }
+        let floor = ring.word(W_FLOOR).load(SeqCst);
+        let next = if floor == 0 { tail } else { tail.min(floor) };
+        Some(Cursor {
+            epoch: self.epoch,
+            // A forged word must not name a position that there cannot be.
+            seq: next.clamp(1, self.geometry().max_position()) - 1,
+        })
+    }
+
+    /// Takes the event at `seq` out of the ring; see `fetch::erase`.
+    pub fn erase(&self, seq: u64) -> bool {
+        (self.first..self.geometry().max_position()).contains(&seq)
+            && fetch::erase(self.ring(), seq)
     }
 
     /// The next position a publisher will claim; in a closed ring, the first that none can.

@@ -86,7 +86,7 @@ fn a_change_of_size_keeps_history_epoch_and_publishers() {
     };
     let mut second = Keeper::start(spec.clone()).unwrap();
     // The attached publisher moves over by itself, at its next claim.
-    let seq = publisher.publish(&event(b"large")).unwrap();
+    let seq = publisher.publish(&event(b"large")).unwrap().seq;
     assert!(seq > 1 << 24);
     assert_eq!(second.current().epoch(), epoch);
     assert_eq!(second.current().geometry().slots(), 256);

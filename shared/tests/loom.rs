@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use loom::thread;
 use shared::arena;
-use shared::event::{Event, EventRef, Origin};
+use shared::event::{Event, EventRef};
 use shared::fetch::{self, Fetch, Look};
 use shared::layout::*;
 use shared::prim::{AtomicU64, Ordering::*};
@@ -75,12 +75,8 @@ fn publish_sized(ring: Ring<'_>, owner: u16, byte: u8, len: usize) -> Result<u64
     let data = vec![byte; len];
     let event = EventRef {
         channels: &[b"a"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data: &data,
+        ..EventRef::default()
     };
     let mut head = Vec::new();
     event.encode_head(&mut head);
@@ -168,6 +164,64 @@ fn a_reader_never_takes_a_mixture() {
         assert!(matches!(seen, None | Some(b'a')), "{seen:?}");
         assert_eq!(writer.join().unwrap(), FIRST + 2);
         assert_eq!(whole(fetch::fetch(memory.ring(), FIRST + 2)), Some(b'c'));
+    });
+}
+
+/// The daemon takes an event out while a reader copies it and a writer goes round to its slot. Allowed: the event whole,
+/// a hole, or overwritten; the new event is whole, whichever came first, and nothing stays pinned.
+#[test]
+fn an_event_is_erased_while_it_is_read_and_overwritten() {
+    bounded(3).check(|| {
+        let memory = Memory::small();
+        publish(memory.ring(), 1, b'a').unwrap();
+        publish(memory.ring(), 1, b'b').unwrap();
+        let writer = {
+            let memory = memory.clone();
+            thread::spawn(move || publish(memory.ring(), 1, b'c').unwrap())
+        };
+        let reader = {
+            let memory = memory.clone();
+            thread::spawn(move || whole(fetch::fetch(memory.ring(), FIRST)))
+        };
+        let ring = memory.ring();
+        let erased = fetch::erase(ring, FIRST);
+        let after = fetch::fetch(ring, FIRST);
+        if erased {
+            assert!(
+                matches!(after, Fetch::Hole | Fetch::Overwritten),
+                "{after:?}"
+            );
+        }
+        let seen = reader.join().unwrap();
+        assert!(matches!(seen, None | Some(b'a')), "{seen:?}");
+        let position = writer.join().unwrap();
+        assert_eq!(position, FIRST + 2);
+        assert_eq!(whole(fetch::fetch(ring, position)), Some(b'c'));
+        assert!(
+            ring.all_stamps()
+                .all(|word| !Stamp(word.load(Acquire)).pinned())
+        );
+    });
+}
+
+/// A page takes the cursor while others publish. Allowed: an event whose call had returned is at or before it; one that
+/// is begun afterwards comes after it.
+#[test]
+fn a_cursor_parts_what_was_published_from_what_comes() {
+    bounded(4).check(|| {
+        let memory = Memory::small();
+        let early = publish(memory.ring(), 1, b'a').unwrap();
+        let other = {
+            let memory = memory.clone();
+            thread::spawn(move || publish(memory.ring(), 2, b'p').unwrap())
+        };
+        let ring = memory.ring();
+        let cursor = ring.tail().load(SeqCst) - 1;
+        let late = publish(ring, 1, b'b').unwrap();
+        assert!(early <= cursor && late > cursor);
+        let between = other.join().unwrap();
+        assert!(between != early && between != late);
+        assert!(ring.tail().load(SeqCst) > between);
     });
 }
 

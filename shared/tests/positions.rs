@@ -103,7 +103,9 @@ impl Trial {
                     continue;
                 }
                 Next::Lapped { to, .. } => to,
-                Next::Unreadable { seq, .. } | Next::Skipped { seq } => seq + 1,
+                Next::Unreadable { seq, .. } | Next::Skipped { seq } | Next::Repeated { seq } => {
+                    seq + 1
+                }
                 Next::Event { seq, event } => {
                     let text = event.data_str().to_owned();
                     match self.handed.insert((epoch, seq), text.clone()) {

@@ -41,11 +41,10 @@ impl Publishing {
         let event = EventRef {
             channels: &channels,
             event: Some(event.name.as_bytes()),
-            id: None,
-            retry: None,
             except: event.except.as_deref().map(str::as_bytes),
             origin: Origin::Api,
             data: event.data.as_bytes(),
+            ..EventRef::default()
         };
         let checked = event.check();
         checked.map_err(|(what, why)| PublishError::Invalid(format!("{what} {why}")))?;

@@ -138,7 +138,12 @@ impl Tailer {
                 self.lost(from, to);
             }
             Next::Unreadable { seq, why } => {
-                self.hub.process.metrics.unreadable.add(1);
+                let metrics = &self.hub.process.metrics;
+                if why.is_unsupported() {
+                    metrics.unsupported.add(1);
+                } else {
+                    metrics.unreadable.add(1);
+                }
                 self.unlogged += 1;
                 if Instant::now() >= self.next_log {
                     tracing::warn!(
@@ -149,6 +154,8 @@ impl Tailer {
                 }
                 self.lost(seq, seq + 1);
             }
+            // A hole now: nobody finds it, and nobody lost anything.
+            Next::Repeated { .. } => self.hub.process.metrics.repeated.add(1),
             Next::Skipped { seq } => {
                 self.hub.process.metrics.quarantined.add(1);
                 self.lost(seq, seq + 1);

@@ -95,10 +95,13 @@ metrics! {
     refused_tokens: counter "askr_tokens_refused_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
-    /// Positions lost: overwritten before they were read, unreadable, or skipped because askrd died twice while it
-    /// worked on them.
+    /// Events not delivered because an earlier one that the ring still holds has the same key.
+    repeated: counter "askr_events_repeated_total";
+    /// Positions lost: overwritten before they were read, unreadable, written by a publisher that is too new for
+    /// this askrd, or skipped because askrd died twice while it worked on them.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
+    unsupported: counter "askr_positions_lost_total{reason=\"unsupported\"}";
     quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
     /// Positions claimed by publishers and not delivered to workers yet.
     behind: gauge "askr_ring_lag_positions";

@@ -8,6 +8,8 @@
 
 use std::thread;
 
+use shared::keeper::keys_ceiling;
+
 use crate::auth::{http_call, revoked};
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
@@ -152,6 +154,7 @@ impl Sizes<'_> {
                 "broadcast.index_entries, index_channels",
                 self.index(),
             ),
+            kept("keys of events", "ring.slots", self.keys()),
             kept("last events and turns", "ring.arena", self.events()),
             kept("inboxes", "broadcast.queue, queue_bytes", self.inboxes()),
             kept(
@@ -203,6 +206,10 @@ impl Sizes<'_> {
         };
         let one = entries * POSITION + broadcast.index_channels as u64 * INDEXED_CHANNEL;
         self.apps.len() as u64 * one + scan_shares::CEILING
+    }
+
+    fn keys(&self) -> u64 {
+        self.apps.len() as u64 * keys_ceiling(self.settings.ring.slots)
     }
 
     /// The last events of cache channels, and what each worker uses while it deals with one wake.

@@ -21,7 +21,7 @@ use std::time::Duration;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use protocol::testing::sse::{Message, Parser};
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 use shared::publisher::{AttachOptions, Publisher};
 use tempfile::TempDir;
 
@@ -322,13 +322,11 @@ pub fn publish(
         channels: &channels,
         event: event.map(str::as_bytes),
         id: id.map(str::as_bytes),
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data: data.as_bytes(),
+        ..EventRef::default()
     };
     event.check().unwrap();
-    publisher.publish(&event).unwrap()
+    publisher.publish(&event).unwrap().seq
 }
 
 /// Sends raw bytes, returns everything until the end.

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use nix::mount::{MsFlags, mount};
 use nix::sched::{CloneFlags, unshare};
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 
 use super::children::{Verdict, await_that, child, done};
 use crate::roles;
@@ -124,11 +124,7 @@ fn files(dir: &Path) -> Result<Vec<String>, Failed> {
 fn event(data: &[u8]) -> EventRef<'_> {
     EventRef {
         channels: &[b"room"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data,
+        ..EventRef::default()
     }
 }

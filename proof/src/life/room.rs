@@ -60,12 +60,8 @@ fn in_a_small_room(dir: &Path) -> Result<(), Box<dyn std::error::Error>> {
 
 const EVENT: shared::event::EventRef<'static> = shared::event::EventRef {
     channels: &[b"room"],
-    event: None,
-    id: None,
-    retry: None,
-    except: None,
-    origin: shared::event::Origin::Php,
     data: b"x",
+    ..shared::event::EventRef::EMPTY
 };
 
 fn refused(spec: &RingSpec) -> Result<(), String> {

@@ -8,7 +8,7 @@ use std::io::Write;
 use std::path::Path;
 use std::time::Duration;
 
-use shared::event::{EventRef, Origin};
+use shared::event::EventRef;
 use shared::keeper::{Keeper, Next};
 use shared::spec::RingSpec;
 
@@ -143,11 +143,7 @@ fn hand_out(spec: &RingSpec, text: &str, book: &Path) -> Result<(), Failed> {
 fn event(data: &[u8]) -> EventRef<'_> {
     EventRef {
         channels: &[b"taken"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data,
+        ..EventRef::default()
     }
 }

@@ -3,7 +3,7 @@
 pub mod sse;
 
 use shared::cursor::{Cursor, Epoch};
-use shared::event::{Event, EventRef, Origin};
+use shared::event::{Event, EventRef};
 
 /// The epoch of [`cursor`].
 pub const EPOCH: Epoch = Epoch([10, 11, 12, 13, 14, 15]);
@@ -27,9 +27,8 @@ pub fn event(
         event: name.map(str::as_bytes),
         id: id.map(str::as_bytes),
         retry,
-        except: None,
-        origin: Origin::Php,
         data: data.as_bytes(),
+        ..EventRef::default()
     };
     source.check().ok()?;
     let mut body = Vec::new();

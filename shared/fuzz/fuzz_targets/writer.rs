@@ -18,12 +18,9 @@ fuzz_target!(|data: &[u8]| {
     let payload = [b'x'; 80];
     let event = EventRef {
         channels: &[b"a"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
         origin: Origin::Api,
         data: &payload[..len],
+        ..EventRef::default()
     };
     let mut head = Vec::new();
     event.encode_head(&mut head);

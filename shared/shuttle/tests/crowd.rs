@@ -69,12 +69,8 @@ fn publish(ring: Ring<'_>, owner: u16, number: u8) -> Result<u64, Refused> {
     let data = vec![(owner as u8) << 4 | number; len];
     let event = EventRef {
         channels: &[b"a"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data: &data,
+        ..EventRef::default()
     };
     let mut head = Vec::new();
     event.encode_head(&mut head);

@@ -4,7 +4,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use shared::event::{Event, EventRef, Origin};
+use shared::event::{Event, EventRef};
 use shared::keeper::{Keeper, Next};
 use shared::publisher::{AttachOptions, Publisher};
 use shared::spec::RingSpec;
@@ -67,12 +67,8 @@ impl Home {
 pub fn event(data: &[u8]) -> EventRef<'_> {
     EventRef {
         channels: &[b"news"],
-        event: None,
-        id: None,
-        retry: None,
-        except: None,
-        origin: Origin::Php,
         data,
+        ..EventRef::default()
     }
 }
 

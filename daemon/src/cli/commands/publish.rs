@@ -27,6 +27,7 @@ pub fn publish(settings: &Settings, arguments: &PublishArgs) -> Result<ExitCode,
         except: arguments.except.as_deref().map(str::as_bytes),
         origin: Origin::CommandLine,
         data: &payload,
+        ..EventRef::default()
     };
     event
         .check()
