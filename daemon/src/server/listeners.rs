@@ -3,9 +3,9 @@
 
 use std::fs::{self, Permissions};
 use std::io;
-use std::net::{TcpListener, ToSocketAddrs};
+use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::fs::{FileTypeExt, PermissionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,6 +45,34 @@ impl AsFd for Listener {
             Self::Tcp(listener) => listener.as_fd(),
             Self::Unix { listener, .. } => listener.as_fd(),
         }
+    }
+}
+
+impl Listener {
+    /// Whether it is the socket with this name, or with another name of the same file.
+    fn is_at(&self, wanted: &Path) -> bool {
+        let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
+        match self {
+            Self::Unix { path, .. } => {
+                path == wanted || file(path).is_some_and(|it| file(wanted) == Some(it))
+            }
+            Self::Tcp(_) => false,
+        }
+    }
+
+    /// Whether connections to `wanted` come to it: `[::]:80` takes those to `127.0.0.1:80`, too, if it is no socket for
+    /// IPv6 only.
+    fn takes(&self, wanted: SocketAddr) -> bool {
+        let Self::Tcp(tcp) = self else {
+            return false;
+        };
+        let Ok(own) = tcp.local_addr() else {
+            return false;
+        };
+        let all = own.ip().is_unspecified()
+            && (own.is_ipv4() == wanted.is_ipv4()
+                || own.is_ipv6() && !SockRef::from(tcp).only_v6().unwrap_or(true));
+        own.port() == wanted.port() && (own.ip() == wanted.ip() || all)
     }
 }
 
@@ -92,8 +120,8 @@ impl Access {
     }
 }
 
-/// Takes the `inherited` listeners, and opens every other address; a host name may stand for several.
-/// Non-blocking.
+/// Takes the `inherited` listeners, and opens every address that none of them takes connections for; a host name may
+/// stand for several. Non-blocking.
 ///
 /// # Errors
 /// A sentence with the address.
@@ -103,25 +131,41 @@ pub fn open(
     inherited: Vec<Listener>,
     write_timeout: Duration,
 ) -> Result<Vec<Listener>, String> {
+    let held = inherited.len();
+    let mut listed = vec![false; held];
     let mut listeners = inherited;
+    // Whether one of them takes connections to what `takes` asks for; an inherited one is noted as listed.
+    let mut covered = |listeners: &[Listener], takes: &dyn Fn(&Listener) -> bool| {
+        let found = listeners.iter().position(takes);
+        if let Some(listed) = found.and_then(|n| listed.get_mut(n)) {
+            *listed = true;
+        }
+        found.is_some()
+    };
     for text in addresses {
         let failed = |why: io::Error| format!("cannot listen on {text}: {why}");
         match text.parse::<Address>()? {
             Address::Unix(path) => {
-                let there =
-                    |l: &Listener| matches!(l, Listener::Unix { path: p, .. } if *p == path);
-                if !listeners.iter().any(there) {
+                if !covered(&listeners, &|listener| listener.is_at(&path)) {
                     listeners.push(unix(&path, access).map_err(failed)?);
                 }
             }
             Address::Tcp(name) => {
                 for address in name.to_socket_addrs().map_err(failed)? {
-                    let there = |l: &Listener| matches!(l, Listener::Tcp(tcp) if tcp.local_addr().is_ok_and(|a| a == address));
-                    if !listeners.iter().any(there) {
+                    if !covered(&listeners, &|listener| listener.takes(address)) {
                         listeners.push(Listener::Tcp(tcp(address).map_err(failed)?));
                     }
                 }
             }
+        }
+    }
+    for (listener, listed) in listeners.iter().zip(listed) {
+        let name = name(listener);
+        match listed {
+            true => tracing::info!("the service manager holds {name}"),
+            false => tracing::warn!(
+                "the service manager holds {name}, which is not in server.listen: it is served all the same"
+            ),
         }
     }
     for listener in &listeners {
@@ -194,7 +238,7 @@ pub fn name(listener: &Listener) -> String {
     }
 }
 
-fn tcp(address: std::net::SocketAddr) -> io::Result<TcpListener> {
+fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -285,6 +329,61 @@ mod tests {
                 assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
             }
         }
+    }
+
+    #[test]
+    fn an_inherited_listener_is_found_by_what_it_takes_connections_for() {
+        let held = |address: &str, only_v6| {
+            let address: SocketAddr = address.parse().unwrap();
+            let socket = Socket::new(Domain::for_address(address), Type::STREAM, None).unwrap();
+            if address.is_ipv6() {
+                socket.set_only_v6(only_v6).unwrap();
+            }
+            socket.bind(&address.into()).unwrap();
+            socket.listen(1).unwrap();
+            Listener::Tcp(socket.into())
+        };
+        for (address, only_v6, wanted, found) in [
+            ("127.0.0.1:0", false, "127.0.0.1", true),
+            ("127.0.0.1:0", false, "127.0.0.2", false),
+            ("0.0.0.0:0", false, "127.0.0.1", true),
+            ("[::]:0", false, "0.0.0.0", true),
+            ("[::]:0", false, "127.0.0.1", true),
+            ("[::]:0", true, "127.0.0.1", false),
+            ("[::]:0", true, "[::1]", true),
+            ("[::1]:0", false, "127.0.0.1", false),
+        ] {
+            let listener = held(address, only_v6);
+            let Listener::Tcp(tcp) = &listener else {
+                panic!()
+            };
+            let port = tcp.local_addr().unwrap().port();
+            let all = open(
+                &[format!("{wanted}:{port}")],
+                ACCESS,
+                vec![listener],
+                TIMEOUT,
+            );
+            let expected = if found { 1 } else { 2 };
+            assert_eq!(all.unwrap().len(), expected, "{address} for {wanted}");
+        }
+
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let linked = directory.path().join("linked");
+        std::os::unix::fs::symlink(directory.path(), &linked).unwrap();
+        let all = [
+            path.clone(),
+            linked.join("s"),
+            directory.path().join("other"),
+        ];
+        let all = all.map(|path| format!("unix:{}", path.display()));
+        let held = Listener::Unix {
+            listener: UnixListener::bind(&path).unwrap(),
+            path,
+            inherited: true,
+        };
+        assert_eq!(open(&all, ACCESS, vec![held], TIMEOUT).unwrap().len(), 2);
     }
 
     #[test]
