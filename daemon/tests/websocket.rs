@@ -316,6 +316,11 @@ fn a_restart_closes_with_4200_after_everything_was_delivered() {
     assert_eq!(got, all);
     let (told, code, _) = plain.end();
     assert_eq!(code, 4200);
+    let retry = told.last().unwrap()["retry"].as_u64();
+    assert!(
+        retry.is_some_and(|ms| (200..=400).contains(&ms)),
+        "{told:?}"
+    );
     let got: Vec<&str> = told
         .iter()
         .filter_map(|message| message["data"].as_str())

@@ -258,7 +258,7 @@ pub fn expiring(format: Format, expires: u64) -> Vec<u8> {
 }
 
 /// The final message to a stream: when to reconnect, as far as the protocol can express it. `retry`:
-/// milliseconds, for SSE.
+/// milliseconds, for SSE and the plain protocol; a client of Pusher's reconnects at once.
 pub fn farewell(format: Format, end: CloseReason, retry: u32) -> Vec<u8> {
     if !format.is_websocket() {
         let why: &[u8] = match end {
@@ -274,7 +274,12 @@ pub fn farewell(format: Format, end: CloseReason, retry: u32) -> Vec<u8> {
         CloseReason::Members => (pusher::code::OVER_CAPACITY, "the channel is full"),
         _ => (pusher::code::RECONNECT, "reconnect now"),
     };
-    refusal(format, code, reason)
+    let told = format == Format::Plain && code == pusher::code::RECONNECT;
+    let when = match told {
+        true => text(plain_json::retry(retry)),
+        false => Vec::new(),
+    };
+    [when, refusal(format, code, reason)].concat()
 }
 
 /// The only message to a client that is refused because a connection limit is reached. Anything but a stream

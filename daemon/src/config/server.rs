@@ -106,6 +106,8 @@ pub struct Server {
     pub stream_max_idle: u32,
     /// Milliseconds a browser waits before it reconnects; varied by a quarter up and down.
     pub retry: u32,
+    /// Clients that a planned restart asks to reconnect in one second, more or less.
+    pub reconnect_rate: u32,
     /// Seconds a shutdown may take to drain all connections.
     pub drain: f64,
 }
@@ -145,6 +147,7 @@ impl Default for Server {
             stream_max_age: 0,
             stream_max_idle: 0,
             retry: 2000,
+            reconnect_rate: 2000,
             drain: 5.0,
         }
     }
@@ -289,7 +292,7 @@ impl Server {
         range("server", "outbox_frames", self.outbox_frames, 1, 1 << 20)
     }
 
-    /// In seconds, but for `retry`.
+    /// In seconds, but for `retry` and the rate.
     fn check_times(&self) -> Result<(), Wrong> {
         for (key, seconds) in [
             ("activity_timeout", self.activity_timeout),
@@ -307,6 +310,8 @@ impl Server {
             range("server", key, seconds, 0, 1 << 30)?;
         }
         range("server", "retry", self.retry, 1, 3_600_000)?;
+        let rate = self.reconnect_rate;
+        range("server", "reconnect_rate", rate, 1, 1_000_000)?;
         range("server", "drain", self.drain, 0.0, 600.0)
     }
 }

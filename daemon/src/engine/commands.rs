@@ -80,7 +80,7 @@ impl Engine {
         change: impl FnOnce(&mut Self) -> Result<(), Denied>,
     ) -> Result<Vec<String>, Denied> {
         let stream = self.streams.get(slot as usize);
-        if self.leaving || stream.is_none_or(|s| s.socket != socket || s.leaving) {
+        if self.leaving.is_some() || stream.is_none_or(|s| s.socket != socket || s.leaving) {
             return Err(Denied::Gone);
         }
         change(self)?;

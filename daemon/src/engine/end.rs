@@ -8,6 +8,7 @@ use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
 use crate::process::admission::Place;
 use crate::process::metrics::{Counter, Metrics};
+use crate::process::reconnect::Window;
 
 impl Engine {
     /// Ends a stream whose client is to reconnect, after what waits for it.
@@ -18,9 +19,8 @@ impl Engine {
     }
 
     /// Drains: each client is sent when to reconnect, and its stream ends once everything was written.
-    /// `spread`: milliseconds over which clients are to reconnect.
-    pub fn drain(&mut self, spread: u32) {
-        self.leaving = true;
+    pub fn drain(&mut self, window: Window) {
+        self.leaving = Some(window);
         self.on_inbox();
         for slot in 0..self.streams.capacity() as u32 {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
@@ -28,8 +28,7 @@ impl Engine {
             };
             stream.leaving = true;
             stream.replay = None;
-            let retry = self.rules.retry;
-            let retry = self.jitter.between(retry, retry.saturating_add(spread));
+            let retry = window.pick(&self.jitter);
             let message = format::farewell(stream.format, CloseReason::Drain, retry);
             if stream.outbox.is_none() {
                 self.close_with(slot, CloseReason::Drain, message);

@@ -182,7 +182,7 @@ impl Engine {
 
     /// The stream is closed. Its users may reconnect in a moment; while the daemon drains, nobody leaves.
     pub(super) fn on_disconnect(&self, stream: &Stream) {
-        if self.leaving {
+        if self.leaving.is_some() {
             return;
         }
         let present = stream

@@ -22,6 +22,11 @@ use crate::process::admission;
 impl Engine {
     /// Takes a stream over from its request.
     pub fn open(&mut self, opening: Opening) {
+        if let Some(window) = self.leaving {
+            let retry = window.pick(&self.jitter);
+            let message = format::farewell(opening.format, CloseReason::Drain, retry);
+            return self.turn_away(opening, message);
+        }
         if let Err(code) = self.check_limits(&opening) {
             return self.refuse(opening, code);
         }
@@ -112,7 +117,7 @@ impl Engine {
 
     /// Enters the stream into the application's quota. The error is the WebSocket close code.
     fn check_limits(&self, opening: &Opening) -> Result<(), u16> {
-        if self.leaving || !self.has_room(opening.channels.iter().map(String::as_str)) {
+        if !self.has_room(opening.channels.iter().map(String::as_str)) {
             return Err(code::OVER_CAPACITY);
         }
         self.app
@@ -132,9 +137,15 @@ impl Engine {
 
     /// A response other than 200 would end an EventSource for good: it is asked to reconnect later.
     fn refuse(&self, opening: Opening, code: u16) {
-        let mut response = opening.head;
         let retry = self.jitter.around(self.rules.retry);
-        response.extend(format::turned_away(opening.format, code, retry));
+        let message = format::turned_away(opening.format, code, retry);
+        self.turn_away(opening, message);
+    }
+
+    /// Ends a stream before it begins, with one message.
+    fn turn_away(&self, opening: Opening, message: Vec<u8>) {
+        let mut response = opening.head;
+        response.extend(message);
         let place =
             admission::Place::new(self.hub.process.limits.clone(), self.worker, opening.client);
         let most = self.rules.message_bytes;

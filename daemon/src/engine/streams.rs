@@ -25,6 +25,7 @@ use crate::hub::hub::Hub;
 use crate::hub::inbox::Batch;
 use crate::process::admission;
 use crate::process::jitter::Jitter;
+use crate::process::reconnect::Window;
 
 pub struct Engine {
     pub(super) worker: usize,
@@ -37,8 +38,8 @@ pub struct Engine {
     pub(super) subscriptions: Subscriptions,
     pub(super) replays: Replays,
     pub(super) slow: Slow,
-    /// The daemon drains.
-    pub(super) leaving: bool,
+    /// The daemon drains: when clients are to reconnect.
+    pub(super) leaving: Option<Window>,
     /// Streams whose token expires.
     pub(super) expiring: usize,
     pub(super) clock: Clock,
@@ -66,7 +67,7 @@ impl Engine {
             subscriptions: Subscriptions::default(),
             replays: Replays::default(),
             slow: Slow::default(),
-            leaving: false,
+            leaving: None,
             expiring: 0,
             clock: Clock::new(),
             jitter: Jitter::new(),

@@ -15,6 +15,7 @@ pub mod logging;
 pub mod metrics;
 pub mod parts;
 pub mod quarantine;
+pub mod reconnect;
 pub mod requests;
 pub mod scan_shares;
 pub mod shares;

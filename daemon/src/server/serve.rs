@@ -19,6 +19,7 @@ use crate::config::{MAX_WORKERS, Settings};
 use crate::engine::transmit::Transmit;
 use crate::hub::tailer::Tailer;
 use crate::process::admission;
+use crate::process::reconnect::Window;
 use crate::process::signals::Stops;
 use crate::process::state::Process;
 use crate::server::ceiling::Ceiling;
@@ -30,8 +31,6 @@ use crate::server::{applications, listeners, worker};
 
 /// How long a shutdown waits for webhooks to be delivered.
 const WEBHOOKS: Duration = Duration::from_secs(1);
-/// Clients that come back within one millisecond after a shutdown, more or less.
-const RETURNS_PER_MS: usize = 5;
 
 /// Serves until a signal.
 ///
@@ -95,8 +94,8 @@ fn log_limits(settings: &Settings, connections: usize) -> Result<(), String> {
 /// The threads that serve, and what ends them.
 struct Threads {
     workers: Vec<Worker>,
-    /// Milliseconds over which clients are to come back, once workers are to drain.
-    drain: watch::Sender<Option<u32>>,
+    /// When clients are to reconnect, once workers are to drain.
+    drain: watch::Sender<Option<Window>>,
     tailers: Vec<JoinHandle<()>>,
     stop_tailers: Arc<AtomicBool>,
 }
@@ -147,8 +146,8 @@ impl Threads {
     ) {
         let connections = process.limits.connections();
         tracing::info!("stopping: taking leave of {connections} connections");
-        let spread = (connections / RETURNS_PER_MS) as u32;
-        let _ = self.drain.send(Some(settings.server.retry.max(spread)));
+        let window = Window::new(connections, settings.server.reconnect_rate);
+        let _ = self.drain.send(Some(window));
         let limit = settings.server.drain() + Duration::from_millis(500);
         runtime.block_on(finish(self.workers, stops, limit));
         self.stop_tailers.store(true, Relaxed);

@@ -25,6 +25,7 @@ use crate::process::admission::Admission;
 use crate::process::heartbeats::Beat;
 use crate::process::jitter::Jitter;
 use crate::process::parts;
+use crate::process::reconnect::Window;
 use crate::process::state::Process;
 
 /// An accepted connection on its way to its worker. Non-blocking.
@@ -61,13 +62,13 @@ pub struct Worker {
     pub thread: JoinHandle<()>,
 }
 
-/// Starts worker number `index`. `draining`: Some once it is to drain, with the milliseconds over which its
-/// clients are to reconnect.
+/// Starts worker number `index`. `draining`: Some once it is to drain, with the time when its clients are to
+/// reconnect.
 pub fn start(
     index: usize,
     beat: Beat,
     setup: Setup,
-    draining: watch::Receiver<Option<u32>>,
+    draining: watch::Receiver<Option<Window>>,
 ) -> io::Result<Worker> {
     // Unbounded: the limit of connections bounds it.
     let (sockets, inbox) = mpsc::unbounded_channel();
@@ -86,7 +87,7 @@ async fn run(
     beat: Beat,
     setup: Setup,
     mut sockets: mpsc::UnboundedReceiver<Accepted>,
-    mut draining: watch::Receiver<Option<u32>>,
+    mut draining: watch::Receiver<Option<Window>>,
 ) -> io::Result<()> {
     let (stop, stopped) = watch::channel(false);
     let mut engines = Vec::new();
@@ -117,11 +118,11 @@ async fn run(
     });
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
-    let spread = loop {
+    let window = loop {
         tokio::select! {
             Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
             _ = seconds.tick() => beat.beat(),
-            Ok(()) = draining.changed() => if let Some(spread) = *draining.borrow() { break spread },
+            Ok(()) = draining.changed() => if let Some(window) = *draining.borrow() { break window },
             Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
         }
     };
@@ -133,7 +134,7 @@ async fn run(
     drop(stopped);
     lingering.borrow_mut().hurry();
     for engine in &engines {
-        engine.borrow_mut().drain(spread);
+        engine.borrow_mut().drain(window);
     }
     let _ = stop.send(true);
     // Connections hold a receiver of `stop`; streams that still have something to take are the engines'.

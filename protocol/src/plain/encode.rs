@@ -125,6 +125,11 @@ pub fn expiring(expires: u64) -> Vec<u8> {
     object("expiring", &Expiring { expires }, None)
 }
 
+/// The connection is closed; its client is to reconnect after `retry` milliseconds.
+pub fn retry(retry: u32) -> Vec<u8> {
+    object("retry", &retry, None)
+}
+
 /// An object with one member, named by the kind of message, and with the cursor if the message moves it.
 fn object(kind: &str, value: &(impl Serialize + ?Sized), cursor: Option<Cursor>) -> Vec<u8> {
     let mut out = format!("{{\"{kind}\":").into_bytes();
@@ -208,6 +213,7 @@ mod tests {
                 json!({"error": {"code": 403, "reason": "no", "channel": "c"}}),
             ),
             (expiring(9), json!({"expiring": {"expires": 9}})),
+            (retry(250), json!({"retry": 250})),
         ] {
             assert_eq!(read(text), expected);
         }

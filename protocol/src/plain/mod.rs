@@ -21,6 +21,7 @@
 //! | `{"joined":{"channel","id","info"}}`, `{"left":{"channel","id"}}` | a member joined, a member left |
 //! | `{"count":{"channel","count"}}` | how many subscribers a channel has, if the application enables it |
 //! | `{"expiring":{"expires"}}` | seconds since 1970: the token expires, and the connection ends with it |
+//! | `{"retry":250}` | milliseconds after which to connect again; the connection is closed with 4200 |
 //! | `{"error":{"code","reason","channel"}}` | the code is the HTTP status with the same meaning; the channel is present if the error is about one |
 //!
 //! Every message with a `cursor` moves the client's cursor: "everything up to here has been sent". The client

@@ -52,7 +52,7 @@ impl Engine {
         self.app.watchlists.unwatch(users, watcher);
         let offline = pusher::encode::watchlist_events(&[], &[&identity.user]);
         let watchers = self.app.watchlists.user_disconnected(&identity.user);
-        if !self.leaving {
+        if self.leaving.is_none() {
             notify_watchers(&self.hub, watchers, &offline);
         }
     }
