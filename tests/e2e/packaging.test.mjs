@@ -106,7 +106,7 @@ ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-pusher.conf', 'n')}
   assert.doesNotMatch(err, /warn/);
 }));
 
-test('no query argument reaches the access log of the snippets', () => {
+test('no query argument reaches the logs of the snippets', () => {
   const http = readFileSync(packaging('nginx-http.conf'), 'utf8').replace(/^\s*#.*$/gm, '');
   const format = /log_format askr ([^;]+);/.exec(http)[1];
   assert.doesNotMatch(format, /\$(request|request_uri|args|query_string|http_referer)\b/);
@@ -115,6 +115,9 @@ test('no query argument reaches the access log of the snippets', () => {
     for (const [, used] of snippet.matchAll(/access_log \S+ (\S+);/g)) assert.equal(used, 'askr');
     // Each location that is passed on has the log of its own.
     assert.equal(snippet.match(/access_log /g).length, snippet.match(/^location /gm).length, file);
+    // And none of them tells the error log, which quotes requests with their query, but for one without any.
+    const loud = snippet.split(/^location /m).slice(1).filter((location) => !location.includes('error_log /var/log/nginx/error.log emerg;'));
+    assert.deepEqual(loud.map((location) => location.split(' {')[0]), file === 'nginx.conf' ? ['= /askr/up'] : []);
   }
 });
 

@@ -2,9 +2,7 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import path from 'node:path';
-import { Askrd } from '../lib/askrd.mjs';
-import { TESTS } from '../lib/built.mjs';
+import { startHeld } from '../lib/askrd.mjs';
 import { freePort } from '../lib/http.mjs';
 import { APP, first, join, rawPusher, rawSocket, recorded, serverLibrary, start, startApplication, startEcho, subscribed } from '../lib/pusher.mjs';
 import { relay } from '../lib/relay.mjs';
@@ -80,15 +78,7 @@ async function stopped(scope) {
 
 test('with its socket held, askrd restarts and pusher-js is back at once', scoped(async (scope) => {
   const port = await freePort();
-  const askrd = new Askrd(scope, { app: APP, server: { listen: [`127.0.0.1:${port}`] } });
-  const { uid, gid } = askrd.user;
-  const holder = scope.start('holder', '/usr/bin/python3', [path.join(TESTS, 'python/activate.py'), String(port), askrd.binary, askrd.config], { uid, gid });
-  const pids = (count) => until(`askrd number ${count} runs`, () => {
-    const all = [...holder.output().matchAll(/^askrd (\d+)$/gm)].map(([, pid]) => Number(pid));
-    return all.length >= count && all;
-  });
-  await pids(1);
-  await until('it is ready', async () => (await askrd.readiness().catch(() => null))?.status === 200);
+  const { pids, restart } = await startHeld(scope, { app: APP, server: { listen: [`127.0.0.1:${port}`] } }, [port]);
   const ada = await startEcho(scope, port, await startApplication(scope), 'ada');
   const channel = ada.channel('orders');
   const seen = recorded(channel);
@@ -96,11 +86,11 @@ test('with its socket held, askrd restarts and pusher-js is back at once', scope
   const before = ada.socketId();
   ada.states.length = 0;
 
-  process.kill((await pids(1))[0], 'SIGTERM');
+  await restart();
   await until('ada is connected again', () => ada.connector.pusher.connection.state === 'connected' && ada.socketId() !== before);
   // The first try waited for the new askrd: a second one would be told as "unavailable" or begin again.
   assert.deepEqual(ada.states, ['connecting', 'connected']);
-  assert.equal((await pids(2)).length, 2);
+  assert.equal(pids().length, 2);
   const server = serverLibrary(port);
   await until('ada is subscribed again', async () => (await (await server.get({ path: '/channels/orders' })).json()).occupied);
   await server.trigger('orders', 'after', { n: 1 });

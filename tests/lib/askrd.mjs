@@ -2,7 +2,8 @@
 // local socket asked.
 
 import { chmodSync, chownSync, copyFileSync, existsSync, writeFileSync } from 'node:fs';
-import { ASKRD } from './built.mjs';
+import path from 'node:path';
+import { ASKRD, TESTS } from './built.mjs';
 import { ask } from './http.mjs';
 import { run } from './process.mjs';
 import { services } from './people.mjs';
@@ -91,4 +92,31 @@ export class Askrd {
 
 export async function startAskrd(scope, settings, name) {
   return new Askrd(scope, settings, name).start();
+}
+
+/**
+ * The same, started again and again on sockets that somebody else holds, as systemd does: `addresses` are ports of
+ * 127.0.0.1 and paths. Resolves to the askrd and `restart()`, which stops it and waits until the next one is ready.
+ */
+export async function startHeld(scope, settings, addresses) {
+  const askrd = new Askrd(scope, settings);
+  const { uid, gid } = askrd.user;
+  const args = [path.join(TESTS, 'python/activate.py'), askrd.binary, askrd.config, ...addresses.map(String)];
+  const holder = scope.start('holder', '/usr/bin/python3', args, { uid, gid });
+  const pids = () => [...holder.output().matchAll(/^askrd (\d+)$/gm)].map(([, pid]) => Number(pid));
+  let number = 0;
+  const next = async () => {
+    number += 1;
+    await until(`askrd number ${number} is ready`, async () => {
+      if (holder.ended) throw new Error(`askrd: ${holder.output()}`);
+      const ready = holder.output().split(' ready\n').length > number;
+      return pids().length === number && ready && (await askrd.readiness().catch(() => null))?.status === 200;
+    });
+  };
+  await next();
+  const restart = () => {
+    process.kill(pids().at(-1), 'SIGTERM');
+    return next();
+  };
+  return { askrd, holder, pids, restart };
 }

@@ -127,7 +127,8 @@ ${packagedNginx(scope, askrd.socket, 'nginx-pusher.conf', name)}
     if (nginx.ended) throw new Error(`nginx ${nginx.state()}: ${nginx.output()}`);
     return existsSync(fpmSocket) && (await ask({ port }, '/askr-test-front').catch(() => null));
   });
-  return { port, url: `http://127.0.0.1:${port}`, askrd, group };
+  const log = (file) => readFileSync(scope.path(`${name}-tmp`, file), 'utf8');
+  return { port, url: `http://127.0.0.1:${port}`, askrd, group, errorLog: () => log('nginx-error.log'), accessLog: () => log('askr-access.log') };
 }
 
 /** Directives that give an nginx its temporary files in the scope's NAME-tmp. */
@@ -154,5 +155,6 @@ function withOrigins(conf, origins, patterns) {
 export function packagedNginx(scope, socket, file, name) {
   return readFileSync(path.join(ROOT, 'packaging', file), 'utf8')
     .replaceAll('unix:/run/askr/askrd.sock', `unix:${socket}`)
-    .replaceAll('/var/log/nginx/askr.log', `${scope.path(`${name}-tmp`)}/askr-access.log`);
+    .replaceAll('/var/log/nginx/askr.log', `${scope.path(`${name}-tmp`)}/askr-access.log`)
+    .replaceAll('/var/log/nginx/error.log', `${scope.path(`${name}-tmp`)}/nginx-error.log`);
 }

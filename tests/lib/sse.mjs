@@ -79,7 +79,8 @@ export class Subscriber {
   #closed = false;
   #waiting = new Set();
 
-  /** `where` is `{ port }` or `{ socketPath }`; `reconnect` ms, or false to stay away. */
+  /** `where` is `{ port }` or `{ socketPath }`; `reconnect` ms, `told` for what it was told as a browser does, or false
+   * to stay away. */
   constructor(where, path, { headers = {}, reconnect = 50, lastEventId = '', onEvent } = {}) {
     Object.assign(this, { where, path, headers, reconnect, onEvent, lastEventId });
     this.#connect();
@@ -113,7 +114,8 @@ export class Subscriber {
   #again() {
     this.ended += 1;
     this.#tell();
-    if (this.reconnect !== false && !this.#closed && !this.problem) setTimeout(() => this.#connect(), this.reconnect);
+    if (this.reconnect === false || this.#closed || this.problem) return;
+    setTimeout(() => this.#connect(), this.reconnect === 'told' ? this.retries.at(-1) : this.reconnect);
   }
 
   #fail(error) {
