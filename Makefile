@@ -109,6 +109,7 @@ loom-short: ## The models alone (part of 'make test')
 	RUSTFLAGS="--cfg loom" $(CARGO) test --release $(CARGO_FLAGS) --target-dir $(TARGET)/loom -p shared --test loom
 
 include make/ring.mk
+include make/versions.mk
 include make/ws.mk
 include make/siege.mk
 include make/bench.mk

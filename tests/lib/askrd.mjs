@@ -22,7 +22,7 @@ export class Askrd {
     Object.assign(this, { scope, name, user: daemon });
     this.ring = settings.ring?.name ?? `${scope.shm}/ring`;
     this.socket = scope.path(`${name}.sock`);
-    this.control = scope.path(`${name}-control.sock`);
+    this.control = settings.server?.control ?? scope.path(`${name}-control.sock`);
     this.config = scope.path(`${name}.toml`);
     // A copy that the service's user can reach, wherever the checkout is.
     this.binary = scope.path(program === ASKRD ? 'askrd-bin' : `${name}-bin`);
