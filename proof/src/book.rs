@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::Ordering::{Acquire, Relaxed, Release};
 
 use crate::common::Words;
+use crate::payload::repeats;
 
 /// Events of one incarnation.
 pub const EVENTS: usize = 1 << 15;
@@ -249,7 +250,9 @@ fn by_position(id: u32, acks: &[u64], seen: &[u64], told: &[(u64, u64)]) -> Acco
             (ack, at) => {
                 account.acked += 1;
                 account.arrived += 1;
-                if ack != at && at != ORPHAN {
+                // Of an event that was published twice the second counts if the first is lost.
+                let repeated = repeats(n as u64) && at > ack && within(told, ack);
+                if ack != at && at != ORPHAN && !repeated {
                     account.elsewhere += 1;
                     account
                         .notes
@@ -352,6 +355,11 @@ mod tests {
         );
         assert_eq!(by_position(1, &[30], &[0], &told).unexplained, 1);
         assert_eq!(by_position(1, &[10], &[11], &told).elsewhere, 1);
+        assert_eq!(
+            by_position(1, &[20], &[31], &told).elsewhere,
+            0,
+            "the repeated one"
+        );
         assert_eq!(by_position(1, &[FAILED], &[11], &told).phantoms, 1);
         assert_eq!(by_position(1, &[12, 11], &[12, 11], &told).disordered, 1);
     }

@@ -89,6 +89,14 @@ impl Sender {
         let _ = write!(self.id, "{:08x}.{counter:012x}.{mark:016x}", self.publisher);
     }
 
+    /// The event that was prepared; some have a key, see `repeats`.
+    pub fn keyed(&self, counter: u64, len: usize) -> EventRef<'_> {
+        EventRef {
+            key: repeats(counter).then_some(self.id.as_bytes()),
+            ..self.event(counter, len)
+        }
+    }
+
     pub fn event(&self, counter: u64, len: usize) -> EventRef<'_> {
         EventRef {
             channels: CHANNELS,
@@ -102,6 +110,11 @@ impl Sender {
         let from = (counter as usize * 31 + self.publisher as usize * 7919) % PERIOD;
         &self.filler[from..from + len]
     }
+}
+
+/// Whether event `counter` is published twice, with a key, as by a job that is tried again.
+pub fn repeats(counter: u64) -> bool {
+    counter.is_multiple_of(16)
 }
 
 fn mark(key: u64, sent: Sent, data: &[u8]) -> u64 {
