@@ -141,8 +141,39 @@ namespace {
     }
 
     /**
-     * Ends one connection, or all connections of a user, whose tokens issued until now are refused from
-     * now on. Asks askrd as askr_channels() does.
+     * Ends all connections of a user, whose tokens issued until now are refused from now on. Asks askrd as
+     * askr_channels() does.
+     *
+     * @param string $user a user id, 1 to 128 bytes of UTF-8 without control characters
+     *
+     * @return int connections ended. 0: the user had none at this moment; tokens are refused all the same
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception as askr_channels(). After "did not answer in time" it may have been done
+     *     all the same
+     */
+    function askr_disconnect_user(string $user): int
+    {
+    }
+
+    /**
+     * Ends one connection, which may come back. Asks askrd as askr_channels() does.
+     *
+     * @param string $socketId a socket id, such as "123.456"
+     *
+     * @return int connections ended: 1, or 0 if none has this id now
+     *
+     * @throws \ValueError for what is not a socket id
+     * @throws \Askr\Exception as askr_disconnect_user()
+     */
+    function askr_disconnect_socket(string $socketId): int
+    {
+    }
+
+    /**
+     * askr_disconnect_socket() for what has the form of a socket id (digits, a dot, digits), else
+     * askr_disconnect_user(). Where users choose their ids, one called "3.17" would be taken for a connection:
+     * call the function that is meant.
      *
      * @param string $socketOrUser a socket id (digits, a dot, digits), else a user id of 1 to 128 bytes of
      *     UTF-8 without control characters. A user id of the shape of a socket id cannot be named here
@@ -161,7 +192,7 @@ namespace {
 namespace Askr {
     /**
      * Thrown by askr_broadcast() with askr.on_failure = exception, by askr_token() without a secret, and
-     * by askr_channels(), askr_members() and askr_disconnect() when askrd gives no answer.
+     * by the functions that ask askrd when it gives no answer.
      */
     class Exception extends \Exception
     {

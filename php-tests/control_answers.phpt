@@ -20,6 +20,10 @@ $ask('askr_disconnect("1.23")', http('{"ended":1}'));
 $ask('askr_disconnect("1.2.3")', http('{"ended":0}'));
 $ask('askr_disconnect("1.")', http('{"ended":0}'));
 $ask('askr_disconnect("Æ\"\\\\/7")', http('{"ended":2}'));
+// Which of them is meant is said: a user's id may look like a socket id.
+$ask('askr_disconnect_user("3.17")', http('{"ended":2}'));
+$ask('askr_disconnect_user("7")', http('{"ended":0}'));
+$ask('askr_disconnect_socket("3.17")', http('{"ended":1}'));
 
 echo "--- refusals\n";
 $ask('askr_channels()', "HTTP/1.1 403 Forbidden\r\ncontent-length: 37\r\n\r\nthis user may not ask about this ring");
@@ -67,6 +71,12 @@ POST /disconnect?ring=%2Faskr%2Dphpt%2Dask {"user":"1."}
   0
 POST /disconnect?ring=%2Faskr%2Dphpt%2Dask {"user":"Æ\"\\/7"}
   2
+POST /disconnect?ring=%2Faskr%2Dphpt%2Dask {"user":"3.17"}
+  2
+POST /disconnect?ring=%2Faskr%2Dphpt%2Dask {"user":"7"}
+  0
+POST /disconnect?ring=%2Faskr%2Dphpt%2Dask {"socket_id":"3.17"}
+  1
 --- refusals
 GET /channels?ring=%2Faskr%2Dphpt%2Dask 
   Askr\Exception: askrd at SOCKET refuses: this user may not ask about this ring (status 403); askr.ring is /askr-phpt-ask

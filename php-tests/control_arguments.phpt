@@ -1,5 +1,5 @@
 --TEST--
-askr_channels(), askr_members() and askr_disconnect() refuse bad arguments as core functions do
+The functions that ask askrd refuse bad arguments as core functions do
 --INI--
 askr.control=/nonexistent/askr-phpt.sock
 --FILE--
@@ -29,12 +29,31 @@ told(fn () => askr_disconnect("\xff"));
 told(fn () => askr_disconnect(new class {
     public function __toString(): string { throw new LogicException('no'); }
 }));
+echo "---\n";
+told(fn () => askr_disconnect_user());
+told(fn () => askr_disconnect_user([]));
+told(fn () => askr_disconnect_user(''));
+told(fn () => askr_disconnect_user(str_repeat('7', 129)));
+told(fn () => askr_disconnect_user("7\r\n"));
+told(fn () => askr_disconnect_user("\xff"));
+echo "---\n";
+told(fn () => askr_disconnect_socket());
+foreach (['', '7', 'ada', '1.', '1.2.3', '01.2', '4294967296.1', '1.4294967296', " 1.2", "1.2\n", "\xff"] as $id) {
+    try {
+        askr_disconnect_socket($id);
+        echo "NO EXCEPTION\n";
+    } catch (ValueError $error) {
+        $whys[$error->getMessage()] = true;
+    }
+}
+echo implode("\n", array_keys($whys)), "\n";
 // Arguments come first: nobody was asked so far.
 echo "---\n";
 foreach ([fn () => askr_channels(), fn () => askr_channels(null), fn () => askr_channels(''),
     fn () => askr_channels(str_repeat('p', 200)), fn () => askr_channels("a\nb"),
     fn () => askr_members('presence-' . str_repeat('c', 191)), fn () => askr_disconnect(str_repeat('7', 128)),
-    fn () => askr_disconnect(7)] as $call) {
+    fn () => askr_disconnect(7), fn () => askr_disconnect_user(7), fn () => askr_disconnect_user('3.17'),
+    fn () => askr_disconnect_socket('0.0'), fn () => askr_disconnect_socket('4294967295.4294967295')] as $call) {
     try {
         $call();
         echo "NO EXCEPTION\n";
@@ -67,4 +86,14 @@ ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must not contain cont
 ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be valid UTF-8
 LogicException: no
 ---
-asked asked asked asked asked asked asked asked
+ArgumentCountError: askr_disconnect_user() expects exactly 1 argument, 0 given
+TypeError: askr_disconnect_user(): Argument #1 ($user) must be of type string, array given
+ValueError: askr_disconnect_user(): Argument #1 ($user) cannot be empty
+ValueError: askr_disconnect_user(): Argument #1 ($user) must be at most 128 bytes long
+ValueError: askr_disconnect_user(): Argument #1 ($user) must not contain control characters
+ValueError: askr_disconnect_user(): Argument #1 ($user) must be valid UTF-8
+---
+ArgumentCountError: askr_disconnect_socket() expects exactly 1 argument, 0 given
+askr_disconnect_socket(): Argument #1 ($socketId) must be a socket id, such as "123.456"
+---
+asked asked asked asked asked asked asked asked asked asked asked asked

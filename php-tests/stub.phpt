@@ -8,7 +8,8 @@ require __DIR__ . '/ring.inc';
 
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
-    foreach (['askr_broadcast', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect'] as $name) {
+    foreach (['askr_broadcast', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect',
+        'askr_disconnect_user', 'askr_disconnect_socket'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
         foreach ($function->getParameters() as $p) {
@@ -77,7 +78,11 @@ askr_members: array, 1 required
 askr_disconnect: int, 1 required
   ReflectionNamedType string $socketOrUser
 Askr\Exception extends Exception, open, 10 methods
+askr_disconnect_user: int, 1 required
+  ReflectionNamedType string $user
+askr_disconnect_socket: int, 1 required
+  ReflectionNamedType string $socketId
 the stub agrees
-askr_broadcast askr_status askr_token askr_channels askr_members askr_disconnect Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control
+askr_broadcast askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control
 bool(true)
 bool(true)

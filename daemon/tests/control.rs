@@ -6,7 +6,10 @@ use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::Daemon;
+use common::grants::{Socket, token_of};
+use common::ws::app;
+use common::{Client, Daemon, askrd};
+use serde_json::json;
 
 /// As `askers.rs` has it.
 const OF_A_USER: usize = 64;
@@ -130,5 +133,109 @@ fn a_malformed_parameter_is_refused_by_its_name() {
             answer.ends_with(&format!("\r\n\r\n{reason}\n")),
             "{target}: {answer}"
         );
+    }
+}
+
+/// A stream of this user.
+fn listen(daemon: &Daemon, user: &str) -> Client {
+    let bearer = format!("Bearer {}", token_of(user, &["private-a"], 60));
+    daemon.open_with("channel=private-a", &[("Authorization", &bearer)])
+}
+
+/// What `askrd disconnect` says: exit code, standard output, standard error.
+fn disconnect(daemon: &Daemon, arguments: &[&str]) -> (Option<i32>, String, String) {
+    let mut command = askrd();
+    command.arg("disconnect").args(arguments);
+    let said = command
+        .arg("--config")
+        .arg(daemon.config())
+        .output()
+        .unwrap();
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    (said.status.code(), text(said.stdout), text(said.stderr))
+}
+
+#[test]
+fn a_user_called_like_a_socket_id_is_disconnected_where_a_user_is_meant() {
+    let daemon = Daemon::start(&app(""));
+    let (mut first, mut second) = (listen(&daemon, "3.17"), listen(&daemon, "3.17"));
+    let mut other = listen(&daemon, "7");
+    let Socket { id, .. } = other.me();
+    assert_eq!(
+        disconnect(&daemon, &["--user", "3.17"]),
+        (Some(0), "2 connections ended\n".into(), String::new())
+    );
+    first.end();
+    second.end();
+    assert_eq!(
+        disconnect(&daemon, &["--socket", &id]),
+        (Some(0), "1 connection ended\n".into(), String::new())
+    );
+    other.end();
+    // By the socket itself, as PHP asks.
+    let mut again = listen(&daemon, "4.5");
+    assert_eq!(daemon.disconnect(&json!({"user": "4.5"})), 1);
+    again.end();
+}
+
+#[test]
+fn who_is_not_found_is_no_success() {
+    let daemon = Daemon::start(&app(""));
+    let failed = |why: &str| (Some(1), String::new(), format!("askrd: {why}\n"));
+    for (arguments, why) in [
+        (
+            &["3.17"][..],
+            "no connection has the socket id 3.17; if it is a user's id, say --user 3.17",
+        ),
+        (
+            &["--socket", "3.17"],
+            "no connection has the socket id 3.17",
+        ),
+        (
+            &["--user", "3.17"],
+            "user 3.17 has no connection; tokens issued to them until now are refused from now on",
+        ),
+        (
+            &["ada"],
+            "user ada has no connection; tokens issued to them until now are refused from now on",
+        ),
+        (
+            &["--socket", "ada"],
+            "--socket must be a socket id, such as 123.456",
+        ),
+        (
+            &["--socket", "01.2"],
+            "--socket must be a socket id, such as 123.456",
+        ),
+        (&["--user", ""], "--user cannot be empty"),
+    ] {
+        assert_eq!(disconnect(&daemon, arguments), failed(why), "{arguments:?}");
+    }
+    // Everybody is nobody in particular.
+    assert_eq!(
+        disconnect(&daemon, &["--all"]),
+        (Some(0), "0 connections ended\n".into(), String::new())
+    );
+    for arguments in [
+        &[][..],
+        &["ada", "--all"],
+        &["ada", "--user", "ada"],
+        &["--user", "ada", "--socket", "1.2"],
+    ] {
+        assert_eq!(disconnect(&daemon, arguments).0, Some(2), "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_user_who_cannot_exist_is_refused() {
+    let daemon = Daemon::start(&app(""));
+    let path = format!("/disconnect?ring={}", daemon.ring().display());
+    for (user, why) in [
+        (String::new(), "user cannot be empty\n"),
+        ("x".repeat(129), "user must be at most 128 bytes long\n"),
+        ("a\nb".into(), "user must not contain control characters\n"),
+    ] {
+        let said = daemon.ask("POST", &path, &json!({ "user": user }).to_string());
+        assert_eq!((said.status, &*said.body), (400, why), "{user:?}");
     }
 }

@@ -251,7 +251,7 @@ fn a_users_connections_are_terminated_and_nobody_elses() {
     let daemon = Daemon::start(&app("server.workers = 2"));
     let mut clients: Vec<Pusher> = (0..6).map(|_| Pusher::connect(&daemon)).collect();
     for (n, client) in clients.iter_mut().enumerate() {
-        client.sign_in(["ada", "b b", "cyd"][n % 3], &[]);
+        client.sign_in(["ada", "b b", "3.17"][n % 3], &[]);
         client
             .ws
             .until(|m| m["event"] == "pusher_internal:subscription_succeeded");
@@ -285,6 +285,19 @@ fn a_users_connections_are_terminated_and_nobody_elses() {
         daemon.metric("askr_streams_ended_total{reason=\"command\"}"),
         2
     );
+    // Also one whose id looks like a socket id.
+    assert_eq!(
+        ok(post(
+            &daemon,
+            "/apps/7/users/3.17/terminate_connections",
+            &json!({})
+        )),
+        "{}"
+    );
+    daemon.until("askr_streams", |n| n == 2);
+    for client in [2, 5] {
+        assert_eq!(clients[client].ws.end().1, 4009);
+    }
     // Without a body as well, and of nobody.
     assert_eq!(
         ok(Call::new(

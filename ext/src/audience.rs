@@ -1,4 +1,5 @@
 //! Who listens: `askr_channels(?string $prefix = null): array`, `askr_members(string $channel): array`,
+//! `askr_disconnect_user(string $user): int`, `askr_disconnect_socket(string $socketId): int`,
 //! `askr_disconnect(string $socketOrUser): int`.
 //!
 //! The ring leads one way only, so askrd is asked, over its control socket. It finds the application by
@@ -34,7 +35,23 @@ pub extern "C" fn members(frame: &mut ExecuteData, result: &mut Zval) {
 
 pub extern "C" fn disconnect(frame: &mut ExecuteData, result: &mut Zval) {
     zend::guard(|| {
-        if let Ok(ended) = ask_disconnect(frame) {
+        if let Ok(ended) = either(frame).and_then(|(key, whom)| end(key, whom)) {
+            result.set_long(ended);
+        }
+    });
+}
+
+pub extern "C" fn disconnect_user(frame: &mut ExecuteData, result: &mut Zval) {
+    zend::guard(|| {
+        if let Ok(ended) = user(frame).and_then(|user| end(USER, user)) {
+            result.set_long(ended);
+        }
+    });
+}
+
+pub extern "C" fn disconnect_socket(frame: &mut ExecuteData, result: &mut Zval) {
+    zend::guard(|| {
+        if let Ok(ended) = socket(frame).and_then(|id| end(SOCKET, id)) {
             result.set_long(ended);
         }
     });
@@ -73,15 +90,34 @@ fn ask_members(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     Ok(members.shallow_clone())
 }
 
-/// `{"ended":2}`
-fn ask_disconnect(frame: &mut ExecuteData) -> Result<i64, Thrown> {
-    let whom = text(Params::new(frame, 1, 1)?.string()?, grant::user)?;
-    let mut body = Zval::new_array();
-    let key = if grant::names_socket(whom) {
-        "socket_id"
-    } else {
-        "user"
+/// The keys of a question's body: who is to be disconnected.
+const USER: &str = "user";
+const SOCKET: &str = "socket_id";
+
+fn user(frame: &mut ExecuteData) -> Result<&str, Thrown> {
+    text(Params::new(frame, 1, 1)?.string()?, grant::user)
+}
+
+fn socket(frame: &mut ExecuteData) -> Result<&str, Thrown> {
+    let id = Params::new(frame, 1, 1)?.string()?;
+    let id = std::str::from_utf8(id).ok();
+    id.filter(|id| grant::socket_id(id).is_some())
+        .ok_or_else(|| zend::value_error(1, &line!("must be a socket id, such as \"123.456\"")))
+}
+
+/// The caller does not say which, so the form decides.
+fn either(frame: &mut ExecuteData) -> Result<(&'static str, &str), Thrown> {
+    let whom = user(frame)?;
+    let key = match grant::names_socket(whom) {
+        true => SOCKET,
+        false => USER,
     };
+    Ok((key, whom))
+}
+
+/// `{"ended":2}`
+fn end(key: &str, whom: &str) -> Result<i64, Thrown> {
+    let mut body = Zval::new_array();
     zend::set(&mut body, key, whom);
     let body = zend::json(&body, 1)?;
     let body = body.zend_str().map(|json| json.as_bytes());

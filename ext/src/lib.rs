@@ -1,6 +1,6 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`
-//! and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
+//! `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`,
+//! `askr_disconnect_user()`, `askr_disconnect_socket()` and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
 //! `broadcast`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
 //! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
@@ -94,6 +94,16 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .returns(DataType::Long, false, false),
             )
             .try_into()
+            .function(
+                FunctionBuilder::new("askr_disconnect_user", audience::disconnect_user)
+                    .arg(Arg::new("user", DataType::String))
+                    .returns(DataType::Long, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_disconnect_socket", audience::disconnect_socket)
+                    .arg(Arg::new("socketId", DataType::String))
+                    .returns(DataType::Long, false, false),
+            )
             .expect("the names above are C strings");
     // `Arg` knows no union types; the engine's mask does. Entry 0 of a table is the return type.
     owned.arg_info[0][1].type_.type_mask |= 1 << IS_STRING;

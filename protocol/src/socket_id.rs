@@ -18,6 +18,7 @@ use std::str::FromStr;
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use shared::grant;
 use shared::secret::Secret;
 
 use crate::mac;
@@ -61,15 +62,8 @@ impl FromStr for SocketId {
     type Err = ();
 
     fn from_str(text: &str) -> Result<Self, ()> {
-        let number = |text: &str| {
-            let digits = text.bytes().all(|b| b.is_ascii_digit());
-            let plain = digits && (text == "0" || !text.starts_with('0'));
-            text.parse::<u32>().ok().filter(|_| plain).ok_or(())
-        };
-        let (high, low) = text.split_once('.').ok_or(())?;
-        Ok(Self(
-            u64::from(number(high)?) << 32 | u64::from(number(low)?),
-        ))
+        let (high, low) = grant::socket_id(text).ok_or(())?;
+        Ok(Self(u64::from(high) << 32 | u64::from(low)))
     }
 }
 

@@ -50,7 +50,19 @@ pub fn user(id: &[u8]) -> Result<(), Violation> {
     Ok(())
 }
 
-/// Whether somebody who is to be disconnected is named by a socket id, `DIGITS.DIGITS`; else by a user's id.
+/// The two numbers of a socket id: of 32 bits each, without leading zeros, with a dot between them.
+pub fn socket_id(text: &str) -> Option<(u32, u32)> {
+    let number = |text: &str| {
+        let digits = text.bytes().all(|b| b.is_ascii_digit());
+        let plain = digits && (text == "0" || !text.starts_with('0'));
+        text.parse::<u32>().ok().filter(|_| plain)
+    };
+    let (high, low) = text.split_once('.')?;
+    Some((number(high)?, number(low)?))
+}
+
+/// Where it is not said which of them is meant: whether somebody is named by a socket id, `DIGITS.DIGITS`; else by
+/// a user's id. A user's id may have that form, so who knows which it is says so instead.
 pub fn names_socket(whom: &str) -> bool {
     let number = |text: &str| !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     whom.split_once('.')
@@ -91,6 +103,27 @@ mod tests {
         assert_eq!(user(&[b'7'; 129]), Err(Violation::TooLong { max: 128 }));
         assert_eq!(user(b"a\nb"), Err(Violation::Control));
         assert_eq!(user(b"\xff"), Err(Violation::NotUtf8));
+    }
+
+    #[test]
+    fn a_socket_id_is_two_numbers_of_32_bits() {
+        assert_eq!(socket_id("0.4294967295"), Some((0, u32::MAX)));
+        for other in [
+            "",
+            ".",
+            "1",
+            "1.",
+            ".1",
+            "1.2.3",
+            "01.2",
+            "1.00",
+            "4294967296.1",
+            "+1.2",
+            " 1.2",
+            "1.2 ",
+        ] {
+            assert_eq!(socket_id(other), None, "{other:?}");
+        }
     }
 
     #[test]

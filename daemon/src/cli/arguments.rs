@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand};
 
 use crate::config::Flags;
 
@@ -35,7 +35,8 @@ pub enum Command {
     Channels(ChannelsArgs),
     /// Print the members of a presence channel, with their info.
     Members(MembersArgs),
-    /// Disconnect one connection, or all of a user, and refuse the user's tokens issued until now.
+    /// Disconnect one connection, or all of a user, and refuse the user's tokens issued until now. Exit code 1 if
+    /// nobody was found.
     Disconnect(DisconnectArgs),
 }
 
@@ -92,13 +93,20 @@ pub struct MembersArgs {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("whom").required(true).args(["user", "socket", "all", "target"]))]
 pub struct DisconnectArgs {
-    /// A socket id (digits, a dot, digits), or else a user's id.
-    #[arg(value_name = "SOCKET|USER", required_unless_present = "all")]
-    pub target: Option<String>,
+    /// A user's id.
+    #[arg(long, value_name = "ID")]
+    pub user: Option<String>,
+    /// A socket id, such as 123.456.
+    #[arg(long, value_name = "ID")]
+    pub socket: Option<String>,
     /// Disconnect everybody, and refuse every token issued until now.
-    #[arg(long, conflicts_with = "target")]
+    #[arg(long)]
     pub all: bool,
+    /// What has the form of a socket id (digits, a dot, digits) is taken for one, all else for a user's id.
+    #[arg(value_name = "SOCKET|USER")]
+    pub target: Option<String>,
     #[command(flatten)]
     pub common: Source,
 }

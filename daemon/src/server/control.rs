@@ -30,6 +30,7 @@ use protocol::member::Member;
 use protocol::query;
 use serde::Deserialize;
 use serde_json::json;
+use shared::grant;
 use shared::name::RingName;
 use tokio::net::UnixStream;
 
@@ -283,7 +284,10 @@ fn target(body: &[u8]) -> Result<Target, Reply> {
     let shape = || bad(r#"the body must be {"socket_id":"1.2"}, {"user":"7"} or {"all":true}"#);
     match serde_json::from_slice(body).map_err(|_| shape())? {
         Body::SocketId(id) => Ok(Target::Socket(id.parse().map_err(|()| shape())?)),
-        Body::User(user) => Ok(Target::User(user)),
+        Body::User(user) => match grant::user(user.as_bytes()) {
+            Ok(()) => Ok(Target::User(user)),
+            Err(why) => Err(bad(&format!("user {why}"))),
+        },
         Body::All(true) => Ok(Target::All),
         Body::All(false) => Err(shape()),
     }

@@ -64,28 +64,59 @@ pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode,
 /// Disconnects one connection, all of a user, or all.
 ///
 /// # Errors
-/// See [`channels`]; also if the socket or user id is invalid.
+/// See [`channels`]; also if the socket or user id is invalid, or nobody was found.
 pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<ExitCode, String> {
-    let body = match &arguments.target {
-        // The command line requires `--all` then.
-        None => json!({ "all": true }),
-        Some(target) => {
-            grant::user(target.as_bytes()).map_err(|why| format!("socket or user {why}"))?;
-            match names_socket(target) {
-                true => json!({ "socket_id": target }),
-                false => json!({ "user": target }),
-            }
-        }
+    let whom = whom(arguments)?;
+    let body = match whom {
+        Whom::Socket(id) => json!({ "socket_id": id }),
+        Whom::User(user) => json!({ "user": user }),
+        Whom::All => json!({ "all": true }),
     };
     let ring = ring(settings, &arguments.common)?;
     let (query, body) = ([("ring", &*ring)], body.to_string());
     let Ended { ended } = decode(&ask(settings, "/disconnect", &query, Some(&body))?)?;
-    let connections = if ended == 1 {
-        "connection"
-    } else {
-        "connections"
+    match (ended, whom) {
+        (0, Whom::Socket(id)) => {
+            // It may have been meant as a user's.
+            let hint = match arguments.target {
+                Some(_) => format!("; if it is a user's id, say --user {id}"),
+                None => String::new(),
+            };
+            Err(format!("no connection has the socket id {id}{hint}"))
+        }
+        (0, Whom::User(user)) => Err(format!(
+            "user {user} has no connection; tokens issued to them until now are refused from now on"
+        )),
+        (1, _) => Ok(print("1 connection ended\n")),
+        _ => Ok(print(&format!("{ended} connections ended\n"))),
+    }
+}
+
+/// Who is to be disconnected.
+#[derive(Clone, Copy)]
+enum Whom<'a> {
+    Socket(&'a str),
+    User(&'a str),
+    All,
+}
+
+fn whom(arguments: &DisconnectArgs) -> Result<Whom<'_>, String> {
+    let socket = |id| match grant::socket_id(id) {
+        Some(_) => Ok(Whom::Socket(id)),
+        None => Err("--socket must be a socket id, such as 123.456".to_owned()),
     };
-    Ok(print(&format!("{ended} {connections} ended\n")))
+    let user = |what: &str, user| match grant::user(str::as_bytes(user)) {
+        Ok(()) => Ok(Whom::User(user)),
+        Err(why) => Err(format!("{what} {why}")),
+    };
+    match (&arguments.socket, &arguments.user, &arguments.target) {
+        (Some(id), ..) => socket(id),
+        (_, Some(id), _) => user("--user", id),
+        (.., Some(either)) if names_socket(either) => Ok(Whom::Socket(either)),
+        (.., Some(either)) => user("socket or user", either),
+        // The command line requires `--all` then.
+        (None, None, None) => Ok(Whom::All),
+    }
 }
 
 /// The ring that identifies the application to the daemon. If there are several, one must be named.
