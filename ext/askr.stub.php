@@ -99,14 +99,22 @@ namespace {
      * @param int $ttl seconds until it expires, 1 to 2678400 (31 days)
      * @param string|null $user user id, 1 to 128 bytes; presence channels need one
      * @param array<mixed>|null $info what other members see of the user, at most 1024 bytes and 119 levels as JSON
+     * @param array<string|\Stringable>|null $patterns a text with "*" at its end, for all channels that begin with
+     *     what is before it; "*" alone for all. 100 together with $channels. Put nothing into a pattern that a
+     *     user may choose
      *
      * @return string at most 4000 bytes
      *
      * @throws \ValueError for a value outside of these bounds
      * @throws \Askr\Exception if askr.secret_file is not set or cannot be used
      */
-    function askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null): string
-    {
+    function askr_token(
+        array $channels,
+        int $ttl,
+        ?string $user = null,
+        ?array $info = null,
+        ?array $patterns = null,
+    ): string {
     }
 
     /**

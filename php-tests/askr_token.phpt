@@ -22,9 +22,9 @@ $decode = <<<'CODE'
 CODE;
 file_put_contents($file, "# a comment\nk2 $secret\n$old\n");
 echo php("$decode
-    read(askr_token(['private-a', 'presence-b.*'], 60, '7', ['name' => 'Æ/\"']), '$secret');
+    read(askr_token(['private-a'], 60, '7', ['name' => 'Æ/\"'], ['presence-b.*']), '$secret');
     read(askr_token([], 2678400), '$secret');
-    read(askr_token(channels: ['*'], ttl: 1, info: [1]), '$secret');
+    read(askr_token(channels: [], ttl: 1, info: [1], patterns: ['*']), '$secret');
     file_put_contents('$file', '$old');
     read(askr_token(['a'], 1), '$old');
     ob_start(); phpinfo(INFO_MODULES); var_dump(askr_status()); \$shown = ob_get_clean();

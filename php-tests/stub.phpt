@@ -71,6 +71,7 @@ askr_token: string, 2 required
   ReflectionNamedType int $ttl
   ReflectionNamedType ?string $user = NULL
   ReflectionNamedType ?array $info = NULL
+  ReflectionNamedType ?array $patterns = NULL
 askr_channels: array, 0 required
   ReflectionNamedType ?string $prefix = NULL
 askr_members: array, 1 required

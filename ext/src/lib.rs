@@ -75,6 +75,7 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .not_required()
                     .arg(Arg::new("user", DataType::String).allow_null())
                     .arg(Arg::new("info", DataType::Array).allow_null())
+                    .arg(Arg::new("patterns", DataType::Array).allow_null())
                     .returns(DataType::String, false, false),
             )
             .function(

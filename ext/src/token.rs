@@ -1,4 +1,5 @@
-//! `askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null): string`
+//! `askr_token(array $channels, int $ttl, ?string $user = null, ?array $info = null,
+//! ?array $patterns = null): string`
 //!
 //! A JWT (HS256) that askrd takes as the right to subscribe. Signed with the first secret of
 //! `askr.secret_file` (`signer`).
@@ -27,6 +28,7 @@ mod argument {
     pub const TTL: u32 = 2;
     pub const USER: u32 = 3;
     pub const INFO: u32 = 4;
+    pub const PATTERNS: u32 = 5;
 }
 
 pub extern "C" fn handler(frame: &mut ExecuteData, result: &mut Zval) {
@@ -38,11 +40,12 @@ pub extern "C" fn handler(frame: &mut ExecuteData, result: &mut Zval) {
 }
 
 fn token(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
-    let mut params = Params::new(frame, 2, 4)?;
+    let mut params = Params::new(frame, 2, 5)?;
     let channels = params.array()?;
     let ttl = params.long()?;
     let user = params.string_or_null()?;
     let info = params.array_or_null()?;
+    let patterns = params.array_or_null()?.and_then(Zval::array);
 
     let ttl = u64::try_from(ttl)
         .ok()
@@ -55,7 +58,7 @@ fn token(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
         return Err(zend::value_error(argument::USER, &line!("{why}")));
     }
     let mut claims = Zval::new_array();
-    zend::set(&mut claims, "channels", patterns(channels)?);
+    set_channels(&mut claims, channels, patterns)?;
     if let Some(user) = user {
         // It was found to be UTF-8.
         let text = std::str::from_utf8(user).unwrap_or_default();
@@ -72,16 +75,11 @@ fn token(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     zend::set(&mut claims, "exp", (now.as_secs() + ttl) as i64);
     let claims = zend::json(&claims, argument::INFO)?;
 
-    match sign(
-        claims
-            .zend_str()
-            .map(|json| json.as_bytes())
-            .unwrap_or_default(),
-    ) {
+    match sign(bytes(&claims)) {
         Ok(Some(token)) => Ok(token),
         Ok(None) => {
             let why = line!(
-                "makes a token of more than {MAX_TOKEN} bytes; a pattern such as \"private-orders.*\" takes less room"
+                "makes a token of more than {MAX_TOKEN} bytes; one of $patterns, such as \"private-orders.*\", takes less room"
             );
             Err(zend::value_error(argument::CHANNELS, &why))
         }
@@ -89,8 +87,14 @@ fn token(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     }
 }
 
-/// The channels as a list of strings that askrd will take.
-fn patterns(channels: &ZendHashTable) -> Result<Zval, Thrown> {
+/// Sets what the token is for. In `channels` every askrd takes a name with a `*` at its end for a pattern, so only
+/// patterns are put there with one. A channel with one goes where no askrd does, and an askrd that does not know
+/// that claim opens less than the token says, never more.
+fn set_channels(
+    claims: &mut Zval,
+    channels: &ZendHashTable,
+    patterns: Option<&ZendHashTable>,
+) -> Result<(), Thrown> {
     if channels.len() > MAX_PATTERNS {
         let why = line!(
             "must have at most {MAX_PATTERNS} elements, {} given",
@@ -98,26 +102,64 @@ fn patterns(channels: &ZendHashTable) -> Result<Zval, Thrown> {
         );
         return Err(zend::value_error(argument::CHANNELS, &why));
     }
-    let mut list = Zval::new_array();
-    for value in channels.values().map(Zval::dereference) {
-        if !(value.is_string() || zend::is_stringable(value)) {
-            let why = line!("must be an array of strings");
-            return Err(zend::type_error(argument::CHANNELS, &why));
-        }
-        let text = zend::to_string(value)?;
-        let bytes = text
-            .zend_str()
-            .map(|text| text.as_bytes())
-            .unwrap_or_default();
-        if let Err(why) = grant::pattern(bytes) {
-            return Err(zend::value_error(argument::CHANNELS, &line!("{why}")));
-        }
-        if let Some(list) = list.array_mut() {
-            // Appending to a list of at most 100 cannot fail.
-            let _ = list.push(text);
+    let both = channels.len() + patterns.map_or(0, ZendHashTable::len);
+    if both > MAX_PATTERNS {
+        let why = line!(
+            "must have at most {MAX_PATTERNS} elements together with $channels, {both} given"
+        );
+        return Err(zend::value_error(argument::PATTERNS, &why));
+    }
+    let (mut list, mut exact) = (Zval::new_array(), Zval::new_array());
+    for value in channels.values() {
+        let channel = name(value, argument::CHANNELS)?;
+        match ends_with_star(&channel) {
+            true => push(&mut exact, channel),
+            false => push(&mut list, channel),
         }
     }
-    Ok(list)
+    for value in patterns.iter().flat_map(|patterns| patterns.values()) {
+        let pattern = name(value, argument::PATTERNS)?;
+        if !ends_with_star(&pattern) {
+            let why = line!("must end with \"*\", and a channel is one of $channels");
+            return Err(zend::value_error(argument::PATTERNS, &why));
+        }
+        push(&mut list, pattern);
+    }
+    zend::set(claims, "channels", list);
+    if exact.array().is_some_and(|exact| !exact.is_empty()) {
+        zend::set(claims, "exact_channels", exact);
+    }
+    Ok(())
+}
+
+/// An element of argument `n` as a string, if it is a name. May run `__toString()`.
+fn name(value: &Zval, n: u32) -> Result<Zval, Thrown> {
+    let value = value.dereference();
+    if !(value.is_string() || zend::is_stringable(value)) {
+        return Err(zend::type_error(n, &line!("must be an array of strings")));
+    }
+    let name = zend::to_string(value)?;
+    match grant::pattern(bytes(&name)) {
+        Ok(()) => Ok(name),
+        Err(why) => Err(zend::value_error(n, &line!("{why}"))),
+    }
+}
+
+fn ends_with_star(name: &Zval) -> bool {
+    bytes(name).ends_with(b"*")
+}
+
+fn bytes(text: &Zval) -> &[u8] {
+    text.zend_str()
+        .map(|text| text.as_bytes())
+        .unwrap_or_default()
+}
+
+fn push(list: &mut Zval, name: Zval) {
+    if let Some(list) = list.array_mut() {
+        // Appending to a list of at most 100 cannot fail.
+        let _ = list.push(name);
+    }
 }
 
 fn check_info(info: &Zval) -> Result<(), Thrown> {

@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | `exp` | required | seconds since 1970, an integer, at most 31 days ahead |
 //! | `channels` | | 0 to 100 channels or patterns (`shared::grant`); none: the token only identifies its bearer |
+//! | `exact_channels` | | channels in whose names a `*` is a `*`; 100 together with `channels` |
 //! | `sub` | | user id, 1 to 128 bytes; needed for presence channels |
 //! | `info` | | what members see of the user: any JSON of at most 1,024 bytes |
 //! | `iat` | | refused if in the future; needed once tokens of the user were revoked |
@@ -45,6 +46,7 @@ pub struct Verifier {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Grant {
     patterns: Vec<String>,
+    exact: Vec<String>,
     /// 1 to 128 bytes without control characters.
     pub user: Option<Arc<str>>,
     /// JSON on one line, at most 1,024 bytes.
@@ -56,10 +58,10 @@ pub struct Grant {
 }
 
 impl Grant {
-    /// Whether one of the token's patterns matches `channel`.
+    /// Whether one of the token's patterns matches `channel`, or it is named.
     pub fn allows(&self, channel: &str) -> bool {
         let stands_for = |pattern: &String| grant::stands_for(pattern, channel);
-        self.patterns.iter().any(stands_for)
+        self.patterns.iter().any(stands_for) || self.exact.iter().any(|name| name == channel)
     }
 }
 
@@ -119,6 +121,8 @@ struct Claims<'a> {
     aud: Option<Audience>,
     #[serde(default)]
     channels: Vec<String>,
+    #[serde(default)]
+    exact_channels: Vec<String>,
     #[serde(borrow)]
     info: Option<&'a RawValue>,
 }
@@ -215,8 +219,9 @@ impl Verifier {
         if for_us == Some(false) || (for_us.is_none() && self.audience_required) {
             return Err(Refused::Audience);
         }
-        let pattern = |text: &String| grant::pattern(text.as_bytes()).is_ok();
-        if claims.channels.len() > MAX_PATTERNS || !claims.channels.iter().all(pattern) {
+        let mut names = claims.channels.iter().chain(&claims.exact_channels);
+        let many = claims.channels.len() + claims.exact_channels.len() > MAX_PATTERNS;
+        if many || !names.all(|name| grant::pattern(name.as_bytes()).is_ok()) {
             return Err(Refused::Patterns);
         }
         if claims
@@ -245,6 +250,7 @@ impl Verifier {
 
 #[cfg(test)]
 pub mod tests {
+            exact: claims.exact_channels,
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
     use protocol::mac;
@@ -337,6 +343,32 @@ pub mod tests {
         assert_eq!(
             by(OLD, r#"{"alg":"HS256","kid":"k2"}"#),
             Err(Refused::Signature)
+    #[test]
+    fn a_star_in_an_exact_channel_is_a_star() {
+        let claims = json!({"exp": NOW + 60, "channels": ["private-a.*"],
+            "exact_channels": ["private-b.*", "*", "private-c"]});
+        let grant = verify(&token(&claims.to_string())).unwrap();
+        for (channel, open) in [
+            ("private-a.7", true),
+            ("private-b.*", true),
+            ("private-b.7", false),
+            ("private-b.", false),
+            ("*", true),
+            ("private-c", true),
+            ("private-d", false),
+        ] {
+            assert_eq!(grant.allows(channel), open, "{channel}");
+        }
+    }
+
+    #[test]
+    fn a_token_from_before_exact_channels_means_what_it_meant() {
+        let claims = json!({"exp": NOW + 60, "channels": ["private-a.*", "private-b"]});
+        let grant = verify(&token(&claims.to_string())).unwrap();
+        assert!(grant.allows("private-a.7") && grant.allows("private-a.*"));
+        assert!(grant.allows("private-b") && !grant.allows("private-b.7"));
+    }
+
         );
         assert_eq!(by(OLD, r#"{"alg":"HS256","kid":"k3"}"#), Err(Refused::Key));
         assert_eq!(by(OLD, r#"{"alg":"HS256","kid":""}"#), Err(Refused::Key));
@@ -519,6 +551,17 @@ pub mod tests {
         );
         let long = with("channels", json!(vec!["x".repeat(190); 20]));
         assert_eq!(long, Err(Refused::TooLong));
+        assert!(with("exact_channels", json!(vec!["a"; 98])).is_ok());
+        assert_eq!(
+            with("exact_channels", json!(vec!["a"; 99])),
+            Err(Refused::Patterns),
+            "together with two in channels"
+        );
+        assert_eq!(
+            with("exact_channels", json!(["a\nb"])),
+            Err(Refused::Patterns)
+        );
+        assert_eq!(with("exact_channels", json!("a")), Err(Refused::Claims));
         let deep = format!(r#"{{"exp":{},"info":{}}}"#, NOW + 1, "[".repeat(2000));
         assert_eq!(verify(&token(&deep)), Err(Refused::Claims));
     }
