@@ -95,7 +95,7 @@ namespace {
     /**
      * Signs who may listen: a JWT (HS256) that askrd takes. By the first secret of askr.secret_file.
      *
-     * @param array<string|\Stringable> $channels 0 to 100 channels; with "*" at the end, all that begin so
+     * @param array<string|\Stringable> $channels 0 to 100 channels; a "*" in a name is a "*"
      * @param int $ttl seconds until it expires, 1 to 2678400 (31 days)
      * @param string|null $user user id, 1 to 128 bytes; presence channels need one
      * @param array<mixed>|null $info what other members see of the user, at most 1024 bytes and 119 levels as JSON
@@ -183,10 +183,9 @@ namespace {
      * askr_disconnect_user(). Where users choose their ids, one called "3.17" would be taken for a connection:
      * call the function that is meant.
      *
-     * @param string $socketOrUser a socket id (digits, a dot, digits), else a user id of 1 to 128 bytes of
-     *     UTF-8 without control characters. A user id of the shape of a socket id cannot be named here
+     * @param string $socketOrUser a socket id, else a user id
      *
-     * @return int connections ended
+     * @return int connections ended; 0: nobody was found
      *
      * @throws \ValueError for a value outside of these bounds
      * @throws \Askr\Exception as askr_channels(). After "did not answer in time" it may have been done

@@ -78,11 +78,11 @@ askr_members: array, 1 required
   ReflectionNamedType string $channel
 askr_disconnect: int, 1 required
   ReflectionNamedType string $socketOrUser
-Askr\Exception extends Exception, open, 10 methods
 askr_disconnect_user: int, 1 required
   ReflectionNamedType string $user
 askr_disconnect_socket: int, 1 required
   ReflectionNamedType string $socketId
+Askr\Exception extends Exception, open, 10 methods
 the stub agrees
 askr_broadcast askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control
 bool(true)

@@ -3,12 +3,16 @@
 mod common;
 
 use std::os::unix::fs::PermissionsExt;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::grants::body;
+use common::ws::Socket;
 use common::{Client, Daemon, askrd, exchange};
 use hmac::{Hmac, KeyInit, Mac};
+use serde_json::json;
 use sha2::Sha256;
 
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
@@ -20,9 +24,23 @@ fn now() -> u64 {
 
 /// A token for `channels` (a JSON list) that ends in `seconds`.
 fn token(secret: &str, channels: &str, seconds: u64) -> String {
+    signed("{\"alg\":\"HS256\"}", secret, channels, seconds)
+}
+
+/// The same, by the secret of this name.
+fn token_by(kid: &str, secret: &str, channels: &str) -> String {
+    signed(
+        &json!({"alg": "HS256", "kid": kid}).to_string(),
+        secret,
+        channels,
+        60,
+    )
+}
+
+fn signed(header: &str, secret: &str, channels: &str, seconds: u64) -> String {
     let claims = format!("{{\"channels\":{channels},\"exp\":{}}}", now() + seconds);
     let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let signed = format!("{}.{}", part("{\"alg\":\"HS256\"}"), part(&claims));
+    let signed = format!("{}.{}", part(header), part(&claims));
     let mut mac = Hmac::<Sha256>::new_from_slice(secret.as_bytes()).unwrap();
     mac.update(signed.as_bytes());
     let signature = URL_SAFE_NO_PAD.encode(mac.finalize().into_bytes());
@@ -32,14 +50,25 @@ fn token(secret: &str, channels: &str, seconds: u64) -> String {
 /// A daemon that knows the secret.
 fn daemon(settings: &str) -> (Daemon, tempfile::TempDir) {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("secret");
-    std::fs::write(&path, format!("{SECRET}\n")).unwrap();
-    std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600)).unwrap();
+    let path = secret_file(&directory);
+    replace(&path, &format!("{SECRET}\n"));
     let at = path.display();
     (
         Daemon::start(&format!("auth.secret_file = '{at}'\n{settings}")),
         directory,
     )
+}
+
+fn secret_file(directory: &tempfile::TempDir) -> PathBuf {
+    directory.path().join("secret")
+}
+
+/// Replaces a file of secrets as a whole.
+fn replace(path: &Path, text: &str) {
+    let new = path.with_extension("new");
+    std::fs::write(&new, text).unwrap();
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600)).unwrap();
+    std::fs::rename(&new, path).unwrap();
 }
 
 fn status(daemon: &Daemon, query: &str, headers: &str) -> String {
@@ -205,4 +234,147 @@ fn a_secret_that_cannot_be_used_is_told_by_file_key_and_reason() {
     );
     std::fs::set_permissions(&secret, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert_eq!(check().0, Some(0));
+}
+
+const ALL: &str = r#"["*"]"#;
+
+/// A secret like no other.
+fn secret(n: usize) -> String {
+    format!("secret-number-{n}-which-is-long-enough")
+}
+
+#[test]
+fn a_new_secret_is_taken_at_every_door_without_a_restart() {
+    let (daemon, directory) = daemon("");
+    let path = secret_file(&directory);
+    // Each door is the first to see a token of its own key.
+    let rotate = |n: usize| {
+        replace(&path, &format!("k{n} {}\n{SECRET}\n", secret(n)));
+        token_by(&format!("k{n}"), &secret(n), ALL)
+    };
+    let mut client = daemon.open_with(&format!("channel=private-a&token={}", rotate(1)), &[]);
+    let me = client.me();
+    let more = json!({ "token": rotate(2) });
+    let said = daemon.post("/askr/subscribe", &body(&me, &["private-b"], more));
+    assert_eq!(said.status, 200, "{said:?}");
+    let mut at_once = Socket::open(
+        daemon.address,
+        &format!("/askr/ws?channel=private-a&token={}", rotate(3)),
+        &[],
+    );
+    at_once.until(|said| said["connected"].is_object());
+    let mut later = Socket::open(daemon.address, "/askr/ws", &[]);
+    later.say(&json!({"subscribe": ["private-b"], "token": rotate(4)}));
+    later.until(|said| said["subscribed"] == json!(["private-b"]));
+    daemon.publish("private-b", "to whom it was opened");
+    assert_eq!(client.next().data, "to whom it was opened");
+
+    // A secret without a name, and another one of the same name, are no different.
+    replace(&path, &secret(5));
+    drop(daemon.open_with(
+        &format!("channel=private-a&token={}", token(&secret(5), ALL, 60)),
+        &[],
+    ));
+    replace(&path, &format!("k {}\n", secret(6)));
+    drop(daemon.open_with(
+        &format!("channel=private-a&token={}", token_by("k", &secret(6), ALL)),
+        &[],
+    ));
+    replace(&path, &format!("k {}\n", secret(7)));
+    drop(daemon.open_with(
+        &format!("channel=private-a&token={}", token_by("k", &secret(7), ALL)),
+        &[],
+    ));
+    // What is not in the file any more is refused.
+    let gone = status(
+        &daemon,
+        &format!("channel=private-a&token={}", token_by("k", &secret(6), ALL)),
+        "",
+    );
+    assert!(gone.starts_with("HTTP/1.1 401 "), "{gone}");
+    assert!(gone.ends_with("the token's signature is wrong\n"), "{gone}");
+    let changed = daemon.metric("askr_secret_reads_total{result=\"changed\"}");
+    assert_eq!(changed, 7);
+}
+
+#[test]
+fn a_file_that_cannot_be_used_leaves_the_secrets_as_they_were() {
+    let (daemon, directory) = daemon("");
+    let path = secret_file(&directory);
+    let unknown = format!(
+        "channel=private-a&token={}",
+        token_by("new", &secret(1), ALL)
+    );
+    let refused = || {
+        let said = status(&daemon, &unknown, "");
+        assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+        assert!(said.ends_with("the token's key is not known\n"), "{said}");
+    };
+    replace(&path, "short\n");
+    refused();
+    let line = daemon.says("line 1: a secret must be");
+    assert!(
+        line.contains("the secrets of before stay in force"),
+        "{line}"
+    );
+    assert!(line.contains(&*path.to_string_lossy()), "{line}");
+    std::fs::remove_file(&path).unwrap();
+    refused();
+    daemon.says("cannot be read: No such file");
+    drop(daemon.open_with(
+        &format!("channel=private-a&token={}", token(SECRET, ALL, 60)),
+        &[],
+    ));
+    assert_eq!(
+        daemon.metric("askr_secret_reads_total{result=\"failed\"}"),
+        2
+    );
+    replace(&path, &format!("new {}\n", secret(1)));
+    drop(daemon.open_with(&unknown, &[]));
+    daemon.says("were read again");
+}
+
+#[test]
+fn made_up_keys_do_not_have_the_file_read_more_often_than_it_may_be() {
+    let (daemon, directory) = daemon("");
+    let began = Instant::now();
+    std::thread::scope(|scope| {
+        for thread in 0..10 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                for n in 0..10 {
+                    let forged = token_by(&format!("k{thread}.{n}"), &secret(n), ALL);
+                    let said = status(daemon, &format!("channel=private-a&token={forged}"), "");
+                    assert!(said.starts_with("HTTP/1.1 401 "), "{said}");
+                    // Whoever has a good token does not wait for a read.
+                    let good = token(SECRET, ALL, 60);
+                    drop(daemon.open_with(&format!("channel=private-a&token={good}"), &[]));
+                }
+            });
+        }
+    });
+    let reads = || daemon.metric("askr_secret_reads_total{result=\"unchanged\"}");
+    // As `auth/rotation.rs` has it.
+    let most = began.elapsed().as_millis() / Duration::from_millis(250).as_millis() + 1;
+    assert!(
+        (1..=most as u64).contains(&reads()),
+        "{} of {most}",
+        reads()
+    );
+    // In the midst of it a new key is still taken.
+    replace(&secret_file(&directory), &format!("new {}\n", secret(1)));
+    let query = format!(
+        "channel=private-a&token={}",
+        token_by("new", &secret(1), ALL)
+    );
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            let daemon = &daemon;
+            scope.spawn(move || {
+                let forged = token_by(&format!("k{n}"), &secret(2), ALL);
+                status(daemon, &format!("channel=private-a&token={forged}"), "")
+            });
+        }
+        drop(daemon.open_with(&query, &[]));
+    });
 }

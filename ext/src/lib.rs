@@ -94,7 +94,6 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .arg(Arg::new("socketOrUser", DataType::String))
                     .returns(DataType::Long, false, false),
             )
-            .try_into()
             .function(
                 FunctionBuilder::new("askr_disconnect_user", audience::disconnect_user)
                     .arg(Arg::new("user", DataType::String))
@@ -105,6 +104,7 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .arg(Arg::new("socketId", DataType::String))
                     .returns(DataType::Long, false, false),
             )
+            .try_into()
             .expect("the names above are C strings");
     // `Arg` knows no union types; the engine's mask does. Entry 0 of a table is the return type.
     owned.arg_info[0][1].type_.type_mask |= 1 << IS_STRING;

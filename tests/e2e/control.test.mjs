@@ -2,7 +2,7 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, chownSync, writeFileSync } from 'node:fs';
+import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import { startAskrd } from '../lib/askrd.mjs';
 import { metric } from '../lib/faults.mjs';
@@ -28,7 +28,7 @@ async function start(scope) {
   const all = (...list) => phpJson(scope, askrd, 'audience.php', [], { input: JSON.stringify(list) });
   const one = async (...call) => (await all(call))[0];
   const listen = (token, channels) => subscribe(scope, askrd.tcp, channels, { reconnect: false, headers: bearer(token) });
-  return { askrd, all, one, listen };
+  return { askrd, all, one, listen, secret };
 }
 
 const bearer = (token) => (token ? { Authorization: `Bearer ${token}` } : {});
@@ -103,6 +103,43 @@ test('one connection is ended, and its user may come back', scoped(async (scope)
   await publish(scope, askrd, 'private-all', 'still here');
   await other.until('the other one got it', () => messages(other).length > 0);
   assert.equal(await status(askrd, token, 'private-all'), 200);
+}));
+
+test('which is meant is said where a user is called like a socket id', scoped(async (scope) => {
+  const { askrd, all, one, listen } = await start(scope);
+  const [token] = await all(['askr_token', ['private-all'], 600, '3.17']);
+  const his = await listen(token, ['private-all']);
+  assert.equal(await one('askr_disconnect', '3.17'), 0, 'taken for a socket id');
+  assert.equal(await one('askr_disconnect_socket', '3.17'), 0);
+  assert.equal(await status(askrd, token, 'private-all'), 200);
+  assert.equal(await one('askr_disconnect_user', '3.17'), 1);
+  await gone(his);
+  assert.equal(await status(askrd, token, 'private-all'), 401);
+  const cli = (...whom) => askrd.cli(['disconnect', ...whom, '--config', askrd.config]);
+  assert.deepEqual(await cli('3.17'),
+    { code: 1, signal: null, out: '', err: 'askrd: no connection has the socket id 3.17; if it is a user\'s id, say --user 3.17\n' });
+  assert.equal((await cli('--user', '3.17')).code, 1);
+}));
+
+test('a user called * gets one channel; a pattern stands for others', scoped(async (scope) => {
+  const { askrd, all } = await start(scope);
+  const [star, pattern] = await all(['askr_token', ['private-user.*'], 600], ['askr_token', [], 600, null, null, ['private-user.*']]);
+  assert.equal(await status(askrd, star, 'private-user.ada'), 403);
+  assert.equal(await status(askrd, star, 'private-user.*'), 200);
+  assert.equal(await status(askrd, pattern, 'private-user.ada'), 200);
+}));
+
+test('PHP signs by a new secret, and askrd takes it without a restart', scoped(async (scope) => {
+  const { askrd, one, secret } = await start(scope);
+  const sign = () => one('askr_token', ['private-all'], 600);
+  const before = await sign();
+  const old = readFileSync(secret, 'utf8');
+  // In place, as an editor writes: its owner and mode stay.
+  writeFileSync(secret, `new ${randomBytes(32).toString('hex')}\n${old}`);
+  const after = await sign();
+  assert.match(Buffer.from(after.split('.')[0], 'base64url').toString(), /"kid":"new"/);
+  assert.equal(await status(askrd, after, 'private-all'), 200);
+  assert.equal(await status(askrd, before, 'private-all'), 200);
 }));
 
 test('a member\'s info is told however it is nested', scoped(async (scope) => {

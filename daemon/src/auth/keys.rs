@@ -31,13 +31,13 @@ impl Algorithm {
 }
 
 /// A key, with its id (`kid`) if it has one.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Key {
     kid: Option<String>,
     material: Material,
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, PartialEq)]
 enum Material {
     Secret(Secret),
     Public(Box<VerifyingKey>),

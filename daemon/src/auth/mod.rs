@@ -2,7 +2,7 @@
 //! `process`.
 //!
 //! ```text
-//! authority ─► tokens ─► token (by keys, against revoked ◄─► revocations_file)
+//! authority ─► tokens ─► token (by keys ◄─ rotation, against revoked ◄─► revocations_file)
 //!           ─► signatures                                    all of them use authorizer
 //!           ─► http_call ─► answer, remembered
 //! ```
@@ -15,6 +15,7 @@ pub mod keys;
 mod remembered;
 pub mod revocations_file;
 pub mod revoked;
+pub mod rotation;
 mod signatures;
 pub mod token;
 pub mod tokens;

@@ -158,6 +158,16 @@ impl Verifier {
         }
     }
 
+    /// Whether these are its keys.
+    pub fn has(&self, keys: &[Key]) -> bool {
+        self.keys == keys
+    }
+
+    /// Verifies by these keys from now on.
+    pub fn replace(&mut self, keys: Vec<Key>) {
+        self.keys = keys;
+    }
+
     /// Verifies a token at `now`, in seconds since 1970.
     ///
     /// # Errors
@@ -240,6 +250,7 @@ impl Verifier {
         }
         Ok(Grant {
             patterns: claims.channels,
+            exact: claims.exact_channels,
             user: claims.sub.map(Into::into),
             info: info.map(Into::into),
             expires,
@@ -250,7 +261,6 @@ impl Verifier {
 
 #[cfg(test)]
 pub mod tests {
-            exact: claims.exact_channels,
     use ed25519_dalek::{Signer, SigningKey};
     use proptest::prelude::*;
     use protocol::mac;
@@ -334,16 +344,6 @@ pub mod tests {
     }
 
     #[test]
-    fn keys_rotate_by_kid() {
-        let claims = good().to_string();
-        let by =
-            |secret: &str, header| verify(&signed(secret.as_bytes(), header, &claims)).map(|_| ());
-        assert_eq!(by(OLD, r#"{"alg":"HS256","kid":"k1"}"#), Ok(()));
-        assert_eq!(by(OLD, r#"{"alg":"HS256"}"#), Ok(()), "tried one by one");
-        assert_eq!(
-            by(OLD, r#"{"alg":"HS256","kid":"k2"}"#),
-            Err(Refused::Signature)
-    #[test]
     fn a_star_in_an_exact_channel_is_a_star() {
         let claims = json!({"exp": NOW + 60, "channels": ["private-a.*"],
             "exact_channels": ["private-b.*", "*", "private-c"]});
@@ -369,6 +369,16 @@ pub mod tests {
         assert!(grant.allows("private-b") && !grant.allows("private-b.7"));
     }
 
+    #[test]
+    fn keys_rotate_by_kid() {
+        let claims = good().to_string();
+        let by =
+            |secret: &str, header| verify(&signed(secret.as_bytes(), header, &claims)).map(|_| ());
+        assert_eq!(by(OLD, r#"{"alg":"HS256","kid":"k1"}"#), Ok(()));
+        assert_eq!(by(OLD, r#"{"alg":"HS256"}"#), Ok(()), "tried one by one");
+        assert_eq!(
+            by(OLD, r#"{"alg":"HS256","kid":"k2"}"#),
+            Err(Refused::Signature)
         );
         assert_eq!(by(OLD, r#"{"alg":"HS256","kid":"k3"}"#), Err(Refused::Key));
         assert_eq!(by(OLD, r#"{"alg":"HS256","kid":""}"#), Err(Refused::Key));
@@ -541,16 +551,6 @@ pub mod tests {
         assert_eq!(with("channels", json!([""])), Err(Refused::Patterns));
         assert_eq!(with("channels", json!("a")), Err(Refused::Claims));
         assert_eq!(with("channels", json!([1])), Err(Refused::Claims));
-        assert_eq!(with("sub", json!("")), Err(Refused::User));
-        assert_eq!(with("sub", json!("x".repeat(129))), Err(Refused::User));
-        assert_eq!(with("sub", json!(7)), Err(Refused::Claims));
-        assert!(with("info", json!("x".repeat(MAX_INFO - 2))).is_ok());
-        assert_eq!(
-            with("info", json!("x".repeat(MAX_INFO - 1))),
-            Err(Refused::Info)
-        );
-        let long = with("channels", json!(vec!["x".repeat(190); 20]));
-        assert_eq!(long, Err(Refused::TooLong));
         assert!(with("exact_channels", json!(vec!["a"; 98])).is_ok());
         assert_eq!(
             with("exact_channels", json!(vec!["a"; 99])),
@@ -562,6 +562,16 @@ pub mod tests {
             Err(Refused::Patterns)
         );
         assert_eq!(with("exact_channels", json!("a")), Err(Refused::Claims));
+        assert_eq!(with("sub", json!("")), Err(Refused::User));
+        assert_eq!(with("sub", json!("x".repeat(129))), Err(Refused::User));
+        assert_eq!(with("sub", json!(7)), Err(Refused::Claims));
+        assert!(with("info", json!("x".repeat(MAX_INFO - 2))).is_ok());
+        assert_eq!(
+            with("info", json!("x".repeat(MAX_INFO - 1))),
+            Err(Refused::Info)
+        );
+        let long = with("channels", json!(vec!["x".repeat(190); 20]));
+        assert_eq!(long, Err(Refused::TooLong));
         let deep = format!(r#"{{"exp":{},"info":{}}}"#, NOW + 1, "[".repeat(2000));
         assert_eq!(verify(&token(&deep)), Err(Refused::Claims));
     }

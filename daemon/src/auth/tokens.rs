@@ -1,5 +1,6 @@
 //! Tokens as an authorizer: the keys of the settings, and what was revoked.
 
+use std::io;
 use std::path::Path;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
@@ -10,13 +11,16 @@ use super::authorizer::{Access, Answers, Authorizer, Claim, Closed, Refused, Wan
 use super::keys::{Key, MAX_KEYS};
 use super::revocations_file::{self, RevocationsFile};
 use super::revoked::{DEFAULT_USERS, Revoked};
+use super::rotation::{Later, Rotation};
 use super::token::{self, Grant, Verifier};
 use crate::config::Auth;
 
 /// The authorizer of one application's tokens.
 #[derive(Debug)]
 pub struct Tokens {
-    verifier: Verifier,
+    /// Read by every worker for each token, written when the secrets have been read again.
+    verifier: Arc<parking_lot::RwLock<Verifier>>,
+    rotation: Option<Rotation>,
     /// Read by every worker for each token, written when something is revoked.
     revoked: Arc<RwLock<Revoked>>,
     file: Option<RevocationsFile>,
@@ -31,14 +35,7 @@ impl Tokens {
         secrets: Vec<NamedSecret>,
         auth: &Auth,
     ) -> Result<Option<Self>, (&'static str, String)> {
-        let mut keys: Vec<Key> = secrets.into_iter().map(Key::from).collect();
-        for text in &auth.public_keys {
-            keys.push(Key::public(text).map_err(|why| ("public_keys", why))?);
-        }
-        if keys.len() > MAX_KEYS {
-            let why = format!("must be at most {MAX_KEYS}, secrets included");
-            return Err(("public_keys", why));
-        }
+        let keys = keys(secrets, auth)?;
         if keys.is_empty() {
             return Ok(None);
         }
@@ -48,16 +45,53 @@ impl Tokens {
 
     fn grant_at(&self, token: &str, now: u64) -> Result<Grant, token::Refused> {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        self.verifier.verify(token, now, &revoked)
+        self.verifier.read().verify(token, now, &revoked)
+    }
+
+    /// What a token grants. If no key verifies it, the keys may have changed: they are read again first.
+    async fn grant(&self, claim: &Claim, token: &str, now: u64) -> Result<Grant, Refused> {
+        let mut grant = self.grant_at(token, now);
+        if let Err(token::Refused::Key | token::Refused::Signature) = grant
+            && let Some(rotation) = &self.rotation
+        {
+            let read = rotation.read_again(claim.client).await;
+            read.map_err(|Later| Refused::Away("the secrets are being read again".into()))?;
+            grant = self.grant_at(token, now);
+        }
+        grant.map_err(|why| Refused::Unauthorized(why.to_string()))
     }
 
     /// With nothing revoked.
     pub fn with(verifier: Verifier) -> Self {
         Self {
-            verifier,
+            verifier: Arc::new(parking_lot::RwLock::new(verifier)),
+            rotation: None,
             revoked: Arc::new(RwLock::new(Revoked::new(DEFAULT_USERS))),
             file: None,
         }
+    }
+
+    /// From now on reads the secrets of `file` again when a token shows that they may have changed. `secrets`: all
+    /// of the application, or why they cannot be read.
+    ///
+    /// # Errors
+    /// If no thread can be started.
+    pub fn rotate(
+        &mut self,
+        file: &Path,
+        auth: &Auth,
+        secrets: impl Fn() -> Result<Vec<NamedSecret>, String> + Send + Sync + 'static,
+    ) -> io::Result<()> {
+        let auth = auth.clone();
+        let read = move || keys(secrets()?, &auth).map_err(|(_, why)| why);
+        let rotation = Rotation::start(file, Box::new(read), self.verifier.clone())?;
+        self.rotation = Some(rotation);
+        Ok(())
+    }
+
+    /// Reading the secrets again, if they are in a file.
+    pub fn rotation(&self) -> Option<&Rotation> {
+        self.rotation.as_ref()
     }
 
     /// Reads the revocations of this file, and keeps it up to date from now on. It writes to the file at once, so
@@ -84,6 +118,22 @@ impl Tokens {
     }
 }
 
+/// The keys of these secrets and of the settings.
+///
+/// # Errors
+/// The key of the invalid setting, and the reason.
+fn keys(secrets: Vec<NamedSecret>, auth: &Auth) -> Result<Vec<Key>, (&'static str, String)> {
+    let mut keys: Vec<Key> = secrets.into_iter().map(Key::from).collect();
+    for text in &auth.public_keys {
+        keys.push(Key::public(text).map_err(|why| ("public_keys", why))?);
+    }
+    if keys.len() > MAX_KEYS {
+        let why = format!("must be at most {MAX_KEYS}, secrets included");
+        return Err(("public_keys", why));
+    }
+    Ok(keys)
+}
+
 impl Authorizer for Tokens {
     fn authorize<'a>(
         &'a self,
@@ -91,13 +141,12 @@ impl Authorizer for Tokens {
         channels: &'a [Wanted<'a>],
         now: u64,
     ) -> Answers<'a> {
-        let answers = || {
+        let answers = async move {
             let Some(token) = &claim.token else {
                 let what = Closed::NotShown("a token (Authorization, cookie or query)");
                 return Ok(channels.iter().map(|_| Err(what.clone())).collect());
             };
-            let grant = self.grant_at(token, now);
-            let grant = grant.map_err(|why| Refused::Unauthorized(why.to_string()))?;
+            let grant = self.grant(claim, token, now).await?;
             let answer = |channel: &Wanted| match grant.allows(channel.name) {
                 true => Ok(Access {
                     user: grant.user.clone(),
@@ -112,7 +161,7 @@ impl Authorizer for Tokens {
             };
             Ok(channels.iter().map(answer).collect())
         };
-        Box::pin(std::future::ready(answers()))
+        Box::pin(answers)
     }
 
     fn revoke(&self, user: Option<&str>, now: u64) {

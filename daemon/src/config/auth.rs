@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 #[serde(deny_unknown_fields, default)]
 pub struct Auth {
     /// File of secrets, one a line, `SECRET` or `NAME SECRET`: the one that PHP's askr.secret_file names.
-    /// Read at the start. Empty: no token is accepted by a secret.
+    /// Read at the start, and again when a token comes that no key verifies. Empty: no token is accepted by a secret.
     pub secret_file: String,
     /// Ed25519 public keys, `KEY` or `KID KEY` in base64url, for tokens signed elsewhere.
     pub public_keys: Vec<String>,

@@ -195,6 +195,14 @@ metrics! {
     auth_share: counter "askr_auth_calls_total{result=\"address\"}";
     auth_anonymous: counter "askr_auth_calls_total{result=\"anonymous\"}";
     auth_cached: counter "askr_auth_calls_total{result=\"cached\"}";
+    /// Reads of the file of secrets, after its first, because a token was verified by none of them: they were
+    /// others than before, the same, or the file could not be used.
+    secrets_changed: counter "askr_secret_reads_total{result=\"changed\"}";
+    secrets_unchanged: counter "askr_secret_reads_total{result=\"unchanged\"}";
+    secrets_failed: counter "askr_secret_reads_total{result=\"failed\"}";
+    /// Viewers with such a token who were asked to come back, because too many waited for a read, in all or of one
+    /// address, or it took too long.
+    secrets_later: counter "askr_secret_reads_not_awaited_total";
     /// Webhook events, and requests that failed.
     hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";
     hooks_dropped: counter "askr_webhooks_total{result=\"dropped\"}";

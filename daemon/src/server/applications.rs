@@ -85,6 +85,7 @@ fn open_one(
         spec,
         secrets,
         tokens,
+        auth,
     } = prepared;
     let before = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
@@ -99,7 +100,7 @@ fn open_one(
         tracing::warn!("{why}");
     }
 
-    let authority = authority(settings, &app, &secrets, tokens)?;
+    let authority = authority(settings, &app, &auth, &secrets, tokens)?;
     let hub = Hub {
         webhooks: webhooks(&app, &secrets, &process.heartbeats)?,
         ..hub(settings, process, workers, &keeper, slots, &app)
@@ -247,6 +248,7 @@ fn webhooks(
 fn authority(
     settings: &Settings,
     app: &config::App,
+    auth: &config::Auth,
     secrets: &[Secret],
     mut tokens: Option<Tokens>,
 ) -> Result<Authority, String> {
@@ -254,6 +256,14 @@ fn authority(
     if let (Some(tokens), Some(directory)) = (&mut tokens, settings.server.state_directory()) {
         let file = directory.join(format!("revoked-{}", app.id));
         tokens.keep_in(&file).map_err(named)?;
+    }
+    if let (Some(tokens), Some(file)) = (&mut tokens, auth.secret_file()) {
+        let read = {
+            let (app, auth) = (app.clone(), auth.clone());
+            move || app.secrets(&auth).map_err(|(_, why)| why)
+        };
+        let started = tokens.rotate(file, auth, read);
+        started.map_err(|why| named(("secret_file", format!("cannot be read again: {why}"))))?;
     }
     let credentials = (app.asks("pusher") && !secrets.is_empty()).then(|| Credentials {
         key: app.key().to_owned(),

@@ -17,6 +17,8 @@ pub struct Prepared {
     pub secrets: Vec<Secret>,
     /// None: no token is accepted.
     pub tokens: Option<Tokens>,
+    /// How its tokens are verified, and by which file.
+    pub auth: Auth,
 }
 
 /// What is wrong: section, key, reason.
@@ -42,6 +44,7 @@ pub fn prepare(settings: &Settings) -> Result<Vec<Prepared>, Wrong> {
             spec,
             secrets: plain,
             tokens,
+            auth,
         });
     }
     Transmit::new(settings.server.io).map_err(|why| {

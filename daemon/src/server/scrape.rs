@@ -7,7 +7,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
 use crate::app::application::App;
-use crate::auth::http_call;
+use crate::auth::{http_call, rotation};
 use crate::hub::hub::Hub;
 use crate::outbound::webhooks;
 use crate::process::logging;
@@ -92,6 +92,18 @@ fn gather_auth(metrics: &Metrics, apps: &[Arc<App>]) {
     metrics.auth_anonymous.set(sum(|counts| &counts.anonymous));
     metrics.auth_cached.set(sum(|counts| &counts.cached));
     let tokens = apps.iter().filter_map(|app| app.authority.tokens());
+    let rotations = tokens.clone().filter_map(|tokens| tokens.rotation());
+    let sum = |of: fn(&rotation::Counts) -> &AtomicU64| -> u64 {
+        let rotations = rotations.clone();
+        let counts = rotations.map(|rotation| of(rotation.counts()).load(Relaxed));
+        counts.sum()
+    };
+    metrics.secrets_changed.set(sum(|counts| &counts.changed));
+    metrics
+        .secrets_unchanged
+        .set(sum(|counts| &counts.unchanged));
+    metrics.secrets_failed.set(sum(|counts| &counts.failed));
+    metrics.secrets_later.set(sum(|counts| &counts.later));
     let files = tokens.filter_map(|tokens| tokens.file());
     metrics
         .revocations_unsaved
