@@ -16,8 +16,8 @@ use askrd::server::preflight::{self, Prepared};
 use askrd::server::serve::serve as run;
 use clap::Parser;
 
-/// Exit code for settings that cannot be used; systemd is told not to try again.
-const BAD_SETTINGS: u8 = 2;
+/// Exit code for what no restart mends, such as settings that cannot be used; systemd is told not to try again.
+const NOT_MENDED_BY_A_RESTART: u8 = 2;
 
 fn main() -> ExitCode {
     // Before anything else: a signal must not end what is about to serve.
@@ -28,7 +28,7 @@ fn main() -> ExitCode {
     }
     match verb {
         Command::Serve(flags) => prepared(&flags, |settings, prepared| {
-            serve(settings, prepared, signals)
+            Ok(serve(settings, prepared, signals))
         }),
         Command::Check(flags) => prepared(&flags, |settings, _| Ok(commands::check(settings))),
         Command::Stats(flags) => command(&flags, commands::stats),
@@ -50,17 +50,23 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> Result<ExitCode, String> {
+fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> ExitCode {
     parts::end_at_a_panic();
     if let Err(why) = logging::start() {
         say(&why);
-        return Ok(ExitCode::FAILURE);
+        return ExitCode::FAILURE;
     }
     let served = signals
         .listen()
-        .map_err(|why| format!("cannot listen to signals: {why}"))
+        .map_err(|why| format!("cannot listen to signals: {why}").into())
         .and_then(|stops| run(settings, prepared, stops))
-        .inspect_err(|why| tracing::error!("{why}"));
+        .unwrap_or_else(|cannot| {
+            tracing::error!("{}", cannot.why);
+            match cannot.lasting {
+                true => ExitCode::from(NOT_MENDED_BY_A_RESTART),
+                false => ExitCode::FAILURE,
+            }
+        });
     // Threads that are still at work do not die of it.
     quarantine::blame();
     logging::finish();
@@ -98,7 +104,7 @@ fn with_settings(flags: &Flags, work: impl FnOnce(&Settings, &Sources) -> ExitCo
 
 fn unusable(problem: &Problem) -> ExitCode {
     say(problem);
-    ExitCode::from(BAD_SETTINGS)
+    ExitCode::from(NOT_MENDED_BY_A_RESTART)
 }
 
 /// What could not be done, as a program says it, to whoever still listens.

@@ -33,7 +33,8 @@ use crate::segment::Segment;
 use crate::sigbus;
 use crate::stamp::{Stamp, State};
 
-const SUFFIX: &str = ".lock";
+/// Of its name, after the ring's.
+pub const SUFFIX: &str = ".lock";
 const LEN: usize = 4096;
 const PID_LEN: usize = 64;
 const MAGIC: u64 = u64::from_le_bytes(*b"ASKRNOT1");

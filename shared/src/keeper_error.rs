@@ -33,6 +33,21 @@ pub enum KeeperError {
     },
 }
 
+impl KeeperError {
+    /// Whether the kernel denied it: something belongs to another user or group.
+    pub fn is_denied(&self) -> bool {
+        match self {
+            Self::Lock { error, .. }
+            | Self::Replace { error, .. }
+            | Self::Create(CreateError::Io { error, .. }) => {
+                error.kind() == io::ErrorKind::PermissionDenied
+            }
+            Self::Foreign { .. } => true,
+            _ => false,
+        }
+    }
+}
+
 fn by(pid: &Option<u32>) -> String {
     pid.map_or(String::new(), |pid| format!(" (pid {pid})"))
 }

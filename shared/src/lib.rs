@@ -36,7 +36,7 @@ pub mod control;
 #[cfg(not(loom))]
 mod create;
 #[cfg(not(loom))]
-mod daemon_lock;
+pub mod daemon_lock;
 #[cfg(not(loom))]
 mod fork;
 #[cfg(not(loom))]

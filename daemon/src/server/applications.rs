@@ -39,6 +39,7 @@ use crate::process::holdings::Holdings;
 use crate::process::signals::Stops;
 use crate::process::state::{Process, Sizes};
 use crate::process::{quarantine, shares};
+use crate::server::cannot_start::CannotStart;
 use crate::server::preflight::Prepared;
 
 /// What all applications share, within the bounds of `settings`.
@@ -68,7 +69,7 @@ pub fn open(
     process: &Arc<Process>,
     workers: usize,
     stops: &Stops,
-) -> Result<Vec<(Arc<App>, Tailer)>, String> {
+) -> Result<Vec<(Arc<App>, Tailer)>, CannotStart> {
     let one = |prepared| open_one(settings, process, workers, stops, prepared);
     prepared.into_iter().map(one).collect()
 }
@@ -79,7 +80,7 @@ fn open_one(
     workers: usize,
     stops: &Stops,
     prepared: Prepared,
-) -> Result<(Arc<App>, Tailer), String> {
+) -> Result<(Arc<App>, Tailer), CannotStart> {
     let Prepared {
         app,
         spec,
@@ -89,7 +90,7 @@ fn open_one(
     } = prepared;
     let before = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
-    let keeper = Keeper::start(spec).map_err(|why| why.to_string())?;
+    let keeper = Keeper::start(spec.clone()).map_err(|why| CannotStart::of_ring(&why, &spec))?;
     // Created just now: a presence channel cannot have had members.
     let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
     let epoch = keeper.current().epoch();

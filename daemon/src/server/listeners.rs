@@ -16,6 +16,7 @@ use nix::unistd::{Gid, Group, chown};
 use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::{Address, Mode};
+use crate::server::cannot_start::CannotStart;
 
 /// A client that acknowledges nothing for this long is gone, unless `server.write_timeout` gives it more; the
 /// kernel's own limit is 15 minutes. Not less: a network may be interrupted for a while.
@@ -130,7 +131,7 @@ pub fn open(
     access: Access,
     inherited: Vec<Listener>,
     write_timeout: Duration,
-) -> Result<Vec<Listener>, String> {
+) -> Result<Vec<Listener>, CannotStart> {
     let held = inherited.len();
     let mut listed = vec![false; held];
     let mut listeners = inherited;
@@ -147,7 +148,15 @@ pub fn open(
         match text.parse::<Address>()? {
             Address::Unix(path) => {
                 if !covered(&listeners, &|listener| listener.is_at(&path)) {
-                    listeners.push(unix(&path, access).map_err(failed)?);
+                    let denied = |why: &io::Error| why.kind() == io::ErrorKind::PermissionDenied;
+                    let listener = unix(&path, access).map_err(|why| {
+                        let group = access.group.filter(|_| denied(&why));
+                        let group = group.and_then(|group| {
+                            CannotStart::of_group("server.socket_group", &path, group)
+                        });
+                        group.unwrap_or_else(|| failed(why).into())
+                    })?;
+                    listeners.push(listener);
                 }
             }
             Address::Tcp(name) => {

@@ -1,6 +1,7 @@
 //! What the main thread does while the daemon serves: it accepts connections, answers on the control socket, runs
 //! what happens now and then for each application, and watches the other threads.
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use crate::process::signals::Stops;
 use crate::process::state::Process;
 use crate::process::{parts, trim};
 use crate::server::acceptor::Acceptor;
+use crate::server::cannot_start::CannotStart;
 use crate::server::control::Control;
 use crate::server::listeners::{Access, Listener};
 use crate::server::worker::Worker;
@@ -41,7 +43,7 @@ impl MainThread<'_> {
         stops: &mut Stops,
         settings: &Settings,
         inherited: Vec<Listener>,
-    ) -> Result<(), String> {
+    ) -> Result<(), CannotStart> {
         let server = &settings.server;
         let access = Access::new(server.socket_mode, &server.socket_group)
             .map_err(|why| format!("server.socket_group: {why}"))?;
@@ -124,9 +126,9 @@ impl MainThread<'_> {
         }
     }
 
-    /// The control socket, if one is wanted. The default place may belong to another askrd; one that
-    /// was asked for must work.
-    fn open_control(&self, settings: &Settings) -> Result<Option<Listener>, String> {
+    /// The control socket, if one is wanted. One that was asked for must work; at the default place there may be
+    /// no permission to make it. If another askrd is there, it would be asked in this one's stead.
+    fn open_control(&self, settings: &Settings) -> Result<Option<Listener>, CannotStart> {
         let Some(path) = settings.server.control_path() else {
             return Ok(None);
         };
@@ -139,14 +141,26 @@ impl MainThread<'_> {
                 tracing::info!("control socket on {}", listeners::name(&listener));
                 Ok(Some(listener))
             }
+            Err(why)
+                if settings.server.control.is_empty() && why.kind() == io::ErrorKind::AddrInUse =>
+            {
+                let ring = self.apps[0].ring.path().file_name().unwrap_or_default();
+                let own = path.with_file_name(format!("{}-control.sock", ring.display()));
+                Err(CannotStart::lasting(format!(
+                    "server.control: {} is another askrd's: set a path of its own for this one, for example \
+                     control = \"{}\", and the same askr.control in its php.ini (or \"none\")",
+                    path.display(),
+                    own.display()
+                )))
+            }
             Err(why) if settings.server.control.is_empty() => {
                 tracing::warn!("no control socket: {}: {why}", path.display());
                 Ok(None)
             }
-            Err(why) => Err(format!(
+            Err(why) => Err(CannotStart::from(format!(
                 "server.control: cannot listen on {}: {why}",
                 path.display()
-            )),
+            ))),
         }
     }
 }

@@ -3,6 +3,7 @@
 
 pub mod acceptor;
 pub mod applications;
+pub mod cannot_start;
 pub mod ceiling;
 pub mod control;
 pub mod event_memory;

@@ -22,6 +22,7 @@ use crate::process::admission;
 use crate::process::reconnect::Window;
 use crate::process::signals::Stops;
 use crate::process::state::Process;
+use crate::server::cannot_start::CannotStart;
 use crate::server::ceiling::Ceiling;
 use crate::server::main_thread::MainThread;
 use crate::server::preflight::Prepared;
@@ -40,7 +41,7 @@ pub fn serve(
     settings: &Settings,
     prepared: Vec<Prepared>,
     mut stops: Stops,
-) -> Result<ExitCode, String> {
+) -> Result<ExitCode, CannotStart> {
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
         // Or the service manager would take the end for a failure.
