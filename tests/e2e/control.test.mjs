@@ -4,10 +4,11 @@ import test from 'node:test';
 import assert from 'node:assert/strict';
 import { chmodSync, chownSync, readFileSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
-import { startAskrd } from '../lib/askrd.mjs';
+import { Askrd, startAskrd } from '../lib/askrd.mjs';
 import { metric } from '../lib/faults.mjs';
 import { services } from '../lib/people.mjs';
 import { php, phpEnvironment, phpJson, publish } from '../lib/php.mjs';
+import { run } from '../lib/process.mjs';
 import { scoped, until } from '../lib/scope.mjs';
 import { eventsPath, subscribe } from '../lib/sse.mjs';
 
@@ -174,6 +175,27 @@ test('askrd refuses, or is away: it is told why', scoped(async (scope) => {
 }));
 
 const root = process.getuid() === 0;
+test('the groups of the process count, whatever files say of its user', { skip: !root && 'needs root: it asks as another user' }, scoped(async (scope) => {
+  // As a container's user has them that was given a group by number: no file knows of it.
+  const [group, other] = [54321, 54322];
+  const askrd = new Askrd(scope, { ring: { group: String(group) } });
+  // Root may give the ring to a group that it is not in itself.
+  askrd.user = { uid: 0, gid: 0 };
+  await askrd.start();
+  chmodSync(askrd.control, 0o666);
+  const ask = (...groups) => run('setpriv', ['--reuid=65534', '--regid=65534', ...groups,
+    askrd.binary, 'channels', '--config', askrd.config]);
+  for (const groups of [`--groups=${group}`, `--groups=${other},${group}`, `--groups=${Array.from({ length: 200 }, (_, n) => 60_000 + n)},${group}`]) {
+    const { code, out, err } = await ask(groups);
+    assert.equal(code, 0, out + err);
+  }
+  for (const groups of ['--clear-groups', `--groups=${other}`]) {
+    const { code, err } = await ask(groups);
+    assert.equal(code, 1, err);
+    assert.match(err, /this user may not ask about this ring/);
+  }
+}));
+
 test('a user who may not publish to the ring may not ask about it', { skip: !root && 'needs root: it asks as another user' }, scoped(async (scope) => {
   const { askrd, one } = await start(scope);
   // Of a group of its own. It may see the directories; past the socket's permissions, those of the ring decide.

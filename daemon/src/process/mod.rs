@@ -14,6 +14,7 @@ pub mod jitter;
 pub mod logging;
 pub mod metrics;
 pub mod parts;
+pub mod peer_groups;
 pub mod quarantine;
 pub mod reconnect;
 pub mod requests;

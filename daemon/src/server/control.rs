@@ -39,9 +39,9 @@ use crate::app::queries;
 use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
 use crate::hub::command::{Target, Which};
+use crate::process::control_places;
 use crate::process::control_places::{Askers, Place, Turn};
 use crate::process::state::Process;
-use crate::process::{control_places, faults};
 use crate::server::peer_credentials::PeerCredentials;
 use crate::server::scrape;
 
@@ -76,12 +76,8 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
             tokio::time::sleep(Duration::from_millis(100)).await;
             continue;
         };
-        let Ok(peer) = socket.peer_cred() else {
+        let Ok(peer) = PeerCredentials::of(&socket) else {
             continue;
-        };
-        let peer = PeerCredentials {
-            uid: peer.uid(),
-            gid: peer.gid(),
         };
         match askers.enter(peer.uid) {
             Some(place) => drop(tokio::task::spawn_local(serve(
@@ -124,10 +120,10 @@ async fn serve(
     peer: PeerCredentials,
     place: Arc<Place>,
 ) {
-    let held = place.clone();
+    let (held, peer) = (place.clone(), Rc::new(peer));
     let service = service_fn(|request: Request<Incoming>| {
-        let (control, place) = (control.clone(), place.clone());
-        async move { Ok::<_, Infallible>(control.answer(peer, place, request).await) }
+        let (control, peer, place) = (control.clone(), peer.clone(), place.clone());
+        async move { Ok::<_, Infallible>(control.answer(&peer, place, request).await) }
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -162,7 +158,7 @@ type Reply = (StatusCode, String);
 impl Control {
     async fn answer(
         &self,
-        peer: PeerCredentials,
+        peer: &PeerCredentials,
         place: Arc<Place>,
         request: Request<Incoming>,
     ) -> Response<Full<Bytes>> {
@@ -202,7 +198,7 @@ impl Control {
 
     async fn about_an_app(
         &self,
-        peer: PeerCredentials,
+        peer: &PeerCredentials,
         place: Arc<Place>,
         uri: &Uri,
         body: Incoming,
@@ -218,17 +214,8 @@ impl Control {
         // The whole request first: a turn is not spent on waiting for a client.
         let body = read(body).await?;
         let turn = place.turn().await;
-        let path = name.path().to_owned();
-        // Looking up a user's groups may need the network. The turn goes along, so that it lasts as long as the
-        // lookup, also if the connection does not.
-        let asked = tokio::task::spawn_blocking(move || {
-            faults::at("asker", b"");
-            (peer.may_publish(&path), turn)
-        });
-        let Ok((true, turn)) = asked.await else {
-            let why = "this user may not ask about this ring";
-            return Err((StatusCode::FORBIDDEN, why.to_owned()));
-        };
+        peer.may_ask(name.path())
+            .map_err(|why| (StatusCode::FORBIDDEN, why))?;
         let text = match uri.path() {
             "/channels" => {
                 let prefix = parameter(uri, "prefix")?.unwrap_or_default();

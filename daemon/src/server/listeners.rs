@@ -436,6 +436,7 @@ mod tests {
                 TIMEOUT
             )
             .unwrap_err()
+            .why
             .contains("no-such-host")
         );
     }

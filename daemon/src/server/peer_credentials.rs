@@ -1,22 +1,51 @@
-//! Who may ask about an application over the control socket: users who may publish to it, by the permissions of
+//! Who may ask about an application over the control socket: processes that may publish to it, by the permissions of
 //! its ring. Root and this daemon's own user may ask about every application.
 
-use std::ffi::CString;
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Uid, User, geteuid, getgrouplist};
+use nix::unistd::geteuid;
+use tokio::net::UnixStream;
 
-/// The process at the other end of a Unix socket (SO_PEERCRED).
-#[derive(Debug, Clone, Copy)]
+use crate::process::peer_groups;
+
+/// The process at the other end of a Unix socket, as it was when it connected.
+#[derive(Debug)]
 pub struct PeerCredentials {
     pub uid: u32,
-    pub gid: u32,
+    gid: u32,
+    /// The other groups that it is in. None: more than are read.
+    groups: Option<Vec<u32>>,
 }
 
 impl PeerCredentials {
+    /// # Errors
+    /// If the kernel does not say.
+    pub fn of(socket: &UnixStream) -> io::Result<Self> {
+        let peer = socket.peer_cred()?;
+        Ok(Self {
+            uid: peer.uid(),
+            gid: peer.gid(),
+            groups: peer_groups::of(socket).ok(),
+        })
+    }
+
+    /// # Errors
+    /// Why it may not ask about the ring at `path`.
+    pub fn may_ask(&self, path: &Path) -> Result<(), String> {
+        match &self.groups {
+            _ if self.may_publish(path) => Ok(()),
+            Some(_) => Err("this user may not ask about this ring".into()),
+            None => Err(format!(
+                "this process is in more than {} groups, so its groups do not count",
+                peer_groups::MOST
+            )),
+        }
+    }
+
     /// Whether it may write the ring at `path`.
-    pub fn may_publish(self, path: &Path) -> bool {
+    fn may_publish(&self, path: &Path) -> bool {
         if self.uid == 0 || self.uid == geteuid().as_raw() {
             return true;
         }
@@ -34,17 +63,9 @@ impl PeerCredentials {
         ring.mode() & bit != 0
     }
 
-    /// Whether it is its own group, or one that the user is a member of: the kernel reports only the first.
-    fn is_in(self, group: u32) -> bool {
-        if self.gid == group {
-            return true;
-        }
-        let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
-        let groups = user.and_then(|user| {
-            let name = CString::new(user.name).ok()?;
-            getgrouplist(&name, Gid::from_raw(self.gid)).ok()
-        });
-        groups.is_some_and(|all| all.contains(&Gid::from_raw(group)))
+    fn is_in(&self, group: u32) -> bool {
+        let others = self.groups.as_deref().unwrap_or_default();
+        self.gid == group || others.contains(&group)
     }
 }
 
@@ -64,12 +85,16 @@ mod tests {
         };
         // Nobody has this number.
         let stranger = 4_000_000_000;
-        let other = |gid| PeerCredentials { uid: stranger, gid };
-        assert!(
-            may(PeerCredentials { uid, gid }, 0),
-            "the daemon's own user"
-        );
+        let peer = |uid, gid, groups: &[u32]| PeerCredentials {
+            uid,
+            gid,
+            groups: Some(groups.to_vec()),
+        };
+        let other = |gid| peer(stranger, gid, &[]);
+        let member = || peer(stranger, stranger, &[stranger, gid]);
+        assert!(may(peer(uid, gid, &[]), 0), "the daemon's own user");
         assert!(may(other(gid), 0o660) && !may(other(gid), 0o600));
+        assert!(may(member(), 0o660) && !may(member(), 0o606));
         assert!(!may(other(stranger), 0o660) && may(other(stranger), 0o666));
         assert!(!other(gid).may_publish(Path::new("/nowhere/at/all")));
     }
