@@ -309,20 +309,20 @@ fn application() -> (String, Receiver<String>) {
     (url, asked)
 }
 
-#[test]
-fn a_pattern_that_cannot_be_is_told_by_file_key_and_reason() {
+/// Exit code and words of `askrd check` about these settings.
+fn check(settings: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().unwrap();
     let config = directory.path().join("askr.toml");
-    let check = |text: &str| {
-        std::fs::write(&config, text).unwrap();
-        let mut command: Command = askrd();
-        let output = command.args(["check", "--config"]).arg(&config).output();
-        let output = output.unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
-        )
-    };
+    std::fs::write(&config, settings).unwrap();
+    let mut command: Command = askrd();
+    let output = command.args(["check", "--config"]).arg(&config).output();
+    let output = output.unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), words)
+}
+
+#[test]
+fn a_pattern_that_cannot_be_is_told_by_file_key_and_reason() {
     for bad in [
         "*.shop.example",
         "https://*",

@@ -65,9 +65,10 @@ export function publishAll(scope, askrd, events) {
 /**
  * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
  * path outside `files`; files in `files` are served as they are. `origins`: those that nginx may answer while
- * askrd is away; `patterns`: which of the examples of patterns there count; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
+ * askrd is away; `patterns`: which of the examples of patterns there count; `pusher`:
+ * whether Pusher's paths are open; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
  */
-export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], patterns = [], directives = '' }) {
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], patterns = [], pusher = true, directives = '' }) {
   const { web, group } = services();
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
@@ -106,7 +107,7 @@ server {
   root ${htdocs};
   ${directives}
 ${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
-${packagedNginx(scope, askrd.socket, 'nginx-pusher.conf', name)}
+${pusher ? packagedNginx(scope, askrd.socket, 'nginx-pusher.conf', name) : ''}
   location / {
     try_files $uri @php;
   }

@@ -5,6 +5,7 @@
 //! authority ─► tokens ─► token (by keys ◄─ rotation, against revoked ◄─► revocations_file)
 //!           ─► signatures                                    all of them use authorizer
 //!           ─► http_call ─► answer, remembered
+//!           ─► notes: what is logged of refused credentials
 //! ```
 
 pub mod answer;
@@ -12,6 +13,7 @@ pub mod authority;
 pub mod authorizer;
 pub mod http_call;
 pub mod keys;
+pub mod notes;
 mod remembered;
 pub mod revocations_file;
 pub mod revoked;

@@ -3,6 +3,8 @@
 use protocol::pusher::signature::Credentials;
 
 use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
+use super::notes;
+use crate::process::refusals;
 
 impl Authorizer for Credentials {
     fn authorize<'a>(
@@ -29,7 +31,10 @@ fn authorize(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answe
     };
     let user = app
         .verify_subscription(socket, channel.name, signed.data.as_deref(), &signed.auth)
-        .map_err(|why| Refused::Unauthorized(format!("channel {}: {why}", channel.number)))?;
+        .map_err(|why| {
+            refusals::report(notes::signature(app, &why));
+            Refused::Unauthorized(format!("channel {}: {why}", channel.number))
+        })?;
     Ok(Ok(match user {
         Some(user) => Access {
             user: Some(user.id.into()),

@@ -168,6 +168,11 @@ impl Verifier {
         self.keys = keys;
     }
 
+    /// The application's id, as `aud` must name it.
+    pub fn audience(&self) -> &str {
+        &self.audience
+    }
+
     /// Verifies a token at `now`, in seconds since 1970.
     ///
     /// # Errors

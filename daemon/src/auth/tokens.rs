@@ -9,11 +9,13 @@ use shared::segment::now_ns;
 
 use super::authorizer::{Access, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::keys::{Key, MAX_KEYS};
+use super::notes;
 use super::revocations_file::{self, RevocationsFile};
 use super::revoked::{DEFAULT_USERS, Revoked};
 use super::rotation::{Later, Rotation};
 use super::token::{self, Grant, Verifier};
 use crate::config::Auth;
+use crate::process::refusals;
 
 /// The authorizer of one application's tokens.
 #[derive(Debug)]
@@ -58,7 +60,10 @@ impl Tokens {
             read.map_err(|Later| Refused::Away("the secrets are being read again".into()))?;
             grant = self.grant_at(token, now);
         }
-        grant.map_err(|why| Refused::Unauthorized(why.to_string()))
+        grant.map_err(|why| {
+            refusals::report(notes::token(why, self.verifier.read().audience()));
+            Refused::Unauthorized(why.to_string())
+        })
     }
 
     /// With nothing revoked.

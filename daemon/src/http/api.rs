@@ -14,6 +14,7 @@ use protocol::pusher::signature::{ApiRequest, Refused};
 use shared::segment::{now_ns, now_s};
 
 use super::body::{self, Keep};
+use super::notes;
 use super::refusal::Refusal;
 use super::respond::{self, Answer};
 use super::socket::Progress;
@@ -23,6 +24,7 @@ use crate::app::queries;
 use crate::config::api_body_bytes;
 use crate::hub::command::{Target, Which};
 use crate::hub::last_events;
+use crate::process::refusals;
 
 /// Does what the request asks for. `timeout`: for the body.
 ///
@@ -45,7 +47,11 @@ pub async fn serve(
     // The signature covers the body's digest: no body is kept in memory for a client that cannot sign.
     let keep = match app.api_credentials.verify_request(&signed, now_s()) {
         Ok(()) | Err(Refused::Body) => Keep::All,
-        Err(_) => Keep::Nothing,
+        Err(why) => {
+            let has_secret = !app.api_credentials.secrets.is_empty();
+            refusals::report(notes::api_signature(&app.id, &why, has_secret));
+            Keep::Nothing
+        }
     };
     let limits = &app.publishing.limits;
     let body = body::read(
@@ -57,8 +63,13 @@ pub async fn serve(
     )
     .await?;
     signed.body = &body;
-    let call = api::call(&signed, &app.api_credentials, now_s(), limits)
-        .map_err(|why| Refusal::new(why.status, why.reason))?;
+    let call = api::call(&signed, &app.api_credentials, now_s(), limits).map_err(|why| {
+        let refusal = Refusal::new(why.status, why.reason);
+        match why.status {
+            StatusCode::NOT_FOUND => refusal.noted(notes::path(signed.path)),
+            _ => refusal,
+        }
+    })?;
     perform(app, call).await.map(respond::json)
 }
 

@@ -30,6 +30,7 @@ use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::http_call::forwarded;
 use crate::engine::WebSocketSession;
 use crate::hub::command::{Command, Denied};
+use crate::process::refusals;
 
 /// None: the socket is to be taken from hyper.
 type Reply = Result<Option<Answer>, Refusal>;
@@ -75,8 +76,12 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             accept,
             code,
             reason,
+            note,
         }) => {
             world.metrics().refused_requests.add(1);
+            if let Some(note) = note {
+                refusals::report(note);
+            }
             let refusal = format::refusal(Format::Pusher, code, &reason);
             client.borrow_mut().final_response = Some([accept.response(), refusal].concat());
             Ok(None)
@@ -98,8 +103,11 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             }
         }
     };
-    reply.unwrap_or_else(|refusal| {
+    reply.unwrap_or_else(|mut refusal| {
         world.metrics().refused_requests.add(1);
+        if let Some(note) = refusal.note.take() {
+            refusals::report(*note);
+        }
         if refusal.status == StatusCode::UNAUTHORIZED {
             world.metrics().refused_tokens.add(1);
         }

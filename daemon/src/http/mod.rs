@@ -5,7 +5,7 @@
 //! connection (hyper over socket) ─► handler ─► request ─► query, cors, bearer   what is asked for
 //!        │                             ├─► change, body                         another stream's channels
 //!        │                             ├─► api                                  Pusher's HTTP API
-//!        │                             └─► respond, refusal                     the response
+//!        │                             └─► respond, refusal, notes              the response, and what is logged
 //!        └─ client: what handler and connection share ─► the engine: a stream
 //! ```
 
@@ -17,6 +17,7 @@ mod client;
 pub mod connection;
 mod cors;
 mod handler;
+mod notes;
 pub mod query;
 pub mod refusal;
 mod request;

@@ -6,6 +6,7 @@ use protocol::query;
 use protocol::ws::handshake;
 
 use crate::auth::authorizer::Refused;
+use crate::process::refusals::Note;
 
 /// A refused request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,6 +16,8 @@ pub struct Refusal {
     pub reason: String,
     /// A header that the response must have.
     pub header: Option<(HeaderName, &'static str)>,
+    /// What is logged of it.
+    pub note: Option<Box<Note>>,
 }
 
 impl Refusal {
@@ -23,6 +26,15 @@ impl Refusal {
             status,
             reason: reason.into(),
             header: None,
+            note: None,
+        }
+    }
+
+    /// The same, logged.
+    pub fn noted(self, note: Note) -> Self {
+        Self {
+            note: Some(Box::new(note)),
+            ..self
         }
     }
 

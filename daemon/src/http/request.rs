@@ -16,12 +16,14 @@ use shared::rules;
 
 use super::bearer;
 use super::cors::{Origin, origin};
+use super::notes;
 use super::query::{self, Name};
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Claim;
 use crate::config;
 use crate::config::{AllowedOrigin, Server};
 use crate::engine::Resume;
+use crate::process::refusals::{Note, listed};
 
 const EVENTS: &str = "/askr/events";
 const SOCKET: &str = "/askr/ws";
@@ -51,21 +53,29 @@ pub struct AppPolicy {
     /// In the path of Pusher's protocol.
     pub key: String,
     pub origins: Vec<AllowedOrigin>,
+    /// The section of the settings that `origins` are from, for the log.
+    pub origins_section: &'static str,
 }
 
 impl Policy {
     pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a config::App>) -> Self {
+        let apps: Vec<_> = apps.collect();
+        let section = if apps.len() > 1 { "[[app]]" } else { "[app]" };
         let app_policy = |app: &config::App| AppPolicy {
             id: app.id.clone(),
             key: app.key().to_owned(),
             origins: app.allowed_origins.clone(),
+            origins_section: match app.allowed_origins == server.allowed_origins {
+                true => "[server]",
+                false => section,
+            },
         };
         Self {
             hosts: server.allowed_hosts.clone(),
             header_bytes: server.header_bytes.0 as usize,
             body_bytes: server.body_bytes.0,
             channels: server.channels_per_stream,
-            apps: apps.map(app_policy).collect(),
+            apps: apps.into_iter().map(app_policy).collect(),
         }
     }
 }
@@ -81,6 +91,7 @@ pub enum Route {
         accept: Accept,
         code: u16,
         reason: Cow<'static, str>,
+        note: Option<Note>,
     },
     /// A request to Pusher's HTTP API of this application. The signature is not verified yet.
     Api {
@@ -129,7 +140,7 @@ pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route,
     let checked = check_size(request, policy).and_then(|()| check_host(request, policy));
     let route = checked.and(app).and_then(|app| match (key, app) {
         (None, app) => askr_route(request, policy, app.unwrap_or(0), &origin),
-        (Some(_), app) => pusher_route(request, app, &origin),
+        (Some(key), app) => pusher_route(request, policy, &key, app, &origin),
     });
     (origin, route)
 }
@@ -140,8 +151,16 @@ fn app<B>(request: &Request<B>, policy: &Policy) -> Result<usize, Refusal> {
     let Some(id) = parameter(query, "app")? else {
         return Ok(0);
     };
+    find(&id, policy)
+}
+
+/// The application with this id.
+fn find(id: &str, policy: &Policy) -> Result<usize, Refusal> {
     let app = policy.apps.iter().position(|app| app.id == id);
-    app.ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
+    app.ok_or_else(|| {
+        let refusal = Refusal::new(StatusCode::NOT_FOUND, "there is no such app");
+        refusal.noted(notes::app(id, policy))
+    })
 }
 
 /// A request to Pusher's HTTP API comes from a server, not a page: responses allow no origin.
@@ -150,37 +169,40 @@ fn api_route(target: api::Target, policy: &Policy) -> Result<Route, Refusal> {
         api::Target::Up => return Ok(Route::Up),
         api::Target::App(id) => id,
     };
-    let app = policy.apps.iter().position(|app| app.id == id);
-    app.map(|app| Route::Api { app })
-        .ok_or_else(|| Refusal::new(StatusCode::NOT_FOUND, "there is no such app"))
+    find(&id, policy).map(|app| Route::Api { app })
 }
 
 /// `GET /app/{key}`. `app`: None if no application has this key.
 fn pusher_route<B>(
     request: &Request<B>,
+    policy: &Policy,
+    key: &str,
     app: Option<usize>,
     origin: &Origin,
 ) -> Result<Route, Refusal> {
     let accept = handshake(request)?;
-    let refused = |accept, why: connect::Refused| {
+    let refused = |accept, why: connect::Refused, note| {
         Ok(Route::Refused {
             accept,
             code: why.code,
             reason: why.reason,
+            note,
         })
     };
     let Some(app) = app else {
-        return refused(accept, connect::Refused::NO_SUCH_APP);
+        let note = notes::key(key, policy);
+        return refused(accept, connect::Refused::NO_SUCH_APP, Some(note));
     };
     if *origin == Origin::Foreign {
         let why = connect::Refused {
             code: code::UNAUTHORIZED,
             reason: "this origin is not allowed (app.allowed_origins)".into(),
         };
-        return refused(accept, why);
+        let note = notes::origin(request.headers(), &policy.apps[app]);
+        return refused(accept, why, Some(note));
     }
     match connect::parse(request.uri().query().unwrap_or("")) {
-        Err(why) => refused(accept, why),
+        Err(why) => refused(accept, why, None),
         Ok(connect) => Ok(Route::Stream(SubscribeRequest {
             app,
             channels: Vec::new(),
@@ -197,8 +219,14 @@ fn pusher_route<B>(
 }
 
 fn handshake<B>(request: &Request<B>) -> Result<Accept, Refusal> {
-    handshake::accept(request.method(), request.version(), request.headers())
-        .map_err(Refusal::handshake)
+    let accept = handshake::accept(request.method(), request.version(), request.headers());
+    accept.map_err(|why| {
+        let refusal = Refusal::handshake(why);
+        match notes::handshake(why) {
+            Some(note) => refusal.noted(note),
+            None => refusal,
+        }
+    })
 }
 
 /// A path of Askr's own interface.
@@ -213,15 +241,14 @@ fn askr_route<B>(
         EVENTS | SOCKET => true,
         SUBSCRIBE | UNSUBSCRIBE => false,
         _ => {
-            return Err(Refusal::new(
-                StatusCode::NOT_FOUND,
-                format!("not found; events are at {EVENTS}"),
-            ));
+            let reason = format!("not found; events are at {EVENTS}");
+            return Err(Refusal::new(StatusCode::NOT_FOUND, reason).noted(notes::path(path)));
         }
     };
     if *origin == Origin::Foreign {
         let reason = "this origin is not allowed (server.allowed_origins)";
-        return Err(Refusal::new(StatusCode::FORBIDDEN, reason));
+        let note = notes::origin(request.headers(), &policy.apps[app]);
+        return Err(Refusal::new(StatusCode::FORBIDDEN, reason).noted(note));
     }
     match *method {
         Method::OPTIONS => Ok(Route::Preflight),
@@ -316,7 +343,8 @@ fn check_host<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
         return Ok(());
     }
     let reason = "this host is not served (server.allowed_hosts)";
-    Err(Refusal::new(StatusCode::FORBIDDEN, reason))
+    let note = notes::host(host, name, &listed(&policy.hosts));
+    Err(Refusal::new(StatusCode::FORBIDDEN, reason).noted(note))
 }
 
 fn subscribe_request<B>(

@@ -223,6 +223,8 @@ metrics! {
     log_waiting: gauge "askr_log_lines_waiting";
     /// Log lines lost, because too many waited.
     log_lost: counter "askr_log_lines_lost_total";
+    /// Refusals (askr_refusals_total) that were not logged, because there were too many different ones in a minute.
+    refusals_unlogged: counter "askr_refusals_unlogged_total";
     /// Positions the index remembers.
     index_entries: gauge "askr_index_entries";
 }

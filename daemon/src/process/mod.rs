@@ -17,6 +17,7 @@ pub mod parts;
 pub mod peer_groups;
 pub mod quarantine;
 pub mod reconnect;
+pub mod refusals;
 pub mod requests;
 pub mod scan_shares;
 pub mod shares;

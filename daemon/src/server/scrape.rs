@@ -12,6 +12,8 @@ use crate::hub::hub::Hub;
 use crate::outbound::webhooks;
 use crate::process::logging;
 use crate::process::metrics::Metrics;
+use crate::process::refusals;
+use crate::process::refusals::Reason;
 use crate::process::state::Process;
 
 /// The metrics as they are now.
@@ -24,6 +26,7 @@ pub fn text(process: &Process, apps: &[Arc<App>]) -> String {
     gather_webhooks(metrics, apps);
     let mut text = metrics.to_text();
     write_history(&mut text, apps);
+    write_refusals(&mut text);
     write_histograms(&mut text, process);
     text
 }
@@ -48,6 +51,7 @@ fn gather_process(process: &Process) {
     let (waiting, lost) = logging::counts();
     metrics.log_waiting.set(waiting as u64);
     metrics.log_lost.set(lost);
+    metrics.refusals_unlogged.set(refusals::unlogged());
 }
 
 fn gather_rings(metrics: &Metrics, apps: &[Arc<App>]) {
@@ -135,6 +139,17 @@ fn write_history(text: &mut String, apps: &[Arc<App>]) {
         "# HELP askr_history_seconds Age of the oldest event held, of the application with the shortest history.\n\
          # TYPE askr_history_seconds gauge\naskr_history_seconds {seconds}\n"
     );
+}
+
+fn write_refusals(text: &mut String) {
+    text.push_str(
+        "# HELP askr_refusals_total Refused requests and subscriptions that point to a mistake in a setup, by reason.\n\
+         # TYPE askr_refusals_total counter\n",
+    );
+    for reason in Reason::ALL {
+        let (label, count) = (reason.label(), refusals::count(*reason));
+        let _ = writeln!(text, "askr_refusals_total{{reason=\"{label}\"}} {count}");
+    }
 }
 
 fn write_histograms(text: &mut String, process: &Process) {

@@ -29,18 +29,26 @@ fn hmac(secret: &str, text: &str) -> Vec<u8> {
 
 /// HMAC-SHA256 by [`SECRET`], in hexadecimal digits.
 pub fn code(text: &str) -> String {
-    let code = hmac(SECRET, text);
+    code_by(SECRET, text)
+}
+
+pub fn code_by(secret: &str, text: &str) -> String {
+    let code = hmac(secret, text);
     code.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A JWT with these claims.
 pub fn token_by(secret: &str, claims: &Value) -> String {
-    let part = |text: &str| URL_SAFE_NO_PAD.encode(text);
-    let signed = format!(
-        "{}.{}",
-        part("{\"alg\":\"HS256\"}"),
-        part(&claims.to_string())
-    );
+    token_of_header(secret, &json!({"alg": "HS256"}), claims)
+}
+
+pub fn token_with_kid(secret: &str, kid: &str, claims: &Value) -> String {
+    token_of_header(secret, &json!({"alg": "HS256", "kid": kid}), claims)
+}
+
+fn token_of_header(secret: &str, header: &Value, claims: &Value) -> String {
+    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
+    let signed = format!("{}.{}", part(header), part(claims));
     let signature = URL_SAFE_NO_PAD.encode(hmac(secret, &signed));
     format!("{signed}.{signature}")
 }

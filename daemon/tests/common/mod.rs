@@ -153,12 +153,18 @@ impl Daemon {
 
     /// Waits for a line that it says after it was ready.
     pub fn says(&self, text: &str) -> String {
-        let mut others = Vec::new();
+        self.says_until(text).pop().unwrap()
+    }
+
+    /// The same, with the lines before it.
+    pub fn says_until(&self, text: &str) -> Vec<String> {
+        let mut lines = Vec::new();
         loop {
-            match self.later.lock().unwrap().recv_timeout(PATIENCE) {
-                Ok(line) if line.contains(text) => return line,
-                Ok(line) => others.push(line),
-                Err(_) => panic!("it does not say {text:?}, but {others:#?}"),
+            let line = self.later.lock().unwrap().recv_timeout(PATIENCE);
+            let line = line.unwrap_or_else(|_| panic!("it does not say {text:?}, but {lines:#?}"));
+            lines.push(line);
+            if lines.last().is_some_and(|line| line.contains(text)) {
+                return lines;
             }
         }
     }

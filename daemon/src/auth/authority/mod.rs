@@ -13,7 +13,10 @@ use shared::segment::now_ns;
 
 use super::authorizer::{Access, Authorizer, Claim, Closed, Refused, Wanted};
 use super::http_call::HttpCall;
+use super::notes;
 use super::tokens::Tokens;
+use crate::process::refusals;
+use crate::process::refusals::Note;
 
 /// The authorizers of one application.
 #[derive(Debug, Default)]
@@ -101,7 +104,12 @@ impl Authority {
         }
         match closed.is_empty() {
             true => Ok(accesses),
-            false => Err(why.refusal()),
+            false => {
+                if let Some(note) = why.note(closed.first().map_or("", |channel| channel.name)) {
+                    refusals::report(note);
+                }
+                Err(why.refusal())
+            }
         }
     }
 
@@ -161,6 +169,15 @@ impl Why {
             }
             Closed::NotShown(what) if !self.not_shown.contains(&what) => self.not_shown.push(what),
             Closed::NotShown(_) => {}
+        }
+    }
+
+    /// What is logged of it: not what an authorizer decided on valid credentials.
+    fn note(&self, channel: &str) -> Option<Note> {
+        match (&self.not_granted, &self.not_shown[..]) {
+            (Some(_), _) => None,
+            (None, []) => Some(notes::nobody_authorizes(channel)),
+            (None, needed) => Some(notes::no_credentials(channel, &needed.join(" or "))),
         }
     }
 

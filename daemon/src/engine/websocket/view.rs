@@ -1,10 +1,13 @@
 //! What a session may know of the engine: its stream's channels and user, and the limits.
 
+use protocol::pusher::signature;
 use protocol::pusher::signature::Credentials;
 use protocol::{plain, pusher};
 
+use crate::auth::notes;
 use crate::engine::identity::Identity;
 use crate::engine::streams::Engine;
+use crate::process::refusals;
 
 pub struct View<'a> {
     pub engine: &'a Engine,
@@ -51,6 +54,10 @@ impl pusher::session::World for View<'_> {
 
     fn channels(&self) -> usize {
         self.count()
+    }
+
+    fn signature_refused(&self, why: &signature::Refused) {
+        refusals::report(notes::signature(&self.engine.app.credentials, why));
     }
 }
 

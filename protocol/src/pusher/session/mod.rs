@@ -19,7 +19,7 @@ use crate::info::one_line;
 use crate::keepalive;
 use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
-use crate::pusher::signature::{Credentials, User};
+use crate::pusher::signature::{Credentials, Refused, User};
 use crate::rate_limit::{Bound, Rate};
 use crate::session_guard::{self, Rejected, SessionGuard};
 
@@ -77,6 +77,8 @@ pub trait World {
     fn subscribed(&self, channel: &str) -> Subscribed<'_>;
     /// The number of channels that this connection is subscribed to.
     fn channels(&self) -> usize;
+    /// A signature is refused for this reason, which the client may not show anybody.
+    fn signature_refused(&self, _why: &Refused) {}
 }
 
 /// What the engine has to do, in the order of the actions, before it passes on the next message.
@@ -248,7 +250,10 @@ impl Session {
         let user = world
             .credentials()
             .verify_subscription(&world.socket(), channel, data, auth)
-            .map_err(|why| unauthorized(why.to_string()))?;
+            .map_err(|why| {
+                world.signature_refused(&why);
+                unauthorized(why.to_string())
+            })?;
         match (&user, subscribed) {
             (Some(user), Subscribed::As(other)) if user.id != other => {
                 let reason = "subscribed as another user already: unsubscribe first";
@@ -270,7 +275,10 @@ impl Session {
             .verify_signin(&world.socket(), user_data, auth)
         {
             Ok(user) => user,
-            Err(why) => return closing(Refusal::Signin, code::UNAUTHORIZED, why.to_string()),
+            Err(why) => {
+                world.signature_refused(&why);
+                return closing(Refusal::Signin, code::UNAUTHORIZED, why.to_string());
+            }
         };
         if self.user().is_some_and(|other| other.id != user.id) {
             let reason = "signed in as another user already: connect anew";
