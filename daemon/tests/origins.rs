@@ -353,3 +353,53 @@ fn a_pattern_that_cannot_be_is_told_by_file_key_and_reason() {
     );
     assert_eq!((code, why.as_str()), (Some(0), ""));
 }
+
+#[test]
+fn a_preflight_allows_what_frameworks_send_and_what_the_settings_name() {
+    let names = |daemon: &Daemon, path: &str| {
+        let headers = "Origin: https://exact.shop.example\r\n\
+                       Access-Control-Request-Method: POST\r\n\
+                       Access-Control-Request-Headers: x-csrf-token,x-socket-id\r\n";
+        let said = request(daemon.address, "OPTIONS", path, headers, "");
+        assert_eq!(said.status, 204, "{said:?}");
+        let head = said.head.to_ascii_lowercase();
+        let mut lines = head.lines();
+        let names = lines.find_map(|line| line.strip_prefix("access-control-allow-headers: "));
+        let names = names.unwrap_or_else(|| panic!("no names in {head}"));
+        names.split(", ").map(str::to_owned).collect::<Vec<_>>()
+    };
+    let always = [
+        "authorization",
+        "content-type",
+        "last-event-id",
+        "cache-control",
+        "x-csrf-token",
+        "x-xsrf-token",
+        "x-requested-with",
+        "x-socket-id",
+    ];
+    let daemon = Daemon::start(&listed(""));
+    for path in ["/askr/events", "/askr/subscribe", "/askr/unsubscribe"] {
+        assert_eq!(names(&daemon, path), always, "{path}");
+    }
+    let daemon = Daemon::start(&listed(
+        "server.allowed_headers = ['X-Tenant', 'traceparent']",
+    ));
+    let more = names(&daemon, "/askr/subscribe");
+    assert_eq!(more[..always.len()], always);
+    assert_eq!(more[always.len()..], ["x-tenant", "traceparent"]);
+}
+
+#[test]
+fn a_header_that_is_no_name_is_told_by_file_key_and_reason() {
+    let long = "x".repeat(65);
+    for bad in ["", "*", "X Tenant", "X-Tenant:", "X-Täg", "a, b", &long] {
+        let (code, why) = check(&format!("server.allowed_headers = ['X-A', '{bad}']"));
+        assert_eq!(code, Some(2), "{bad}: {why}");
+        let place = format!("askr.toml: server.allowed_headers: \"{bad}\" must be");
+        assert!(why.contains(&place), "{bad}: {why}");
+    }
+    let many: Vec<_> = (0..33).map(|n| format!("'x-{n}'")).collect();
+    let (code, why) = check(&format!("server.allowed_headers = [{}]", many.join(", ")));
+    assert!(code == Some(2) && why.contains("32 names at most"), "{why}");
+}

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use hyper::header::HeaderName;
 use protocol::keepalive;
 use serde::{Deserialize, Serialize};
 
@@ -13,6 +14,9 @@ use crate::process::{holdings, shares};
 
 /// Worker threads at the most: one bit for each in a channel's route.
 pub const MAX_WORKERS: usize = 64;
+/// Names in `allowed_headers`, and characters of one.
+const MAX_HEADERS: usize = 32;
+const MAX_HEADER_NAME: usize = 64;
 /// The control socket used when none is set, if its directory exists.
 pub const DEFAULT_CONTROL: &str = "/run/askr/control.sock";
 /// Connections of one client address when nothing is set; loopback does not count then.
@@ -46,6 +50,8 @@ pub struct Server {
     /// Other origins whose pages may subscribe: `https://example.com`, with cookies; without, those of a pattern:
     /// `https://*.example.com`, `*`, `null`.
     pub allowed_origins: Vec<AllowedOrigin>,
+    /// Headers that pages of other origins may send, beside those that Echo, axios and EventSource clients use.
+    pub allowed_headers: Vec<String>,
     /// Addresses or networks whose X-Real-IP is believed. The Unix sockets' is, always.
     pub trusted_proxies: Vec<Network>,
 
@@ -124,6 +130,7 @@ impl Default for Server {
             io: Io::Auto,
             allowed_hosts: Vec::new(),
             allowed_origins: Vec::new(),
+            allowed_headers: Vec::new(),
             trusted_proxies: Vec::new(),
             max_connections: 0,
             connections_per_address: -1,
@@ -220,6 +227,7 @@ impl Server {
     pub(super) fn check(&self) -> Result<(), Wrong> {
         self.check_addresses()?;
         self.check_names()?;
+        self.check_headers()?;
         self.check_limits()?;
         self.check_times()
     }
@@ -258,6 +266,25 @@ impl Server {
             ));
         }
         Ok(())
+    }
+
+    fn check_headers(&self) -> Result<(), Wrong> {
+        let wrong = |why| Err(("server", "allowed_headers", why));
+        if self.allowed_headers.len() > MAX_HEADERS {
+            return wrong(format!("may have {MAX_HEADERS} names at most"));
+        }
+        // `*` is a name by the grammar, and stands for any header in a response.
+        let sound = |name: &str| {
+            name != "*"
+                && name.len() <= MAX_HEADER_NAME
+                && HeaderName::from_bytes(name.as_bytes()).is_ok()
+        };
+        match self.allowed_headers.iter().find(|name| !sound(name)) {
+            Some(name) => wrong(format!(
+                "\"{name}\" must be a header's name such as \"X-Tenant\", {MAX_HEADER_NAME} characters at most"
+            )),
+            None => Ok(()),
+        }
     }
 
     fn check_limits(&self) -> Result<(), Wrong> {

@@ -64,7 +64,10 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
     let (origin, route) = route(&request, &world.policy);
     let reply = match route {
         Err(refusal) => Err(refusal),
-        Ok(Route::Preflight) => Ok(Some(respond::preflight(&origin))),
+        Ok(Route::Preflight) => {
+            let allowed = &world.policy.allowed_headers;
+            Ok(Some(respond::preflight(&origin, allowed)))
+        }
         Ok(Route::Up) => Ok(Some(respond::json(answer::up()))),
         Ok(Route::Api { app }) => {
             progress.body_begins(client.borrow().of_request(&request));

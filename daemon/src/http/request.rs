@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::sync::Arc;
 
-use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
+use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, HeaderValue, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
 use protocol::channel::Kind;
 use protocol::format::Format;
@@ -29,6 +29,9 @@ const EVENTS: &str = "/askr/events";
 const SOCKET: &str = "/askr/ws";
 const SUBSCRIBE: &str = "/askr/subscribe";
 const UNSUBSCRIBE: &str = "/askr/unsubscribe";
+/// Headers that a page of another origin may always send.
+const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control, X-CSRF-TOKEN, X-XSRF-TOKEN, \
+                       X-Requested-With, X-Socket-ID";
 
 /// The settings that decide about requests.
 #[derive(Debug, Clone)]
@@ -41,6 +44,8 @@ pub struct Policy {
     pub body_bytes: u64,
     /// The most channels of a request.
     pub channels: usize,
+    /// The headers that a page of another origin may send: `Access-Control-Allow-Headers`.
+    pub allowed_headers: HeaderValue,
     /// One for each application, never empty.
     pub apps: Arc<[AppPolicy]>,
 }
@@ -75,9 +80,21 @@ impl Policy {
             header_bytes: server.header_bytes.0 as usize,
             body_bytes: server.body_bytes.0,
             channels: server.channels_per_stream,
+            allowed_headers: allowed_headers(&server.allowed_headers),
             apps: apps.into_iter().map(app_policy).collect(),
         }
     }
+}
+
+/// What EventSource clients, Echo, axios and Laravel's templates send, and these.
+fn allowed_headers(more: &[String]) -> HeaderValue {
+    let mut all = HEADERS.to_owned();
+    for name in more {
+        all += ", ";
+        all += name;
+    }
+    // The names were checked with the settings.
+    HeaderValue::from_str(&all).unwrap_or(HeaderValue::from_static(HEADERS))
 }
 
 /// What a request asks for.

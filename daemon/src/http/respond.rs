@@ -97,8 +97,8 @@ pub fn changed(channels: &[String], origin: &Origin) -> Answer {
     answer
 }
 
-/// The response to OPTIONS: what a page of an allowed origin may send.
-pub fn preflight(origin: &Origin) -> Answer {
+/// The response to OPTIONS: what a page of an allowed origin may send. `allowed`: the headers.
+pub fn preflight(origin: &Origin, allowed: &HeaderValue) -> Answer {
     let mut answer = Response::new(Full::default());
     *answer.status_mut() = StatusCode::NO_CONTENT;
     let headers = answer.headers_mut();
@@ -107,9 +107,7 @@ pub fn preflight(origin: &Origin) -> Answer {
         ACCESS_CONTROL_ALLOW_METHODS,
         HeaderValue::from_static("GET, POST"),
     );
-    let allowed =
-        HeaderValue::from_static("Authorization, Content-Type, Last-Event-ID, Cache-Control");
-    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed);
+    headers.insert(ACCESS_CONTROL_ALLOW_HEADERS, allowed.clone());
     headers.insert(ACCESS_CONTROL_MAX_AGE, HeaderValue::from_static("600"));
     allow_origin(&mut answer, origin);
     answer
