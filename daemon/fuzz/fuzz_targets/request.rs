@@ -1,8 +1,8 @@
-//! Any text as the query of a request for a stream (the first line), and as the body of a change of one
+//! Any text as the query and the path of a request for a stream (the first line), and as the body of a change of one
 //! (what follows): names obey the rules and the bound, and no body is taken without the right secret.
 #![no_main]
 
-use askrd::http::{change, query};
+use askrd::http::{change, path, query};
 use askrd_fuzz::credentials;
 use libfuzzer_sys::fuzz_target;
 use protocol::socket_id;
@@ -32,6 +32,12 @@ fuzz_target!(|data: &[u8]| {
             }
         }
         Err(why) => assert!(matches!(why.status.as_u16(), 400 | 403) && !why.reason.contains('\n')),
+    }
+    // The same line as a path: what is taken stays below where it begins, also for a reader that resolves dots.
+    if !path::has_dot_segments(line) {
+        let decoded = percent_encoding::percent_decode_str(line).collect::<Vec<u8>>();
+        let mut segments = decoded.split(|b| *b == b'/');
+        assert!(segments.all(|segment| !matches!(segment, b"." | b"..")));
     }
     let prover = Prover::new("shop", &credentials().secrets).expect("randomness");
     if let Err(why) = change::read(body.as_bytes(), &prover, MOST) {

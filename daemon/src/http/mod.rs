@@ -2,7 +2,7 @@
 //! `hub`, `auth`, `config` and `process`.
 //!
 //! ```text
-//! connection (hyper over socket) ─► handler ─► request ─► query, cors, bearer   what is asked for
+//! connection (hyper over socket) ─► handler ─► request ─► path, query, cors, bearer   what is asked for
 //!        │                             ├─► change, body                         another stream's channels
 //!        │                             ├─► api                                  Pusher's HTTP API
 //!        │                             └─► respond, refusal, notes              the response, and what is logged
@@ -18,6 +18,7 @@ pub mod connection;
 mod cors;
 mod handler;
 mod notes;
+pub mod path;
 pub mod query;
 pub mod refusal;
 mod request;

@@ -58,6 +58,16 @@ pub fn path(path: &str) -> Note {
     Note::new(Reason::Path, path, text)
 }
 
+/// A path with a dot segment or an empty one.
+pub fn dot_segments(path: &str) -> Note {
+    let text = format!(
+        "path {} has a dot segment or an empty one: a client (wsPath) or a proxy puts a slash too many into it, or somebody \
+         looks for what a proxy keeps closed",
+        shown(path)
+    );
+    Note::new(Reason::Path, path, text)
+}
+
 /// An id that no application has.
 pub fn app(id: &str, policy: &Policy) -> Note {
     let ids = listed(policy.apps.iter().map(|app| &app.id));

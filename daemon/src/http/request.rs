@@ -17,6 +17,7 @@ use shared::rules;
 use super::bearer;
 use super::cors::{Origin, origin};
 use super::notes;
+use super::path;
 use super::query::{self, Name};
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Claim;
@@ -143,6 +144,12 @@ pub struct SubscribeRequest {
 
 /// Routes a request. The origin is returned in any case: a page of an allowed origin may read why it was refused.
 pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route, Refusal>) {
+    if path::has_dot_segments(request.uri().path()) {
+        let reason =
+            "the path has a dot segment or an empty one, which a proxy may read differently";
+        let note = notes::dot_segments(request.uri().path());
+        return (Origin::Foreign, Err(bad(reason).noted(note)));
+    }
     if let Some(target) = api::target(request.uri().path()) {
         let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
         return (Origin::Own, sized.and_then(|()| api_route(target, policy)));
