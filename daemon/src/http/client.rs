@@ -10,7 +10,8 @@ use hyper::Request;
 use hyper::body::Incoming;
 use protocol::socket_id::SocketId;
 
-use super::request::{Policy, SubscribeRequest};
+use super::policy::Policy;
+use super::request::SubscribeRequest;
 use super::socket::Progress;
 use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim};

@@ -19,6 +19,7 @@ mod cors;
 mod handler;
 mod notes;
 pub mod path;
+mod policy;
 pub mod query;
 pub mod refusal;
 mod request;
@@ -26,4 +27,4 @@ mod respond;
 mod socket;
 
 pub use client::World;
-pub use request::Policy;
+pub use policy::Policy;

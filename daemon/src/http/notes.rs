@@ -4,7 +4,7 @@ use hyper::header::{HOST, HeaderMap, HeaderName, ORIGIN};
 use protocol::pusher::signature;
 use protocol::ws::handshake;
 
-use super::request::{AppPolicy, Policy};
+use super::policy::{AppPolicy, Policy};
 use crate::config::AllowedOrigin;
 use crate::process::refusals::{Note, Reason, listed, shown, shown_name};
 

@@ -1,0 +1,76 @@
+//! The settings that decide about requests.
+
+use std::sync::Arc;
+
+use hyper::header::HeaderValue;
+
+use crate::config;
+use crate::config::{AllowedOrigin, Server};
+
+/// Headers that a page of another origin may always send.
+const HEADERS: &str = "Authorization, Content-Type, Last-Event-ID, Cache-Control, X-CSRF-TOKEN, X-XSRF-TOKEN, \
+                       X-Requested-With, X-Socket-ID";
+
+/// The settings that decide about requests.
+#[derive(Debug, Clone)]
+pub struct Policy {
+    /// The hosts that are served, with or without a port. Empty: all.
+    pub hosts: Vec<String>,
+    /// The most bytes of a head.
+    pub header_bytes: usize,
+    /// The most bytes of a body, except for Pusher's HTTP API.
+    pub body_bytes: u64,
+    /// The most channels of a request.
+    pub channels: usize,
+    /// The headers that a page of another origin may send: `Access-Control-Allow-Headers`.
+    pub allowed_headers: HeaderValue,
+    /// One for each application, never empty.
+    pub apps: Arc<[AppPolicy]>,
+}
+
+/// By what an application is named, and the origins whose pages may use it.
+#[derive(Debug, Clone)]
+pub struct AppPolicy {
+    /// In the query and in paths of Pusher's HTTP API.
+    pub id: String,
+    /// In the path of Pusher's protocol.
+    pub key: String,
+    pub origins: Vec<AllowedOrigin>,
+    /// The section of the settings that `origins` are from, for the log.
+    pub origins_section: &'static str,
+}
+
+impl Policy {
+    pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a config::App>) -> Self {
+        let apps: Vec<_> = apps.collect();
+        let section = if apps.len() > 1 { "[[app]]" } else { "[app]" };
+        let app_policy = |app: &config::App| AppPolicy {
+            id: app.id.clone(),
+            key: app.key().to_owned(),
+            origins: app.allowed_origins.clone(),
+            origins_section: match app.allowed_origins == server.allowed_origins {
+                true => "[server]",
+                false => section,
+            },
+        };
+        Self {
+            hosts: server.allowed_hosts.clone(),
+            header_bytes: server.header_bytes.0 as usize,
+            body_bytes: server.body_bytes.0,
+            channels: server.channels_per_stream,
+            allowed_headers: allowed_headers(&server.allowed_headers),
+            apps: apps.into_iter().map(app_policy).collect(),
+        }
+    }
+}
+
+/// What EventSource clients, Echo, axios and Laravel's templates send, and these.
+fn allowed_headers(more: &[String]) -> HeaderValue {
+    let mut all = HEADERS.to_owned();
+    for name in more {
+        all += ", ";
+        all += name;
+    }
+    // The names were checked with the settings.
+    HeaderValue::from_str(&all).unwrap_or(HeaderValue::from_static(HEADERS))
+}
