@@ -44,6 +44,19 @@ namespace {
     }
 
     /**
+     * The ring's place now, as browsers hold it: what was published before this call (its call had returned) is at
+     * or before the cursor, what begins after it is after, and what is published at the same moment may be either.
+     * A page that takes it before it reads its state, and begins its stream there (last_event_id), misses nothing
+     * (docs/EVENTS.md). Looks at memory only, so it works without askrd, and costs about as much as a function call.
+     *
+     * @return string|null "epoch-position"; null when there is no ring (askr_status()['reason'] says why;
+     *     askr.on_failure has no say in it, as nothing failed to be published) and with askr.enabled = 0
+     */
+    function askr_cursor(): ?string
+    {
+    }
+
+    /**
      * What this process (this thread, in a thread-safe PHP) knows of its ring. Attaches to it if that
      * is possible and Askr is enabled. Sizes are in bytes; all numbers of the ring are 0 and epoch is
      * null while attached is false.

@@ -1,8 +1,8 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`,
+//! `askr_cursor()` says where the ring is, `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`,
 //! `askr_disconnect_user()`, `askr_disconnect_socket()` and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
-//! `broadcast`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
+//! `broadcast`, `cursor`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
 //! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
 //! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code.
 
@@ -16,6 +16,7 @@ use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry};
 
 mod audience;
 mod broadcast;
+mod cursor;
 mod failure;
 mod info;
 mod ini;
@@ -60,6 +61,13 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .arg(Arg::new("retry", DataType::Long).allow_null())
                     .arg(Arg::new("except", DataType::String).allow_null())
                     .returns(DataType::Bool, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_cursor", cursor::handler).returns(
+                    DataType::String,
+                    false,
+                    true,
+                ),
             )
             .function(
                 FunctionBuilder::new("askr_status", status::handler).returns(

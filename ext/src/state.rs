@@ -9,6 +9,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 
 use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
+use shared::cursor::CursorText;
 use shared::publisher::{AttachOptions, Publisher};
 
 use crate::outage::{OnFailure, Outage};
@@ -24,6 +25,8 @@ pub struct State {
     /// `askr.ring` and `askr.ring_owner`
     pub ring: RefCell<AttachOptions>,
     pub publisher: RefCell<Publisher>,
+    /// The text of the last `askr_cursor()`.
+    pub cursor_text: Cell<CursorText>,
     pub outage: Cell<Outage>,
     /// `askr.secret_file`
     pub secret_file: RefCell<Option<PathBuf>>,
@@ -43,6 +46,7 @@ impl Default for State {
             on_failure: Cell::new(OnFailure::Log),
             ring: RefCell::new(ring),
             publisher: RefCell::new(publisher),
+            cursor_text: Cell::new(CursorText::new()),
             outage: Cell::new(Outage::NONE),
             secret_file: RefCell::new(None),
             signer: RefCell::new(None),

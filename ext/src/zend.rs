@@ -387,6 +387,11 @@ pub fn from_json(mut text: Vec<u8>) -> Result<Option<Zval>, Thrown> {
     }
 }
 
+/// Makes a value a string of PHP's.
+pub fn set_string(value: &mut Zval, text: &[u8]) {
+    value.set_zend_string(ZendStr::new(text, false));
+}
+
 /// Sets a key of an array; does nothing to another value.
 pub fn set(array: &mut Zval, key: &str, value: impl IntoZval) {
     if let Some(array) = array.array_mut() {

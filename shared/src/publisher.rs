@@ -12,7 +12,7 @@ use crate::layout::*;
 use crate::name::RingName;
 use crate::owner::{NoOwner, Owner};
 use crate::prim::Ordering::*;
-use crate::segment::{Segment, Unusable, now_ns};
+use crate::segment::{Segment, Unusable, coarse_now_ns, now_ns};
 use crate::wake::daemon_alive;
 use crate::writer::{self, Body, Refused};
 
@@ -247,7 +247,8 @@ impl Publisher {
     /// # Errors
     /// Why there is no ring to ask.
     pub fn cursor(&mut self) -> Result<Cursor, PublishError> {
-        let now = now_ns();
+        // A heartbeat is fresh for two seconds: a clock that moves every few milliseconds is good enough.
+        let now = coarse_now_ns();
         for _ in 0..REATTACHES {
             self.attach(now)?;
             let Some(attached) = &self.attached else {

@@ -32,8 +32,21 @@ PHP_FUNCTION(empty_broadcast)
     RETURN_TRUE;
 }
 
+/* The same of askr_cursor(): no arguments, a string. */
+
+ZEND_BEGIN_ARG_WITH_RETURN_TYPE_INFO_EX(arginfo_empty_cursor, 0, 0, IS_STRING, 1)
+ZEND_END_ARG_INFO()
+
+PHP_FUNCTION(empty_cursor)
+{
+    ZEND_PARSE_PARAMETERS_NONE();
+
+    RETURN_NULL();
+}
+
 static const zend_function_entry functions[] = {
     PHP_FE(empty_broadcast, arginfo_empty_broadcast)
+    PHP_FE(empty_cursor, arginfo_empty_cursor)
     PHP_FE_END
 };
 
