@@ -306,6 +306,31 @@ fn no_connection_is_refused_while_the_service_manager_holds_the_socket() {
 }
 
 #[test]
+fn what_was_asked_before_a_restart_is_answered_before_or_after_it() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let mut daemon = Daemon::start("");
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    daemon.activate(&listener);
+    for _ in 0..3 {
+        daemon.signal(Signal::SIGSTOP);
+        let mut clients: Vec<Client> = (0..50).map(|_| Client::connect(address)).collect();
+        for client in &mut clients {
+            client.ask("/askr/events?channel=a", &[]);
+        }
+        daemon.signal(Signal::SIGTERM);
+        daemon.signal(Signal::SIGCONT);
+        daemon.wait();
+        daemon.activate(&listener);
+        for client in &mut clients {
+            client.read_head();
+            assert!(client.head.starts_with("HTTP/1.1 200 "), "{}", client.head);
+        }
+    }
+}
+
+#[test]
 fn stats_are_for_people() {
     let daemon = Daemon::start("");
     let mut client = daemon.open("a");

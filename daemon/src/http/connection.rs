@@ -41,6 +41,9 @@ use crate::process::requests::Held;
 /// The smallest buffer that hyper accepts, and the most headers of a request.
 const MIN_BUFFER: usize = 8 << 10;
 const MAX_HEADERS: usize = 256;
+/// How long the request of a connection that was just accepted is awaited when the daemon stops: closed at once, its
+/// client would get no answer.
+const LATE: Duration = Duration::from_millis(100);
 /// Bytes of a message from a WebSocket that was refused.
 const MESSAGE: usize = 16 << 10;
 
@@ -83,9 +86,8 @@ pub async fn serve<S: Socket + 'static>(
     leaving: watch::Receiver<bool>,
 ) {
     faults::at("connection", b"");
-    let mut stop = pin!(stopping(leaving));
     // A client that has sent nothing costs neither hyper nor a buffer.
-    match first_input(&socket, world.header_timeout, stop.as_mut()).await {
+    match first_input(&socket, world.header_timeout, stopping(leaving.clone())).await {
         First::Input => {}
         First::Nothing => return,
         First::Stopping => {
@@ -108,7 +110,7 @@ pub async fn serve<S: Socket + 'static>(
         takeover: None,
         final_response: None,
     }));
-    let finished = answer_requests(socket, &client, stop).await;
+    let finished = answer_requests(socket, &client, pin!(stopping(leaving))).await;
     if let Some(client) = Rc::into_inner(client) {
         finish(finished, client.into_inner());
     }
@@ -133,15 +135,20 @@ enum First {
 async fn first_input(
     socket: &impl Socket,
     timeout: Duration,
-    stop: Pin<&mut impl Future<Output = ()>>,
+    stop: impl Future<Output = ()>,
 ) -> First {
+    let late = async {
+        stop.await;
+        tokio::time::sleep(LATE).await;
+    };
     tokio::select! {
+        biased;
         ready = socket.ready() => match ready {
             Ok(()) => First::Input,
             Err(_) => First::Nothing,
         },
         () = tokio::time::sleep(timeout) => First::Nothing,
-        () = stop => First::Stopping,
+        () = late => First::Stopping,
     }
 }
 
@@ -192,15 +199,21 @@ async fn answer_requests<S: Socket + 'static>(
         if progress.gives_way(cx) {
             return Poll::Ready(Outcome::GaveWay);
         }
-        if !stopping && stop.as_mut().poll(cx).is_ready() {
+        loop {
+            match Pin::new(&mut connection).poll(cx) {
+                Poll::Ready(Err(why)) if why.is_timeout() => {
+                    return Poll::Ready(Outcome::HeadTimeout);
+                }
+                Poll::Ready(_) => return Poll::Ready(Outcome::Ended),
+                Poll::Pending if client.borrow().is_done() => return Poll::Ready(Outcome::Handled),
+                Poll::Pending => {}
+            }
+            // Only now: of a connection that has not read its request yet, hyper would think that it is idle.
+            if stopping || stop.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
             stopping = true;
             Pin::new(&mut connection).graceful_shutdown();
-        }
-        match Pin::new(&mut connection).poll(cx) {
-            Poll::Ready(Err(why)) if why.is_timeout() => Poll::Ready(Outcome::HeadTimeout),
-            Poll::Ready(_) => Poll::Ready(Outcome::Ended),
-            Poll::Pending if client.borrow().is_done() => Poll::Ready(Outcome::Handled),
-            Poll::Pending => Poll::Pending,
         }
     })
     .await;
