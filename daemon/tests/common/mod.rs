@@ -2,6 +2,7 @@
 //! read that gets nothing for a long time fails the test.
 #![allow(dead_code, reason = "each test file uses its part")]
 
+pub mod api;
 pub mod grants;
 pub mod ws;
 
