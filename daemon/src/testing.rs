@@ -33,7 +33,7 @@ pub fn app(hub: Arc<Hub>) -> Arc<App> {
         },
         publishing: crate::app::publishing::Publishing::new(
             shared::publisher::Publisher::new(),
-            1000,
+            protocol::pusher::api::Limits::default(),
         ),
         watchlists: Default::default(),
         client_events: ClientEventRate::new(1000),

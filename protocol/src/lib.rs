@@ -7,7 +7,6 @@ pub mod ephemeral;
 pub mod event_object;
 pub mod format;
 pub mod gap;
-pub mod info;
 pub mod json;
 pub mod keepalive;
 pub mod mac;
@@ -19,6 +18,7 @@ pub mod rate_limit;
 pub mod session_guard;
 pub mod socket_id;
 pub mod sse;
+pub mod user_bounds;
 pub mod ws;
 
 #[cfg(any(test, feature = "testing"))]

@@ -6,9 +6,11 @@ use askrd::auth::answer::read;
 use askrd::auth::authorizer::Wanted;
 use askrd_fuzz::{check_user, plain};
 use libfuzzer_sys::fuzz_target;
+use protocol::user_bounds::UserBounds;
 use serde_json::Value;
 
 const NOW: u64 = 1000;
+const USERS: UserBounds = UserBounds { id: 20, info: 60 };
 const WANTED: [Wanted; 3] = [
     Wanted {
         number: 1,
@@ -25,7 +27,7 @@ const WANTED: [Wanted; 3] = [
 ];
 
 fuzz_target!(|data: &[u8]| {
-    let Ok(answers) = read(data, &WANTED, NOW) else {
+    let Ok(answers) = read(data, &WANTED, NOW, USERS) else {
         return;
     };
     assert_eq!(answers.len(), WANTED.len());
@@ -44,6 +46,6 @@ fuzz_target!(|data: &[u8]| {
         let user = value.get("user").filter(|user| !user.is_null());
         let user = user.map(|user| user.as_str().map_or(user.to_string(), str::to_owned));
         assert_eq!(access.user.as_deref(), user.as_deref());
-        check_user(access.user.as_deref(), access.info.as_deref());
+        check_user(access.user.as_deref(), access.info.as_deref(), USERS);
     }
 });

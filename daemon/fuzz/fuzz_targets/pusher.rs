@@ -11,10 +11,12 @@ use protocol::channel;
 use protocol::pusher::channel_name as name;
 use protocol::pusher::session::{Action, Limits, Session, Subscribed, World};
 use protocol::pusher::signature::Credentials;
+use protocol::user_bounds::UserBounds;
 use serde_json::Value;
 
 const SOCKET: &str = "1234.1234";
 const CHANNELS: usize = 3;
+const USERS: UserBounds = UserBounds { id: 20, info: 60 };
 
 struct Engine {
     credentials: Credentials,
@@ -58,6 +60,7 @@ fuzz_target!(|data: &[u8]| {
             channels: CHANNELS,
             client_events: true,
             client_event_bytes: 200,
+            users: USERS,
             ..Limits::default()
         },
         channels: BTreeMap::new(),
@@ -96,7 +99,7 @@ fn done(action: Action, signed: bool, session: &Session, engine: &mut Engine) {
                 assert_eq!(session.user().map(|user| user.id.as_str()), Some(own));
             }
             if let Some(user) = &user {
-                askrd_fuzz::check_user(Some(&user.id), user.info.as_deref());
+                askrd_fuzz::check_user(Some(&user.id), user.info.as_deref(), USERS);
             }
             let user = user.map(|user| user.id);
             let before = engine.channels.insert(channel, user.clone());
@@ -117,7 +120,7 @@ fn done(action: Action, signed: bool, session: &Session, engine: &mut Engine) {
         }
         Action::Signin(user) => {
             assert!(signed && user.watchlist.len() <= 100);
-            askrd_fuzz::check_user(Some(&user.id), user.info.as_deref());
+            askrd_fuzz::check_user(Some(&user.id), user.info.as_deref(), USERS);
         }
         Action::Ping | Action::Close { .. } | Action::Count(_) => {}
     }

@@ -10,6 +10,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use libfuzzer_sys::fuzz_target;
 use protocol::mac;
+use protocol::user_bounds::UserBounds;
 use serde_json::Value;
 use shared::grant::{MAX_TOKEN, MAX_TTL};
 use shared::secret;
@@ -50,7 +51,7 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(token.len() <= MAX_TOKEN);
     assert!(grant.expires > NOW && grant.expires <= NOW + MAX_TTL);
-    check_user(grant.user.as_deref(), grant.info.as_deref());
+    check_user(grant.user.as_deref(), grant.info.as_deref(), UserBounds::default());
     assert!(verifier(OTHER).verify(&token, NOW, &none).is_err());
 
     let (Some(header), Some(claims)) = (plain(header), plain(claims)) else {

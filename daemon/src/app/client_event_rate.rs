@@ -39,6 +39,11 @@ impl ClientEventRate {
         }
     }
 
+    /// How many a second all connections together may send, and one client.
+    pub fn limits(&self) -> (u32, u32) {
+        (self.bound.per_second, self.share.per_second)
+    }
+
     /// # Errors
     /// If all have reached the limit, or this client its share.
     pub fn take(&self, client: ClientKey) -> Result<(), Full> {

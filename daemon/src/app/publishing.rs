@@ -23,14 +23,10 @@ pub enum PublishError {
 }
 
 impl Publishing {
-    /// `payload`: the most bytes of an event's data.
-    pub fn new(publisher: Publisher, payload: usize) -> Self {
+    pub fn new(publisher: Publisher, limits: Limits) -> Self {
         Self {
             publisher: Mutex::new(publisher),
-            limits: Limits {
-                payload,
-                ..Limits::default()
-            },
+            limits,
         }
     }
 

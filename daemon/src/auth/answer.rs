@@ -15,8 +15,9 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use protocol::json;
 use protocol::json::UserId;
-use protocol::{info, json};
+use protocol::user_bounds::UserBounds;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
@@ -40,11 +41,16 @@ struct Opened<'a> {
 ///
 /// # Errors
 /// Why the answer is invalid, as a phrase. It then decides nothing about any channel.
-pub fn read(body: &[u8], channels: &[Wanted], now: u64) -> Result<Vec<Answer>, &'static str> {
+pub fn read(
+    body: &[u8],
+    channels: &[Wanted],
+    now: u64,
+    users: UserBounds,
+) -> Result<Vec<Answer>, &'static str> {
     let text = std::str::from_utf8(body).map_err(|_| "is not UTF-8")?;
     let entries = entries(text)?;
     let one = |channel: &Wanted| match entries.get(channel.name) {
-        Some(entry) => decide(entry.get(), channel, now),
+        Some(entry) => decide(entry.get(), channel, now, users),
         None => Ok(closed(channel, "stays closed")),
     };
     channels.iter().map(one).collect()
@@ -61,7 +67,12 @@ fn entries(text: &str) -> Result<HashMap<String, &RawValue>, &'static str> {
     serde_json::from_str(channels).map_err(|_| SHAPE)
 }
 
-fn decide(entry: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static str> {
+fn decide(
+    entry: &str,
+    channel: &Wanted,
+    now: u64,
+    users: UserBounds,
+) -> Result<Answer, &'static str> {
     let opened = match entry.as_bytes() {
         b"false" | b"null" => return Ok(closed(channel, "stays closed")),
         b"true" => Opened {
@@ -73,15 +84,17 @@ fn decide(entry: &str, channel: &Wanted, now: u64) -> Result<Answer, &'static st
             .map_err(|_| "has a channel whose user, info or expires is not what it must be")?,
         _ => return Err("has a channel that is neither true, false nor an object"),
     };
-    let user = opened.user.map(|user| user.valid().ok_or(()));
+    let UserBounds { id, info } = users;
+    let user = opened.user.map(|user| users.id(user));
     let Ok(user) = user.transpose() else {
-        let why = "has a user that is not 1 to 128 bytes without control characters";
-        return Ok(closed(channel, why));
+        let what = format!("1 to {id} bytes (app.user_id_bytes) without control characters");
+        return Ok(closed(channel, &format!("has a user that is not {what}")));
     };
-    let info = opened.info.map(|raw| info::read(raw).ok_or(()));
-    let Ok(info) = info.transpose() else {
-        let why = "has an info that is not JSON of at most 1024 bytes that every reader takes";
-        return Ok(closed(channel, why));
+    let given = opened.info.map(|raw| users.info(raw));
+    let Ok(info) = given.transpose() else {
+        let what = format!("JSON of at most {info} bytes (app.user_info_bytes)");
+        let why = format!("has an info that is not {what} that every reader takes");
+        return Ok(closed(channel, &why));
     };
     if opened.expires.is_some_and(|at| at <= now) {
         return Ok(closed(channel, "has expired"));
@@ -120,7 +133,7 @@ mod tests {
     ];
 
     fn answers(body: &str) -> Result<Vec<Answer>, &'static str> {
-        read(body.as_bytes(), &WANTED, 1000)
+        read(body.as_bytes(), &WANTED, 1000, UserBounds::default())
     }
 
     fn stays_closed(number: usize) -> Answer {
@@ -193,7 +206,7 @@ mod tests {
         ] {
             assert!(answers(bad).is_err(), "{bad}");
         }
-        assert!(read(b"\xff", &WANTED, 0).is_err());
+        assert!(read(b"\xff", &WANTED, 0, UserBounds::default()).is_err());
     }
 
     #[test]

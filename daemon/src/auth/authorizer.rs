@@ -13,9 +13,9 @@ use hyper::HeaderMap;
 /// What somebody may do on a channel, and as whom.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Access {
-    /// The user's id: 1 to 128 bytes without control characters.
+    /// The user's id, without control characters.
     pub user: Option<Arc<str>>,
-    /// The user's info: JSON on one line, at most 1,024 bytes.
+    /// The user's info: JSON on one line.
     pub info: Option<Arc<str>>,
     /// When the access ends, in seconds since 1970. None: it does not expire.
     pub expires: Option<u64>,

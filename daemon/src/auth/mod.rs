@@ -18,6 +18,6 @@ mod remembered;
 pub mod revocations_file;
 pub mod revoked;
 pub mod rotation;
-mod signatures;
+pub mod signatures;
 pub mod token;
 pub mod tokens;

@@ -1,12 +1,21 @@
 //! Pusher's signatures as an authorizer: the application signed this socket id and this channel.
 
+use protocol::pusher::signature;
 use protocol::pusher::signature::Credentials;
+use protocol::user_bounds::UserBounds;
 
 use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::notes;
 use crate::process::refusals;
 
-impl Authorizer for Credentials {
+/// What the application signs with, and how long the ids and infos of its users may be.
+#[derive(Debug)]
+pub struct Signatures {
+    pub credentials: Credentials,
+    pub users: UserBounds,
+}
+
+impl Authorizer for Signatures {
     fn authorize<'a>(
         &'a self,
         claim: &'a Claim,
@@ -20,7 +29,7 @@ impl Authorizer for Credentials {
     }
 }
 
-fn authorize(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
+fn authorize(app: &Signatures, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
     let mut all = claim.signatures.iter();
     let Some(signed) = all.find(|signed| signed.channel == channel.name) else {
         return Ok(Err(Closed::NotShown("a signature for its socket id")));
@@ -30,10 +39,23 @@ fn authorize(app: &Credentials, claim: &Claim, channel: &Wanted) -> Result<Answe
         return Err(Refused::Unauthorized(reason.into()));
     };
     let user = app
-        .verify_subscription(socket, channel.name, signed.data.as_deref(), &signed.auth)
+        .credentials
+        .verify_subscription(
+            socket,
+            channel.name,
+            signed.data.as_deref(),
+            &signed.auth,
+            app.users,
+        )
         .map_err(|why| {
-            refusals::report(notes::signature(app, &why));
-            Refused::Unauthorized(format!("channel {}: {why}", channel.number))
+            let reason = format!("channel {}: {why}", channel.number);
+            match why {
+                signature::Refused::TooLong(_) => Refused::Forbidden(reason),
+                _ => {
+                    refusals::report(notes::signature(&app.credentials, &why));
+                    Refused::Unauthorized(reason)
+                }
+            }
         })?;
     Ok(Ok(match user {
         Some(user) => Access {

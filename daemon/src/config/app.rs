@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use protocol::user_bounds;
+use protocol::user_bounds::UserBounds;
 use serde::{Deserialize, Serialize};
 use shared::name::RingName;
 use shared::secret::{NamedSecret, Secret};
@@ -14,6 +16,9 @@ use crate::outbound::http_client::Target;
 use crate::outbound::webhooks::Endpoint;
 
 const MAX_ID: usize = 64;
+/// A user's own channel has the id in its name; each stream of a user and each call to the application may hold infos.
+const MAX_ID_BYTES: f64 = user_bounds::MAX_ID as f64;
+const MAX_INFO_BYTES: f64 = (16 << 10) as f64;
 
 /// An application: its names, its limits, and who authorizes its subscribers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -53,9 +58,13 @@ pub struct App {
     pub max_connections: usize,
     /// Different channels with a subscriber. 0: `server.max_channels`.
     pub max_channels: usize,
-    /// Members of one presence channel, and of all together; one user may be an eighth of all, or 100.
+    /// Members of one presence channel (0: no limit but the next), and of all together; one user may be an eighth
+    /// of all, or 100.
     pub channel_members: usize,
     pub members: usize,
+    /// Bytes of a user's id, and of the info that members see of it, as JSON.
+    pub user_id_bytes: usize,
+    pub user_info_bytes: Size,
     /// Seconds for which a member stays after its connection was lost.
     pub presence_grace: f64,
     /// Where webhooks are sent (Pusher's webhooks: what happens on the application's channels):
@@ -73,9 +82,12 @@ pub struct App {
     pub subscription_counts: bool,
     /// Bytes of the data of an event published over Pusher's HTTP API.
     pub api_payload: Size,
+    /// Events of a batch published over it. 0: as many as the body has room for.
+    pub api_batch: usize,
     /// Whether subscribers of private and presence channels may send to one another (`client-…`).
     pub client_events: bool,
-    /// Client events a second: of one connection, and of all together (an eighth from one client address).
+    /// Client events a second: of one connection (0: as many as messages of any kind), and of all together (an
+    /// eighth from one client address).
     pub client_event_rate: u32,
     pub client_events_total: u32,
     /// Bytes of a client event's data.
@@ -102,6 +114,8 @@ impl Default for App {
             max_channels: 0,
             channel_members: 100,
             members: 100_000,
+            user_id_bytes: 128,
+            user_info_bytes: Size(1024),
             presence_grace: 5.0,
             webhook_url: String::new(),
             webhook_events: Vec::new(),
@@ -109,6 +123,7 @@ impl Default for App {
             webhook_timeout: 5.0,
             subscription_counts: false,
             api_payload: Size(256 << 10),
+            api_batch: 10,
             client_events: true,
             client_event_rate: 10,
             client_events_total: 10_000,
@@ -152,6 +167,23 @@ impl App {
             channel_prefix: self.webhook_prefix.clone(),
             timeout: Duration::from_secs_f64(self.webhook_timeout),
         }
+    }
+
+    /// How long the ids and infos of its users may be.
+    pub fn users(&self) -> UserBounds {
+        UserBounds {
+            id: self.user_id_bytes,
+            info: self.user_info_bytes.0 as usize,
+        }
+    }
+
+    /// Bytes of a message of a WebSocket: a client event, its envelope, and as much again for what JSON escapes; a
+    /// subscription with a user's info; a sign-in with a watchlist.
+    pub fn message_bytes(&self) -> usize {
+        let client_event = 2 * self.client_event_bytes.0 as usize + 2048;
+        let subscription = 2 * self.users().data() + 2048;
+        let sign_in = (16 << 10) + 100 * self.user_id_bytes.saturating_sub(128);
+        client_event.max(subscription).max(sign_in)
     }
 
     pub fn grace(&self) -> Duration {
@@ -212,15 +244,20 @@ impl App {
         range("auth_calls", self.auth_calls as f64, 1.0, 10_000.0)?;
         let per_address = self.auth_calls_per_address as f64;
         range("auth_calls_per_address", per_address, -1.0, 10_000.0)?;
-        range("channel_members", self.channel_members as f64, 1.0, 1e6)?;
+        range("channel_members", self.channel_members as f64, 0.0, 1e6)?;
         range("members", self.members as f64, 1.0, 1e7)?;
+        let id_bytes = self.user_id_bytes as f64;
+        range("user_id_bytes", id_bytes, 1.0, MAX_ID_BYTES)?;
+        let info_bytes = self.user_info_bytes.0 as f64;
+        range("user_info_bytes", info_bytes, 2.0, MAX_INFO_BYTES)?;
         range("presence_grace", self.presence_grace, 0.0, 3600.0)?;
         range("webhook_timeout", self.webhook_timeout, 0.1, 60.0)?;
         range("api_payload", self.api_payload.0 as f64, 1.0, 16e6)?;
+        range("api_batch", self.api_batch as f64, 0.0, 1e6)?;
         range(
             "client_event_rate",
             self.client_event_rate.into(),
-            1.0,
+            0.0,
             10_000.0,
         )?;
         range(

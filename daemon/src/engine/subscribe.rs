@@ -64,13 +64,16 @@ impl Engine {
         all: &[(String, Access)],
     ) -> Result<(), Denied> {
         let stream = &self.streams[slot as usize];
-        let most = match stream.format {
-            Format::Raw | Format::Json => self.rules.channels_per_stream,
-            Format::Plain => self.rules.plain.channels,
-            Format::Pusher | Format::Recovery => self.rules.pusher.channels,
+        const SOCKET: &str = "server.channels_per_socket";
+        let (most, setting) = match stream.format {
+            Format::Raw | Format::Json => {
+                (self.rules.channels_per_stream, "server.channels_per_stream")
+            }
+            Format::Plain => (self.rules.plain.channels, SOCKET),
+            Format::Pusher | Format::Recovery => (self.rules.pusher.channels, SOCKET),
         };
         if stream.subscriptions.len() + new.len() > most {
-            return Err(Denied::TooManyChannels(most));
+            return Err(Denied::TooManyChannels(most, setting));
         }
         if !self.has_room(new.iter().map(|(name, _)| name.as_str())) {
             return Err(Denied::Full);

@@ -108,10 +108,14 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         Call::Channel { channel, info } => {
             let counts = subscriber_counts(app, std::slice::from_ref(&channel)).await;
             let count = counts.get(&channel).copied().unwrap_or(0);
-            answer::channel(count > 0, &channel_info(app, &channel, count, info))
+            answer::channel(&channel_info(app, &channel, count, info))
         }
         Call::Users { channel } => {
             let members = app.roster.list(&channel);
+            if members.is_empty() {
+                let why = "nobody is on this channel";
+                return Err(Refusal::new(StatusCode::NOT_FOUND, why));
+            }
             answer::users(members.iter().map(|member| &*member.id))
         }
         Call::Terminate { user } => {
@@ -135,7 +139,7 @@ async fn subscriber_counts(app: &App, names: &[String]) -> BTreeMap<String, usiz
 }
 
 async fn infos(app: &App, names: &[String], info: Info) -> Vec<ChannelInfo> {
-    let counts = match info.subscription_count {
+    let counts = match info.subscription_count || info.occupied {
         true => subscriber_counts(app, names).await,
         false => BTreeMap::new(),
     };
@@ -146,7 +150,7 @@ async fn infos(app: &App, names: &[String], info: Info) -> Vec<ChannelInfo> {
     infos.collect()
 }
 
-/// The attributes in `info` of one channel with `count` subscribers.
+/// The attributes in `info` that apply to this channel, with `count` subscribers.
 fn channel_info(app: &App, channel: &str, count: usize, info: Info) -> ChannelInfo {
     let presence = Kind::of(channel).is_presence();
     let cached = || {
@@ -159,9 +163,9 @@ fn channel_info(app: &App, channel: &str, count: usize, info: Info) -> ChannelIn
         })
     };
     ChannelInfo {
+        occupied: info.occupied.then_some(count > 0),
         user_count: (info.user_count && presence).then(|| app.roster.count(channel) as u64),
-        // Presence channels have a user count instead (Pusher's rule).
-        subscription_count: (info.subscription_count && !presence).then_some(count as u64),
+        subscription_count: info.subscription_count.then_some(count as u64),
         cache: info.cache.then(cached).flatten(),
     }
 }

@@ -72,8 +72,8 @@ pub enum Target {
 pub enum Denied {
     /// The stream ended, or reconnected and has a newer secret.
     Gone,
-    /// The stream would have more channels than this limit.
-    TooManyChannels(usize),
+    /// The stream would have more channels than this limit, of this setting.
+    TooManyChannels(usize, &'static str),
     /// An access was revoked while the request was authorized; it may be retried.
     Revoked,
     /// The number of distinct channels, or of a channel's subscribers, is at its limit.
@@ -89,12 +89,18 @@ impl std::fmt::Display for Denied {
             Self::Gone => {
                 f.write_str("there is no such stream now; use what the last askr:connected said")
             }
-            Self::TooManyChannels(most) => write!(f, "at most {most} channels a stream"),
-            Self::Revoked => f.write_str("grants were revoked at this moment; try again"),
-            Self::Full => f.write_str("there are as many channels or subscribers as are allowed"),
-            Self::Share => {
-                f.write_str("this address has as many channels or subscriptions as it may have")
+            Self::TooManyChannels(most, setting) => {
+                write!(f, "at most {most} channels a stream ({setting})")
             }
+            Self::Revoked => f.write_str("grants were revoked at this moment; try again"),
+            Self::Full => f.write_str(
+                "there are as many channels or subscribers as are allowed (max_channels, \
+                 server.subscribers_per_channel)",
+            ),
+            Self::Share => f.write_str(
+                "this address has as many channels or subscriptions as it may have \
+                 (server.channels_per_address, server.subscribers_per_channel)",
+            ),
             Self::Members(why) => why.fmt(f),
         }
     }

@@ -13,7 +13,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use shared::grant::MAX_INFO;
+use protocol::user_bounds::{TooLong, UserBounds};
 use slab::Slab;
 
 /// One stream, by a number that is unique within its application.
@@ -29,6 +29,8 @@ pub struct Limits {
     pub user_channels: usize,
     /// Connections of one member to one channel.
     pub connections: usize,
+    /// How long ids and infos may be.
+    pub users: UserBounds,
     /// Milliseconds for which a member stays after its last connection was lost. Default: 5,000.
     pub grace: u64,
 }
@@ -40,6 +42,7 @@ impl Default for Limits {
             members: 1_000_000,
             user_channels: 10_000,
             connections: 100,
+            users: UserBounds::default(),
             grace: 5_000,
         }
     }
@@ -66,29 +69,23 @@ pub enum Announcement {
     Settled,
 }
 
-/// Why a user cannot join. `Display` is a phrase for the client.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// Why a user cannot join. `Display` is a phrase for the client that names the limit and its setting.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Refused {
     /// [`Limits::channel_members`] is reached.
-    ChannelFull,
+    #[error("the channel has as many members as are allowed, {0} (app.channel_members)")]
+    ChannelFull(usize),
     /// [`Limits::members`] is reached.
-    Full,
-    TooManyChannels,
-    TooManyConnections,
-    /// The info is longer than 1,024 bytes.
-    Info,
-}
-
-impl std::fmt::Display for Refused {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::ChannelFull => "the channel has as many members as are allowed",
-            Self::Full => "there are as many members as are allowed",
-            Self::TooManyChannels => "the user is on as many presence channels as are allowed",
-            Self::TooManyConnections => "the user has as many connections here as are allowed",
-            Self::Info => "the user's info is longer than 1024 bytes",
-        })
-    }
+    #[error("all channels together have as many members as are allowed, {0} (app.members)")]
+    Full(usize),
+    #[error(
+        "the user is on as many presence channels as are allowed, {0} (an eighth of app.members)"
+    )]
+    TooManyChannels(usize),
+    #[error("the user has as many connections here as are allowed, {0}")]
+    TooManyConnections(usize),
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
 }
 
 /// How a connection left a channel.
@@ -183,7 +180,7 @@ impl Presence {
                 return Ok(None);
             }
             if connections.len() >= self.limits.connections {
-                return Err(Refused::TooManyConnections);
+                return Err(Refused::TooManyConnections(connections.len()));
             }
             if connections.is_empty() {
                 self.unlink(at);
@@ -191,18 +188,16 @@ impl Presence {
             self.members[at].connections.push(connection);
             return Ok(None);
         }
-        if info.is_some_and(|info| info.len() > MAX_INFO) {
-            return Err(Refused::Info);
-        }
+        self.limits.users.check(user, info)?;
         if self.members.len() >= self.limits.members {
-            return Err(Refused::Full);
+            return Err(Refused::Full(self.limits.members));
         }
         if self.count(channel) >= self.limits.channel_members {
-            return Err(Refused::ChannelFull);
+            return Err(Refused::ChannelFull(self.limits.channel_members));
         }
         let others = self.users.get(user).copied().unwrap_or(0);
         if others >= self.limits.user_channels {
-            return Err(Refused::TooManyChannels);
+            return Err(Refused::TooManyChannels(self.limits.user_channels));
         }
         let channel = match self.channels.get_key_value(channel) {
             Some((name, _)) => name.clone(),
@@ -432,21 +427,23 @@ mod tests {
             members: 3,
             user_channels: 3,
             connections: 2,
+            users: UserBounds { id: 2, info: 9 },
             grace: 0,
         };
         let mut p = settled(limits);
         let mut join =
             |channel, user, connection| p.join(channel, user, None, connection, 0).map(|_| ());
         assert_eq!((join("a", "1", 1), join("a", "2", 2)), (Ok(()), Ok(())));
-        assert_eq!(join("a", "3", 3), Err(Refused::ChannelFull));
+        assert_eq!(join("a", "3", 3), Err(Refused::ChannelFull(2)));
         assert_eq!(join("a", "1", 4), Ok(()), "a member already");
-        assert_eq!(join("a", "1", 5), Err(Refused::TooManyConnections));
+        assert_eq!(join("a", "1", 5), Err(Refused::TooManyConnections(2)));
         assert_eq!(join("b", "1", 1), Ok(()));
-        assert_eq!(join("c", "1", 1), Err(Refused::Full));
+        assert_eq!(join("c", "1", 1), Err(Refused::Full(3)));
         assert_eq!(p.refused, 3);
         p.leave("b", "1", 1, Departure::Lost, 0).unwrap();
-        let long = "x".repeat(MAX_INFO + 1);
-        assert_eq!(p.join("b", "1", Some(&long), 1, 0), Err(Refused::Info));
+        let long = p.join("b", "1", Some("0123456789"), 1, 0);
+        assert_eq!(long, Err(TooLong::Info(9).into()));
+        assert_eq!(p.join("b", "123", None, 1, 0), Err(TooLong::Id(2).into()));
         assert_eq!(
             (p.total(), p.channels.len()),
             (2, 1),
@@ -467,13 +464,13 @@ mod tests {
             (join(&mut p, "a", "1"), join(&mut p, "b", "1")),
             (Ok(()), Ok(()))
         );
-        assert_eq!(join(&mut p, "c", "1"), Err(Refused::TooManyChannels));
+        assert_eq!(join(&mut p, "c", "1"), Err(Refused::TooManyChannels(2)));
         assert_eq!(join(&mut p, "b", "1"), Ok(()), "there already");
         assert_eq!(join(&mut p, "c", "2"), Ok(()), "another");
         p.leave("a", "1", 1, Departure::Lost, 100);
         assert_eq!(
             join(&mut p, "c", "1"),
-            Err(Refused::TooManyChannels),
+            Err(Refused::TooManyChannels(2)),
             "in grace"
         );
         p.tick(150);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use protocol::pusher::api;
 use protocol::pusher::signature::Credentials;
 use protocol::socket_id::Prover;
 use shared::keeper::Keeper;
@@ -17,6 +18,7 @@ use crate::app::publishing::Publishing;
 use crate::app::quota::Quota;
 use crate::auth::authority::Authority;
 use crate::auth::http_call::{self, HttpCall};
+use crate::auth::signatures::Signatures;
 use crate::auth::tokens::Tokens;
 use crate::config;
 use crate::config::Settings;
@@ -159,7 +161,14 @@ fn application(
             },
         },
         api_credentials: Credentials { key, secrets },
-        publishing: Publishing::new(publisher, app.api_payload.0 as usize),
+        publishing: Publishing::new(
+            publisher,
+            api::Limits {
+                payload: app.api_payload.0 as usize,
+                batch: app.api_batch,
+                ..api::Limits::default()
+            },
+        ),
         watchlists: Watchlists::default(),
         client_events: ClientEventRate::new(app.client_events_total),
         id: app.id,
@@ -169,9 +178,13 @@ fn application(
 
 fn presence_limits(app: &config::App) -> presence::Limits {
     presence::Limits {
-        channel_members: app.channel_members,
+        channel_members: match app.channel_members {
+            0 => usize::MAX,
+            most => most,
+        },
         members: app.members,
         user_channels: presence::channels_of_a_user(app.members),
+        users: app.users(),
         grace: app.grace().as_millis() as u64,
         ..presence::Limits::default()
     }
@@ -266,9 +279,12 @@ fn authority(
         let started = tokens.rotate(file, auth, read);
         started.map_err(|why| named(("secret_file", format!("cannot be read again: {why}"))))?;
     }
-    let credentials = (app.asks("pusher") && !secrets.is_empty()).then(|| Credentials {
-        key: app.key().to_owned(),
-        secrets: secrets.to_vec(),
+    let signatures = (app.asks("pusher") && !secrets.is_empty()).then(|| Signatures {
+        credentials: Credentials {
+            key: app.key().to_owned(),
+            secrets: secrets.to_vec(),
+        },
+        users: app.users(),
     });
     let limits = http_call::Limits {
         time: Duration::from_secs_f64(app.auth_timeout),
@@ -279,11 +295,12 @@ fn authority(
         ),
         anonymous: app.auth_anonymous,
         remember: app.auth_cache.into(),
+        users: app.users(),
         ..http_call::Limits::default()
     };
     let http = (app.asks("http") && !app.auth_url.is_empty())
         .then(|| HttpCall::new(&app.auth_url, limits))
         .transpose()
         .map_err(|why| named(("auth_url", why)))?;
-    Ok(Authority::new(tokens, credentials, http))
+    Ok(Authority::new(tokens, signatures, http))
 }

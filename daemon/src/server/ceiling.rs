@@ -22,8 +22,8 @@ use crate::server::event_memory;
 /// The idle process: binary, runtime, allocator; and each worker with its runtime, io_uring and buffers.
 const PROCESS: u64 = 1 << 20;
 const WORKER: u64 = 1 << 20;
-/// A WebSocket on one channel, of a user with as long a name as is allowed: the most expensive connection after
-/// its request. And each further channel of it.
+/// A WebSocket on one channel, of a user with as long a name as is allowed by default: the most expensive connection
+/// after its request. And each further channel of it.
 const STREAM: u64 = 1536;
 const SUBSCRIPTION: u64 = 24;
 /// Where a channel joins a replay, and the last event that it is owed: in a table and a list that have just
@@ -35,13 +35,12 @@ const CHANNEL_OF_WORKER: u64 = 384;
 /// A position of the index, and a channel in it.
 const POSITION: u64 = 48;
 const INDEXED_CHANNEL: u64 = 640;
-/// A member with as long a name and as much info as is allowed, on a channel of its own.
-const MEMBER: u64 = 2304;
-/// What the application granted a user, with as much info as is allowed; a user whose tokens were revoked; a
-/// question to the application and the longest answer to it.
-const GRANT: u64 = 2048;
-const REVOCATION: u64 = 320;
-const QUESTION: u64 = 320 << 10;
+/// A member on a channel of its own, and what the application granted a user, beside name and info; a user whose
+/// tokens were revoked; a question to the application, beside the longest answer to it.
+const MEMBER: u64 = 1152;
+const GRANT: u64 = 896;
+const REVOCATION: u64 = 384;
+const QUESTION: u64 = 64 << 10;
 /// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
 const HOOK: u64 = 512;
 const ITEM: u64 = 64;
@@ -225,10 +224,10 @@ impl Sizes<'_> {
     }
 
     fn remembered(&self) -> u64 {
-        let grants = http_call::Limits::default().remembered as u64 * GRANT;
+        let remembered = http_call::Limits::default().remembered as u64;
         self.of_apps(|app| {
             let grants = match app.asks("http") && !app.auth_url.is_empty() && app.auth_cache > 0 {
-                true => grants,
+                true => remembered * (GRANT + user(app)),
                 false => 0,
             };
             let revocations = match app.asks("token") {
@@ -244,7 +243,7 @@ impl Sizes<'_> {
     fn streams(&self) -> u64 {
         let server = &self.settings.server;
         let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
-        let message = |app: &App| (2 * app.client_event_bytes.0 + 2048).max(16 << 10);
+        let message = |app: &App| app.message_bytes() as u64;
         // Its credentials, for calls about later channels.
         let claim = |app: &App| match app.auth_url.is_empty() {
             true => 0,
@@ -252,7 +251,8 @@ impl Sizes<'_> {
         };
         let most = self.apps.iter().map(|app| message(app) + claim(app)).max();
         let most = most.unwrap_or(0);
-        let stream = STREAM + channels * (SUBSCRIPTION + REPLAYED) + most;
+        let name = self.apps.iter().map(|app| app.user_id_bytes as u64).max();
+        let stream = STREAM + name.unwrap_or(0) + channels * (SUBSCRIPTION + REPLAYED) + most;
         let ending = Lingering::<Place>::ceiling(1, most as usize);
         self.connections * stream.max(ending)
     }
@@ -286,7 +286,7 @@ impl Sizes<'_> {
     }
 
     fn members(&self) -> u64 {
-        self.of_apps(|app| app.members as u64 * MEMBER)
+        self.of_apps(|app| app.members as u64 * (MEMBER + user(app)))
     }
 
     fn webhooks(&self) -> u64 {
@@ -300,9 +300,17 @@ impl Sizes<'_> {
     fn questions(&self) -> u64 {
         self.of_apps(|app| match app.auth_url.is_empty() {
             true => 0,
-            false => app.auth_calls as u64 * QUESTION,
+            false => {
+                let answer = http_call::Limits::answer(app.users()) as u64;
+                app.auth_calls as u64 * (QUESTION + answer)
+            }
         })
     }
+}
+
+/// A user's name and info, as long as they are allowed to be.
+fn user(app: &App) -> u64 {
+    app.user_id_bytes as u64 + app.user_info_bytes.0
 }
 
 #[cfg(test)]
@@ -338,7 +346,7 @@ mod tests {
     #[test]
     fn every_bound_raises_its_part() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 11] = [
+        let changes: [(&str, Change); 15] = [
             ("index", |all| all.broadcast.index_entries = 1 << 24),
             ("index", |all| all.broadcast.index_channels *= 2),
             ("last events and turns", |all| {
@@ -353,6 +361,12 @@ mod tests {
                 all.server.outbox_total = Size(1 << 30)
             }),
             ("members", |all| all.app.members *= 2),
+            ("members", |all| all.app.user_id_bytes = 184),
+            ("members", |all| all.app.user_info_bytes = Size(8 << 10)),
+            ("connections", |all| all.app.user_id_bytes = 184),
+            ("connections", |all| {
+                all.app.user_info_bytes = Size(16 << 10)
+            }),
             ("webhooks", |all| {
                 all.app.webhook_url = "http://127.0.0.1:1/".into()
             }),

@@ -32,6 +32,12 @@ pub fn setup(settings: &Settings, process: &Arc<Process>, apps: &[Arc<App>]) -> 
 
 fn rules(settings: &Settings, app: &config::App) -> Rules {
     let server = &settings.server;
+    let pusher = pusher::session::Limits::default();
+    // Client events are messages, too: those that are allowed must not reach the limit of all kinds.
+    let message_rate = Bound {
+        per_second: pusher.message_rate.per_second + app.client_event_rate,
+        burst: pusher.message_rate.burst + app.client_event_rate,
+    };
     Rules {
         io: server.io,
         slow_clients: server.slow_clients,
@@ -49,17 +55,20 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
         pusher: pusher::session::Limits {
             channels: server.channels_per_socket,
             client_events: app.client_events,
-            client_event_rate: Bound::per_second(app.client_event_rate),
+            client_event_rate: match app.client_event_rate {
+                0 => message_rate,
+                rate => Bound::per_second(rate),
+            },
             client_event_bytes: app.client_event_bytes.0 as usize,
+            message_rate,
+            users: app.users(),
             silence: server.silence(),
-            ..pusher::session::Limits::default()
         },
         plain: plain::Limits {
             channels: server.channels_per_socket,
             silence: server.silence(),
             ..plain::Limits::default()
         },
-        // A client event, its envelope, and as much again for what JSON escapes; at least a subscription.
-        message_bytes: (2 * app.client_event_bytes.0 as usize + 2048).max(16 << 10),
+        message_bytes: app.message_bytes(),
     }
 }

@@ -4,7 +4,7 @@
 //! A user's own channel, `#server-to-user-ID`, is the one exception: the application publishes to it, and the
 //! server subscribes the connections that signed in as that user.
 
-use shared::{grant, rules};
+use shared::rules;
 
 /// The most bytes of a channel's name.
 pub const MAX: usize = 164;
@@ -32,14 +32,17 @@ pub fn channel(name: &str) -> Result<(), Invalid> {
 /// # Errors
 /// If the name is invalid.
 pub fn published(name: &str) -> Result<(), Invalid> {
-    let user = user(name).is_some() && rules::channel(name.as_bytes()).is_ok();
-    if user { Ok(()) } else { channel(name) }
+    match user(name) {
+        Some(_) => Ok(()),
+        None => channel(name),
+    }
 }
 
 /// The id of the user whose own channel this is. None for every other channel.
 pub fn user(channel: &str) -> Option<&str> {
     let id = channel.strip_prefix(USER)?;
-    grant::user(id.as_bytes()).is_ok().then_some(id)
+    let sound = !id.is_empty() && rules::channel(channel.as_bytes()).is_ok();
+    sound.then_some(id)
 }
 
 /// Whether a name is reserved for users' own channels, even if the id in it is invalid.
@@ -57,6 +60,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::user_bounds::MAX_ID;
 
     #[test]
     fn the_documented_characters_and_length() {
@@ -89,9 +93,10 @@ mod tests {
         ] {
             assert_eq!((user(bad), published(bad)), (None, Err(Invalid)), "{bad}");
         }
-        let longest = of_user(&"x".repeat(128));
+        // As long as an application may allow its users' ids to be.
+        let longest = of_user(&"x".repeat(MAX_ID));
         assert_eq!(published(&longest), Ok(()));
-        assert_eq!(published(&of_user(&"x".repeat(129))), Err(Invalid));
+        assert_eq!(published(&of_user(&"x".repeat(MAX_ID + 1))), Err(Invalid));
     }
 
     proptest! {

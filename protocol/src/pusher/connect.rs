@@ -20,7 +20,7 @@ const NEWEST: u32 = 7;
 /// The parameters of a connection request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Connect {
-    /// The protocol's version, 5 to 7.
+    /// The protocol's version, 5 to 7; 7 if none is named.
     pub protocol: u32,
     /// Whether messages carry a cursor: `askr=1`.
     pub recovery: bool,
@@ -64,15 +64,13 @@ pub fn key(path: &str) -> Option<String> {
 /// Parses the query of a connection request.
 ///
 /// # Errors
-/// 4006 to 4008, if the protocol's version is missing, malformed or not supported; 4300, if the query cannot
-/// be decoded or has a parameter twice.
+/// 4006 and 4007, if the protocol's version is malformed or not supported; 4300, if the query cannot be decoded or
+/// has a parameter twice.
 pub fn parse(query: &str) -> Result<Connect, Refused> {
     let recovery = query::parameter(query, "askr")?;
     let version = query::parameter(query, "protocol")?.filter(|version| !version.is_empty());
-    let version = version.ok_or(Refused {
-        code: code::VERSION_MISSING,
-        reason: "the query must have the protocol's version: protocol=7".into(),
-    })?;
+    // Many a client that somebody wrote by hand for Reverb, which does not look, names none.
+    let version = version.unwrap_or_else(|| NEWEST.to_string());
     let digits = version.bytes().all(|b| b.is_ascii_digit());
     let protocol = version.parse().ok().filter(|_| digits).ok_or(Refused {
         code: code::VERSION_MALFORMED,
@@ -117,6 +115,10 @@ mod tests {
             ("protocol=5", 5, false),
             ("protocol=7&askr=1", 7, true),
             ("protocol=7&askr=0", 7, false),
+            ("", 7, false),
+            ("client=js", 7, false),
+            ("protocol=", 7, false),
+            ("protocol&askr=1", 7, true),
         ] {
             assert_eq!(parse(query), Ok(Connect { protocol, recovery }), "{query}");
         }
@@ -125,10 +127,6 @@ mod tests {
     #[test]
     fn versions_that_are_refused() {
         for (query, code) in [
-            ("", 4008),
-            ("client=js", 4008),
-            ("protocol=", 4008),
-            ("protocol", 4008),
             ("protocol=seven", 4006),
             ("protocol=+7", 4006),
             ("protocol=7.0", 4006),

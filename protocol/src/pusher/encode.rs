@@ -130,9 +130,15 @@ pub fn subscription_error(channel: &str, kind: &str, reason: &str, status: u16) 
     ))
 }
 
-/// A cache channel has no last event.
+/// A cache channel has no last event. As Pusher and Reverb send it, without data.
 pub fn cache_miss(channel: &str) -> Vec<u8> {
-    text(on_channel(channel, "pusher:cache_miss", "{}"))
+    #[derive(Serialize)]
+    struct Miss<'a> {
+        event: &'a str,
+        channel: &'a str,
+    }
+    let event = "pusher:cache_miss";
+    text(Miss { event, channel })
 }
 
 /// An error. `code`: None where Pusher's protocol defines none. The data is an object, as documented: pysher
@@ -309,7 +315,10 @@ mod tests {
             json!({"event": "pusher:subscription_error", "channel": "private-c",
                    "data": {"type": "AuthError", "error": "no", "status": 401}})
         );
-        assert_eq!(inside(cache_miss("cache-c"))["channel"], "cache-c");
+        assert_eq!(
+            cache_miss("cache-c"),
+            br#"{"event":"pusher:cache_miss","channel":"cache-c"}"#
+        );
         let lost = inside(gap(Some("c"), &Gap::exact(3), cursor(8)));
         assert_eq!(
             (lost["event"].as_str(), &lost["data"], lost["id"].as_str()),

@@ -32,7 +32,6 @@ pub mod code {
     pub const QUOTA: u16 = 4004;
     pub const VERSION_MALFORMED: u16 = 4006;
     pub const VERSION_UNSUPPORTED: u16 = 4007;
-    pub const VERSION_MISSING: u16 = 4008;
     /// A signin failed, or the application disconnected the user.
     pub const UNAUTHORIZED: u16 = 4009;
     /// The daemon has as many connections as it may have, or a channel is full.

@@ -18,19 +18,15 @@ use std::collections::BTreeMap;
 use md5::{Digest, Md5};
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use shared::grant::MAX_INFO;
 use shared::secret::Secret;
 
 use crate::channel::Kind;
 use crate::json::UserId;
-use crate::{info, json, mac, query};
+use crate::user_bounds::{TooLong, Unfit, UserBounds};
+use crate::{json, mac, query};
 
 /// Seconds by which a request's `auth_timestamp` may differ from the clock, either way. Pusher's value.
 pub const WINDOW: u64 = 600;
-/// The most bytes of `channel_data`.
-const MAX_DATA: usize = 2 * MAX_INFO;
-/// The most bytes of `user_data`: as many, and a watchlist of 100 ids of 128 bytes.
-const MAX_USER_DATA: usize = 16 << 10;
 /// The most parameters of a request.
 const MAX_PARAMETERS: usize = 64;
 
@@ -44,9 +40,9 @@ pub struct Credentials {
 /// A user, as signed by the application.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct User {
-    /// 1 to 128 bytes without control characters.
+    /// Within the application's [`UserBounds`], as is the info; without control characters.
     pub id: String,
-    /// JSON on one line, at most 1,024 bytes.
+    /// JSON on one line.
     pub info: Option<String>,
     /// Ids of the users whose online state is sent to this user (signin only).
     pub watchlist: Vec<String>,
@@ -66,6 +62,9 @@ pub enum Refused {
     Channel,
     #[error("the signed data is not what it must be")]
     Data,
+    /// The signature is right.
+    #[error(transparent)]
+    TooLong(#[from] TooLong),
     /// The request's query.
     #[error(transparent)]
     Query(#[from] query::Malformed),
@@ -109,13 +108,14 @@ impl Credentials {
     /// `data`: `channel_data`, on presence channels.
     ///
     /// # Errors
-    /// If the signature is wrong, the data is malformed, or the channel needs no signature.
+    /// If the signature is wrong, the data is malformed or over the bounds, or the channel needs no signature.
     pub fn verify_subscription(
         &self,
         socket: &str,
         channel: &str,
         data: Option<&str>,
         auth: &str,
+        bounds: UserBounds,
     ) -> Result<Option<User>, Refused> {
         let kind = Kind::of(channel);
         if !kind.needs_authorization() || channel.contains(':') || socket.contains(':') {
@@ -131,8 +131,8 @@ impl Credentials {
         }
         self.check(auth, &text)?;
         data.map(|data| {
-            let data: ChannelData = read(data, MAX_DATA)?;
-            user(data.user_id, data.user_info, Vec::new())
+            let data: ChannelData = read(data, bounds.data(), bounds)?;
+            user(data.user_id, data.user_info, Vec::new(), bounds)
         })
         .transpose()
     }
@@ -140,14 +140,22 @@ impl Credentials {
     /// Verifies the signature `auth` of a signin by this socket. `data`: `user_data`.
     ///
     /// # Errors
-    /// If the signature is wrong, or the data is malformed.
-    pub fn verify_signin(&self, socket: &str, data: &str, auth: &str) -> Result<User, Refused> {
+    /// If the signature is wrong, or the data is malformed or over the bounds.
+    pub fn verify_signin(
+        &self,
+        socket: &str,
+        data: &str,
+        auth: &str,
+        bounds: UserBounds,
+    ) -> Result<User, Refused> {
         if socket.contains(':') {
             return Err(Refused::Malformed);
         }
         self.check(auth, &[socket.as_bytes(), b"::user::", data.as_bytes()])?;
-        let data: UserData = read(data, MAX_USER_DATA)?;
-        user(data.id, data.user_info, data.watchlist)
+        // And a watchlist of 100 ids.
+        let max = (16 << 10).max(bounds.data() + 100 * (bounds.id + 8));
+        let data: UserData = read(data, max, bounds)?;
+        user(data.id, data.user_info, data.watchlist, bounds)
     }
 
     /// Verifies a request to the HTTP API at `now`, in seconds since 1970.
@@ -216,16 +224,30 @@ impl Credentials {
     }
 }
 
-fn read<'a, T: Deserialize<'a>>(json: &'a str, max: usize) -> Result<T, Refused> {
+/// What is longer than `max` is so for its info: ids alone do not fill it.
+fn read<'a, T: Deserialize<'a>>(
+    json: &'a str,
+    max: usize,
+    bounds: UserBounds,
+) -> Result<T, Refused> {
     match json.len() <= max {
         true => json::object(json).map_err(|_| Refused::Data),
-        false => Err(Refused::Data),
+        false => Err(TooLong::Info(bounds.info).into()),
     }
 }
 
-fn user(id: UserId, info: Option<&RawValue>, watchlist: Vec<UserId>) -> Result<User, Refused> {
-    let text = |id: UserId| id.valid().ok_or(Refused::Data);
-    let info = info.map(|info| info::read(info).ok_or(Refused::Data));
+fn user(
+    id: UserId,
+    info: Option<&RawValue>,
+    watchlist: Vec<UserId>,
+    bounds: UserBounds,
+) -> Result<User, Refused> {
+    let unfit = |why| match why {
+        Unfit::TooLong(what) => Refused::TooLong(what),
+        Unfit::Malformed => Refused::Data,
+    };
+    let text = |id| bounds.id(id).map_err(unfit);
+    let info = info.map(|info| bounds.info(info).map_err(unfit));
     let info = info.transpose()?;
     Ok(User {
         id: text(id)?,
@@ -254,6 +276,11 @@ mod tests {
 
     use super::*;
 
+    const BOUNDS: UserBounds = UserBounds {
+        id: 128,
+        info: 1024,
+    };
+
     /// The credentials of Pusher's documentation.
     fn documented() -> Credentials {
         Credentials {
@@ -277,11 +304,17 @@ mod tests {
     fn the_documented_subscriptions_are_accepted() {
         let app = documented();
         assert_eq!(
-            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE),
+            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE, BOUNDS),
             Ok(None)
         );
         let user = app
-            .verify_subscription("1234.1234", "presence-foobar", Some(MEMBER), PRESENCE)
+            .verify_subscription(
+                "1234.1234",
+                "presence-foobar",
+                Some(MEMBER),
+                PRESENCE,
+                BOUNDS,
+            )
             .unwrap()
             .unwrap();
         assert_eq!(user.id, "10");
@@ -293,15 +326,15 @@ mod tests {
         let auth =
             "278d425bdf160c739803:4708d583dada6a56435fb8bc611c77c359a31eebde13337c16ab43aa6de336ba";
         let user = documented()
-            .verify_signin("1234.1234", r#"{"id":"12345"}"#, auth)
+            .verify_signin("1234.1234", r#"{"id":"12345"}"#, auth, BOUNDS)
             .unwrap();
         assert_eq!((user.id.as_str(), user.info), ("12345", None));
         assert_eq!(
-            documented().verify_signin("1234.1235", r#"{"id":"12345"}"#, auth),
+            documented().verify_signin("1234.1235", r#"{"id":"12345"}"#, auth, BOUNDS),
             Err(Refused::Signature)
         );
         assert_eq!(
-            documented().verify_signin("1234.1234", r#"{"id":"12346"}"#, auth),
+            documented().verify_signin("1234.1234", r#"{"id":"12346"}"#, auth, BOUNDS),
             Err(Refused::Signature)
         );
     }
@@ -311,7 +344,7 @@ mod tests {
         let app = documented();
         let (signature, data) = (Err(Refused::Signature), Err(Refused::Data));
         let wrong = |socket, channel, data, auth: &str| {
-            app.verify_subscription(socket, channel, data, auth)
+            app.verify_subscription(socket, channel, data, auth, BOUNDS)
         };
         assert_eq!(
             wrong("1234.1235", "private-foobar", None, PRIVATE),
@@ -389,10 +422,11 @@ mod tests {
                 "presence-a",
                 Some(data),
                 &auth(&format!("1.1:presence-a:{data}")),
+                BOUNDS,
             )
         };
         let info = |bytes| format!(r#"{{"user_id":"7","user_info":"{}"}}"#, "x".repeat(bytes));
-        assert!(member(&info(MAX_INFO - 2)).is_ok());
+        assert!(member(&info(1022)).is_ok());
         for bad in [
             "",
             "{}",
@@ -402,11 +436,27 @@ mod tests {
             r#"{"user_id":null}"#,
             r#"{"user_id":""}"#,
             r#"{"user_id":"7","user_id":"8"}"#,
-            &info(MAX_INFO - 1),
-            &info(4000),
         ] {
             assert_eq!(member(bad), Err(Refused::Data), "{bad}");
         }
+        for long in [info(1023), info(4000)] {
+            assert_eq!(
+                member(&long),
+                Err(TooLong::Info(1024).into()),
+                "not as if the signature were wrong"
+            );
+        }
+        let id = |bytes| format!(r#"{{"user_id":"{}"}}"#, "x".repeat(bytes));
+        assert!(member(&id(128)).is_ok());
+        assert_eq!(member(&id(129)), Err(TooLong::Id(128).into()));
+        let wrong = documented().verify_subscription(
+            "1.1",
+            "presence-a",
+            Some(&info(4000)),
+            PRESENCE,
+            BOUNDS,
+        );
+        assert_eq!(wrong, Err(Refused::Signature), "the signature comes first");
     }
 
     const BODY: &str = r#"{"name":"foo","channels":["project-3"],"data":"{\"some\":\"data\"}"}"#;
@@ -535,7 +585,7 @@ mod tests {
         app.secrets
             .insert(0, Secret::new("aaaaaaaaaaaaaaaaaaaaaaaa").unwrap());
         assert_eq!(
-            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE),
+            app.verify_subscription("1234.1234", "private-foobar", None, PRIVATE, BOUNDS),
             Ok(None)
         );
     }
@@ -544,8 +594,8 @@ mod tests {
         #[test]
         fn no_query_and_no_data_panics(query in "[ -~é]{0,80}", auth in ".{0,80}", data in ".{0,40}") {
             prop_assert!(request("POST", "/x", &query, &data, 1000).is_err());
-            prop_assert!(documented().verify_subscription("1.1", "presence-x", Some(&data), &auth).is_err());
-            prop_assert!(documented().verify_signin("1.1", &data, &auth).is_err());
+            prop_assert!(documented().verify_subscription("1.1", "presence-x", Some(&data), &auth, BOUNDS).is_err());
+            prop_assert!(documented().verify_signin("1.1", &data, &auth, BOUNDS).is_err());
         }
     }
 }

@@ -8,12 +8,12 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::SeqCst;
 
 use protocol::channel::Kind;
-use protocol::pusher::signature::Credentials;
 use shared::segment::now_ns;
 
 use super::authorizer::{Access, Authorizer, Claim, Closed, Refused, Wanted};
 use super::http_call::HttpCall;
 use super::notes;
+use super::signatures::Signatures;
 use super::tokens::Tokens;
 use crate::process::refusals;
 use crate::process::refusals::Note;
@@ -22,7 +22,7 @@ use crate::process::refusals::Note;
 #[derive(Debug, Default)]
 pub struct Authority {
     tokens: Option<Tokens>,
-    credentials: Option<Credentials>,
+    signatures: Option<Signatures>,
     http: Option<HttpCall>,
     /// The number of revocations.
     revocations: AtomicU64,
@@ -32,12 +32,12 @@ impl Authority {
     /// The authorizers that are configured.
     pub fn new(
         tokens: Option<Tokens>,
-        credentials: Option<Credentials>,
+        signatures: Option<Signatures>,
         http: Option<HttpCall>,
     ) -> Self {
         Self {
             tokens,
-            credentials,
+            signatures,
             http,
             revocations: AtomicU64::new(0),
         }
@@ -116,7 +116,7 @@ impl Authority {
     /// In the order in which they are asked: the cheapest first.
     fn authorizers(&self) -> impl Iterator<Item = &dyn Authorizer> {
         let tokens = self.tokens.as_ref().map(|one| one as &dyn Authorizer);
-        let credentials = self.credentials.as_ref().map(|one| one as _);
+        let credentials = self.signatures.as_ref().map(|one| one as _);
         let http = self.http.as_ref().map(|one| one as _);
         [tokens, credentials, http].into_iter().flatten()
     }

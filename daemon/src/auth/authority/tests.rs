@@ -1,4 +1,6 @@
 use hyper::header::{COOKIE, HeaderValue};
+use protocol::pusher::signature::Credentials;
+use protocol::user_bounds::UserBounds;
 use shared::secret::Secret;
 
 use super::*;
@@ -15,10 +17,13 @@ fn tokens() -> Option<Tokens> {
     Some(Tokens::with(Verifier::new(keys(), "shop", false)))
 }
 
-fn credentials() -> Option<Credentials> {
-    Some(Credentials {
-        key: "key".into(),
-        secrets: vec![Secret::new(SECRET).unwrap()],
+fn signatures() -> Option<Signatures> {
+    Some(Signatures {
+        credentials: Credentials {
+            key: "key".into(),
+            secrets: vec![Secret::new(SECRET).unwrap()],
+        },
+        users: UserBounds::default(),
     })
 }
 
@@ -49,7 +54,11 @@ fn sign(claim: &mut Claim, channel: &str, data: Option<&str>) {
     claim.socket = Some("1.2".into());
     let data_part = data.map(|data| format!(":{data}")).unwrap_or_default();
     let text = format!("1.2:{channel}{data_part}");
-    let code = credentials().unwrap().sign(text.as_bytes()).unwrap();
+    let code = signatures()
+        .unwrap()
+        .credentials
+        .sign(text.as_bytes())
+        .unwrap();
     claim.signatures.push(Signed {
         channel: channel.into(),
         auth: format!("key:{code}"),
@@ -75,8 +84,8 @@ fn forbidden(reason: &str) -> Result<Vec<Access>, Refused> {
 }
 
 #[tokio::test]
-async fn public_channels_need_no_credentials() {
-    let authority = Authority::new(tokens(), credentials(), http(&nobody()));
+async fn public_channels_need_no_signatures() {
+    let authority = Authority::new(tokens(), signatures(), http(&nobody()));
     let claim = Claim {
         token: Some("nonsense".into()),
         ..Claim::default()
@@ -140,7 +149,7 @@ async fn a_presence_channel_needs_a_user() {
 
 #[tokio::test]
 async fn a_signature_opens_its_channel_for_its_socket() {
-    let authority = Authority::new(None, credentials(), None);
+    let authority = Authority::new(None, signatures(), None);
     let mut claim = Claim::default();
     sign(&mut claim, "private-encrypted-cache-a", None);
     sign(
@@ -172,7 +181,7 @@ async fn a_signature_opens_its_channel_for_its_socket() {
 #[tokio::test]
 async fn each_authorizer_is_asked_only_about_channels_that_are_still_closed() {
     let mut app = always(OPEN).await;
-    let authority = Authority::new(tokens(), credentials(), http(&app.url));
+    let authority = Authority::new(tokens(), signatures(), http(&app.url));
     let mut claim = with_cookie(with_token(
         r#""sub":"t","channels":["private-t","presence-t"]"#,
     ));
@@ -206,7 +215,7 @@ async fn each_authorizer_is_asked_only_about_channels_that_are_still_closed() {
 #[tokio::test]
 async fn forged_credentials_are_refused_even_if_another_authorizer_would_grant_access() {
     let mut app = always(OPEN).await;
-    let authority = Authority::new(tokens(), credentials(), http(&app.url));
+    let authority = Authority::new(tokens(), signatures(), http(&app.url));
     let mut forged = with_token(r#""channels":["*"]"#);
     let other = with_token(r#""channels":["private-h"]"#).token.unwrap();
     let (_, signature) = other.rsplit_once('.').unwrap();
@@ -230,7 +239,7 @@ async fn forged_credentials_are_refused_even_if_another_authorizer_would_grant_a
 
 #[tokio::test]
 async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted() {
-    let both = Authority::new(tokens(), credentials(), None);
+    let both = Authority::new(tokens(), signatures(), None);
     assert_eq!(
         ask(&both, &Claim::default(), &["private-a", "private-b"]).await,
         unauthorized(
@@ -244,7 +253,7 @@ async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted(
         forbidden("the token does not grant channel 2")
     );
     let app = always(OPEN).await;
-    let all = Authority::new(tokens(), credentials(), http(&app.url));
+    let all = Authority::new(tokens(), signatures(), http(&app.url));
     assert_eq!(
         ask(
             &all,
@@ -255,7 +264,7 @@ async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted(
         forbidden("channel 2 stays closed: the application's answer")
     );
     let app = self::app(|_, _| Reply::Answer("401 Unauthorized", String::new())).await;
-    let all = Authority::new(tokens(), credentials(), http(&app.url));
+    let all = Authority::new(tokens(), signatures(), http(&app.url));
     assert_eq!(
         ask(&all, &with_cookie(Claim::default()), &["private-h"]).await,
         unauthorized("the application refuses this viewer")

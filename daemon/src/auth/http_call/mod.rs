@@ -28,6 +28,7 @@ use hyper::header::{
     ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 use parking_lot::{Mutex, MutexGuard};
+use protocol::user_bounds::UserBounds;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
@@ -42,8 +43,6 @@ use crate::process::shares::Shares;
 /// The headers of a viewer's request that are forwarded, and no others: none that tells an address.
 const FORWARDED: [HeaderName; 4] = [COOKIE, AUTHORIZATION, USER_AGENT, ACCEPT_LANGUAGE];
 const ADDRESS: HeaderName = HeaderName::from_static("x-forwarded-for");
-/// The most bytes of an answer: enough for 100 channels with the largest info.
-const MAX_ANSWER: usize = 256 << 10;
 /// The reason that a viewer is sent; the real one is logged.
 const AWAY: &str = "the application cannot be asked now";
 /// The least seconds between two log lines about an unavailable application.
@@ -66,6 +65,15 @@ pub struct Limits {
     pub remember: u64,
     /// The most entries that are remembered, one for each channel of a viewer. Default: 10,000.
     pub remembered: usize,
+    /// How long the ids and infos of users may be.
+    pub users: UserBounds,
+}
+
+impl Limits {
+    /// The most bytes of an answer: enough for 100 channels with the largest info.
+    pub const fn answer(users: UserBounds) -> usize {
+        (128 << 10) + 128 * users.info
+    }
 }
 
 impl Default for Limits {
@@ -78,6 +86,7 @@ impl Default for Limits {
             channels: 100,
             remember: 30,
             remembered: 10_000,
+            users: UserBounds::default(),
         }
     }
 }
@@ -221,7 +230,7 @@ impl HttpCall {
         headers.insert("x-askr-request", HeaderValue::from_static("authorize"));
         let bounds = Bounds {
             time: self.limits.time,
-            answer: MAX_ANSWER,
+            answer: Limits::answer(self.limits.users),
         };
         let answer = http_client::post(&self.target, &headers, Bytes::from(body), bounds).await;
         let (status, body) = answer.map_err(|why| self.lost(&why, now))?;
@@ -231,7 +240,7 @@ impl HttpCall {
             Err(refused("the application refuses this viewer".into()))
         };
         match status {
-            StatusCode::OK => answer::read(&body, channels, now)
+            StatusCode::OK => answer::read(&body, channels, now, self.limits.users)
                 .map_err(|why| self.lost(&format_args!("answered with what {why}"), now)),
             StatusCode::UNAUTHORIZED => all_refused(Refused::Unauthorized),
             StatusCode::FORBIDDEN => all_refused(Refused::Forbidden),

@@ -115,17 +115,17 @@ async fn only_headers_that_identify_the_viewer_are_forwarded() {
     lines.sort_unstable();
     let host = app.url.trim_start_matches("http://").split('/').next();
     let expected = [
-        "accept-language: is",
-        "accept: application/json",
-        "authorization: Bearer x",
-        "content-length: 43",
-        "content-type: application/json",
-        "cookie: other=2",
-        "cookie: session=1",
-        &format!("host: {}", host.unwrap()),
-        "user-agent: Browser",
-        "x-askr-request: authorize",
-        "x-forwarded-for: 192.0.2.1",
+        "Accept-Language: is",
+        "Accept: application/json",
+        "Authorization: Bearer x",
+        "Content-Length: 43",
+        "Content-Type: application/json",
+        "Cookie: other=2",
+        "Cookie: session=1",
+        &format!("Host: {}", host.unwrap()),
+        "User-Agent: Browser",
+        "X-Askr-Request: authorize",
+        "X-Forwarded-For: 192.0.2.1",
     ];
     assert_eq!(lines, expected);
 }

@@ -27,18 +27,22 @@ impl Engine {
             ..
         } = self.streams[slot as usize];
         if let Err(full) = self.app.client_events.take(client) {
-            let (counter, reason) = match full {
-                Full::Application => (
-                    &self.hub.process.metrics.talk_client_event,
-                    "the application has as many client events a second as are allowed",
-                ),
+            let (all, share) = self.app.client_events.limits();
+            let metrics = &self.hub.process.metrics;
+            let (counter, who, most) = match full {
+                Full::Application => (&metrics.talk_client_event, "the application has", all),
                 Full::Client => (
-                    &self.hub.process.metrics.talk_client_event_share,
-                    "this address sends as many client events a second as are allowed",
+                    &metrics.talk_client_event_share,
+                    "this address sends",
+                    share,
                 ),
             };
             counter.add(1);
-            let message = pusher::encode::error(Some(pusher::code::RATE), reason);
+            let reason = format!(
+                "{who} as many as are allowed, {most} client events a second \
+                 (app.client_events_total)"
+            );
+            let message = pusher::encode::error(Some(pusher::code::RATE), &reason);
             return self.reply(slot, format::text(message));
         }
         self.hub.process.metrics.client_events.add(1);

@@ -35,6 +35,8 @@ thread_local! {
         .pool_timer(TokioTimer::new())
         .pool_idle_timeout(IDLE)
         .pool_max_idle_per_host(IDLE_CONNECTIONS)
+        // As Pusher writes them: the development server of PHP gives names to scripts as they came.
+        .http1_title_case_headers(true)
         .build(Connector);
 }
 
@@ -170,12 +172,12 @@ mod tests {
         assert_eq!(lines.remove(0), "POST /askr?x=1 HTTP/1.1");
         lines.sort_unstable();
         let expected = [
-            "accept: application/json",
-            "content-length: 2",
-            "content-type: application/json",
-            &format!("host: {host}"),
-            "user-agent: askrd",
-            "x-a: 1",
+            "Accept: application/json",
+            "Content-Length: 2",
+            "Content-Type: application/json",
+            &format!("Host: {host}"),
+            "User-Agent: askrd",
+            "X-A: 1",
         ];
         assert_eq!(lines, expected);
         body.to_owned()

@@ -60,10 +60,10 @@ async fn events(app: &mut App) -> Vec<Value> {
             .find(|(found, _)| *found == name)
             .map(|(_, value)| value)
     };
-    assert_eq!(header("x-pusher-key"), Some("the-key"));
-    assert_eq!(header("content-type"), Some("application/json"));
+    assert_eq!(header("X-Pusher-Key"), Some("the-key"));
+    assert_eq!(header("Content-Type"), Some("application/json"));
     let signature = mac::hex(&mac::sign(SECRET.as_bytes(), &[body.as_bytes()]));
-    assert_eq!(header("x-pusher-signature"), Some(signature.as_str()));
+    assert_eq!(header("X-Pusher-Signature"), Some(signature.as_str()));
     let body: Value = serde_json::from_str(body).unwrap();
     let age = (now_ms() as i64 - body["time_ms"].as_i64().unwrap()).unsigned_abs();
     assert!(age < 600_000, "milliseconds since 1970: {body}");

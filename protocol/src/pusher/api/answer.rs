@@ -9,8 +9,11 @@ use serde_json::json;
 /// What is known of a channel; only the attributes that were requested are set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct ChannelInfo {
+    /// Whether it has subscribers, or members who may be back in a moment.
     #[serde(skip_serializing_if = "Option::is_none")]
+    pub occupied: Option<bool>,
     /// Members of a presence channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub user_count: Option<u64>,
     /// Subscribed connections.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -53,14 +56,8 @@ pub fn batch(infos: &[ChannelInfo]) -> Vec<u8> {
 }
 
 /// The response to `channels/{name}`.
-pub fn channel(occupied: bool, info: &ChannelInfo) -> Vec<u8> {
-    #[derive(serde::Serialize)]
-    struct Answer<'a> {
-        occupied: bool,
-        #[serde(flatten)]
-        info: &'a ChannelInfo,
-    }
-    text(&Answer { occupied, info })
+pub fn channel(info: &ChannelInfo) -> Vec<u8> {
+    text(info)
 }
 
 /// The response to `channels/{name}/users`.
@@ -107,6 +104,7 @@ mod tests {
     #[test]
     fn only_the_attributes_requested_are_included() {
         let both = ChannelInfo {
+            occupied: None,
             user_count: Some(2),
             subscription_count: Some(3),
             cache: None,
@@ -125,8 +123,14 @@ mod tests {
             batch(&[both.clone(), ChannelInfo::default()]),
             br#"{"batch":[{"user_count":2,"subscription_count":3},{}]}"#
         );
+        let occupied = |occupied, info: &ChannelInfo| {
+            channel(&ChannelInfo {
+                occupied: Some(occupied),
+                ..info.clone()
+            })
+        };
         assert_eq!(
-            channel(true, &both),
+            occupied(true, &both),
             br#"{"occupied":true,"user_count":2,"subscription_count":3}"#
         );
         let cached = ChannelInfo {
@@ -137,7 +141,7 @@ mod tests {
             ..ChannelInfo::default()
         };
         assert_eq!(
-            channel(false, &cached),
+            occupied(false, &cached),
             br#"{"occupied":false,"cache":{"data":"{\"a\":1}","ttl":60}}"#
         );
     }

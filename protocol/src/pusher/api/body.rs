@@ -53,8 +53,12 @@ pub fn batch(body: &[u8], limits: &Limits) -> Result<Vec<Publish>, Refusal> {
              data and channel",
         )
     })?;
-    if !(1..=limits.batch).contains(&batch.len()) {
-        return Err(bad(format!("a batch has 1 to {} events", limits.batch)));
+    if batch.is_empty() {
+        return Err(bad("a batch has at least one event"));
+    }
+    if limits.batch > 0 && batch.len() > limits.batch {
+        let reason = format!("a batch has 1 to {} events (app.api_batch)", limits.batch);
+        return Err(bad(reason));
     }
     let numbered = batch.into_iter().enumerate();
     numbered
@@ -72,7 +76,8 @@ fn check(event: Event, limits: &Limits) -> Result<Publish, Refusal> {
     let name = event.name;
     rules::event(name.as_bytes()).map_err(|why| bad(format!("name {why}")))?;
     if event.data.len() > limits.payload {
-        let reason = format!("data must be at most {} bytes long", limits.payload);
+        let most = limits.payload;
+        let reason = format!("data must be at most {most} bytes long (app.api_payload)");
         return Err(refusal(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     let channels = match (event.channels, event.channel) {
@@ -89,10 +94,7 @@ fn check(event: Event, limits: &Limits) -> Result<Publish, Refusal> {
     if event.socket_id.as_deref().is_some_and(|id| !is_socket(id)) {
         return Err(bad("socket_id must be two numbers with a dot between them"));
     }
-    let info = info(event.info.as_deref())?;
-    if info.cache {
-        return Err(bad("info may have user_count and subscription_count here"));
-    }
+    let info = info(event.info.as_deref()).of_many();
     Ok(Publish {
         channels: distinct(channels),
         name,

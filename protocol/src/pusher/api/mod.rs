@@ -19,18 +19,17 @@ mod body;
 mod refusal;
 mod request;
 
+use crate::channel::Kind;
+use crate::pusher::channel_name;
+use crate::pusher::signature::{ApiRequest, Credentials, Refused};
+use crate::query;
+use crate::user_bounds::{MAX_ID, UserBounds};
 use http::StatusCode;
 use percent_encoding::percent_decode_str;
 pub use refusal::Refusal;
 use refusal::{bad, refusal};
 use request::info;
 pub use request::{Call, Info, Limits, Publish, Target};
-use shared::grant;
-
-use crate::channel::Kind;
-use crate::pusher::channel_name;
-use crate::pusher::signature::{ApiRequest, Credentials, Refused};
-use crate::query;
 
 /// The target that a path names. None: it is not a path of this API.
 pub fn target(path: &str) -> Option<Target> {
@@ -87,32 +86,16 @@ fn split(path: &str) -> Option<(&str, &str)> {
 
 fn channels(query: &str) -> Result<Call, Refusal> {
     let prefix = parameter(query, "filter_by_prefix")?.filter(|prefix| !prefix.is_empty());
-    let info = info(parameter(query, "info")?.as_deref())?;
-    if info.cache {
-        return Err(bad("info: cache can be asked of one channel only"));
-    }
-    let presence = prefix
-        .as_ref()
-        .is_some_and(|prefix| prefix.starts_with("presence-"));
-    if info.user_count && !presence {
-        let reason = "info: user_count needs a filter_by_prefix that begins with presence-";
-        return Err(bad(reason));
-    }
+    let info = info(parameter(query, "info")?.as_deref()).of_many();
     Ok(Call::Channels { prefix, info })
 }
 
 fn one_channel(channel: &str, query: &str) -> Result<Call, Refusal> {
     let channel = channel_name(channel)?;
-    let info = info(parameter(query, "info")?.as_deref())?;
-    let kind = Kind::of(&channel);
-    if info.user_count && !kind.is_presence() {
-        return Err(bad(
-            "info: user_count can be asked of presence channels only",
-        ));
-    }
-    if info.cache && !kind.is_cached() {
-        return Err(bad("info: cache can be asked of cache channels only"));
-    }
+    let info = Info {
+        occupied: true,
+        ..info(parameter(query, "info")?.as_deref())
+    };
     Ok(Call::Channel { channel, info })
 }
 
@@ -126,8 +109,16 @@ fn users(channel: &str) -> Result<Call, Refusal> {
 
 fn terminate(user: &str) -> Result<Call, Refusal> {
     let user = decode(user).ok_or_else(|| bad("the user's id must be UTF-8"))?;
-    grant::user(user.as_bytes()).map_err(|why| bad(format!("the user's id {why}")))?;
-    Ok(Call::Terminate { user })
+    let named = UserBounds {
+        id: MAX_ID,
+        ..UserBounds::default()
+    };
+    match named.id(user.into()) {
+        Ok(user) => Ok(Call::Terminate { user }),
+        Err(_) => Err(bad(format!(
+            "the user's id must be 1 to {MAX_ID} bytes without control characters"
+        ))),
+    }
 }
 
 fn channel_name(escaped: &str) -> Result<String, Refusal> {

@@ -1,7 +1,5 @@
 //! The calls of the HTTP API, and the bounds of one request.
 
-use super::refusal::{Refusal, bad};
-
 /// Bounds of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -9,7 +7,7 @@ pub struct Limits {
     pub payload: usize,
     /// Channels of an event. Default: 100, as Pusher and the ring allow.
     pub channels: usize,
-    /// Events in a batch. Default: 10, as Pusher allows.
+    /// Events in a batch; 0: as many as the body has room for. Default: 10, as Pusher allows.
     pub batch: usize,
 }
 
@@ -64,14 +62,16 @@ pub struct Publish {
     pub info: Info,
 }
 
-/// The attributes of a channel that the response includes.
+/// The attributes of a channel that the response includes, where they apply to it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Info {
-    /// For presence channels only.
+    /// Of presence channels.
     pub user_count: bool,
     pub subscription_count: bool,
     /// The last event of a cache channel.
     pub cache: bool,
+    /// Where the response does not say it anyway (Reverb).
+    pub occupied: bool,
 }
 
 impl Info {
@@ -79,25 +79,29 @@ impl Info {
     pub fn is_none(self) -> bool {
         self == Self::default()
     }
+
+    /// What can be requested of several channels: last events, of up to as many bytes as an event may have, are
+    /// for one channel (Pusher's rule).
+    pub fn of_many(self) -> Self {
+        Self {
+            cache: false,
+            ..self
+        }
+    }
 }
 
-/// Parses attribute names separated by commas; empty ones are ignored.
-///
-/// # Errors
-/// If a name is unknown.
-pub fn info(text: Option<&str>) -> Result<Info, Refusal> {
+/// Parses attribute names separated by commas. Unknown ones are left out, as by Reverb.
+pub fn info(text: Option<&str>) -> Info {
     let mut info = Info::default();
     let names = text.into_iter().flat_map(|text| text.split(','));
-    for name in names.map(str::trim).filter(|name| !name.is_empty()) {
-        *match name {
-            "user_count" => &mut info.user_count,
-            "subscription_count" => &mut info.subscription_count,
-            "cache" => &mut info.cache,
-            _ => {
-                let reason = "info may have user_count, subscription_count and cache";
-                return Err(bad(reason));
-            }
-        } = true;
+    for name in names.map(str::trim) {
+        match name {
+            "user_count" => info.user_count = true,
+            "subscription_count" => info.subscription_count = true,
+            "cache" => info.cache = true,
+            "occupied" => info.occupied = true,
+            _ => {}
+        }
     }
-    Ok(info)
+    info
 }

@@ -160,7 +160,7 @@ fn events() {
         info: Info {
             user_count: true,
             subscription_count: true,
-            cache: false,
+            ..Info::default()
         },
         ..publish(&["a", "#server-to-user-7"])
     };
@@ -196,8 +196,6 @@ fn events_that_are_refused() {
         ("socket_id", json!(".1"), 400),
         ("socket_id", json!("1.1\r\n"), 400),
         ("socket_id", json!("1.".to_owned() + &"1".repeat(100)), 400),
-        ("info", json!("cache"), 400),
-        ("info", json!("users"), 400),
     ] {
         let mut event = good.clone();
         event[member] = value.clone();
@@ -233,6 +231,16 @@ fn a_batch_is_accepted_as_a_whole_or_not_at_all() {
     assert!(post("batch_events", of(10)).is_ok());
     assert_eq!(status(post("batch_events", of(11))), 400);
     assert_eq!(status(post("batch_events", of(0))), 400);
+    let any = |n: usize| {
+        let limits = Limits {
+            batch: 0,
+            payload: 20,
+            ..Limits::default()
+        };
+        body::batch(of(n).to_string().as_bytes(), &limits).map(|all| all.len())
+    };
+    assert_eq!(any(2000), Ok(2000));
+    assert_eq!(any(0), Err(bad("a batch has at least one event")));
     let refused = post("batch_events", json!({"batch": [event("a"), event("b c")]}));
     assert!(
         refused
@@ -275,15 +283,32 @@ fn channels_and_the_attributes_that_may_be_requested() {
             info: users
         })
     );
-    assert_eq!(status(get("channels", &[("info", "user_count")])), 400);
-    assert_eq!(status(get("channels", &[("info", "cache")])), 400);
-    assert_eq!(status(get("channels", &[("info", "everything")])), 400);
+    // What does not apply, to some of them or at all, is left out.
+    for (asked, info) in [
+        ("user_count", users),
+        ("cache", none),
+        ("everything,,", none),
+        ("cache, user_count,x", users),
+    ] {
+        let expected = Call::Channels { prefix: None, info };
+        assert_eq!(get("channels", &[("info", asked)]), Ok(expected), "{asked}");
+        let event = json!({"name": "foo", "data": "x", "channel": "a", "info": asked});
+        let Ok(Call::Publish(event)) = post("events", event) else {
+            panic!("{asked}")
+        };
+        assert_eq!(event.info, info, "{asked}");
+    }
 
     let channel = || "presence-cache-a".to_owned();
     let all = Info {
         user_count: true,
         subscription_count: true,
         cache: true,
+        occupied: true,
+    };
+    let occupied = Info {
+        occupied: true,
+        ..none
     };
     assert_eq!(
         get(
@@ -299,11 +324,16 @@ fn channels_and_the_attributes_that_may_be_requested() {
         get("channels/%23server-to-user-7", &[]),
         Ok(Call::Channel {
             channel: "#server-to-user-7".into(),
-            info: none
+            info: occupied
         })
     );
-    assert_eq!(status(get("channels/a", &[("info", "user_count")])), 400);
-    assert_eq!(status(get("channels/a", &[("info", "cache")])), 400);
+    assert_eq!(
+        get("channels/a", &[("info", "everything")]),
+        Ok(Call::Channel {
+            channel: "a".into(),
+            info: occupied
+        })
+    );
     assert_eq!(status(get("channels/a%20b", &[])), 400);
     assert_eq!(status(get("channels/%ff", &[])), 400);
     assert_eq!(status(get("channels/", &[])), 400);
@@ -330,9 +360,20 @@ fn users_and_connections() {
     for bad in [
         "users//terminate_connections",
         "users/%00/terminate_connections",
+        &format!("users/{}/terminate_connections", "x".repeat(185)),
     ] {
         assert_eq!(status(ask("POST", bad, &[], b"")), 400, "{bad}");
     }
+    let longest = "x".repeat(184);
+    assert_eq!(
+        ask(
+            "POST",
+            &format!("users/{longest}/terminate_connections"),
+            &[],
+            b""
+        ),
+        Ok(Call::Terminate { user: longest })
+    );
     assert_eq!(get("connections", &[]), Ok(Call::Connections));
 }
 

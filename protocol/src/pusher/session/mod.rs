@@ -15,13 +15,14 @@ use shared::rules;
 use super::message::{self, ClientEvent, Message, Subscribe};
 use super::{code, encode};
 use crate::channel::Kind;
-use crate::info::one_line;
+use crate::json::one_line;
 use crate::keepalive;
 use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{Credentials, Refused, User};
 use crate::rate_limit::{Bound, Rate};
 use crate::session_guard::{self, Rejected, SessionGuard};
+use crate::user_bounds::UserBounds;
 
 /// The most users on a watchlist. Pusher's limit.
 pub const MAX_WATCHLIST: usize = 100;
@@ -39,6 +40,8 @@ pub struct Limits {
     pub client_event_bytes: usize,
     /// Messages of any kind; beyond it the connection is closed. Default: 100 a second, bursts of 1,000.
     pub message_rate: Bound,
+    /// How long ids and info of users may be.
+    pub users: UserBounds,
     /// How long the client may be silent.
     pub silence: keepalive::Limits,
 }
@@ -54,6 +57,7 @@ impl Default for Limits {
                 per_second: 100,
                 burst: 1000,
             },
+            users: UserBounds::default(),
             silence: keepalive::Limits::default(),
         }
     }
@@ -228,11 +232,10 @@ impl Session {
         }
         let subscribed = world.subscribed(channel);
         if subscribed == Subscribed::No && world.channels() >= world.limits().channels {
-            let reason = format!(
-                "a connection has at most {} channels",
-                world.limits().channels
-            );
-            return Err(Denied("LimitError", 403, reason.into()));
+            let most = world.limits().channels;
+            return Err(limit(format!(
+                "a connection has at most {most} channels (server.channels_per_socket)"
+            )));
         }
         if let Some(own) = own {
             let signed_in = self.user().is_some_and(|user| user.id == own);
@@ -249,10 +252,13 @@ impl Session {
         let data = request.channel_data.as_deref();
         let user = world
             .credentials()
-            .verify_subscription(&world.socket(), channel, data, auth)
-            .map_err(|why| {
-                world.signature_refused(&why);
-                unauthorized(why.to_string())
+            .verify_subscription(&world.socket(), channel, data, auth, world.limits().users)
+            .map_err(|why| match why {
+                Refused::TooLong(what) => limit(what.to_string()),
+                why => {
+                    world.signature_refused(&why);
+                    unauthorized(why.to_string())
+                }
             })?;
         match (&user, subscribed) {
             (Some(user), Subscribed::As(other)) if user.id != other => {
@@ -270,10 +276,12 @@ impl Session {
         cursor: Option<String>,
         world: &impl World,
     ) -> Vec<Action> {
-        let mut user = match world
-            .credentials()
-            .verify_signin(&world.socket(), user_data, auth)
-        {
+        let mut user = match world.credentials().verify_signin(
+            &world.socket(),
+            user_data,
+            auth,
+            world.limits().users,
+        ) {
             Ok(user) => user,
             Err(why) => {
                 world.signature_refused(&why);
@@ -309,7 +317,8 @@ impl Session {
         }
         let bound = world.limits().client_event_rate;
         if !self.client_events.take(bound, now) {
-            let reason = format!("at most {} client events a second", bound.per_second);
+            let most = bound.per_second;
+            let reason = format!("at most {most} client events a second (app.client_event_rate)");
             let message = encode::error(Some(code::RATE), &reason);
             return refuse(Refusal::ClientEventRate, message);
         }
@@ -328,6 +337,10 @@ impl Session {
 
 /// A refused subscription: type, HTTP status and reason.
 struct Denied(&'static str, u16, Cow<'static, str>);
+
+fn limit(reason: String) -> Denied {
+    Denied("LimitError", 403, reason.into())
+}
 
 fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Denied {
     Denied("AuthError", 401, reason.into())
@@ -350,7 +363,9 @@ fn may_send(
     rules::event(event.event.as_bytes()).map_err(|why| format!("a client event's name {why}"))?;
     if event.data.len() > limits.client_event_bytes {
         let max = limits.client_event_bytes;
-        return Err(format!("a client event's data is at most {max} bytes long").into());
+        let reason =
+            format!("a client event's data is at most {max} bytes long (app.client_event_bytes)");
+        return Err(reason.into());
     }
     // The data is forwarded unchanged, to webhooks too: PHP rejects a whole body if one string in it has half a
     // surrogate pair.
