@@ -153,7 +153,7 @@ async fn request(stream: &mut (impl AsyncRead + Unpin)) -> Option<String> {
         if let Some((head, body)) = text.split_once("\r\n\r\n") {
             let length = head
                 .lines()
-                .find_map(|line| line.strip_prefix("content-length: "))
+                .find_map(|line| line.strip_prefix("Content-Length: "))
                 .map_or(0, |length| length.parse().unwrap());
             if body.len() >= length {
                 return Some(text.into_owned());
