@@ -20,7 +20,7 @@ pub fn app(hub: Arc<Hub>) -> Arc<App> {
         ring: "/test".parse().unwrap(),
         hub,
         authority: Authority::default(),
-        roster: Roster::new(presence::Limits::default(), true),
+        roster: Roster::new(presence::Limits::default(), presence::Before::Nobody, None),
         prover: Prover::new("test", &[]).unwrap(),
         quota: Quota::new(0, 0),
         credentials: Credentials {

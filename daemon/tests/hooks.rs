@@ -313,3 +313,39 @@ fn what_waits_at_the_end_is_told_before_it() {
     assert!(daemon.wait().success());
     assert_eq!(endpoint.next(), event("channel_vacated", "a"));
 }
+
+#[test]
+fn a_presence_channel_is_vacated_after_its_member_is_removed() {
+    let mut endpoint = Endpoint::start(&[]);
+    let more = "app.presence_grace = 0.5\nserver.workers = 2";
+    let mut daemon = Daemon::start(&endpoint.settings(more));
+    let came = [
+        event("channel_occupied", "presence-a"),
+        of_user("member_added", "ada"),
+    ];
+    let went = [
+        of_user("member_removed", "ada"),
+        event("channel_vacated", "presence-a"),
+    ];
+    // Lost, and gone once the grace time is over.
+    let mut client = Pusher::connect(&daemon);
+    client.join("presence-a", "ada");
+    assert_eq!(endpoint.take(2), came);
+    drop(client);
+    assert_eq!(endpoint.take(2), went);
+    // On purpose.
+    let mut client = Pusher::connect(&daemon);
+    client.join("presence-a", "ada");
+    assert_eq!(endpoint.take(2), came);
+    client.ws.raw(&common::ws::frame(0x88, &[]));
+    assert_eq!(endpoint.take(2), went);
+    // A planned restart is no news; who does not come back after it has left.
+    let mut client = Pusher::connect(&daemon);
+    client.join("presence-a", "ada");
+    assert_eq!(endpoint.take(2), came);
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(client.ws.code(), 4200);
+    assert!(daemon.wait().success());
+    daemon.restart();
+    assert_eq!(endpoint.take(2), went);
+}

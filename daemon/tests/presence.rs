@@ -1,10 +1,12 @@
-//! Presence over SSE: who is there, told once each, whatever connections break and whoever restarts.
+//! Presence: who is there, told once each over every transport, whatever connections break and whoever restarts.
 
 mod common;
 
 use std::collections::BTreeSet;
 
+use common::api::{get, ok};
 use common::grants::{SECRET, signature, token, token_of};
+use common::ws::{KEY, Pusher, Socket, app, data, frame};
 use common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -306,4 +308,222 @@ fn refused_at_one_channel_a_user_is_a_member_of_none() {
     assert!(bob.end().is_empty());
     assert!(daemon.members(ROOM).is_empty(), "he never got in");
     assert_eq!(daemon.metric("askr_presence_members"), 1);
+}
+
+/// A client asks for the room as this user, and does not wait for the answer.
+fn ask(client: &mut Pusher, user: &str) {
+    let text = json!({"user_id": user, "user_info": {"name": user}}).to_string();
+    let mut more = signature(KEY, &client.id, ROOM, Some(&text));
+    more["channel"] = ROOM.into();
+    client.send("pusher:subscribe", more);
+}
+
+fn ids(told: &Value) -> Value {
+    assert_eq!(
+        told["event"], "pusher_internal:subscription_succeeded",
+        "{told}"
+    );
+    data(told)["presence"]["ids"].clone()
+}
+
+/// What the HTTP API says of the room.
+fn of_room(daemon: &Daemon) -> Value {
+    let info = [("info", "user_count,subscription_count")];
+    let said = ok(get(daemon, &format!("/apps/7/channels/{ROOM}"), &info));
+    let listed = ok(get(daemon, "/apps/7/channels", &[("info", "user_count")]));
+    let (said, listed): (Value, Value) = (
+        serde_json::from_str(&said).unwrap(),
+        serde_json::from_str(&listed).unwrap(),
+    );
+    let is_listed = listed["channels"].get(ROOM).is_some();
+    assert_eq!(said["occupied"], is_listed, "{said} {listed}");
+    assert_eq!(said["occupied"], said["user_count"] != 0, "{said}");
+    said
+}
+
+#[test]
+fn after_a_planned_restart_a_channel_waits_for_its_own_members_and_no_longer() {
+    let long = format!("app.presence_grace = 3600.0\n{}", app(""));
+    let mut daemon = Daemon::start(&long);
+    let (mut ada, mut bob) = (Pusher::connect(&daemon), Pusher::connect(&daemon));
+    ada.join(ROOM, "ada");
+    bob.join(ROOM, "bob");
+    assert_eq!(ada.next()["event"], "pusher_internal:member_added");
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!((ada.ws.code(), bob.ws.code()), (4200, 4200));
+    assert!(daemon.wait().success());
+    daemon.restart();
+    let expected = json!({"occupied": true, "user_count": 2, "subscription_count": 0});
+    assert_eq!(of_room(&daemon), expected, "they may be back in a moment");
+    // A channel that nobody was on before does not wait, and hers does until he is back, too.
+    let (mut ada, mut bob) = (Pusher::connect(&daemon), Pusher::connect(&daemon));
+    let mut cyd = Pusher::connect(&daemon);
+    cyd.join("presence-other", "cyd");
+    ask(&mut ada, "ada");
+    ada.send("pusher:ping", json!({}));
+    assert_eq!(ada.next()["event"], "pusher:pong", "not yet");
+    // Who was not there before is news to the application alone.
+    ask(&mut cyd, "cyd");
+    cyd.send("pusher:ping", json!({}));
+    assert_eq!(cyd.next()["event"], "pusher:pong", "not yet");
+    assert_eq!(ids(&bob.join(ROOM, "bob")), json!(["ada", "bob", "cyd"]));
+    for client in [&mut ada, &mut cyd] {
+        assert_eq!(ids(&client.next()), json!(["ada", "bob", "cyd"]));
+    }
+    // From here on everything is told.
+    bob.send("pusher:unsubscribe", json!({"channel": ROOM}));
+    for client in [&mut ada, &mut cyd] {
+        let told = client.next();
+        assert_eq!(told["event"], "pusher_internal:member_removed", "{told}");
+        assert_eq!(data(&told), json!({"user_id": "bob"}));
+    }
+}
+
+#[test]
+fn after_a_planned_restart_who_is_not_back_in_time_has_left() {
+    let mut daemon = Daemon::start(&format!("app.presence_grace = 1.0\n{}", app("")));
+    let (mut ada, mut bob) = (Pusher::connect(&daemon), Pusher::connect(&daemon));
+    ada.join(ROOM, "ada");
+    bob.join(ROOM, "bob");
+    daemon.signal(Signal::SIGTERM);
+    assert!(daemon.wait().success());
+    daemon.restart();
+    let mut ada = Pusher::connect(&daemon);
+    ask(&mut ada, "ada");
+    assert_eq!(ids(&ada.next()), json!(["ada"]));
+    assert_eq!(of_room(&daemon)["user_count"], 1);
+}
+
+#[test]
+fn after_a_start_nobody_waits_where_nobody_was_before() {
+    let settings = format!("app.presence_grace = 3600.0\n{}", app(""));
+    let mut daemon = Daemon::start(&settings);
+    let note = daemon.ring().with_added_extension("present");
+    let join = |daemon: &Daemon| {
+        let mut ada = Pusher::connect(daemon);
+        assert_eq!(ids(&ada.join(ROOM, "ada")), json!(["ada"]));
+        ada
+    };
+    // She leaves before each end, whatever end it is.
+    for signal in [Signal::SIGTERM, Signal::SIGKILL, Signal::SIGKILL] {
+        let mut ada = join(&daemon);
+        ada.send("pusher:unsubscribe", json!({"channel": ROOM}));
+        ada.send("pusher:ping", json!({}));
+        assert_eq!(ada.next()["event"], "pusher:pong");
+        while std::fs::read_to_string(&note).unwrap().contains("somebody") {
+            std::thread::yield_now();
+        }
+        daemon.signal(signal);
+        daemon.wait();
+        daemon.restart();
+    }
+    // She is there at the end, and the only one: she does not wait for herself.
+    let ada = join(&daemon);
+    daemon.signal(Signal::SIGTERM);
+    daemon.wait();
+    drop(ada);
+    daemon.restart();
+    let ada = join(&daemon);
+    // After a kill it is not known who was there. A note that cannot be read is the same.
+    daemon.signal(Signal::SIGKILL);
+    daemon.wait();
+    drop(ada);
+    assert!(std::fs::read_to_string(&note).unwrap().contains("somebody"));
+    std::fs::write(&note, "askr present 1\nmembers 1\nprivate-a\tada\n").unwrap();
+    daemon.restart();
+    let why = "line 3 must be a presence channel and a user";
+    assert!(daemon.log().iter().any(|line| line.contains(why)));
+    let mut ada = Pusher::connect(&daemon);
+    ask(&mut ada, "ada");
+    ada.send("pusher:ping", json!({}));
+    assert_eq!(ada.next()["event"], "pusher:pong", "she waits");
+}
+
+#[test]
+fn who_closes_on_purpose_leaves_at_once_and_who_is_lost_may_come_back() {
+    let daemon = Daemon::start(&format!("app.presence_grace = 3600.0\n{}", app("")));
+    let mut ada = Pusher::connect(&daemon);
+    ada.join(ROOM, "ada");
+    let close = |code: Option<u16>| {
+        let code = code.map_or(Vec::new(), |code| code.to_be_bytes().to_vec());
+        frame(0x88, &code)
+    };
+    let mut told = |event: &str, user: &str| {
+        let message = ada.next();
+        let event = format!("pusher_internal:member_{event}");
+        assert_eq!(message["event"], *event, "{message}");
+        assert_eq!(data(&message)["user_id"], user);
+    };
+    let mut kept = Vec::new();
+    for (user, code, leaves) in [
+        ("normal", Some(1000), true),
+        ("without", None, true),
+        // A page that is loaded anew.
+        ("away", Some(1001), false),
+        ("other", Some(3000), false),
+    ] {
+        let mut client = Pusher::connect(&daemon);
+        client.join(ROOM, user);
+        told("added", user);
+        client.ws.raw(&close(code));
+        if let Some(code) = code {
+            assert_eq!(client.ws.code(), code);
+        }
+        if leaves {
+            told("removed", user);
+        } else {
+            kept.push(user);
+        }
+    }
+    // The plain protocol is the same.
+    let token = token_of("plain", &[ROOM], 60);
+    let path = format!("/askr/ws?channel={ROOM}&token={token}");
+    let mut plain = Socket::open(daemon.address, &path, &[]);
+    told("added", "plain");
+    plain.raw(&close(Some(1000)));
+    told("removed", "plain");
+    // Of two connections of a user one is closed: the user is still there.
+    let mut two = [Pusher::connect(&daemon), Pusher::connect(&daemon)];
+    two.iter_mut().for_each(|tab| drop(tab.join(ROOM, "two")));
+    told("added", "two");
+    two[0].ws.raw(&close(Some(1000)));
+    assert_eq!(two[0].ws.code(), 1000);
+    // Lost without a word, and ended by askrd.
+    let mut lost = Pusher::connect(&daemon);
+    lost.join(ROOM, "lost");
+    told("added", "lost");
+    drop(lost);
+    let mut ended = Pusher::connect(&daemon);
+    ended.join(ROOM, "ended");
+    told("added", "ended");
+    assert_eq!(daemon.disconnect(&json!({"socket_id": ended.id})), 1);
+    ended.ws.code();
+    daemon.until("askr_streams", |n| n == 2);
+    kept.extend(["ada", "ended", "lost", "two"]);
+    kept.sort_unstable();
+    assert_eq!(daemon.members(ROOM), kept);
+    assert_eq!(of_room(&daemon)["user_count"], kept.len());
+    // Nothing else was told.
+    daemon.publish(ROOM, "the end");
+    assert_eq!(ada.take(ROOM, 1), ["the end"]);
+}
+
+#[test]
+fn a_channel_is_occupied_as_long_as_it_has_a_member() {
+    let daemon = Daemon::start(&format!("app.presence_grace = 3600.0\n{}", app("")));
+    let nobody = json!({"occupied": false, "user_count": 0, "subscription_count": 0});
+    assert_eq!(of_room(&daemon), nobody);
+    let mut ada = Pusher::connect(&daemon);
+    ada.join(ROOM, "ada");
+    drop(ada);
+    daemon.until("askr_streams", |n| n == 0);
+    let in_grace = json!({"occupied": true, "user_count": 1, "subscription_count": 0});
+    assert_eq!(of_room(&daemon), in_grace);
+    let users = ok(get(&daemon, &format!("/apps/7/channels/{ROOM}/users"), &[]));
+    assert_eq!(users, r#"{"users":[{"id":"ada"}]}"#);
+    let mut ada = Pusher::connect(&daemon);
+    ada.join(ROOM, "ada");
+    ada.send("pusher:unsubscribe", json!({"channel": ROOM}));
+    daemon.until("askr_presence_members", |n| n == 0);
+    assert_eq!(of_room(&daemon), nobody);
 }

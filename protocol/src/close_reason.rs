@@ -27,6 +27,8 @@ pub enum CloseReason {
     Ended,
     /// A WebSocket ended with a closing handshake: the client's, or the server's after a protocol error.
     Closed,
+    /// A WebSocket's client closed it on purpose: with code 1000, or without one.
+    Left,
     /// A presence channel refused the member.
     Members,
 }

@@ -59,7 +59,7 @@ for (const [what, obstruct] of Object.entries(OBSTACLES)) {
     const stats = await askrd.cli(['stats', '--config', askrd.config]);
     assert.match(stats.out, reason, 'stats say it too');
     assert.equal(lines(askrd, / ERROR /).length, 1, 'logged once, not for each try');
-    assert.deepEqual(readdirSync(shared).sort(), ['ring', 'ring.in-flight', 'ring.lock'], 'nothing is left behind');
+    assert.deepEqual(readdirSync(shared).sort(), ['ring', 'ring.in-flight', 'ring.lock', 'ring.present'], 'nothing is left behind');
 
     rmSync(ring, { recursive: true });
     await until('askrd is ready', async () => (await askrd.readiness()).status === 200);

@@ -44,6 +44,7 @@ pub fn signature(app: &Credentials, why: &signature::Refused) -> Note {
         signature::Refused::Key => {
             "the application signs for another key than app.key (PUSHER_APP_KEY, REVERB_APP_KEY)"
         }
+        signature::Refused::TooLong(_) => "sign less of the user, or raise the setting",
         _ => "it is not what Pusher's libraries sign",
     };
     let key = &app.key;

@@ -48,13 +48,11 @@ fn authorize(app: &Signatures, claim: &Claim, channel: &Wanted) -> Result<Answer
             app.users,
         )
         .map_err(|why| {
+            refusals::report(notes::signature(&app.credentials, &why));
             let reason = format!("channel {}: {why}", channel.number);
             match why {
                 signature::Refused::TooLong(_) => Refused::Forbidden(reason),
-                _ => {
-                    refusals::report(notes::signature(&app.credentials, &why));
-                    Refused::Unauthorized(reason)
-                }
+                _ => Refused::Unauthorized(reason),
             }
         })?;
     Ok(Ok(match user {

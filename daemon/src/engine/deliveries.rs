@@ -70,9 +70,9 @@ impl Engine {
                 self.progress.processed = to;
             }
             Delivery::EncodedEphemeral(ephemeral) => self.on_ephemeral(&ephemeral),
-            Delivery::Settled => {
+            Delivery::Settled(channel) => {
                 self.flush();
-                self.on_settled();
+                self.on_settled(&channel);
             }
             Delivery::Replaced { epoch, first } => {
                 self.flush();

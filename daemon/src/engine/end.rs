@@ -51,7 +51,7 @@ impl Engine {
         };
         self.slow.blocked.remove(&slot);
         self.replays.remove(slot, stream.client);
-        self.on_disconnect(&stream);
+        self.on_disconnect(&stream, end);
         self.sign_out(slot, &stream);
         self.app.quota.leave(stream.client);
         let names = stream.subscriptions.iter();
@@ -113,6 +113,6 @@ fn counter(metrics: &Metrics, end: CloseReason) -> &Counter {
         CloseReason::Idle => &metrics.closed_idle,
         CloseReason::Ended => &metrics.closed_ended,
         CloseReason::Members => &metrics.closed_members,
-        CloseReason::Closed => &metrics.closed_form,
+        CloseReason::Closed | CloseReason::Left => &metrics.closed_form,
     }
 }

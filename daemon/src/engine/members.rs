@@ -2,6 +2,7 @@
 //! changes they do not know.
 
 use protocol::channel::Kind;
+use protocol::close_reason::CloseReason;
 use protocol::format;
 use shared::cursor::Cursor;
 
@@ -85,21 +86,24 @@ impl Engine {
         out
     }
 
-    /// Sends snapshots to a stream that missed changes of members, once its socket has room.
+    /// Sends snapshots to a stream that missed changes of members, or was not sent any yet, once its socket has room.
     pub(super) fn refresh_members(&mut self, slot: u32) {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
         let present = Identity::present_of(&mut stream.identity);
-        let Some(present) = present.filter(|present| present.stale) else {
+        let lacks = |present: &&mut Present| {
+            present.stale || present.rows.iter().any(|row| row.sent == UNSENT)
+        };
+        let Some(present) = present.filter(lacks) else {
             return;
         };
         if stream.outbox.is_some() || stream.leaving {
             return;
         }
-        present.stale = false;
+        let all = std::mem::take(&mut present.stale);
         let cursor = self.cursor_of(slot);
-        let bytes = self.snapshots(slot, true, cursor);
+        let bytes = self.snapshots(slot, all, cursor);
         if bytes.is_empty() {
             return;
         }
@@ -138,10 +142,13 @@ impl Engine {
         }
     }
 
-    /// The members are known: they are sent to every stream on a presence channel.
-    pub(super) fn on_settled(&mut self) {
-        self.mark_members_stale();
-        self.refresh_all_members();
+    /// The members of a channel are known: they are sent to every stream on it that waits for them.
+    pub(super) fn on_settled(&mut self, channel: &str) {
+        let members = self.subscriptions.members(channel);
+        let slots: Vec<u32> = members.iter().map(|member| member.slot).collect();
+        for slot in slots {
+            self.refresh_members(slot);
+        }
     }
 
     /// This worker may have missed changes of members.
@@ -170,7 +177,7 @@ impl Engine {
         };
         let row = present.rows.swap_remove(at);
         let name = self.subscriptions.name(channel);
-        let how = Departure::Unsubscribed;
+        let how = Departure::Meant;
         self.app.roster.leave(
             &self.hub,
             name,
@@ -180,8 +187,9 @@ impl Engine {
         );
     }
 
-    /// The stream is closed. Its users may reconnect in a moment; while the daemon drains, nobody leaves.
-    pub(super) fn on_disconnect(&self, stream: &Stream) {
+    /// The stream is closed. Unless its client meant it, its users may reconnect in a moment; while the daemon drains,
+    /// nobody leaves.
+    pub(super) fn on_disconnect(&self, stream: &Stream, end: CloseReason) {
         if self.leaving.is_some() {
             return;
         }
@@ -192,6 +200,10 @@ impl Engine {
         let Some(present) = present else {
             return;
         };
+        let how = match end {
+            CloseReason::Left => Departure::Meant,
+            _ => Departure::Lost,
+        };
         for row in &present.rows {
             let name = self.subscriptions.name(row.channel);
             self.app.roster.leave(
@@ -199,7 +211,7 @@ impl Engine {
                 name,
                 &row.user,
                 (stream.client, present.connection),
-                Departure::Lost,
+                how,
             );
         }
     }

@@ -1,5 +1,7 @@
 //! A stream's channels, wherever they count: in the limits, the routes and the subscribers of this worker.
 
+use protocol::channel::Kind;
+
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::command::Denied;
@@ -67,9 +69,8 @@ impl Engine {
         self.hub.process.metrics.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
-            let hub = &self.hub;
-            let notify = || hub.hook(client, name, webhooks::event::What::ChannelOccupied);
-            hub.routes.add(name, self.worker, notify);
+            let notify = || self.hook(client, name, webhooks::event::What::ChannelOccupied);
+            self.hub.routes.add(name, self.worker, notify);
         }
         subscription
     }
@@ -84,9 +85,15 @@ impl Engine {
             other.subscriptions[moved.sub as usize].at = subscription.at;
         }
         if let Some(name) = left.last {
-            let hub = &self.hub;
-            let notify = || hub.hook(client, &name, webhooks::event::What::ChannelVacated);
-            hub.routes.remove(&name, self.worker, notify);
+            let notify = || self.hook(client, &name, webhooks::event::What::ChannelVacated);
+            self.hub.routes.remove(&name, self.worker, notify);
+        }
+    }
+
+    /// A presence channel is occupied as long as it has members: its roster announces it, in order with them.
+    fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
+        if !Kind::of(channel).is_presence() {
+            self.hub.hook(client, channel, what);
         }
     }
 }

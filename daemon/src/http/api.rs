@@ -98,17 +98,16 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
             answer::batch(&all)
         }
         Call::Channels { prefix, info } => {
-            let which = Which::Prefix(prefix.unwrap_or_default());
-            let counts = queries::channels(app, which).await;
-            let each = counts
+            let all = occupied(app, prefix.unwrap_or_default()).await;
+            let each = all
                 .iter()
-                .map(|(name, count)| (name.as_str(), channel_info(app, name, *count, info)));
+                .map(|(name, size)| (name.as_str(), channel_info(app, name, *size, info)));
             answer::channels(each)
         }
         Call::Channel { channel, info } => {
             let counts = subscriber_counts(app, std::slice::from_ref(&channel)).await;
-            let count = counts.get(&channel).copied().unwrap_or(0);
-            answer::channel(&channel_info(app, &channel, count, info))
+            let size = size(app, &channel, &counts);
+            answer::channel(&channel_info(app, &channel, size, info))
         }
         Call::Users { channel } => {
             let members = app.roster.list(&channel);
@@ -143,16 +142,58 @@ async fn infos(app: &App, names: &[String], info: Info) -> Vec<ChannelInfo> {
         true => subscriber_counts(app, names).await,
         false => BTreeMap::new(),
     };
-    let count = |name| counts.get(name).copied().unwrap_or(0);
     let infos = names
         .iter()
-        .map(|name| channel_info(app, name, count(name), info));
+        .map(|name| channel_info(app, name, size(app, name, &counts), info));
     infos.collect()
 }
 
-/// The attributes in `info` that apply to this channel, with `count` subscribers.
-fn channel_info(app: &App, channel: &str, count: usize, info: Info) -> ChannelInfo {
+/// How many are on a channel.
+#[derive(Clone, Copy)]
+struct Size {
+    subscribers: usize,
+    /// Of presence channels, which are occupied as long as they have members, also where a member's connection was lost
+    /// and may come back: looked at once, so that what is said of both agrees.
+    members: Option<usize>,
+}
+
+fn size(app: &App, channel: &str, subscribers: &BTreeMap<String, usize>) -> Size {
     let presence = Kind::of(channel).is_presence();
+    Size {
+        subscribers: subscribers.get(channel).copied().unwrap_or(0),
+        members: presence.then(|| app.roster.count(channel)),
+    }
+}
+
+/// The channels that are occupied.
+async fn occupied(app: &App, prefix: String) -> BTreeMap<String, Size> {
+    let subscribers = queries::channels(app, Which::Prefix(prefix.clone())).await;
+    let of_members = app
+        .roster
+        .channels(&prefix)
+        .into_iter()
+        .map(|(name, count)| {
+            let size = Size {
+                subscribers: subscribers.get(&name).copied().unwrap_or(0),
+                members: Some(count),
+            };
+            (name, size)
+        });
+    let others = subscribers
+        .iter()
+        .filter(|(name, _)| !Kind::of(name).is_presence());
+    let others = others.map(|(name, count)| {
+        let size = Size {
+            subscribers: *count,
+            members: None,
+        };
+        (name.clone(), size)
+    });
+    others.chain(of_members).collect()
+}
+
+/// The attributes in `info` that apply to this channel.
+fn channel_info(app: &App, channel: &str, size: Size, info: Info) -> ChannelInfo {
     let cached = || {
         let now = now_ns();
         let last = app.hub.last_events.get(channel, now)?;
@@ -163,9 +204,14 @@ fn channel_info(app: &App, channel: &str, count: usize, info: Info) -> ChannelIn
         })
     };
     ChannelInfo {
-        occupied: info.occupied.then_some(count > 0),
-        user_count: (info.user_count && presence).then(|| app.roster.count(channel) as u64),
-        subscription_count: info.subscription_count.then_some(count as u64),
+        occupied: info
+            .occupied
+            .then(|| size.members.unwrap_or(size.subscribers) > 0),
+        user_count: size
+            .members
+            .filter(|_| info.user_count)
+            .map(|count| count as u64),
+        subscription_count: info.subscription_count.then_some(size.subscribers as u64),
         cache: info.cache.then(cached).flatten(),
     }
 }

@@ -80,11 +80,21 @@ impl Hub {
     /// Delivers it to every worker with a subscriber of its channel. A worker with a full inbox recovers by
     /// itself.
     pub fn send_ephemeral(&self, notice: EncodedEphemeral) {
-        let mut workers = self.routes.workers(std::iter::once(&*notice.channel));
         let notice = Arc::new(notice);
+        self.deliver(&notice.channel, || {
+            Delivery::EncodedEphemeral(notice.clone())
+        });
+    }
+
+    /// The members of a channel are known again: its subscribers that wait for them are sent them.
+    pub fn settle(&self, channel: Arc<str>) {
+        self.deliver(&channel, || Delivery::Settled(channel.clone()));
+    }
+
+    fn deliver(&self, channel: &str, delivery: impl Fn() -> Delivery) {
+        let mut workers = self.routes.workers(std::iter::once(channel));
         while workers != 0 {
-            self.inboxes[workers.trailing_zeros() as usize]
-                .push(Delivery::EncodedEphemeral(notice.clone()));
+            self.inboxes[workers.trailing_zeros() as usize].push(delivery());
             workers &= workers - 1;
         }
     }

@@ -27,8 +27,8 @@ pub enum Delivery {
     },
     /// Not from the ring, and without a position.
     EncodedEphemeral(Arc<EncodedEphemeral>),
-    /// The members of presence channels are known again after the start.
-    Settled,
+    /// The members of a presence channel are known again after the start.
+    Settled(Arc<str>),
     /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
     Replaced {
         epoch: Epoch,
@@ -42,7 +42,8 @@ impl Delivery {
         let more = match self {
             Self::Event(live) => live.event.size(),
             Self::EncodedEphemeral(notice) => notice.size(),
-            Self::Lost { .. } | Self::Settled | Self::Replaced { .. } => 0,
+            Self::Settled(channel) => channel.len(),
+            Self::Lost { .. } | Self::Replaced { .. } => 0,
         };
         size_of::<Self>() + more
     }

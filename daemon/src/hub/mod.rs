@@ -11,6 +11,7 @@ pub mod hub;
 pub mod inbox;
 pub mod last_events;
 pub mod presence;
+pub mod presence_note;
 pub mod roster;
 pub mod routes;
 pub mod subscriber_counts;

@@ -5,10 +5,14 @@
 //! none can see another's members. The cost of a call does not depend on the number of members; the members in
 //! grace are a list in the order of their disconnecting, linked through the slab.
 //!
-//! After a start no client has reconnected yet. So during the grace time nothing is announced and `settled()` is
-//! false: pages keep the list they have. Then [`Presence::tick`] returns [`Announcement::Settled`], every
-//! subscriber of every presence channel is sent a snapshot, and announcements begin. So pages do not see a
-//! restart of the daemon as everybody leaving and joining.
+//! Pages do not see a restart of the daemon as everybody leaving and joining. Members of before ([`Before::These`])
+//! are in grace at the start, *returning*: until each of a channel's is back or its grace is over, nobody is sent a
+//! snapshot of this channel, and pages keep the list they have. Then its subscribers are ([`Announcement::Settled`]).
+//! If it is only known that there were members, not who ([`Before::Somebody`]), no channel settles until the grace
+//! time is over.
+//!
+//! A channel is occupied while it has members. This and the changes of its members are announced in one order:
+//! occupied before the first one joined, vacated after the last one left.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -53,9 +57,21 @@ pub fn channels_of_a_user(members: usize) -> usize {
     (members / 8).max(100)
 }
 
-/// What the channel's subscribers are sent.
+/// Who was a member before the start.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Before {
+    Nobody,
+    /// It is not known who.
+    Somebody,
+    /// Channels and users.
+    These(Vec<(String, String)>),
+}
+
+/// What happened, in order. Subscribers that were not sent a snapshot yet ignore who joined and left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Announcement {
+    /// The channel has its first member.
+    Occupied(Arc<str>),
     Joined {
         channel: Arc<str>,
         user: Arc<str>,
@@ -65,8 +81,10 @@ pub enum Announcement {
         channel: Arc<str>,
         user: Arc<str>,
     },
-    /// To the subscribers of all presence channels: each is sent a snapshot now.
-    Settled,
+    /// The channel has no member any more.
+    Vacated(Arc<str>),
+    /// The channel's members are known again: its subscribers that wait for a snapshot are sent it now.
+    Settled(Arc<str>),
 }
 
 /// Why a user cannot join. `Display` is a phrase for the client that names the limit and its setting.
@@ -91,9 +109,9 @@ pub enum Refused {
 /// How a connection left a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
-    /// It unsubscribed: if it was the last connection, the user leaves at once.
-    Unsubscribed,
-    /// It was lost or closed: the user may reconnect within the grace time.
+    /// It unsubscribed, or was closed on purpose: if it was the last connection, the user leaves at once.
+    Meant,
+    /// It was lost, or ended by the daemon: the user may reconnect within the grace time.
     Lost,
 }
 
@@ -103,10 +121,19 @@ struct Member {
     user: Arc<str>,
     info: Option<Arc<str>>,
     connections: Vec<Connection>,
+    /// It was a member before the start, and is not back yet.
+    returning: bool,
     /// When the grace time ends. Like the neighbours in the list, only used while there is no connection.
     until: u64,
     before: Option<usize>,
     after: Option<usize>,
+}
+
+#[derive(Debug, Default)]
+struct Channel {
+    users: HashMap<Arc<str>, usize>,
+    /// How many of them are returning.
+    returning: usize,
 }
 
 /// The members of one application's presence channels.
@@ -114,7 +141,7 @@ struct Member {
 pub struct Presence {
     limits: Limits,
     members: Slab<Member>,
-    channels: HashMap<Arc<str>, HashMap<Arc<str>, usize>>,
+    channels: HashMap<Arc<str>, Channel>,
     /// Channels of each user.
     users: HashMap<Arc<str>, usize>,
     /// Those in grace, who leaves first being first.
@@ -122,16 +149,17 @@ pub struct Presence {
     last: Option<usize>,
     /// The latest time that was passed in: it never goes back.
     now: u64,
-    /// When it will have settled; None once it has.
+    /// Until when nobody knows who was there before the start.
     settling: Option<u64>,
     /// Joins refused at a bound.
     pub refused: u64,
 }
 
 impl Presence {
-    /// No members, and not settled yet. `now` and all times are milliseconds of one clock.
-    pub fn new(limits: Limits, now: u64) -> Self {
-        Self {
+    /// With the members of before, as many as are allowed. `now` and all times are milliseconds of one clock.
+    pub fn new(limits: Limits, before: Before, now: u64) -> Self {
+        let unknown = before == Before::Somebody;
+        let mut presence = Self {
             limits,
             members: Slab::new(),
             channels: HashMap::new(),
@@ -139,14 +167,26 @@ impl Presence {
             first: None,
             last: None,
             now,
-            settling: Some(now.saturating_add(limits.grace)),
+            settling: unknown.then(|| now.saturating_add(limits.grace)),
             refused: 0,
+        };
+        if let Before::These(members) = before {
+            for (channel, user) in members {
+                presence.expect(&channel, &user);
+            }
         }
+        presence
     }
 
-    /// Whether snapshots may be sent: the grace time since the start is over, so the members are known again.
-    pub fn settled(&self) -> bool {
-        self.settling.is_none()
+    /// Whether the members of a channel are known, so that a snapshot of them may be sent.
+    pub fn settled(&self, channel: &str) -> bool {
+        let channel = self.channels.get(channel);
+        self.settling.is_none() && channel.is_none_or(|channel| channel.returning == 0)
+    }
+
+    /// Whether somebody of before may come back of whom nothing is known.
+    pub fn expects_somebody(&self) -> bool {
+        self.settling.is_some()
     }
 
     /// A connection of `user` subscribed. The member keeps the info of its first connection. `info`: JSON.
@@ -160,11 +200,11 @@ impl Presence {
         info: Option<&str>,
         connection: Connection,
         now: u64,
-    ) -> Result<Option<Announcement>, Refused> {
+    ) -> Result<Vec<Announcement>, Refused> {
         self.now = self.now.max(now);
         let joined = self.try_join(channel, user, info, connection);
         self.refused += u64::from(joined.is_err());
-        Ok(joined?.filter(|_| self.settled()))
+        joined
     }
 
     fn try_join(
@@ -173,11 +213,12 @@ impl Presence {
         user: &str,
         info: Option<&str>,
         connection: Connection,
-    ) -> Result<Option<Announcement>, Refused> {
+    ) -> Result<Vec<Announcement>, Refused> {
+        self.limits.users.check(user, info)?;
         if let Some(at) = self.find(channel, user) {
             let connections = &self.members[at].connections;
             if connections.contains(&connection) {
-                return Ok(None);
+                return Ok(Vec::new());
             }
             if connections.len() >= self.limits.connections {
                 return Err(Refused::TooManyConnections(connections.len()));
@@ -185,42 +226,89 @@ impl Presence {
             if connections.is_empty() {
                 self.unlink(at);
             }
-            self.members[at].connections.push(connection);
-            return Ok(None);
+            let member = &mut self.members[at];
+            member.connections.push(connection);
+            if !member.returning {
+                return Ok(Vec::new());
+            }
+            member.info = info.map(Into::into);
+            return Ok(self.returned(at));
         }
-        self.limits.users.check(user, info)?;
+        let (at, others) = self.insert(channel, user)?;
+        let member = &mut self.members[at];
+        member.connections.push(connection);
+        member.info = info.map(Into::into);
+        let joined = Announcement::Joined {
+            channel: member.channel.clone(),
+            user: member.user.clone(),
+            info: member.info.clone(),
+        };
+        Ok(match others {
+            0 => vec![Announcement::Occupied(member.channel.clone()), joined],
+            _ => vec![joined],
+        })
+    }
+
+    /// A member of before is expected back.
+    fn expect(&mut self, channel: &str, user: &str) {
+        if self.find(channel, user).is_none()
+            && let Ok((at, _)) = self.insert(channel, user)
+        {
+            self.members[at].returning = true;
+            if let Some(channel) = self.channels.get_mut(channel) {
+                channel.returning += 1;
+            }
+            self.link(at);
+        }
+    }
+
+    /// A member that was returning no longer is: it is back, or its grace is over.
+    fn returned(&mut self, at: usize) -> Vec<Announcement> {
+        let member = &mut self.members[at];
+        member.returning = false;
+        let name = &member.channel;
+        let Some(channel) = self.channels.get_mut(name) else {
+            return Vec::new();
+        };
+        channel.returning -= 1;
+        match channel.returning == 0 && self.settling.is_none() {
+            true => vec![Announcement::Settled(name.clone())],
+            false => Vec::new(),
+        }
+    }
+
+    /// Adds a member without a connection, if there is room. Also returns how many others the channel has.
+    fn insert(&mut self, channel: &str, user: &str) -> Result<(usize, usize), Refused> {
         if self.members.len() >= self.limits.members {
             return Err(Refused::Full(self.limits.members));
         }
-        if self.count(channel) >= self.limits.channel_members {
+        let others = self.count(channel);
+        if others >= self.limits.channel_members {
             return Err(Refused::ChannelFull(self.limits.channel_members));
         }
-        let others = self.users.get(user).copied().unwrap_or(0);
-        if others >= self.limits.user_channels {
+        let channels = self.users.get(user).copied().unwrap_or(0);
+        if channels >= self.limits.user_channels {
             return Err(Refused::TooManyChannels(self.limits.user_channels));
         }
-        let channel = match self.channels.get_key_value(channel) {
+        let channel: Arc<str> = match self.channels.get_key_value(channel) {
             Some((name, _)) => name.clone(),
             None => channel.into(),
         };
-        let (user, info): (Arc<str>, Option<Arc<str>>) = (user.into(), info.map(Into::into));
+        let user: Arc<str> = user.into();
         let at = self.members.insert(Member {
             channel: channel.clone(),
             user: user.clone(),
-            info: info.clone(),
-            connections: vec![connection],
+            info: None,
+            connections: Vec::with_capacity(1),
+            returning: false,
             until: 0,
             before: None,
             after: None,
         });
-        let users = self.channels.entry(channel.clone()).or_default();
+        let users = &mut self.channels.entry(channel).or_default().users;
         users.insert(user.clone(), at);
-        self.users.insert(user.clone(), others + 1);
-        Ok(Some(Announcement::Joined {
-            channel,
-            user,
-            info,
-        }))
+        self.users.insert(user, channels + 1);
+        Ok((at, others))
     }
 
     /// A connection of `user` is no longer subscribed. One that never was changes nothing.
@@ -231,39 +319,44 @@ impl Presence {
         connection: Connection,
         how: Departure,
         now: u64,
-    ) -> Option<Announcement> {
+    ) -> Vec<Announcement> {
         self.now = self.now.max(now);
-        let at = self.find(channel, user)?;
+        let Some(at) = self.find(channel, user) else {
+            return Vec::new();
+        };
         let connections = &mut self.members[at].connections;
-        let index = connections.iter().position(|one| *one == connection)?;
+        let Some(index) = connections.iter().position(|one| *one == connection) else {
+            return Vec::new();
+        };
         connections.swap_remove(index);
         if !connections.is_empty() {
-            return None;
+            return Vec::new();
         }
         if how == Departure::Lost && self.limits.grace > 0 {
             self.link(at);
-            return None;
+            return Vec::new();
         }
-        Some(self.remove(at)).filter(|_| self.settled())
+        self.remove(at)
     }
 
-    /// Handles the passing of time; to be called at [`Self::next`] or later. Members whose grace ended before it
-    /// settled are removed without an announcement; the snapshots do not contain them.
+    /// Handles the passing of time; to be called at [`Self::next`] or later.
     pub fn tick(&mut self, now: u64) -> Vec<Announcement> {
         self.now = self.now.max(now);
-        let mut announcements = Vec::new();
+        let (mut announcements, mut settled) = (Vec::new(), Vec::new());
         while let Some(at) = self.first
             && self.members[at].until <= self.now
         {
             self.unlink(at);
-            let left = self.remove(at);
-            if self.settled() {
-                announcements.push(left);
+            if self.members[at].returning {
+                settled.extend(self.returned(at));
             }
+            announcements.extend(self.remove(at));
         }
+        // Once all that is over is over.
+        announcements.extend(settled);
         if self.settling.is_some_and(|at| at <= self.now) {
             self.settling = None;
-            announcements.push(Announcement::Settled);
+            announcements.extend(self.channels.keys().cloned().map(Announcement::Settled));
         }
         announcements
     }
@@ -274,23 +367,33 @@ impl Presence {
         [first, self.settling].into_iter().flatten().min()
     }
 
-    /// Settles at once: there were no members before the start, so there is nothing to wait for.
-    pub fn settle(&mut self) {
-        self.settling = None;
-    }
-
     /// The user and info of each member, in no particular order.
     pub fn members(&self, channel: &str) -> impl Iterator<Item = (&Arc<str>, Option<&Arc<str>>)> {
-        let users = self.channels.get(channel);
-        users.into_iter().flat_map(HashMap::values).map(|at| {
-            let member = &self.members[*at];
-            (&member.user, member.info.as_ref())
-        })
+        let channel = self.channels.get(channel).into_iter();
+        channel
+            .flat_map(|channel| channel.users.values())
+            .map(|at| {
+                let member = &self.members[*at];
+                (&member.user, member.info.as_ref())
+            })
+    }
+
+    /// Channels with members, and how many each has, including those in grace.
+    pub fn channels(&self) -> impl Iterator<Item = (&Arc<str>, usize)> {
+        let channels = self.channels.iter();
+        channels.map(|(name, channel)| (name, channel.users.len()))
+    }
+
+    /// The channel and the user of each member.
+    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+        let all = self.members.iter();
+        all.map(|(_, member)| (&*member.channel, &*member.user))
     }
 
     /// The number of members of a channel, including those in grace.
     pub fn count(&self, channel: &str) -> usize {
-        self.channels.get(channel).map_or(0, HashMap::len)
+        let channel = self.channels.get(channel);
+        channel.map_or(0, |channel| channel.users.len())
     }
 
     /// The number of members of all channels.
@@ -299,16 +402,18 @@ impl Presence {
     }
 
     fn find(&self, channel: &str, user: &str) -> Option<usize> {
-        self.channels.get(channel)?.get(user).copied()
+        self.channels.get(channel)?.users.get(user).copied()
     }
 
     /// Removes a member without connections that is not in the list.
-    fn remove(&mut self, at: usize) -> Announcement {
+    fn remove(&mut self, at: usize) -> Vec<Announcement> {
         let Member { channel, user, .. } = self.members.remove(at);
-        if let Some(users) = self.channels.get_mut(&channel) {
-            users.remove(&user);
-            if users.is_empty() {
+        let mut vacated = None;
+        if let Some(entry) = self.channels.get_mut(&channel) {
+            entry.users.remove(&user);
+            if entry.users.is_empty() {
                 self.channels.remove(&channel);
+                vacated = Some(Announcement::Vacated(channel.clone()));
             }
         }
         if let Some(count) = self.users.get_mut(&user) {
@@ -317,7 +422,8 @@ impl Presence {
                 self.users.remove(&user);
             }
         }
-        Announcement::Left { channel, user }
+        let left = Announcement::Left { channel, user };
+        [left].into_iter().chain(vacated).collect()
     }
 
     /// Appends a member to the list: the grace time is the same for all and time does not go back, so the list
@@ -355,19 +461,36 @@ mod tests {
 
     const ROOM: &str = "presence-room";
 
-    fn settled(limits: Limits) -> Presence {
-        let mut presence = Presence::new(limits, 0);
-        assert_eq!(presence.tick(limits.grace), [Announcement::Settled]);
-        presence
+    fn fresh(limits: Limits) -> Presence {
+        Presence::new(limits, Before::Nobody, 0)
     }
 
-    fn joined(user: &str) -> Result<Option<Announcement>, Refused> {
-        Ok(Some(Announcement::Joined {
+    fn these(members: &[(&str, &str)]) -> Before {
+        let own = |(channel, user): &(&str, &str)| ((*channel).to_owned(), (*user).to_owned());
+        Before::These(members.iter().map(own).collect())
+    }
+
+    fn occupied() -> Announcement {
+        Announcement::Occupied(ROOM.into())
+    }
+
+    fn vacated() -> Announcement {
+        Announcement::Vacated(ROOM.into())
+    }
+
+    fn settled() -> Announcement {
+        Announcement::Settled(ROOM.into())
+    }
+
+    fn joined(user: &str) -> Announcement {
+        Announcement::Joined {
             channel: ROOM.into(),
             user: user.into(),
             info: None,
-        }))
+        }
     }
+
+    const NONE: [Announcement; 0] = [];
 
     fn left(user: &str) -> Announcement {
         Announcement::Left {
@@ -378,46 +501,98 @@ mod tests {
 
     #[test]
     fn three_tabs_are_one_member() {
-        let mut p = settled(Limits::default());
-        assert_eq!(p.join(ROOM, "7", None, 1, 10_000), joined("7"));
-        assert_eq!(p.join(ROOM, "7", None, 2, 10_000), Ok(None));
-        assert_eq!(p.join(ROOM, "7", None, 2, 10_000), Ok(None), "again");
-        assert_eq!(p.leave(ROOM, "7", 2, Departure::Unsubscribed, 10_000), None);
-        assert_eq!(p.leave(ROOM, "7", 2, Departure::Unsubscribed, 10_000), None);
-        assert_eq!(p.leave(ROOM, "8", 1, Departure::Unsubscribed, 10_000), None);
+        let mut p = fresh(Limits::default());
+        assert_eq!(
+            p.join(ROOM, "7", None, 1, 10_000).unwrap(),
+            [occupied(), joined("7")]
+        );
+        assert_eq!(p.join(ROOM, "7", None, 2, 10_000).unwrap(), NONE);
+        assert_eq!(p.join(ROOM, "7", None, 2, 10_000).unwrap(), NONE, "again");
+        assert_eq!(p.leave(ROOM, "7", 2, Departure::Meant, 10_000), NONE);
+        assert_eq!(p.leave(ROOM, "7", 2, Departure::Meant, 10_000), NONE);
+        assert_eq!(p.leave(ROOM, "8", 1, Departure::Meant, 10_000), NONE);
         assert_eq!(p.count(ROOM), 1);
-        let last = p.leave(ROOM, "7", 1, Departure::Unsubscribed, 10_000);
-        assert_eq!(last, Some(left("7")));
+        let last = p.leave(ROOM, "7", 1, Departure::Meant, 10_000);
+        assert_eq!(last, [left("7"), vacated()]);
         assert_eq!((p.count(ROOM), p.total(), p.channels.len()), (0, 0, 0));
     }
 
     #[test]
     fn a_reconnect_within_the_grace_time_is_not_seen() {
-        let mut p = settled(Limits::default());
+        let mut p = fresh(Limits::default());
         p.join(ROOM, "7", Some("1"), 1, 10_000).unwrap();
-        assert_eq!(p.leave(ROOM, "7", 1, Departure::Lost, 10_000), None);
+        assert_eq!(p.leave(ROOM, "7", 1, Departure::Lost, 10_000), NONE);
         assert_eq!(p.next(), Some(15_000));
         assert_eq!(p.tick(14_999), []);
-        assert_eq!(p.join(ROOM, "7", Some("2"), 2, 14_999), Ok(None));
+        assert_eq!(p.join(ROOM, "7", Some("2"), 2, 14_999).unwrap(), NONE);
         assert_eq!((p.tick(20_000), p.next()), (vec![], None));
         let members: Vec<_> = p.members(ROOM).collect();
         assert_eq!(members, [(&"7".into(), Some(&"1".into()))]);
         p.leave(ROOM, "7", 2, Departure::Lost, 30_000);
-        assert_eq!(p.tick(35_000), [left("7")]);
+        assert_eq!(p.count(ROOM), 1, "occupied during the grace time");
+        assert_eq!(p.tick(35_000), [left("7"), vacated()]);
         assert_eq!(p.tick(99_000), []);
     }
 
     #[test]
-    fn after_a_start_there_is_one_snapshot_and_no_flicker() {
-        let mut p = Presence::new(Limits::default(), 1000);
-        assert_eq!(p.join(ROOM, "7", None, 1, 1500), Ok(None));
+    fn a_channel_is_vacated_after_its_last_member_only() {
+        let mut p = fresh(Limits::default());
+        p.join(ROOM, "7", None, 1, 1000).unwrap();
+        p.join(ROOM, "8", None, 2, 1000).unwrap();
+        p.leave(ROOM, "8", 2, Departure::Lost, 1000);
+        // The last connection is gone on purpose, and somebody may still be back.
+        assert_eq!(p.leave(ROOM, "7", 1, Departure::Meant, 2000), [left("7")]);
+        assert_eq!(p.tick(6000), [left("8"), vacated()]);
+    }
+
+    #[test]
+    fn where_it_is_not_known_who_was_there_a_snapshot_waits_for_the_grace_time() {
+        let mut p = Presence::new(Limits::default(), Before::Somebody, 1000);
+        p.join(ROOM, "7", None, 1, 1500).unwrap();
         p.join(ROOM, "8", None, 2, 1600).unwrap();
-        assert_eq!(p.leave(ROOM, "8", 2, Departure::Unsubscribed, 1700), None);
-        assert!(!p.settled());
+        p.leave(ROOM, "8", 2, Departure::Meant, 1700);
+        assert!(!p.settled(ROOM) && p.expects_somebody());
         assert_eq!((p.next(), p.tick(5999)), (Some(6000), vec![]));
-        assert_eq!(p.tick(6000), [Announcement::Settled]);
-        assert!(p.settled() && p.count(ROOM) == 1);
-        assert_eq!(p.join(ROOM, "8", None, 2, 6000), joined("8"));
+        assert_eq!(p.tick(6000), [settled()]);
+        assert!(p.settled(ROOM) && !p.expects_somebody() && p.count(ROOM) == 1);
+        assert_eq!(p.join(ROOM, "8", None, 2, 6000).unwrap(), [joined("8")]);
+    }
+
+    #[test]
+    fn a_channel_settles_when_the_last_of_those_of_before_is_back() {
+        let before = these(&[(ROOM, "7"), (ROOM, "8"), (ROOM, "7"), ("presence-b", "7")]);
+        let mut p = Presence::new(Limits::default(), before, 1000);
+        assert_eq!((p.count(ROOM), p.total()), (2, 3));
+        assert!(p.settled("presence-new") && !p.settled(ROOM));
+        // Who returns has not been away; its info is what it shows now.
+        assert_eq!(p.join(ROOM, "7", Some("1"), 1, 1500).unwrap(), NONE);
+        assert_eq!(p.join(ROOM, "9", None, 3, 1500).unwrap(), [joined("9")]);
+        assert!(!p.settled(ROOM));
+        assert_eq!(p.join(ROOM, "8", None, 2, 1600).unwrap(), [settled()]);
+        assert!(p.settled(ROOM) && !p.settled("presence-b"));
+        let mut members: Vec<_> = p
+            .members(ROOM)
+            .map(|(user, info)| (&**user, info.cloned()))
+            .collect();
+        members.sort();
+        assert_eq!(members, [("7", Some("1".into())), ("8", None), ("9", None)]);
+        let not_back = Announcement::Left {
+            channel: "presence-b".into(),
+            user: "7".into(),
+        };
+        let vacated = Announcement::Vacated("presence-b".into());
+        assert_eq!(p.tick(6000)[..2], [not_back, vacated]);
+        assert_eq!((p.count("presence-b"), p.next()), (0, None));
+    }
+
+    #[test]
+    fn a_channel_settles_when_the_grace_of_those_of_before_is_over() {
+        let before = these(&[(ROOM, "7"), (ROOM, "8")]);
+        let mut p = Presence::new(Limits::default(), before, 1000);
+        p.join(ROOM, "7", None, 1, 1500).unwrap();
+        assert_eq!((p.next(), p.tick(5999)), (Some(6000), vec![]));
+        assert_eq!(p.tick(6000), [left("8"), settled()]);
+        assert!(p.settled(ROOM));
     }
 
     #[test]
@@ -430,7 +605,7 @@ mod tests {
             users: UserBounds { id: 2, info: 9 },
             grace: 0,
         };
-        let mut p = settled(limits);
+        let mut p = fresh(limits);
         let mut join =
             |channel, user, connection| p.join(channel, user, None, connection, 0).map(|_| ());
         assert_eq!((join("a", "1", 1), join("a", "2", 2)), (Ok(()), Ok(())));
@@ -440,7 +615,7 @@ mod tests {
         assert_eq!(join("b", "1", 1), Ok(()));
         assert_eq!(join("c", "1", 1), Err(Refused::Full(3)));
         assert_eq!(p.refused, 3);
-        p.leave("b", "1", 1, Departure::Lost, 0).unwrap();
+        assert_eq!(p.leave("b", "1", 1, Departure::Lost, 0).len(), 2);
         let long = p.join("b", "1", Some("0123456789"), 1, 0);
         assert_eq!(long, Err(TooLong::Info(9).into()));
         assert_eq!(p.join("b", "123", None, 1, 0), Err(TooLong::Id(2).into()));
@@ -458,7 +633,7 @@ mod tests {
             grace: 50,
             ..Limits::default()
         };
-        let mut p = settled(limits);
+        let mut p = fresh(limits);
         let join = |p: &mut Presence, channel, user| p.join(channel, user, None, 1, 100).map(drop);
         assert_eq!(
             (join(&mut p, "a", "1"), join(&mut p, "b", "1")),
@@ -476,7 +651,7 @@ mod tests {
         p.tick(150);
         assert_eq!(join(&mut p, "c", "1"), Ok(()));
         for (channel, user) in [("b", "1"), ("c", "1"), ("c", "2")] {
-            p.leave(channel, user, 1, Departure::Unsubscribed, 150);
+            p.leave(channel, user, 1, Departure::Meant, 150);
         }
         assert!(p.users.is_empty() && p.total() == 0);
     }
@@ -487,56 +662,94 @@ mod tests {
         Join(u64),
         Leave(u64),
         Lose(u64),
-        Crash,
+        /// The daemon is killed: only that there were members is known.
+        Kill,
+        /// It is restarted, and knows who was there.
+        Restart,
         Wait(u64),
     }
 
     fn step() -> impl Strategy<Value = Step> {
         prop_oneof![
-            6 => (0..12u64).prop_map(Step::Join),
-            2 => (0..12u64).prop_map(Step::Leave),
-            4 => (0..12u64).prop_map(Step::Lose),
-            1 => Just(Step::Crash),
-            4 => (0..60u64).prop_map(Step::Wait),
+            12 => (0..12u64).prop_map(Step::Join),
+            4 => (0..12u64).prop_map(Step::Leave),
+            8 => (0..12u64).prop_map(Step::Lose),
+            1 => Just(Step::Kill),
+            2 => Just(Step::Restart),
+            8 => (0..60u64).prop_map(Step::Wait),
         ]
     }
 
-    /// A page that keeps its list by snapshots and announcements, and fails on any repeated one.
-    #[derive(Default)]
-    struct Page(BTreeSet<(String, String)>);
+    type Members = BTreeSet<(String, String)>;
 
-    impl Page {
-        fn receive(
-            &mut self,
-            presence: &Presence,
-            announced: impl IntoIterator<Item = Announcement>,
-        ) {
+    fn listed(p: &Presence) -> Members {
+        let own = |(channel, user): (&str, &str)| (channel.to_owned(), user.to_owned());
+        p.all().map(own).collect()
+    }
+
+    fn on(members: &Members, channel: &str) -> Members {
+        members
+            .iter()
+            .filter(|(on, _)| on == channel)
+            .cloned()
+            .collect()
+    }
+
+    /// The application and a page that is subscribed to everything: they keep what they are told, and fail on what
+    /// contradicts it.
+    #[derive(Default)]
+    struct Told {
+        by_webhook: Members,
+        occupied: BTreeSet<String>,
+        /// Of each channel that the page was sent a snapshot of.
+        page: BTreeMap<String, Members>,
+    }
+
+    impl Told {
+        fn receive(&mut self, presence: &Presence, announced: Vec<Announcement>) {
             for one in announced {
                 match one {
+                    Announcement::Occupied(channel) => {
+                        assert!(on(&self.by_webhook, &channel).is_empty());
+                        assert!(self.occupied.insert(channel.to_string()));
+                    }
+                    Announcement::Vacated(channel) => {
+                        assert!(on(&self.by_webhook, &channel).is_empty(), "too early");
+                        assert!(self.occupied.remove(&*channel));
+                    }
                     Announcement::Joined { channel, user, .. } => {
-                        assert!(
-                            self.0.insert((channel.to_string(), user.to_string())),
-                            "joined twice"
-                        );
+                        assert!(self.occupied.contains(&*channel), "too early");
+                        let member = (channel.to_string(), user.to_string());
+                        if let Some(page) = self.page.get_mut(&*channel) {
+                            assert!(page.insert(member.clone()), "joined twice");
+                        }
+                        assert!(self.by_webhook.insert(member), "joined twice");
                     }
                     Announcement::Left { channel, user } => {
-                        assert!(
-                            self.0.remove(&(channel.to_string(), user.to_string())),
-                            "left twice"
-                        );
+                        let member = (channel.to_string(), user.to_string());
+                        if let Some(page) = self.page.get_mut(&*channel) {
+                            assert!(page.remove(&member), "left twice");
+                        }
+                        assert!(self.by_webhook.remove(&member), "left twice");
                     }
-                    Announcement::Settled => self.0 = listed(presence),
+                    Announcement::Settled(channel) => {
+                        let members = on(&listed(presence), &channel);
+                        self.page.insert(channel.to_string(), members);
+                    }
                 }
             }
         }
-    }
 
-    fn listed(p: &Presence) -> BTreeSet<(String, String)> {
-        let of = |channel: &'static str| {
-            p.members(channel)
-                .map(move |(user, _)| (channel.to_owned(), user.to_string()))
-        };
-        of("a").chain(of("b")).collect()
+        /// Snapshots of what is known at once.
+        fn subscribe(&mut self, presence: &Presence) {
+            self.page.clear();
+            for channel in ["a", "b"] {
+                if presence.settled(channel) {
+                    let members = on(&listed(presence), channel);
+                    self.page.insert(channel.to_owned(), members);
+                }
+            }
+        }
     }
 
     proptest! {
@@ -546,10 +759,11 @@ mod tests {
             const GRACE: u64 = 50;
             let limits = Limits { grace: GRACE, ..Limits::default() };
             let mut now = 0;
-            let mut p = Presence::new(limits, now);
-            let mut page = Page::default();
+            let mut p = Presence::new(limits, Before::Nobody, now);
+            let mut told = Told::default();
+            told.subscribe(&p);
             let mut open: BTreeSet<u64> = BTreeSet::new();
-            // Members whose last connection was lost, and when.
+            // Members whose last connection was lost, or who were there before a restart, and since when.
             let mut lost: BTreeMap<(String, String), u64> = BTreeMap::new();
             let name = |n: u64| (["a", "b"][n as usize % 2], (n % 3).to_string());
             let key = |n: u64| (name(n).0.to_owned(), name(n).1);
@@ -559,38 +773,58 @@ mod tests {
                         let announced = p.join(name(n).0, &name(n).1, None, n, now).unwrap();
                         open.insert(n);
                         lost.remove(&key(n));
-                        page.receive(&p, announced);
+                        told.receive(&p, announced);
                     }
                     Step::Leave(n) | Step::Lose(n) => {
                         let gone = matches!(step, Step::Leave(_));
-                        let how = if gone { Departure::Unsubscribed } else { Departure::Lost };
+                        let how = if gone { Departure::Meant } else { Departure::Lost };
                         let announced = p.leave(name(n).0, &name(n).1, n, how, now);
                         let was = open.remove(&n);
                         if was && !gone && !open.iter().any(|other| key(*other) == key(n)) {
                             lost.insert(key(n), now);
                         }
-                        page.receive(&p, announced);
+                        told.receive(&p, announced);
                     }
-                    // The daemon is killed: no connection is left, and the page keeps its list.
-                    Step::Crash => {
+                    Step::Restart if !p.expects_somebody() => {
+                        lost = listed(&p).into_iter().map(|member| (member, now)).collect();
+                        open.clear();
+                        p = Presence::new(limits, Before::These(listed(&p).into_iter().collect()), now);
+                        told.subscribe(&p);
+                    }
+                    // The application is told anew.
+                    Step::Restart | Step::Kill => {
                         open.clear();
                         lost.clear();
-                        p = Presence::new(limits, now);
+                        p = Presence::new(limits, Before::Somebody, now);
+                        told = Told::default();
                     }
                     Step::Wait(time) => {
                         now += time;
                         lost.retain(|_, at| *at + GRACE > now);
                         let announced = p.tick(now);
-                        page.receive(&p, announced);
+                        told.receive(&p, announced);
+                        // Who subscribes to a channel that is settled is sent a snapshot at once.
+                        for channel in ["a", "b"] {
+                            if p.settled(channel) && !told.page.contains_key(channel) {
+                                prop_assert_eq!(p.count(channel), 0, "it has been settled");
+                                told.page.insert(channel.to_owned(), Members::new());
+                            }
+                        }
                     }
                 }
-                let expected: BTreeSet<_> = open.iter().map(|n| key(*n)).chain(lost.keys().cloned()).collect();
+                let expected: Members = open.iter().map(|n| key(*n)).chain(lost.keys().cloned()).collect();
                 prop_assert_eq!(&listed(&p), &expected);
                 prop_assert_eq!(p.total(), expected.len());
-                if p.settled() {
-                    prop_assert_eq!(&page.0, &expected);
+                prop_assert_eq!(&told.by_webhook, &expected);
+                for channel in ["a", "b"] {
+                    prop_assert_eq!(told.occupied.contains(channel), p.count(channel) > 0);
+                    let page = told.page.get(channel);
+                    prop_assert_eq!(page.is_some(), p.settled(channel));
+                    if let Some(page) = page {
+                        prop_assert_eq!(page, &on(&expected, channel));
+                    }
                 }
-                prop_assert_eq!(p.next().is_some(), !p.settled() || !lost.is_empty());
+                prop_assert_eq!(p.next().is_some(), p.expects_somebody() || !lost.is_empty());
             }
         }
     }

@@ -17,8 +17,10 @@ use tokio::sync::Notify;
 
 use crate::hub::ephemeral::EncodedEphemeral;
 use crate::hub::hub::Hub;
-use crate::hub::inbox::Delivery;
-use crate::hub::presence::{Announcement, Connection, Departure, Limits, Presence, Refused};
+use crate::hub::presence::{
+    Announcement, Before, Connection, Departure, Limits, Presence, Refused,
+};
+use crate::hub::presence_note::{self, Note};
 use crate::outbound::webhooks;
 use crate::process::client_key::ClientKey;
 
@@ -35,6 +37,8 @@ struct Inner {
     presence: Presence,
     /// The number of the last announcement.
     number: u64,
+    /// For the next start. None: there is none.
+    note: Option<Note>,
 }
 
 /// The members of a channel at one moment.
@@ -47,16 +51,13 @@ pub struct Snapshot {
 }
 
 impl Roster {
-    /// No members. `fresh`: there were none before either, so there is no grace time to wait for.
-    pub fn new(limits: Limits, fresh: bool) -> Self {
-        let mut presence = Presence::new(limits, 0);
-        if fresh {
-            presence.settle();
-        }
+    /// With those who were there before. `note`: for the next start.
+    pub fn new(limits: Limits, before: Before, note: Option<Note>) -> Self {
         Self {
             inner: Mutex::new(Inner {
-                presence,
+                presence: Presence::new(limits, before, 0),
                 number: 0,
+                note,
             }),
             started: Instant::now(),
             due: Notify::new(),
@@ -83,8 +84,10 @@ impl Roster {
     ) -> Result<(), Refused> {
         let now = self.now();
         let mut inner = self.lock();
-        let announcement = inner.presence.join(channel, user, info, connection, now)?;
-        inner.announce(hub, client, announcement);
+        let announcements = inner.presence.join(channel, user, info, connection, now)?;
+        // Before anybody is told: whoever knows of a member may be alone to know it after a SIGKILL.
+        inner.note_whether_somebody();
+        inner.announce(hub, client, announcements);
         Ok(())
     }
 
@@ -99,18 +102,18 @@ impl Roster {
     ) {
         let now = self.now();
         let mut inner = self.lock();
-        let announcement = inner.presence.leave(channel, user, connection, how, now);
-        inner.announce(hub, client, announcement);
+        let announcements = inner.presence.leave(channel, user, connection, how, now);
+        inner.announce(hub, client, announcements);
         drop(inner);
         self.due.notify_one();
     }
 
-    /// The members of a channel. None while they are not known again after a start; when they are, a snapshot is
-    /// sent to every subscriber.
+    /// The members of a channel. None while they are not known again after a start; when they are, its subscribers
+    /// are sent it.
     pub fn snapshot(&self, channel: &str) -> Option<Snapshot> {
         let inner = self.lock();
         let presence = &inner.presence;
-        presence.settled().then(|| Snapshot {
+        presence.settled(channel).then(|| Snapshot {
             members: list(presence, channel),
             number: inner.number,
         })
@@ -126,13 +129,42 @@ impl Roster {
         self.lock().presence.count(channel)
     }
 
+    /// The channels with members whose name begins with `prefix`, and the number of members of each.
+    pub fn channels(&self, prefix: &str) -> Vec<(String, usize)> {
+        let inner = self.lock();
+        let all = inner.presence.channels();
+        let all = all.filter(|(name, _)| name.starts_with(prefix));
+        all.map(|(name, count)| (name.to_string(), count)).collect()
+    }
+
+    /// Notes who is there, for the next start; nobody joins or leaves any more.
+    pub fn leave_note(&self) {
+        let inner = &mut *self.lock();
+        let Some(note) = &mut inner.note else { return };
+        let own = |(channel, user): (&str, &str)| (channel.to_owned(), user.to_owned());
+        note.leave(&match inner.presence.total() {
+            _ if inner.presence.expects_somebody() => Before::Somebody,
+            0 => Before::Nobody,
+            // One more says that it is too long.
+            _ => Before::These(
+                inner
+                    .presence
+                    .all()
+                    .take(presence_note::MOST + 1)
+                    .map(own)
+                    .collect(),
+            ),
+        });
+    }
+
     /// The number of members of all channels, and of joins refused at a bound.
     pub fn counts(&self) -> (usize, u64) {
         let inner = self.lock();
         (inner.presence.total(), inner.presence.refused)
     }
 
-    /// The timer: removes the members who do not reconnect in time. Runs until it is dropped.
+    /// The timer: removes the members who do not reconnect in time, and notes that nobody is left. Runs until it is
+    /// dropped.
     pub async fn run(&self, hub: &Hub) -> Infallible {
         loop {
             let next = self.lock().presence.next();
@@ -149,10 +181,10 @@ impl Roster {
     /// Handles the passing of time. `now`: milliseconds since this roster was created.
     pub fn tick(&self, hub: &Hub, now: u64) {
         let mut inner = self.lock();
-        for announcement in inner.presence.tick(now) {
-            // Whose it was is not known any more.
-            inner.announce(hub, ClientKey::NONE, Some(announcement));
-        }
+        let announcements = inner.presence.tick(now);
+        // Whose it was is not known any more.
+        inner.announce(hub, ClientKey::NONE, announcements);
+        inner.note_whether_somebody();
     }
 
     fn now(&self) -> u64 {
@@ -175,48 +207,42 @@ fn list(presence: &Presence, channel: &str) -> Vec<Member> {
 }
 
 impl Inner {
-    fn announce(&mut self, hub: &Hub, client: ClientKey, announcement: Option<Announcement>) {
-        let (channel, what) = match announcement {
-            None => return,
-            Some(Announcement::Settled) => {
-                return hub.inboxes.iter().for_each(|inbox| {
-                    inbox.push(Delivery::Settled);
-                });
-            }
-            Some(Announcement::Joined {
-                channel,
-                user,
-                info,
-            }) => {
-                self.number += 1;
-                let number = self.number;
-                (channel, Ephemeral::Joined { number, user, info })
-            }
-            Some(Announcement::Left { channel, user }) => {
-                self.number += 1;
-                let number = self.number;
-                (channel, Ephemeral::Left { number, user })
-            }
-        };
-        match &what {
-            Ephemeral::Joined { user, .. } => {
-                let user = user.clone();
-                hub.hook(
-                    client,
-                    &channel,
-                    webhooks::event::What::MemberAdded { user },
-                );
-            }
-            Ephemeral::Left { user, .. } => {
-                let user = user.clone();
-                hub.hook(
-                    client,
-                    &channel,
-                    webhooks::event::What::MemberRemoved { user },
-                );
-            }
-            _ => {}
+    fn note_whether_somebody(&mut self) {
+        let somebody = self.presence.total() > 0 || self.presence.expects_somebody();
+        if let Some(note) = &mut self.note {
+            note.set(somebody);
         }
-        hub.send_ephemeral(EncodedEphemeral::new(channel, what));
+    }
+
+    /// To the application by webhook, and to the subscribers, in this order.
+    fn announce(&mut self, hub: &Hub, client: ClientKey, announcements: Vec<Announcement>) {
+        use webhooks::event::What;
+        for announcement in announcements {
+            match announcement {
+                Announcement::Occupied(channel) => {
+                    hub.hook(client, &channel, What::ChannelOccupied);
+                }
+                Announcement::Vacated(channel) => hub.hook(client, &channel, What::ChannelVacated),
+                Announcement::Settled(channel) => hub.settle(channel),
+                Announcement::Joined {
+                    channel,
+                    user,
+                    info,
+                } => {
+                    self.number += 1;
+                    let number = self.number;
+                    hub.hook(client, &channel, What::MemberAdded { user: user.clone() });
+                    let joined = Ephemeral::Joined { number, user, info };
+                    hub.send_ephemeral(EncodedEphemeral::new(channel, joined));
+                }
+                Announcement::Left { channel, user } => {
+                    self.number += 1;
+                    let number = self.number;
+                    hub.hook(client, &channel, What::MemberRemoved { user: user.clone() });
+                    let left = Ephemeral::Left { number, user };
+                    hub.send_ephemeral(EncodedEphemeral::new(channel, left));
+                }
+            }
+        }
     }
 }

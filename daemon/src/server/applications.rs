@@ -27,6 +27,9 @@ use crate::hub::event_store::RingStore;
 use crate::hub::hub::Hub;
 use crate::hub::inbox::{Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
+use crate::hub::presence::Before;
+use crate::hub::presence_note;
+use crate::hub::presence_note::Note;
 use crate::hub::roster::Roster;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
@@ -90,11 +93,11 @@ fn open_one(
         tokens,
         auth,
     } = prepared;
-    let before = now_ns();
+    let began = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
     let keeper = Keeper::start(spec.clone()).map_err(|why| CannotStart::of_ring(&why, &spec))?;
-    // Created just now: a presence channel cannot have had members.
-    let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= before;
+    let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= began;
+    let before = self::before(&name, fresh);
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
     // The ring's lock is held, so no other process notes anything there. Main thread, tailers and workers do.
@@ -116,7 +119,7 @@ fn open_one(
         secrets,
         authority,
         hub.clone(),
-        fresh,
+        before,
     )?);
     let mut tailer = Tailer::new(keeper, hub.clone());
     tailer.read_history(stops);
@@ -129,7 +132,7 @@ fn open_one(
     Ok((opened, tailer))
 }
 
-/// The application's parts that need no ring. `fresh`: its ring has just been made.
+/// The application's parts that need no ring. `before`: who was on its presence channels.
 fn application(
     settings: &Settings,
     app: config::App,
@@ -137,7 +140,7 @@ fn application(
     secrets: Vec<Secret>,
     authority: Authority,
     hub: Arc<Hub>,
-    fresh: bool,
+    before: Before,
 ) -> Result<App, String> {
     let key = app.key().to_owned();
     let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
@@ -151,7 +154,11 @@ fn application(
         quota: Quota::new(app.max_connections, connections_share),
         hub,
         authority,
-        roster: Roster::new(presence_limits(&app), fresh),
+        roster: Roster::new(
+            presence_limits(&app),
+            before.clone(),
+            Some(Note::new(ring.beside(presence_note::SUFFIX), &before)),
+        ),
         prover,
         credentials: Credentials {
             key: key.clone(),
@@ -174,6 +181,20 @@ fn application(
         id: app.id,
         ring,
     })
+}
+
+/// Who may still come back. `fresh`: the ring has just been made, so a presence channel cannot have had members.
+fn before(ring: &RingName, fresh: bool) -> Before {
+    if fresh {
+        return Before::Nobody;
+    }
+    match presence_note::read(&ring.beside(presence_note::SUFFIX)) {
+        Ok(before) => before.unwrap_or(Before::Somebody),
+        Err(why) => {
+            tracing::warn!("{why}: who was on presence channels is not known");
+            Before::Somebody
+        }
+    }
 }
 
 fn presence_limits(app: &config::App) -> presence::Limits {

@@ -13,6 +13,7 @@ use shared::keeper::keys_ceiling;
 use crate::auth::{http_call, revoked};
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
+use crate::hub::presence_note;
 use crate::outbound::webhooks;
 use crate::process::admission::Place;
 use crate::process::requests::Requests;
@@ -38,6 +39,8 @@ const INDEXED_CHANNEL: u64 = 640;
 /// A member on a channel of its own, and what the application granted a user, beside name and info; a user whose
 /// tokens were revoked; a question to the application, beside the longest answer to it.
 const MEMBER: u64 = 1152;
+/// A line of the list of members at a planned stop: in the text, and as two strings.
+const LISTED: u64 = 384;
 const GRANT: u64 = 896;
 const REVOCATION: u64 = 384;
 const QUESTION: u64 = 64 << 10;
@@ -286,7 +289,9 @@ impl Sizes<'_> {
     }
 
     fn members(&self) -> u64 {
-        self.of_apps(|app| app.members as u64 * (MEMBER + user(app)))
+        // And the list of those of before, while it is read or written.
+        let list = |app: &App| app.members.min(presence_note::MOST) as u64 * LISTED;
+        self.of_apps(|app| app.members as u64 * (MEMBER + user(app)) + list(app))
     }
 
     fn webhooks(&self) -> u64 {

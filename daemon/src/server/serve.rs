@@ -59,6 +59,7 @@ pub fn serve(
     let process = Arc::new(applications::process(settings, connections, workers));
     let opened = applications::open(settings, prepared, &process, workers, &stops)?;
     if stops.asked() {
+        opened.iter().for_each(|(app, _)| app.roster.leave_note());
         tracing::info!("stopped before it was ready");
         return Ok(ExitCode::SUCCESS);
     }
@@ -152,6 +153,7 @@ impl Threads {
         let limit = settings.server.drain() + Duration::from_millis(500);
         runtime.block_on(finish(self.workers, stops, limit));
         self.stop_tailers.store(true, Relaxed);
+        apps.iter().for_each(|app| app.roster.leave_note());
         for webhooks in apps.iter().filter_map(|app| app.hub.webhooks.as_ref()) {
             webhooks.finish(WEBHOOKS);
         }

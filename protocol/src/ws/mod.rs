@@ -15,6 +15,8 @@ pub mod handshake;
 
 /// Close codes for a peer that violates the protocol (RFC 6455, section 7.4.1).
 pub mod code {
+    /// The purpose of the connection is fulfilled.
+    pub const NORMAL: u16 = 1000;
     /// A protocol error.
     pub const PROTOCOL: u16 = 1002;
     /// A binary message where only text is accepted.

@@ -154,7 +154,13 @@ impl Engine {
                     Some(code) => frame::close(code, ""),
                     None => frame::close_empty(),
                 };
-                self.send_close(slot, answer)
+                // A page that is left or loaded anew closes with 1001, and may be back in a moment.
+                let end = match code {
+                    None | Some(code::NORMAL) => CloseReason::Left,
+                    Some(_) => CloseReason::Closed,
+                };
+                self.close_with(slot, end, answer);
+                ControlFlow::Break(())
             }
         }
     }

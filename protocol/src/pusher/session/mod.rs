@@ -253,11 +253,11 @@ impl Session {
         let user = world
             .credentials()
             .verify_subscription(&world.socket(), channel, data, auth, world.limits().users)
-            .map_err(|why| match why {
-                Refused::TooLong(what) => limit(what.to_string()),
-                why => {
-                    world.signature_refused(&why);
-                    unauthorized(why.to_string())
+            .map_err(|why| {
+                world.signature_refused(&why);
+                match why {
+                    Refused::TooLong(what) => limit(what.to_string()),
+                    _ => unauthorized(why.to_string()),
                 }
             })?;
         match (&user, subscribed) {
