@@ -30,7 +30,7 @@ show(2);
 require __DIR__ . '/ring.inc';
 clean('/askr-phpt-strict');
 ?>
---EXPECT--
+--EXPECTF--
 TypeError: askr_broadcast(): Argument #1 ($channel) must be of type array|string, int given
 TypeError: askr_broadcast(): Argument #1 ($channel) must be of type array|string, class@anonymous given
 TypeError: askr_broadcast(): Argument #1 ($channel) must be of type array|string, null given
@@ -40,7 +40,7 @@ TypeError: askr_broadcast(): Argument #3 ($event) must be of type ?string, float
 TypeError: askr_broadcast(): Argument #4 ($id) must be of type ?string, class@anonymous given
 TypeError: askr_broadcast(): Argument #5 ($retry) must be of type ?int, string given
 TypeError: askr_broadcast(): Argument #5 ($retry) must be of type ?int, float given
-TypeError: askr_broadcast(): Argument #6 ($except) must be of type ?string, bool given
+TypeError: askr_broadcast(): Argument #6 ($except) must be of type ?string, %r(?:bool|true)%r given
 0 published
 true
 true

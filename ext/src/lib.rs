@@ -4,7 +4,8 @@
 //!
 //! `broadcast`, `cursor`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
 //! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
-//! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code.
+//! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code, `zend_api` says for which
+//! PHP.
 
 #![deny(unsafe_code)]
 
@@ -27,6 +28,7 @@ mod state;
 mod status;
 mod token;
 mod zend;
+mod zend_api;
 
 const NAME: &str = "askr";
 const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -1,7 +1,8 @@
 //! The Zend API, and all `unsafe` of this crate.
 //!
 //! Thin wrappers: the arguments of a call, errors, INI entries, `phpinfo()`. They know nothing of rings.
-//! Names and signatures are those of `Zend/zend_API.h`, `Zend/zend_ini.h` and `main/php.h`, PHP 8.1 to 8.5.
+//! Names and signatures are those of `Zend/zend_API.h`, `Zend/zend_ini.h` and `main/php.h`, PHP 8.2 to 8.6; another
+//! one is refused (`zend_api`).
 //!
 //! Two ways lead out of a Zend call besides returning: an exception, which is only noted by the
 //! engine and shows here as [`Thrown`]; and a bailout (out of memory, fatal error), a `longjmp` to the
@@ -28,9 +29,9 @@ use ext_php_rs::ffi::{
     _zend_expected_type_Z_EXPECTED_LONG_OR_NULL as LONG_OR_NULL,
     _zend_expected_type_Z_EXPECTED_STRING as STRING,
     _zend_expected_type_Z_EXPECTED_STRING_OR_NULL as STRING_OR_NULL, E_WARNING, IS_ARRAY, IS_LONG,
-    IS_NULL, IS_STRING, php_error_docref, php_info_print_table_end, php_info_print_table_row,
-    php_info_print_table_start, zend_ini_entry, zend_string, zend_throw_error,
-    zend_throw_exception_ex, zend_wrong_parameters_count_error,
+    IS_NULL, IS_STRING, ZEND_MODULE_API_NO, php_error_docref, php_info_print_table_end,
+    php_info_print_table_row, php_info_print_table_start, zend_ini_entry, zend_string,
+    zend_throw_error, zend_throw_exception_ex, zend_wrong_parameters_count_error,
 };
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
@@ -40,6 +41,9 @@ use ext_php_rs::zend::{
 };
 
 use crate::line::{Line, line};
+use crate::zend_api::{self, PHP_8_6};
+
+const _: () = zend_api::check(ZEND_MODULE_API_NO);
 
 const SUCCESS: c_int = 0;
 const FAILURE: c_int = -1;
@@ -59,7 +63,6 @@ unsafe extern "C" {
         expected: u32,
         arg: *mut Zval,
     );
-    fn zend_parse_arg_str_slow(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
     fn zend_parse_arg_long_slow(arg: *mut Zval, dest: *mut i64, n: u32) -> bool;
     fn zval_try_get_string_func(value: *mut Zval) -> *mut zend_string;
     fn php_json_encode_ex(
@@ -81,6 +84,22 @@ unsafe extern "C" {
     fn php_log_err_with_severity(message: *const c_char, syslog_type: c_int);
     fn display_ini_entries(module: *mut ModuleEntry);
     fn zend_unregister_ini_entries(module_number: c_int);
+}
+
+/// `zend_parse_arg_str_slow()`, which PHP 8.6 gave another signature. The one that this PHP has is called.
+#[expect(
+    clashing_extern_declarations,
+    reason = "two releases of PHP, of which one is there"
+)]
+mod parse_arg_str_slow {
+    use super::{Zval, zend_string};
+
+    unsafe extern "C" {
+        #[link_name = "zend_parse_arg_str_slow"]
+        pub fn up_to_8_5(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
+        #[link_name = "zend_parse_arg_str_slow"]
+        pub fn since_8_6(arg: *mut Zval, n: u32) -> *mut zend_string;
+    }
 }
 
 /// An exception is pending in PHP; the handler must return at once.
@@ -263,8 +282,14 @@ fn string<'f>(n: u32, arg: *mut Zval, expected: u32) -> Result<&'f [u8], Thrown>
 #[cold]
 fn coerce_to_string(n: u32, arg: *mut Zval, expected: u32) -> Result<(), Thrown> {
     let mut dest = ptr::null_mut();
-    // SAFETY: a live argument of the current call, and its number.
-    let coerced = unsafe { zend_parse_arg_str_slow(arg, &raw mut dest, n) };
+    // SAFETY: a live argument of the current call, and its number, in the form that this PHP takes.
+    let coerced = unsafe {
+        if ZEND_MODULE_API_NO >= PHP_8_6 {
+            !parse_arg_str_slow::since_8_6(arg, n).is_null()
+        } else {
+            parse_arg_str_slow::up_to_8_5(arg, &raw mut dest, n)
+        }
+    };
     // PHP puts what it made where the argument was; it is looked at there, where it is owned.
     if coerced && has_type(arg, IS_STRING) {
         Ok(())
