@@ -8,6 +8,7 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use common::grants;
 use common::grants::body;
 use common::ws::Socket;
 use common::{Client, Daemon, askrd, exchange};
@@ -377,4 +378,48 @@ fn made_up_keys_do_not_have_the_file_read_more_often_than_it_may_be() {
         }
         drop(daemon.open_with(&query, &[]));
     });
+}
+
+#[test]
+fn a_revocation_in_the_future_is_logged_with_its_user_and_time_and_counts_as_made_at_the_start() {
+    let state = tempfile::tempdir().unwrap();
+    let file = state.path().join("revoked-askr");
+    // The clock was ahead when somebody was put out, and everybody.
+    replace(
+        &file,
+        "askr revocations 1\nall 4102444800\n4102444800 ada\n",
+    );
+    let settings = format!("server.state_directory = '{}'", state.path().display());
+    let (daemon, _secret) = daemon(&settings);
+    for whose in ["tokens of user \"ada\"", "everybody's tokens"] {
+        let said = |line: &&String| line.contains(whose);
+        let line = daemon.log().iter().find(said);
+        let line = line.unwrap_or_else(|| panic!("{whose}: {:?}", daemon.log()));
+        for part in [
+            "WARN",
+            "issued until Fri, 01 Jan 2100 00:00:00 GMT are revoked, which is in the future",
+            "tokens issued from now on are taken",
+            &file.to_string_lossy(),
+        ] {
+            assert!(line.contains(part), "{part}: {line}");
+        }
+    }
+    let answer = |token: &str| status(&daemon, &format!("channel=private-a&token={token}"), "");
+    let before = grants::token_by(
+        SECRET,
+        &json!({"channels": ["*"], "iat": now() - 60, "exp": now() + 60}),
+    );
+    assert!(answer(&before).ends_with("the token was revoked\n"));
+    // From the next second on.
+    let opens = || {
+        let mut client = Client::connect(daemon.address);
+        let token = grants::token(&["*"], 60);
+        client.request(
+            &format!("/askr/events?channel=private-a&token={token}"),
+            &[],
+        );
+        client.head.starts_with("HTTP/1.1 200 OK\r\n")
+    };
+    while !opens() {}
+    assert_eq!(daemon.metric("askr_revocations_in_future"), 0);
 }

@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 use shared::grant;
 use shared::guarded_file::{self, Rules, Unusable};
 
-use super::revoked::{DEFAULT_USERS, Revoked};
+use super::revoked::{Ahead, DEFAULT_USERS, Revoked};
 use crate::process::parts;
 
 const HEAD: &str = "askr revocations 1";
@@ -64,35 +64,68 @@ struct State {
     stopping: bool,
 }
 
+/// The most revocations in the future that are logged one by one.
+const TOLD: usize = 10;
+
 /// Reads the revocations at `now` (seconds since 1970); none, if there is no file.
+///
+/// One in the future was made while the clock was ahead, and would refuse tokens until then. It counts as made at
+/// `now`, and is logged.
 ///
 /// # Errors
 /// One line: the file, and why it cannot be used.
 pub fn read(path: &Path, now: u64) -> Result<Revoked, String> {
     let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     match guarded_file::read(path, &FILE) {
-        Ok((text, _)) => parse(&text, now).map_err(|why| at(&why)),
+        Ok((text, _)) => {
+            let (revoked, ahead) = parse(&text, now).map_err(|why| at(&why))?;
+            tell(path, &ahead);
+            Ok(revoked)
+        }
         Err(Unusable::Io(why)) if why.kind() == io::ErrorKind::NotFound => Ok(Revoked::default()),
         Err(why) => Err(at(&why)),
     }
 }
 
+fn tell(path: &Path, ahead: &[Ahead]) {
+    let file = path.display();
+    for one in ahead.iter().take(TOLD) {
+        tracing::warn!(
+            "{file}: {one}: the clock was ahead then, or is behind now. It counts as made now: tokens issued from \
+             now on are taken. A token that was issued while the clock was ahead becomes valid when its time comes: \
+             change the secret, or disconnect this user again then"
+        );
+    }
+    if ahead.len() > TOLD {
+        let more = ahead.len() - TOLD;
+        tracing::warn!("{file}: {more} more revocations are in the future and count as made now");
+    }
+}
+
+/// The revocations, and those that were in the future.
+///
 /// # Errors
 /// The line's number and what it must be.
-fn parse(text: &str, now: u64) -> Result<Revoked, String> {
+fn parse(text: &str, now: u64) -> Result<(Revoked, Vec<Ahead>), String> {
     let mut lines = text.lines();
     if lines.next() != Some(HEAD) {
         return Err(format!("line 1: must be \"{HEAD}\""));
     }
-    let mut revoked = Revoked::default();
-    // A time in the future, written while the clock was wrong, would refuse tokens until then.
-    let time = |text: &str| text.parse::<u64>().ok().map(|at| at.min(now));
+    let (mut revoked, mut ahead) = (Revoked::default(), Vec::new());
+    let mut not_ahead = |user: Option<&str>, until: u64| {
+        if until > now {
+            let user = user.map(str::to_owned);
+            ahead.push(Ahead { user, until });
+        }
+        until.min(now)
+    };
+    let time = |text: &str| text.parse::<u64>().ok();
     for (line, number) in lines.zip(2..) {
         let (first, rest) = line.split_once(' ').unwrap_or_default();
         match (first, time(first), time(rest)) {
-            ("all", _, Some(at)) => revoked.revoke_all(at),
+            ("all", _, Some(at)) => revoked.revoke_all(not_ahead(None, at)),
             (_, Some(at), _) if grant::user(rest.as_bytes()).is_ok() => {
-                revoked.revoke_user(rest, at);
+                revoked.revoke_user(rest, not_ahead(Some(rest), at));
             }
             _ => {
                 return Err(format!(
@@ -101,7 +134,7 @@ fn parse(text: &str, now: u64) -> Result<Revoked, String> {
             }
         }
     }
-    Ok(revoked)
+    Ok((revoked, ahead))
 }
 
 fn text(revoked: &Revoked) -> String {
@@ -397,7 +430,10 @@ mod tests {
 
     #[test]
     fn a_time_in_the_future_counts_as_now() {
-        let revoked = parse(&format!("{HEAD}\nall 9999999999\n9999999999 7\n"), NOW).unwrap();
+        let text = format!("{HEAD}\nall 9999999999\n9999999999 7\n{NOW} 8\n");
+        let (revoked, ahead) = parse(&text, NOW).unwrap();
+        let users: Vec<Option<&str>> = ahead.iter().map(|one| one.user.as_deref()).collect();
+        assert_eq!(users, [None, Some("7")]);
         assert!(
             revoked.refuses(Some("7"), Some(NOW)) && !revoked.refuses(Some("7"), Some(NOW + 1))
         );

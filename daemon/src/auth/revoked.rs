@@ -9,7 +9,9 @@
 //! ([`grant::MAX_TTL`]).
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, UNIX_EPOCH};
 
 use shared::grant;
 
@@ -78,6 +80,18 @@ impl Revoked {
             || user.is_some_and(|user| self.users.get(user).is_some_and(until))
     }
 
+    /// A revocation that lies after `now`, everybody's before a user's: it was made while the clock was ahead, and
+    /// refuses tokens that have not been issued yet.
+    pub fn ahead(&self, now: u64) -> Option<Ahead> {
+        let all = self.floor.map(|until| Ahead { user: None, until });
+        let latest = self.by_age.last().map(|(until, user)| Ahead {
+            user: Some(user.to_string()),
+            until: *until,
+        });
+        let mut both = [all, latest].into_iter().flatten();
+        both.find(|ahead| ahead.until > now)
+    }
+
     /// The second up to which everybody's tokens are refused.
     pub fn floor(&self) -> Option<u64> {
         self.floor
@@ -109,6 +123,30 @@ impl Revoked {
     }
 }
 
+/// A revocation in the future. `Display`: whose tokens it refuses, and until when.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ahead {
+    /// None: everybody.
+    pub user: Option<String>,
+    pub until: u64,
+}
+
+impl fmt::Display for Ahead {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.user {
+            Some(user) => write!(f, "tokens of user {user:?}")?,
+            None => write!(f, "everybody's tokens")?,
+        }
+        // The year 9999 ends.
+        let until = Duration::from_secs(self.until.min(253_402_300_799));
+        let date = httpdate::fmt_http_date(UNIX_EPOCH + until);
+        write!(
+            f,
+            " issued until {date} are revoked, which is in the future"
+        )
+    }
+}
+
 impl Default for Revoked {
     fn default() -> Self {
         Self::new(DEFAULT_USERS)
@@ -137,6 +175,24 @@ mod tests {
         assert!(
             revoked.refuses(Some("7"), Some(100)),
             "a revocation never moves back"
+        );
+    }
+
+    #[test]
+    fn a_revocation_in_the_future_is_told_with_its_user_and_time() {
+        let mut revoked = Revoked::default();
+        revoked.revoke_user("7", 1_800_000_000);
+        assert_eq!(revoked.ahead(1_800_000_000), None);
+        let ahead = revoked.ahead(1_799_999_999).unwrap();
+        assert_eq!(
+            ahead.to_string(),
+            "tokens of user \"7\" issued until Fri, 15 Jan 2027 08:00:00 GMT are revoked, which is in the future"
+        );
+        revoked.revoke_all(u64::MAX);
+        let ahead = revoked.ahead(1_800_000_000).unwrap();
+        assert_eq!(
+            ahead.to_string(),
+            "everybody's tokens issued until Fri, 31 Dec 9999 23:59:59 GMT are revoked, which is in the future"
         );
     }
 

@@ -2,6 +2,8 @@
 
 use std::io;
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 
 use shared::secret::NamedSecret;
@@ -11,9 +13,9 @@ use super::authorizer::{Access, Answers, Authorizer, Claim, Closed, Refused, Wan
 use super::keys::{Key, MAX_KEYS};
 use super::notes;
 use super::revocations_file::{self, RevocationsFile};
-use super::revoked::{DEFAULT_USERS, Revoked};
+use super::revoked::{Ahead, DEFAULT_USERS, Revoked};
 use super::rotation::{Later, Rotation};
-use super::token::{self, Grant, Verifier};
+use super::token::{self, Grant, LEEWAY, Verifier};
 use crate::config::Auth;
 use crate::process::refusals;
 
@@ -26,7 +28,12 @@ pub struct Tokens {
     /// Read by every worker for each token, written when something is revoked.
     revoked: Arc<RwLock<Revoked>>,
     file: Option<RevocationsFile>,
+    /// When a revocation in the future was last logged, in seconds since 1970.
+    told: AtomicU64,
 }
+
+/// The least seconds between two log lines about revocations in the future.
+const QUIET: u64 = 60;
 
 impl Tokens {
     /// `secrets`: those of the application. None: no key is configured, so no token is accepted.
@@ -47,7 +54,32 @@ impl Tokens {
 
     fn grant_at(&self, token: &str, now: u64) -> Result<Grant, token::Refused> {
         let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
-        self.verifier.read().verify(token, now, &revoked)
+        let grant = self.verifier.read().verify(token, now, &revoked);
+        if grant == Err(token::Refused::Revoked)
+            && let Some(ahead) = revoked.ahead(now + LEEWAY)
+        {
+            self.tell(&ahead, now);
+        }
+        grant
+    }
+
+    /// A revocation that is in the future.
+    pub fn ahead(&self, now: u64) -> Option<Ahead> {
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        revoked.ahead(now + LEEWAY)
+    }
+
+    /// Logs that a token was refused for a time that has not come yet.
+    fn tell(&self, ahead: &Ahead, now: u64) {
+        let last = self.told.swap(now, Relaxed);
+        if last.abs_diff(now) < QUIET {
+            self.told.store(last, Relaxed);
+            return;
+        }
+        tracing::error!(
+            "a token was refused as revoked, and {ahead}: the clock was ahead then, or is behind now. If it is right now, restart \
+             askrd: what was revoked in the future then counts as revoked at that moment"
+        );
     }
 
     /// What a token grants. If no key verifies it, the keys may have changed: they are read again first.
@@ -73,6 +105,7 @@ impl Tokens {
             rotation: None,
             revoked: Arc::new(RwLock::new(Revoked::new(DEFAULT_USERS))),
             file: None,
+            told: AtomicU64::new(0),
         }
     }
 
@@ -212,6 +245,27 @@ mod tests {
         drop(tokens);
         let tokens = kept_in(&path).unwrap();
         assert_eq!(tokens.grant_at(&other, now), Err(token::Refused::Revoked));
+    }
+
+    #[test]
+    fn a_refusal_by_a_revocation_in_the_future_is_told_once_a_minute() {
+        let tokens = Tokens::with(Verifier::new(keys(), "shop", false));
+        let now = now_ns() / 1_000_000_000;
+        let mine = token(&format!(r#"{{"exp":{},"iat":{now},"sub":"7"}}"#, now + 600));
+        let refused = |at| {
+            assert_eq!(tokens.grant_at(&mine, at), Err(token::Refused::Revoked));
+            tokens.told.load(Relaxed)
+        };
+        tokens.revoke(Some("7"), now);
+        assert_eq!(refused(now), 0, "as it should be");
+        // The clock was an hour ahead.
+        tokens.revoke(Some("8"), now + 3600);
+        assert_eq!(refused(now), now);
+        assert_eq!(refused(now + 59), now);
+        assert_eq!(refused(now + 60), now + 60);
+        let ahead = tokens.ahead(now).unwrap();
+        assert_eq!(ahead.user.as_deref(), Some("8"));
+        assert_eq!(tokens.ahead(now + 3600), None);
     }
 
     #[test]

@@ -203,6 +203,9 @@ metrics! {
     /// Viewers with such a token who were asked to come back, because too many waited for a read, in all or of one
     /// address, or it took too long.
     secrets_later: counter "askr_secret_reads_not_awaited_total";
+    /// Applications with a revocation that is in the future, because it was made while the clock was ahead: tokens
+    /// issued until then are refused.
+    revocations_ahead: gauge "askr_revocations_in_future";
     /// Webhook events, and requests that failed.
     hooks_delivered: counter "askr_webhooks_total{result=\"delivered\"}";
     hooks_dropped: counter "askr_webhooks_total{result=\"dropped\"}";

@@ -6,6 +6,8 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 
+use shared::segment::now_s;
+
 use crate::app::application::App;
 use crate::auth::{http_call, rotation};
 use crate::hub::hub::Hub;
@@ -108,6 +110,8 @@ fn gather_auth(metrics: &Metrics, apps: &[Arc<App>]) {
         .set(sum(|counts| &counts.unchanged));
     metrics.secrets_failed.set(sum(|counts| &counts.failed));
     metrics.secrets_later.set(sum(|counts| &counts.later));
+    let ahead = tokens.clone().filter_map(|tokens| tokens.ahead(now_s()));
+    metrics.revocations_ahead.set(ahead.count() as u64);
     let files = tokens.filter_map(|tokens| tokens.file());
     metrics
         .revocations_unsaved
