@@ -1,11 +1,12 @@
 //! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
-//! `askr_cursor()` says where the ring is, `askr_status()` describes it, `askr_token()` signs who may listen; `askr_channels()`, `askr_members()`,
-//! `askr_disconnect_user()`, `askr_disconnect_socket()` and `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
+//! `askr_cursor()` says where the ring is, `askr_status()` describes it, `askr_token()` signs who may listen;
+//! `askr_channels()`, `askr_members()`, `askr_disconnect_user()`, `askr_disconnect_socket()` and
+//! `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
-//! `broadcast`, `cursor`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable ring
-//! is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what
-//! a thread keeps between calls. `zend` wraps the Zend API and has all the unsafe code, `zend_api` says for which
-//! PHP.
+//! `broadcast`, `cursor`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable
+//! ring is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control`
+//! speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between
+//! calls. `zend` wraps the Zend API and has all the unsafe code, `zend_api` says for which PHP.
 
 #![deny(unsafe_code)]
 
