@@ -89,3 +89,18 @@ test('the README\'s diff of .env and its askr.toml move Laravel Echo and Laravel
   const refused = await opened(env, 'https://elsewhere.example');
   assert.deepEqual([refused.event, refused.data.code], ['pusher:error', 4009]);
 }));
+
+test('docs/REVERB.md names settings that there are', () => {
+  const page = readFileSync(path.join(ROOT, 'docs/REVERB.md'), 'utf8');
+  const settings = readFileSync(path.join(ROOT, 'packaging/askr.toml'), 'utf8');
+  const sections = new Map();
+  let section;
+  for (const line of settings.split('\n')) {
+    section = /^\[(\w+)\]/.exec(line)?.[1] ?? section;
+    const key = /^#?(\w+) = /.exec(line)?.[1];
+    if (key) sections.set(section, (sections.get(section) ?? new Set()).add(key));
+  }
+  const named = [...page.matchAll(/`(server|app)\.(\w+)`/g)];
+  assert.ok(named.length > 15);
+  for (const [, where, key] of named) assert.ok(sections.get(where).has(key), `${where}.${key}`);
+});
