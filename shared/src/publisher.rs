@@ -13,11 +13,13 @@ use crate::name::RingName;
 use crate::owner::{NoOwner, Owner};
 use crate::prim::Ordering::*;
 use crate::segment::{Segment, Unusable, coarse_now_ns, now_ns};
-use crate::wake::daemon_alive;
+use crate::wake::{self, daemon_alive};
 use crate::writer::{self, Body, Refused};
 
 /// While nobody reads: how often to look whether the name still leads to this segment.
 const CHECK_NS: u64 = 1_000_000_000;
+/// Of the slots, and of the arena: what may be filled before askrd is woken.
+const UNWOKEN_PART: u64 = 8;
 /// After a full writer table: how long not to search it again.
 const TABLE_RETRY_NS: u64 = 1_000_000_000;
 /// A ring that closes under a publish is replaced at once; a second time is a storm of rotations.
@@ -129,6 +131,21 @@ struct Attached {
     owner: Owner,
 }
 
+/// When askrd is woken for an event.
+#[derive(Clone, Copy)]
+enum Wake {
+    Now,
+    Later,
+}
+
+/// What was published since askrd was last woken.
+#[derive(Default)]
+struct Unwoken {
+    events: u64,
+    /// Of data.
+    bytes: u64,
+}
+
 #[derive(Default)]
 pub struct Publisher {
     options: Option<AttachOptions>,
@@ -138,6 +155,7 @@ pub struct Publisher {
     published: u64,
     failures: [u64; Failure::ALL.len()],
     keys_ignored: u64,
+    unwoken: Unwoken,
     last_error: Option<PublishError>,
     next_check_ns: u64,
     table_retry_ns: u64,
@@ -152,6 +170,10 @@ impl Publisher {
             published: 0,
             failures: [0; Failure::ALL.len()],
             keys_ignored: 0,
+            unwoken: Unwoken {
+                events: 0,
+                bytes: 0,
+            },
             last_error: None,
             next_check_ns: 0,
             table_retry_ns: 0,
@@ -174,8 +196,44 @@ impl Publisher {
     /// # Errors
     /// Why nothing was published; the next call tries again.
     pub fn publish(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
-        let result = self.try_publish(event);
-        match &result {
+        let result = self.try_publish(event, Wake::Now);
+        self.account(&result);
+        result
+    }
+
+    /// The same without waking askrd, for one of several events: `wake` comes after the last. Until then askrd is woken
+    /// only as often as an eighth of the ring was filled, so that a sleeping one does not lose what follows.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn publish_unwoken(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
+        let result = self.try_publish(event, Wake::Later);
+        self.account(&result);
+        if result.is_ok() {
+            self.unwoken.events += 1;
+            self.unwoken.bytes += event.data.len() as u64;
+            let full = self.attached.as_ref().is_some_and(|attached| {
+                let geometry = attached.segment.geometry();
+                self.unwoken.events >= geometry.slots() / UNWOKEN_PART
+                    || self.unwoken.bytes >= geometry.arena_len() / UNWOKEN_PART
+            });
+            if full {
+                self.wake();
+            }
+        }
+        result
+    }
+
+    /// Wakes askrd if it sleeps.
+    pub fn wake(&mut self) {
+        self.unwoken = Unwoken::default();
+        if let Some(attached) = &self.attached {
+            wake::wake(attached.segment.ring(), now_ns());
+        }
+    }
+
+    fn account(&mut self, result: &Result<Cursor, PublishError>) {
+        match result {
             Ok(_) => {
                 self.published += 1;
                 if self.last_error.is_some() {
@@ -187,10 +245,10 @@ impl Publisher {
                 self.last_error = Some(error.clone());
             }
         }
-        result
     }
 
-    fn try_publish(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
+    #[inline]
+    fn try_publish(&mut self, event: &EventRef<'_>, wake: Wake) -> Result<Cursor, PublishError> {
         let now = now_ns();
         let needs = event.needs();
         event.encode_head(&mut self.scratch);
@@ -201,7 +259,7 @@ impl Publisher {
             };
             if needs != Features::NONE && !features::offered(attached.segment.ring()).contain(needs)
             {
-                return self.publish_reduced(event);
+                return self.publish_reduced(event, wake);
             }
             let body = Body {
                 head: &self.scratch,
@@ -209,7 +267,12 @@ impl Publisher {
                 flags: event.flags(),
                 published: now,
             };
-            match writer::publish(attached.segment.ring(), attached.owner.number(), body) {
+            let (ring, owner) = (attached.segment.ring(), attached.owner.number());
+            let published = match wake {
+                Wake::Now => writer::publish(ring, owner, body),
+                Wake::Later => writer::publish_unwoken(ring, owner, body),
+            };
+            match published {
                 // Into pages that were taken away meanwhile: nobody will read it there.
                 Ok(_) if attached.segment.truncated() => self.attached = None,
                 Ok(seq) => {
@@ -218,7 +281,11 @@ impl Publisher {
                         seq,
                     });
                 }
-                Err(Refused::Closed) => self.attached = None,
+                Err(Refused::Closed) => {
+                    // For what came before into this ring; it is read to its end.
+                    wake::wake(ring, now);
+                    self.attached = None;
+                }
                 Err(refused) => return Err(self.refused(refused, event.data.len())),
             }
         }
@@ -227,7 +294,11 @@ impl Publisher {
 
     /// Publishes what an older askrd can read of the event, if that is enough.
     #[cold]
-    fn publish_reduced(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
+    fn publish_reduced(
+        &mut self,
+        event: &EventRef<'_>,
+        wake: Wake,
+    ) -> Result<Cursor, PublishError> {
         let reduced = EventRef {
             key: None,
             ..*event
@@ -236,7 +307,7 @@ impl Publisher {
             let why = "is served by an askrd that does not read such events; upgrade askrd";
             return Err(self.error(Failure::Unsupported, why));
         }
-        let published = self.try_publish(&reduced)?;
+        let published = self.try_publish(&reduced, wake)?;
         self.keys_ignored += 1;
         Ok(published)
     }

@@ -51,8 +51,19 @@ pub enum Refused {
     TooLarge,
 }
 
-/// Publishes as `owner`, whose lock the caller holds. Returns the event's position.
+/// Publishes as `owner`, whose lock the caller holds, and wakes the reader. Returns the event's position.
+#[inline]
 pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refused> {
+    let result = publish_unwoken(ring, owner, body);
+    if result.is_ok() {
+        wake::wake(ring, body.published);
+    }
+    result
+}
+
+/// Publishes, and leaves it to the caller to wake the reader, soon: before the ring has gone round, and when the last
+/// of several is published.
+pub fn publish_unwoken(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refused> {
     let len = body.len();
     if body.data.len() as u64 > ring.max_payload() || len as u64 > ring.hard_max_body() {
         return Err(Refused::TooLarge);
@@ -72,9 +83,6 @@ pub fn publish(ring: Ring<'_>, owner: u16, body: Body<'_>) -> Result<u64, Refuse
     }
     // 6. Release: whoever sees a clean owner sees its pins gone.
     me[WR_DIRTY].store(0, Release);
-    if result.is_ok() {
-        wake::wake(ring, body.published);
-    }
     result
 }
 

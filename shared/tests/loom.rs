@@ -72,6 +72,16 @@ fn publish_large(ring: Ring<'_>, owner: u16, byte: u8) -> u64 {
 }
 
 fn publish_sized(ring: Ring<'_>, owner: u16, byte: u8, len: usize) -> Result<u64, Refused> {
+    publish_by(writer::publish, ring, owner, byte, len)
+}
+
+fn publish_by(
+    by: fn(Ring<'_>, u16, Body<'_>) -> Result<u64, Refused>,
+    ring: Ring<'_>,
+    owner: u16,
+    byte: u8,
+    len: usize,
+) -> Result<u64, Refused> {
     let data = vec![byte; len];
     let event = EventRef {
         channels: &[b"a"],
@@ -80,7 +90,7 @@ fn publish_sized(ring: Ring<'_>, owner: u16, byte: u8, len: usize) -> Result<u64
     };
     let mut head = Vec::new();
     event.encode_head(&mut head);
-    writer::publish(
+    by(
         ring,
         owner,
         Body {
@@ -360,6 +370,33 @@ fn no_wake_up_is_lost() {
             wake::sleep(ring, Duration::MAX, || {
                 !matches!(fetch::look(ring, FIRST, SeqCst), Look::Pending(_))
             });
+        }
+        writer.join().unwrap();
+        assert_eq!(ring.word(W_SLEEPERS).load(Relaxed), 0);
+    });
+}
+
+/// Two events and one wake after both. The reader may take the first alone, or both at once; it never sleeps on.
+#[test]
+fn no_wake_up_of_several_events_is_lost() {
+    bounded(3).check(|| {
+        let memory = Memory::small();
+        let writer = {
+            let memory = memory.clone();
+            thread::spawn(move || {
+                for byte in [b'1', b'2'] {
+                    publish_by(writer::publish_unwoken, memory.ring(), 1, byte, 8).unwrap();
+                }
+                wake::wake(memory.ring(), 7);
+            })
+        };
+        let ring = memory.ring();
+        for at in [FIRST, FIRST + 1] {
+            while matches!(fetch::look(ring, at, SeqCst), Look::Pending(_)) {
+                wake::sleep(ring, Duration::MAX, || {
+                    !matches!(fetch::look(ring, at, SeqCst), Look::Pending(_))
+                });
+            }
         }
         writer.join().unwrap();
         assert_eq!(ring.word(W_SLEEPERS).load(Relaxed), 0);
