@@ -5,7 +5,8 @@
 //! `sigbus` are the only unsafe code, `ring` is the view that everything above works on; `writer` and
 //! `arena` publish, `fetch` and `tail` read, `wake` connects them, `owner` and `reaper` deal with the
 //! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `daemon_lock` and
-//! `leftovers` are the files beside the ring. `secret` and `grant`
+//! `leftovers` are the files beside the ring. `event_names` are those that a strict
+//! application knows; `secret` and `grant`
 //! are what both sides of a token agree on; `control` asks the running daemon.
 
 pub mod arena;
@@ -13,6 +14,7 @@ pub mod checksum;
 pub mod copy;
 pub mod cursor;
 pub mod event;
+pub mod event_names;
 pub mod features;
 pub mod fetch;
 mod futex;
