@@ -24,13 +24,17 @@ namespace {
      *     in the form of a cursor (12 hexadecimal digits, a dash, digits)
      * @param int|null $retry milliseconds a browser waits before it reconnects, 0 to 4294967295
      * @param string|null $except socket id of the one subscriber to leave out, 1 to 100 bytes
+     * @param string|null $key of the events with one key in an application, the first counts: later ones are not
+     *     delivered, not replayed and not in history, as long as the ring holds the first (docs/EVENTS.md). Each call
+     *     returns true all the same. 1 to 200 bytes of UTF-8 without CR, LF or NUL
      *
      * @return bool true when the event is in the ring. false when it is not: the ring could not be
      *     used (askr_status()['reason'] says why, askr.on_failure what else happens), or Askr is
      *     disabled by askr.enabled = 0 (arguments are checked all the same, so that a mistake shows
      *     on a developer's machine, and nobody is told that an event was sent that was not)
      *
-     * @throws \ValueError for a value outside of these bounds
+     * @throws \ValueError for a value outside of these bounds; in strict mode (askr.strict = 1) also for an event that
+     *     is not registered (askr_events()), or none
      * @throws \Askr\Exception for a ring that cannot be used, with askr.on_failure = exception
      */
     function askr_broadcast(
@@ -40,7 +44,53 @@ namespace {
         ?string $id = null,
         ?int $retry = null,
         ?string $except = null,
+        ?string $key = null,
     ): bool {
+    }
+
+    /**
+     * Publishes several events in order, and wakes askrd once. Each is an array with the keys "channel" and "payload",
+     * and any of "event", "id", "retry", "except" and "key": what askr_broadcast() takes, by the same rules.
+     *
+     * All are checked before the first is published. Not atomic: others may publish between them, and if the ring
+     * cannot take one, those before it are published and those after it are not.
+     *
+     * @param array<array{channel: array<string|\Stringable|int|float|bool>|string, payload: string,
+     *     event?: string|null, id?: string|null, retry?: int|null, except?: string|null, key?: string|null}>
+     *     $events at most 1,000
+     *
+     * @return int how many were published, from the first on: all, unless the ring could not be used (as with
+     *     askr_broadcast()); 0 with askr.enabled = 0
+     *
+     * @throws \TypeError for an element or a value of another type; names the element, counted from 0, and the key
+     * @throws \ValueError for a value outside of the bounds, a key that is missing or unknown; names them as well
+     * @throws \Askr\Exception for a ring that cannot be used, with askr.on_failure = exception; says how many were
+     *     published
+     */
+    function askr_broadcast_all(array $events): int
+    {
+    }
+
+    /**
+     * Adds names to those that events may have in strict mode (askr.strict = 1), until the request ends: frameworks
+     * call it when they start. A name that is there already is fine.
+     *
+     * @param string ...$names each 1 to 200 bytes, as for askr_broadcast(); at most 1,000 names and 65,536 bytes in
+     *     one request, besides those of askr.events
+     *
+     * @throws \ValueError for a value outside of these bounds; none of the call's names is added then
+     */
+    function askr_register_event(string ...$names): void
+    {
+    }
+
+    /**
+     * The names that events may have in strict mode: those of askr.events, and those that this request registered.
+     *
+     * @return list<string> in the order of their bytes, each once
+     */
+    function askr_events(): array
+    {
     }
 
     /**

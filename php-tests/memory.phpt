@@ -22,6 +22,11 @@ $rounds = function (int $n) use ($payload, $large, $channel) {
         askr_broadcast(['a', 'b', 'a', 5], $large);
         askr_broadcast($channel, $channel);
         askr_broadcast([$channel, $channel], $payload);
+        askr_broadcast('a', $payload, key: "key $i");
+        askr_broadcast_all([['channel' => ['a', $channel], 'payload' => $channel, 'event' => 7], ['channel' => 'a', 'payload' => $large]]);
+        askr_cursor();
+        askr_register_event('a', 'b');
+        try { askr_broadcast_all([['channel' => 'a', 'payload' => $channel], ['channel' => [$channel], 'payload' => []]]); } catch (TypeError) {}
         try { askr_broadcast('', $payload); } catch (ValueError) {}
         try { askr_broadcast([null], $payload); } catch (TypeError) {}
         try { askr_broadcast('a', $payload, retry: 'soon'); } catch (TypeError) {}

@@ -34,6 +34,8 @@ askr.on_failure => log => log
 askr.ring_owner => no value => no value
 askr.secret_file => no value => no value
 askr.control => /run/askr/control.sock => /run/askr/control.sock
+askr.events => no value => no value
+askr.strict => 0 => 0
 
 askr
 
@@ -50,6 +52,8 @@ askr.on_failure => log => log
 askr.ring_owner => no value => no value
 askr.secret_file => no value => no value
 askr.control => /run/askr/control.sock => /run/askr/control.sock
+askr.events => no value => no value
+askr.strict => 0 => 0
 
 askr
 
@@ -66,4 +70,6 @@ askr.on_failure => silent => silent
 askr.ring_owner => deploy => deploy
 askr.secret_file => no value => no value
 askr.control => no value => no value
+askr.events => no value => no value
+askr.strict => 0 => 0
 in phpinfo()

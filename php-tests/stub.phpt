@@ -8,7 +8,7 @@ require __DIR__ . '/ring.inc';
 
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
-    foreach (['askr_broadcast', 'askr_cursor', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect',
+    foreach (['askr_broadcast', 'askr_broadcast_all', 'askr_register_event', 'askr_events', 'askr_cursor', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect',
         'askr_disconnect_user', 'askr_disconnect_socket'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
@@ -65,6 +65,12 @@ askr_broadcast: bool, 2 required
   ReflectionNamedType ?string $id = NULL
   ReflectionNamedType ?int $retry = NULL
   ReflectionNamedType ?string $except = NULL
+  ReflectionNamedType ?string $key = NULL
+askr_broadcast_all: int, 1 required
+  ReflectionNamedType array $events
+askr_register_event: void, 0 required
+  ReflectionNamedType string $names variadic
+askr_events: array, 0 required
 askr_cursor: ?string, 0 required
 askr_status: array, 0 required
 askr_token: string, 2 required
@@ -85,6 +91,6 @@ askr_disconnect_socket: int, 1 required
   ReflectionNamedType string $socketId
 Askr\Exception extends Exception, open, 10 methods
 the stub agrees
-askr_broadcast askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control
+askr_broadcast askr_broadcast_all askr_register_event askr_events askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control askr.events askr.strict
 bool(true)
 bool(true)

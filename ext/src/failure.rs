@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use shared::publisher::{Failure, PublishError};
 
-use crate::line::line;
+use crate::line::{Line, line};
 use crate::outage::{OnFailure, Outage};
 use crate::state::state;
 use crate::zend::{self, Thrown};
@@ -36,27 +36,46 @@ pub fn over() {
 /// If the policy is to throw.
 #[cold]
 pub fn report(error: PublishError) -> Result<bool, Thrown> {
+    let log = line!("askr_broadcast(): event not published");
+    tell(error, &log, &line!("Event not published"))?;
+    Ok(false)
+}
+
+/// Only the first of several events were published.
+///
+/// # Errors
+/// If the policy is to throw.
+#[cold]
+pub fn report_all(error: PublishError, published: usize, count: usize) -> Result<(), Thrown> {
+    let log = line!("askr_broadcast_all(): {published} of {count} events published");
+    tell(
+        error,
+        &log,
+        &line!("{published} of {count} events published"),
+    )
+}
+
+/// `log` begins the line of a log, `what` that of a warning or an exception, which name the function themselves.
+fn tell(error: PublishError, log: &Line, what: &Line) -> Result<(), Thrown> {
     let failure = error.failure;
     let message = line!("{}", error.message);
     // The heap is clean from here on: what follows may leave by longjmp.
     drop(error);
-    let text = message.as_str();
+    let (text, log, what) = (message.as_str(), log.as_str(), what.as_str());
     match state().on_failure.get() {
         OnFailure::Silent => {}
         OnFailure::Log => {
             if let Some(unmentioned) = due(failure) {
                 zend::log(&match unmentioned {
-                    0 => line!("askr_broadcast(): event not published: {text}"),
-                    n => line!(
-                        "askr_broadcast(): event not published: {text} ({n} more since the last line)"
-                    ),
+                    0 => line!("{log}: {text}"),
+                    n => line!("{log}: {text} ({n} more since the last line)"),
                 });
             }
         }
-        OnFailure::Warning => zend::warning(&line!("Event not published: {text}")),
-        OnFailure::Exception => return Err(zend::exception(&line!("Event not published: {text}"))),
+        OnFailure::Warning => zend::warning(&line!("{what}: {text}")),
+        OnFailure::Exception => return Err(zend::exception(&line!("{what}: {text}"))),
     }
-    Ok(false)
+    Ok(())
 }
 
 /// Whether this failure deserves a line, and how many went without one since the last.

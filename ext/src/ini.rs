@@ -10,13 +10,18 @@
 //! | `askr.secret_file` | none | php.ini, pool | absolute path of the secrets for `askr_token()` |
 //! | `askr.control` | `/run/askr/control.sock` | php.ini, pool | askrd's control socket; empty: none |
 //!
+//! | `askr.events` | none | anywhere | names that events may have in strict mode |
+//! | `askr.strict` | `0` | anywhere | 1: an event with another name, or none, is refused |
+//!
 //! The ring and whom to trust with it are the administrator's, not a script's. How a script wants to
-//! hear of a failure is its own matter: a queue worker wants the exception, the page beside it the log.
+//! hear of a failure is its own matter: a queue worker wants the exception, the page beside it the log. Strict mode finds
+//! mistakes and holds nobody off, so a directory (.user.ini) or a framework may switch it.
 
 use std::str::FromStr;
 
 use ext_php_rs::flags::IniEntryPermission as Changeable;
 use ext_php_rs::zend::{IniEntryDef, IniEntryDefs};
+use shared::event_names::EventNames;
 use shared::name::RingName;
 use shared::publisher::AttachOptions;
 
@@ -29,7 +34,7 @@ const MAX_USER: usize = 32;
 /// Bytes of a Unix socket's path: `sun_path` of unix(7) less its NUL.
 const MAX_SOCKET: usize = 107;
 
-static ENTRIES: IniEntryDefs<7> = IniEntryDefs::new([
+static ENTRIES: IniEntryDefs<9> = IniEntryDefs::new([
     ini_entry(c"askr.ring", c"/askr", Changeable::System, ring),
     ini_entry(c"askr.enabled", c"1", Changeable::System, enabled),
     ini_entry(c"askr.on_failure", c"log", Changeable::All, on_failure),
@@ -41,6 +46,8 @@ static ENTRIES: IniEntryDefs<7> = IniEntryDefs::new([
         Changeable::System,
         control,
     ),
+    ini_entry(c"askr.events", c"", Changeable::All, events),
+    ini_entry(c"askr.strict", c"0", Changeable::All, strict),
     IniEntryDef::end(),
 ]);
 
@@ -92,13 +99,26 @@ fn control(value: &[u8]) -> Result<(), String> {
 }
 
 /// As PHP reads switches, but what is neither on nor off is a mistake, not "off".
+fn switch(value: &[u8]) -> Result<bool, String> {
+    match value.to_ascii_lowercase().as_slice() {
+        b"1" | b"on" | b"yes" | b"true" => Ok(true),
+        b"" | b"0" | b"off" | b"no" | b"false" => Ok(false),
+        _ => Err("must be 1 (on) or 0 (off)".to_owned()),
+    }
+}
+
 fn enabled(value: &[u8]) -> Result<(), String> {
-    let on = match value.to_ascii_lowercase().as_slice() {
-        b"1" | b"on" | b"yes" | b"true" => true,
-        b"" | b"0" | b"off" | b"no" | b"false" => false,
-        _ => return Err("must be 1 (on) or 0 (off)".to_owned()),
-    };
-    state().enabled.set(on);
+    state().enabled.set(switch(value)?);
+    Ok(())
+}
+
+fn strict(value: &[u8]) -> Result<(), String> {
+    state().strict.set(switch(value)?);
+    Ok(())
+}
+
+fn events(value: &[u8]) -> Result<(), String> {
+    state().events.replace(EventNames::parse(value)?);
     Ok(())
 }
 

@@ -1,12 +1,14 @@
-//! `askr.so`: the PHP face of Askr. `askr_broadcast()` writes events into the ring that askrd serves;
+//! `askr.so`: the PHP face of Askr. `askr_broadcast()` and `askr_broadcast_all()` write events
+//! into the ring that askrd serves; `askr_register_event()` and `askr_events()` are the names they may have;
 //! `askr_cursor()` says where the ring is, `askr_status()` describes it, `askr_token()` signs who may listen;
 //! `askr_channels()`, `askr_members()`, `askr_disconnect_user()`, `askr_disconnect_socket()` and
 //! `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
 //!
-//! `broadcast`, `cursor`, `status`, `token` and `audience` are the functions, `failure` decides how an unusable
-//! ring is reported (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control`
-//! speaks with askrd, `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between
-//! calls. `zend` wraps the Zend API and has all the unsafe code, `zend_api` says for which PHP.
+//! `broadcast`, `broadcast_all`, `cursor`, `status`, `token` and `audience` are the functions, `message` is what a
+//! caller gives as an event, `strict` which names it may have, `failure` decides how an unusable ring is reported
+//! (`outage`: what is remembered of it), `signer` holds the secret of `token`, `shared::control` speaks with askrd,
+//! `ini` holds the settings, `info` fills `phpinfo()`, `state` is what a thread keeps between calls. `zend` wraps
+//! the Zend API and has all the unsafe code, `zend_api` says for which PHP.
 
 #![deny(unsafe_code)]
 
@@ -18,15 +20,18 @@ use ext_php_rs::zend::{ModuleAllocations, ModuleEntry, StaticModuleEntry};
 
 mod audience;
 mod broadcast;
+mod broadcast_all;
 mod cursor;
 mod failure;
 mod info;
 mod ini;
 mod line;
+mod message;
 mod outage;
 mod signer;
 mod state;
 mod status;
+mod strict;
 mod token;
 mod zend;
 mod zend_api;
@@ -53,6 +58,7 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
             .globals(&state::STATE)
             .startup_function(startup)
             .shutdown_function(shutdown)
+            .request_shutdown_function(request_shutdown)
             .info_function(info::print)
             .function(
                 FunctionBuilder::new("askr_broadcast", broadcast::handler)
@@ -63,8 +69,25 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
                     .arg(Arg::new("id", DataType::String).allow_null())
                     .arg(Arg::new("retry", DataType::Long).allow_null())
                     .arg(Arg::new("except", DataType::String).allow_null())
+                    .arg(Arg::new("key", DataType::String).allow_null())
                     .returns(DataType::Bool, false, false),
             )
+            .function(
+                FunctionBuilder::new("askr_broadcast_all", broadcast_all::handler)
+                    .arg(Arg::new("events", DataType::Array))
+                    .returns(DataType::Long, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_register_event", strict::register)
+                    .not_required()
+                    .arg(Arg::new("names", DataType::String).is_variadic())
+                    .returns(DataType::Void, false, false),
+            )
+            .function(FunctionBuilder::new("askr_events", strict::events).returns(
+                DataType::Array,
+                false,
+                false,
+            ))
             .function(
                 FunctionBuilder::new("askr_cursor", cursor::handler).returns(
                     DataType::String,
@@ -127,6 +150,14 @@ extern "C" fn startup(_: i32, module_number: i32) -> i32 {
     zend::guard_hook(|| {
         ini::register(module_number);
         zend::register_exception()
+    })
+}
+
+/// RSHUTDOWN.
+extern "C" fn request_shutdown(_: i32, _: i32) -> i32 {
+    zend::guard_hook(|| {
+        strict::forget_registered();
+        Ok(())
     })
 }
 

@@ -10,6 +10,7 @@ use std::path::PathBuf;
 
 use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
 use shared::cursor::CursorText;
+use shared::event_names::EventNames;
 use shared::publisher::{AttachOptions, Publisher};
 
 use crate::outage::{OnFailure, Outage};
@@ -28,6 +29,12 @@ pub struct State {
     /// The text of the last `askr_cursor()`.
     pub cursor_text: Cell<CursorText>,
     pub outage: Cell<Outage>,
+    /// `askr.strict`
+    pub strict: Cell<bool>,
+    /// `askr.events`
+    pub events: RefCell<EventNames>,
+    /// The names that this request registered.
+    pub registered: RefCell<EventNames>,
     /// `askr.secret_file`
     pub secret_file: RefCell<Option<PathBuf>>,
     /// The secret of that file, once it was needed.
@@ -48,6 +55,9 @@ impl Default for State {
             publisher: RefCell::new(publisher),
             cursor_text: Cell::new(CursorText::new()),
             outage: Cell::new(Outage::NONE),
+            strict: Cell::new(false),
+            events: RefCell::new(EventNames::new()),
+            registered: RefCell::new(EventNames::new()),
             secret_file: RefCell::new(None),
             signer: RefCell::new(None),
             control: RefCell::new(None),

@@ -54,7 +54,11 @@ const LOG_WARNING: c_int = 4;
 /// `ZEND_INI_STAGE_SHUTDOWN | ZEND_INI_STAGE_DEACTIVATE`: an old value comes back, nobody to warn.
 const RESTORING: c_int = (1 << 1) | (1 << 3);
 
+/// `ZEND_CALL_HAS_EXTRA_NAMED_PARAMS` of `zend_compile.h`.
+const CALL_HAS_EXTRA_NAMED_PARAMS: u32 = 1 << 27;
+
 unsafe extern "C" {
+    fn zend_unexpected_extra_named_error();
     fn zend_wrong_parameters_none_error();
     fn zend_wrong_parameter_error(
         code: c_int,
@@ -178,6 +182,31 @@ impl<'f> Params<'f> {
             read: 0,
             frame: PhantomData,
         })
+    }
+
+    /// Any number of arguments.
+    ///
+    /// # Errors
+    /// If one was given by a name.
+    pub fn variadic(frame: &'f mut ExecuteData) -> Result<Self, Thrown> {
+        // SAFETY: `This.u1` of the frame of a call holds the call's information.
+        let info = unsafe { frame.This.u1.type_info };
+        if info & CALL_HAS_EXTRA_NAMED_PARAMS != 0 {
+            // SAFETY: called inside a function call of PHP's.
+            unsafe { zend_unexpected_extra_named_error() };
+            return Err(Thrown);
+        }
+        Self::new(frame, 0, u32::MAX)
+    }
+
+    /// How many arguments there are.
+    pub fn given(&self) -> u32 {
+        self.given
+    }
+
+    /// Begins with the first argument again, when all are of their types.
+    pub fn again(&mut self) {
+        self.read = 0;
     }
 
     pub fn array_or_string(&mut self) -> Result<ArrayOrString<'f>, Thrown> {
@@ -304,6 +333,45 @@ fn wrong_type(n: u32, arg: *mut Zval, expected: u32) -> Thrown {
     // the coercion threw already, PHP leaves that exception in place.
     unsafe { zend_wrong_parameter_error(WRONG_ARG, n, ptr::null_mut(), expected, arg) };
     Thrown
+}
+
+/// A value of an array, as a parameter of type `string` takes an argument; none if it does not. May run PHP code.
+///
+/// # Errors
+/// If that threw.
+pub fn as_string(mut value: Zval) -> Result<Option<Zval>, Thrown> {
+    if value.is_string() {
+        return Ok(Some(value));
+    }
+    let mut dest = ptr::null_mut();
+    // SAFETY: a live value of our own, which PHP replaces by the string that it makes of it; argument 1 of this call
+    // is what it came in.
+    let coerced = unsafe { zend_parse_arg_str_slow(&raw mut value, &raw mut dest, 1) };
+    taken(coerced && value.is_string(), value)
+}
+
+/// The same for a parameter of type `int`.
+///
+/// # Errors
+/// If that threw, as a handler of the deprecation of lost decimals may.
+pub fn as_long(value: Zval) -> Result<Option<Zval>, Thrown> {
+    if value.is_long() {
+        return Ok(Some(value));
+    }
+    let mut value = value;
+    let mut dest = 0;
+    // SAFETY: as in `as_string`; the number is written to `dest`.
+    let coerced = unsafe { zend_parse_arg_long_slow(&raw mut value, &raw mut dest, 1) };
+    let mut long = Zval::new();
+    long.set_long(dest);
+    taken(coerced, long)
+}
+
+fn taken(coerced: bool, value: Zval) -> Result<Option<Zval>, Thrown> {
+    if ExecutorGlobals::has_exception() {
+        return Err(Thrown);
+    }
+    Ok(coerced.then_some(value))
 }
 
 /// A value as a string, the way `implode()` takes an array's elements. May run `__toString()`.
