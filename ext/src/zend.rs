@@ -310,20 +310,29 @@ fn string<'f>(n: u32, arg: *mut Zval, expected: u32) -> Result<&'f [u8], Thrown>
 /// Replaces the argument in its frame by a string, or throws. May run PHP code.
 #[cold]
 fn coerce_to_string(n: u32, arg: *mut Zval, expected: u32) -> Result<(), Thrown> {
-    let mut dest = ptr::null_mut();
-    // SAFETY: a live argument of the current call, and its number, in the form that this PHP takes.
-    let coerced = unsafe {
-        if ZEND_MODULE_API_NO >= PHP_8_6 {
-            !parse_arg_str_slow::since_8_6(arg, n).is_null()
-        } else {
-            parse_arg_str_slow::up_to_8_5(arg, &raw mut dest, n)
-        }
-    };
+    // SAFETY: a live argument of the current call, and its number.
+    let coerced = unsafe { parse_string(arg, n) };
     // PHP puts what it made where the argument was; it is looked at there, where it is owned.
     if coerced && has_type(arg, IS_STRING) {
         Ok(())
     } else {
         Err(wrong_type(n, arg, expected))
+    }
+}
+
+/// Makes a string of a value in its place; false if it does not become one.
+///
+/// # Safety
+/// A live value that nobody else looks at, and the number of the argument that it is of.
+unsafe fn parse_string(value: *mut Zval, n: u32) -> bool {
+    let mut dest = ptr::null_mut();
+    // SAFETY: as the caller says, in the form that this PHP takes.
+    unsafe {
+        if ZEND_MODULE_API_NO >= PHP_8_6 {
+            !parse_arg_str_slow::since_8_6(value, n).is_null()
+        } else {
+            parse_arg_str_slow::up_to_8_5(value, &raw mut dest, n)
+        }
     }
 }
 
@@ -343,10 +352,8 @@ pub fn as_string(mut value: Zval) -> Result<Option<Zval>, Thrown> {
     if value.is_string() {
         return Ok(Some(value));
     }
-    let mut dest = ptr::null_mut();
-    // SAFETY: a live value of our own, which PHP replaces by the string that it makes of it; argument 1 of this call
-    // is what it came in.
-    let coerced = unsafe { zend_parse_arg_str_slow(&raw mut value, &raw mut dest, 1) };
+    // SAFETY: a live value of our own, which came in argument 1 of this call.
+    let coerced = unsafe { parse_string(&raw mut value, 1) };
     taken(coerced && value.is_string(), value)
 }
 
@@ -360,7 +367,7 @@ pub fn as_long(value: Zval) -> Result<Option<Zval>, Thrown> {
     }
     let mut value = value;
     let mut dest = 0;
-    // SAFETY: as in `as_string`; the number is written to `dest`.
+    // SAFETY: as in `as_string`; PHP writes the number to `dest`.
     let coerced = unsafe { zend_parse_arg_long_slow(&raw mut value, &raw mut dest, 1) };
     let mut long = Zval::new();
     long.set_long(dest);
