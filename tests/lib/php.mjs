@@ -64,11 +64,11 @@ export function publishAll(scope, askrd, events) {
 
 /**
  * nginx before PHP-FPM and askrd, as packaging/ ships it. `front` is the PHP file that answers every
- * path outside `files`; files in `files` are served as they are. `origins`: those that nginx may answer while
+ * path outside `files`; files in `files` are served as they are. `pool`: more lines of FPM's pool. `origins`: those that nginx may answer while
  * askrd is away; `patterns`: which of the examples of patterns there count; `pusher`:
  * whether Pusher's paths are open; `directives`: the site's own. Resolves to `{ port, url, askrd }`.
  */
-export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, name = 'site', origins = [], patterns = [], pusher = true, directives = '' }) {
+export async function startSite(scope, askrd, { front, files = {}, workers = 4, env = {}, ini = {}, pool = '', name = 'site', origins = [], patterns = [], pusher = true, directives = '' }) {
   const { web, group } = services();
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
@@ -86,6 +86,7 @@ pm = static
 pm.max_children = ${workers}
 catch_workers_output = yes
 clear_env = no
+${pool}
 `);
   scope.start(`${name}-fpm`, server(`php-fpm${PHP_VERSION}`), ['--nodaemonize', '--fpm-config', scope.path(`${name}-fpm.conf`)],
     { uid: web.uid, gid: web.gid, env: { ...env, PHP_INI_SCAN_DIR: iniDirectory(scope, 'fpm', askrd.ring, ini) } });
