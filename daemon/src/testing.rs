@@ -37,5 +37,6 @@ pub fn app(hub: Arc<Hub>) -> Arc<App> {
         ),
         watchlists: Default::default(),
         client_events: ClientEventRate::new(1000),
+        event_names: Default::default(),
     })
 }

@@ -7,6 +7,7 @@ use protocol::socket_id::Prover;
 use shared::name::RingName;
 
 use crate::app::client_event_rate::ClientEventRate;
+use crate::app::event_names::EventNames;
 use crate::app::publishing::Publishing;
 use crate::app::quota::Quota;
 use crate::auth::authority::Authority;
@@ -31,4 +32,6 @@ pub struct App {
     pub watchlists: Watchlists,
     /// The rate limit of client events, of all connections together.
     pub client_events: ClientEventRate,
+    /// The names that events of the HTTP API and client events may have.
+    pub event_names: EventNames,
 }

@@ -3,6 +3,7 @@
 
 pub mod application;
 pub mod client_event_rate;
+pub mod event_names;
 pub mod publishing;
 pub mod queries;
 pub mod quota;

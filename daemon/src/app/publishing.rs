@@ -38,6 +38,7 @@ impl Publishing {
             channels: &channels,
             event: Some(event.name.as_bytes()),
             except: event.except.as_deref().map(str::as_bytes),
+            key: event.key.as_deref().map(str::as_bytes),
             origin: Origin::Api,
             data: event.data.as_bytes(),
             ..EventRef::default()

@@ -5,6 +5,7 @@ use std::time::Duration;
 use protocol::user_bounds;
 use protocol::user_bounds::UserBounds;
 use serde::{Deserialize, Serialize};
+use shared::event_names::{EventNames, NotAdded};
 use shared::name::RingName;
 use shared::secret::{NamedSecret, Secret};
 
@@ -92,6 +93,10 @@ pub struct App {
     pub client_events_total: u32,
     /// Bytes of a client event's data.
     pub client_event_bytes: Size,
+    /// The names that events may have.
+    pub events: Vec<String>,
+    /// Whether others are refused, of the HTTP API and of client events.
+    pub strict: bool,
 }
 
 impl Default for App {
@@ -128,6 +133,8 @@ impl Default for App {
             client_event_rate: 10,
             client_events_total: 10_000,
             client_event_bytes: Size(10 << 10),
+            events: Vec::new(),
+            strict: false,
         }
     }
 }
@@ -186,6 +193,22 @@ impl App {
         client_event.max(subscription).max(sign_in)
     }
 
+    /// The only names that events may have; None: any.
+    ///
+    /// # Errors
+    /// Which name is none, or that there are too many.
+    pub fn event_names(&self) -> Result<Option<EventNames>, String> {
+        let mut names = EventNames::new();
+        for name in &self.events {
+            let added = names.add(name.as_bytes());
+            added.map_err(|why| match why {
+                NotAdded::Name(why) => format!("\"{}\" {why}", name.escape_default()),
+                NotAdded::Full => why.to_string(),
+            })?;
+        }
+        Ok(self.strict.then_some(names))
+    }
+
     pub fn grace(&self) -> Duration {
         Duration::from_secs_f64(self.presence_grace)
     }
@@ -209,6 +232,7 @@ impl App {
 
     pub(super) fn check(&self) -> Result<(), Wrong> {
         self.check_names()?;
+        self.check_events()?;
         self.check_limits()?;
         self.check_urls()
     }
@@ -231,6 +255,15 @@ impl App {
                 let why = format!("\"{name}\" must be \"token\", \"pusher\" or \"http\"");
                 return Err(("authorizers", why));
             }
+        }
+        Ok(())
+    }
+
+    fn check_events(&self) -> Result<(), Wrong> {
+        self.event_names().map_err(|why| ("events", why))?;
+        if self.strict && self.events.is_empty() {
+            let why = "needs the names that events may have, in events";
+            return Err(("strict", why.to_owned()));
         }
         Ok(())
     }

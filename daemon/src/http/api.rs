@@ -9,7 +9,7 @@ use hyper::{Request, StatusCode};
 use protocol::channel::Kind;
 use protocol::pusher::api;
 use protocol::pusher::api::answer::{Cached, ChannelInfo};
-use protocol::pusher::api::{Call, Info, answer};
+use protocol::pusher::api::{Call, Info, Publish, answer};
 use protocol::pusher::signature::{ApiRequest, Refused};
 use shared::segment::{now_ns, now_s};
 
@@ -77,6 +77,7 @@ pub async fn serve(
 async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
     Ok(match call {
         Call::Publish(event) => {
+            known(app, &event)?;
             app.publishing.publish(&event).map_err(refused)?;
             if event.info.is_none() {
                 return Ok(answer::done());
@@ -85,6 +86,7 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
             answer::channels(event.channels.iter().map(String::as_str).zip(infos))
         }
         Call::Batch(events) => {
+            events.iter().try_for_each(|event| known(app, event))?;
             for event in &events {
                 app.publishing.publish(event).map_err(refused)?;
             }
@@ -123,6 +125,13 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
         }
         Call::Connections => answer::connections(app.quota.used() as u64),
     })
+}
+
+/// Whether the application has events of this name.
+fn known(app: &App, event: &Publish) -> Result<(), Refusal> {
+    app.event_names
+        .check(&event.name)
+        .map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, format!("name {why}")))
 }
 
 fn refused(why: PublishError) -> Refusal {

@@ -180,6 +180,7 @@ metrics! {
     talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
     talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
     talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
+    talk_event_name: counter "askr_websocket_refused_total{what=\"event_name\"}";
     talk_client_event_share: counter "askr_websocket_refused_total{what=\"client_event_address\"}";
     talk_rate: counter "askr_websocket_refused_total{what=\"rate\"}";
     talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";

@@ -62,6 +62,8 @@ reasons! {
     Token "token";
     /// Neither a token nor anything else is shown.
     Credentials "credentials";
+    /// An event whose name is not among those of a strict application.
+    Event "event";
     /// A channel that nobody can authorize with these settings.
     Authorizers "authorizers";
 }

@@ -14,6 +14,7 @@ use shared::segment::now_ns;
 
 use crate::app::application::App;
 use crate::app::client_event_rate::ClientEventRate;
+use crate::app::event_names::EventNames;
 use crate::app::publishing::Publishing;
 use crate::app::quota::Quota;
 use crate::auth::authority::Authority;
@@ -149,6 +150,8 @@ fn application(
         name: ring.clone(),
         owner: None,
     });
+    // Looked at with the settings.
+    let event_names = app.event_names().unwrap_or_default();
     let connections_share = settings.server.connections_share(app.max_connections);
     Ok(App {
         quota: Quota::new(app.max_connections, connections_share),
@@ -178,6 +181,7 @@ fn application(
         ),
         watchlists: Watchlists::default(),
         client_events: ClientEventRate::new(app.client_events_total),
+        event_names: EventNames::new(event_names),
         id: app.id,
         ring,
     })

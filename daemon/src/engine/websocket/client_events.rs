@@ -26,6 +26,11 @@ impl Engine {
             client,
             ..
         } = self.streams[slot as usize];
+        if let Err(why) = self.app.event_names.check(&event) {
+            self.hub.process.metrics.talk_event_name.add(1);
+            let message = pusher::encode::error(None, &format!("event {why}"));
+            return self.reply(slot, format::text(message));
+        }
         if let Err(full) = self.app.client_events.take(client) {
             let (all, share) = self.app.client_events.limits();
             let metrics = &self.hub.process.metrics;

@@ -19,6 +19,7 @@ struct Event {
     channels: Option<Vec<String>>,
     channel: Option<String>,
     socket_id: Option<String>,
+    idempotency_key: Option<String>,
     info: Option<String>,
 }
 
@@ -94,12 +95,16 @@ fn check(event: Event, limits: &Limits) -> Result<Publish, Refusal> {
     if event.socket_id.as_deref().is_some_and(|id| !is_socket(id)) {
         return Err(bad("socket_id must be two numbers with a dot between them"));
     }
+    if let Some(key) = &event.idempotency_key {
+        rules::key(key.as_bytes()).map_err(|why| bad(format!("idempotency_key {why}")))?;
+    }
     let info = info(event.info.as_deref()).of_many();
     Ok(Publish {
         channels: distinct(channels),
         name,
         data: event.data,
         except: event.socket_id,
+        key: event.idempotency_key,
         info,
     })
 }

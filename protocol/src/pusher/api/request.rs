@@ -58,6 +58,8 @@ pub struct Publish {
     pub channels: Vec<String>,
     /// The socket id of the connection that must not receive it.
     pub except: Option<String>,
+    /// Of the events with one key the first counts.
+    pub key: Option<String>,
     /// The attributes of each channel that the response includes.
     pub info: Info,
 }
