@@ -15,12 +15,17 @@ use crate::hub::roster::Roster;
 
 /// An application that nobody may enter but by public channels.
 pub fn app(hub: Arc<Hub>) -> Arc<App> {
+    app_after(hub, presence::Before::Nobody)
+}
+
+/// The same after a restart, before which these were on presence channels.
+pub fn app_after(hub: Arc<Hub>, before: presence::Before) -> Arc<App> {
     Arc::new(App {
         id: "test".into(),
         ring: "/test".parse().unwrap(),
         hub,
         authority: Authority::default(),
-        roster: Roster::new(presence::Limits::default(), presence::Before::Nobody, None),
+        roster: Roster::new(presence::Limits::default(), before, None),
         prover: Prover::new("test", &[]).unwrap(),
         quota: Quota::new(0, 0),
         credentials: Credentials {

@@ -1,5 +1,5 @@
-//! Presence through the engines, under random schedules: whoever joins, leaves, disconnects and reconnects, and however
-//! slow the sockets are, the members that a page computes from the snapshots and changes it is sent are the true ones;
+//! Presence through the engines, under random schedules: whoever joins, leaves, disconnects and reconnects, whenever askrd
+//! is restarted or killed, and however slow the sockets are, the members that a page computes from the snapshots and changes it is sent are the true ones;
 //! and no page is sent a join or a leave twice.
 
 use std::collections::BTreeSet;
@@ -10,6 +10,8 @@ use super::*;
 use crate::app::application::App;
 use crate::auth::authorizer::Access;
 use crate::hub::command::Command;
+use crate::hub::presence::Before;
+use crate::testing::app_after;
 
 const ROOMS: [&str; 2] = ["presence-a", "presence-b"];
 const WORKERS: usize = 2;
@@ -29,6 +31,10 @@ enum Step {
     Disconnect(usize),
     /// The grace time of all lost members ends.
     Grace,
+    /// askrd is restarted, and knows who was there; or it was killed, and only knows that somebody was.
+    Restart {
+        killed: bool,
+    },
     /// A large event is published to a room, so that sockets become full.
     Publish(usize, usize),
     Inbox(usize),
@@ -45,6 +51,7 @@ fn step() -> impl Strategy<Value = Step> {
         2 => (0..8usize, 0..2usize).prop_map(|(page, room)| Step::Remove(page, room)),
         3 => (0..8usize).prop_map(Step::Disconnect),
         1 => Just(Step::Grace),
+        1 => any::<bool>().prop_map(|killed| Step::Restart { killed }),
         2 => (0..2usize, 1000..40_000usize).prop_map(|(room, size)| Step::Publish(room, size)),
         6 => (0..WORKERS).prop_map(Step::Inbox),
         4 => (0..WORKERS).prop_map(Step::Ready),
@@ -125,6 +132,8 @@ struct Scene {
     pages: Vec<Page>,
     time: u64,
     next: u64,
+    queue: usize,
+    frames: usize,
 }
 
 fn as_user(user: &str) -> Access {
@@ -135,7 +144,7 @@ fn as_user(user: &str) -> Access {
 }
 
 impl Scene {
-    fn new(queue: usize, frames: usize) -> Self {
+    fn new(queue: usize, frames: usize, before: Before) -> Self {
         let ring = Ring::default();
         let index = Bounds {
             entries: 1000,
@@ -143,7 +152,7 @@ impl Scene {
             marks: 1000,
         };
         let hub = hub_of(WORKERS, Box::new(ring.clone()), queue, index, 1 << 30);
-        let app = app(hub.clone());
+        let app = app_after(hub.clone(), before);
         let rules = rules(Io::Write, SlowClients::Replay, frames);
         let engine = |worker| Engine::new(worker, app.clone(), rules, EPOCH).unwrap();
         Self {
@@ -154,7 +163,22 @@ impl Scene {
             pages: Vec::new(),
             time: 0,
             next: FIRST,
+            queue,
+            frames,
         }
+    }
+
+    /// All pages are gone, and may enter again.
+    fn restart(&mut self, killed: bool) {
+        let on = |room: &'static str| {
+            let members = self.app.roster.list(room).into_iter();
+            members.map(move |member| (room.to_owned(), member.id.to_string()))
+        };
+        let before = match killed {
+            true => Before::Somebody,
+            false => Before::These(ROOMS.into_iter().flat_map(on).collect()),
+        };
+        *self = Self::new(self.queue, self.frames, before);
     }
 
     fn enter(&mut self, worker: usize, user: u8, rooms: u8, small: bool) {
@@ -263,6 +287,7 @@ impl Scene {
             } if count < 8 => self.enter(worker, user, rooms, small),
             Step::Enter { .. } => {}
             Step::Grace => self.grace(),
+            Step::Restart { killed } => self.restart(killed),
             Step::Publish(room, size) => self.publish(room, size),
             Step::Inbox(worker) => self.engines[worker].on_inbox(),
             Step::Ready(worker) => drop(self.engines[worker].on_ready()),
@@ -324,7 +349,7 @@ proptest! {
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
     ) {
-        let mut scene = Scene::new(queue, frames);
+        let mut scene = Scene::new(queue, frames, Before::Nobody);
         for step in steps {
             scene.step(step);
         }
