@@ -83,6 +83,7 @@ fn publish(channels: &[&str]) -> Publish {
         data: "{\"some\":\"data\"}".into(),
         channels: channels.iter().map(ToString::to_string).collect(),
         except: None,
+        key: None,
         info: Info::default(),
     }
 }
