@@ -1,6 +1,7 @@
 <?php
 
-// Nanoseconds a call, one round of each, as JSON: publish.php REDIS_SOCKET CALLS
+// Nanoseconds a call, as JSON: publish.php REDIS_SOCKET CALLS. In slices of each in turns, of which the median is told:
+// a slice in which something else had the processor says nothing about a call.
 
 [, $socket, $calls] = $argv;
 $calls = (int) $calls;
@@ -8,12 +9,7 @@ $payload = str_repeat('x', 200);
 $redis = new Redis();
 $redis->connect($socket);
 
-function measure(int $calls, callable $loop): float
-{
-    $start = hrtime(true);
-    $loop($calls);
-    return (hrtime(true) - $start) / $calls;
-}
+const SLICE = 1000;
 
 // The loops are written out: a callable inside them would cost more than what is measured.
 $empty = function (int $n) use ($payload): void {
@@ -28,28 +24,31 @@ $cursor = function (int $n): void {
 $askr = function (int $n) use ($payload): void {
     for ($i = 0; $i < $n; $i++) askr_broadcast('bench', $payload);
 };
-// Keys as they are used, each another one. They are made before: PHP's own work is not measured.
-$keys = array_map(fn (int $n): string => sprintf('%032x', $n), range(1, 50_000));
-$keyed = function (int $n) use ($payload, $keys): void {
+// Keys as they are used, each another one, made before: PHP's own work is not measured.
+$keyed = function (int $n, array $keys) use ($payload): void {
     foreach ($keys as $key) askr_broadcast('bench', $payload, null, null, null, null, $key);
 };
-$unkeyed = function (int $n) use ($payload, $keys): void {
+$unkeyed = function (int $n, array $keys) use ($payload): void {
     foreach ($keys as $key) askr_broadcast('bench', $payload, null, null, null, null, null);
 };
 $publish = function (int $n) use ($payload, $redis): void {
     for ($i = 0; $i < $n; $i++) $redis->publish('bench', $payload);
 };
 
-// Attach, and warm each up.
-foreach ([$empty, $emptyCursor, $cursor, $askr, $publish] as $loop) $loop(1000);
+$loops = ['empty' => $empty, 'emptyCursor' => $emptyCursor, 'cursor' => $cursor, 'askr' => $askr, 'unkeyed' => $unkeyed,
+    'keyed' => $keyed, 'redis' => $publish];
 $failed = array_sum(askr_status()['failures'] ?? []);
-echo json_encode([
-    'empty' => measure($calls * 10, $empty),
-    'emptyCursor' => measure($calls * 10, $emptyCursor),
-    'cursor' => measure($calls * 10, $cursor),
-    'askr' => measure($calls * 10, $askr),
-    'unkeyed' => measure(count($keys), $unkeyed),
-    'keyed' => measure(count($keys), $keyed),
-    'redis' => measure($calls, $publish),
-    'failed' => array_sum(askr_status()['failures'] ?? []) - $failed,
-]);
+// The first slice attaches and warms up.
+for ($slice = -1; $slice < $calls / SLICE; $slice++) {
+    foreach ($loops as $name => $loop) {
+        $names = array_map(md5(...), array_map(strval(...), range($slice * SLICE, ($slice + 1) * SLICE - 1)));
+        $start = hrtime(true);
+        $loop(SLICE, $names);
+        if ($slice >= 0) $ns[$name][] = (hrtime(true) - $start) / SLICE;
+    }
+}
+$median = function (array $values): float {
+    sort($values);
+    return $values[intdiv(count($values), 2)];
+};
+echo json_encode(array_map($median, $ns) + ['failed' => array_sum(askr_status()['failures'] ?? []) - $failed]);
