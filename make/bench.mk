@@ -4,7 +4,7 @@
 RIVALS ?= $(TARGET)/bench-rivals
 SOCKUDO = 5.2.0
 
-.PHONY: bench-fanout bench-before bench-rivals bench-counters
+.PHONY: bench-fanout bench-before bench-rivals bench-counters bench-restart
 
 bench-fanout: setup build ## askrd beside the least a server can do, nchan, sockudo; SHORT=1, ONLY=kinds, WRITE=1
 	@.ci/setup bench
@@ -19,3 +19,6 @@ bench-rivals: ## Build sockudo, which bench-fanout then runs too (20 min of CPU)
 
 bench-counters: ## What counting an event costs two workers, with counters of their own and shared
 	@$(CARGO) bench $(CARGO_FLAGS) -p askrd --bench counters
+
+bench-restart: setup build ## How long 50, 300 and 5000 viewers are away at a planned restart; BEFORE=another askrd
+	@$(NODE) tests/bench/restart.mjs

@@ -98,8 +98,8 @@ export async function startAskrd(scope, settings, name) {
  * The same, started again and again on sockets that somebody else holds, as systemd does: `addresses` are ports of
  * 127.0.0.1 and paths. Resolves to the askrd and `restart()`, which stops it and waits until the next one is ready.
  */
-export async function startHeld(scope, settings, addresses) {
-  const askrd = new Askrd(scope, settings);
+export async function startHeld(scope, settings, addresses, program = ASKRD) {
+  const askrd = new Askrd(scope, settings, 'askrd', program);
   const { uid, gid } = askrd.user;
   const args = [path.join(TESTS, 'python/activate.py'), askrd.binary, askrd.config, ...addresses.map(String)];
   const holder = scope.start('holder', '/usr/bin/python3', args, { uid, gid });
