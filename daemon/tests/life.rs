@@ -2,7 +2,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
 use common::{Client, Daemon, askrd, publish};
@@ -66,6 +66,12 @@ fn who_is_admitted_during_a_shutdown_is_told_to_come_back_as_all_are() {
     let mut late = Client::connect(daemon.address);
     late.ask("/askr/events?channel=private-a", &[("Cookie", "a=b")]);
     let (mut call, _) = application.accept().unwrap();
+    let mut question = String::new();
+    while !question.contains("private-a") {
+        let mut bytes = [0; 4096];
+        let n = call.read(&mut bytes).unwrap();
+        question += std::str::from_utf8(&bytes[..n]).unwrap();
+    }
     daemon.signal(Signal::SIGTERM);
     // The worker has taken leave of who was there.
     assert_eq!(there.end(), []);
@@ -79,6 +85,23 @@ fn who_is_admitted_during_a_shutdown_is_told_to_come_back_as_all_are() {
     assert!((200..=400).contains(&retry), "{retry}");
     assert_eq!(late.parser.retries(), 1);
     assert_eq!(daemon.wait().code(), Some(0));
+}
+
+#[test]
+fn a_shutdown_does_not_wait_for_a_client_that_takes_nothing() {
+    let room = "server.outbox_bytes = '64MiB'\nserver.outbox_frames = 100000";
+    let mut daemon = Daemon::start(&format!("server.drain = 600\nring.arena = '64MiB'\n{room}"));
+    let stalled = daemon.open("a");
+    let mut reading = daemon.open("b");
+    let mut publisher = daemon.publisher();
+    while daemon.metric("askr_outbox_bytes") == 0 {
+        publish(&mut publisher, &["a"], None, None, &"x".repeat(200_000));
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(reading.end(), []);
+    // By itself, long before what server.drain allows.
+    assert_eq!(daemon.wait().code(), Some(0));
+    drop(stalled);
 }
 
 #[test]

@@ -46,7 +46,7 @@ impl Engine {
                 bytes,
             } => {
                 let stream = self.streams.get(slot as usize);
-                if stream.is_some_and(|s| s.socket == socket && !s.leaving) {
+                if stream.is_some_and(|s| s.socket == socket) {
                     self.send_control(slot, bytes);
                 }
             }
@@ -80,7 +80,7 @@ impl Engine {
         change: impl FnOnce(&mut Self) -> Result<(), Denied>,
     ) -> Result<Vec<String>, Denied> {
         let stream = self.streams.get(slot as usize);
-        if self.leaving.is_some() || stream.is_none_or(|s| s.socket != socket || s.leaving) {
+        if self.leaving.is_some() || stream.is_none_or(|s| s.socket != socket) {
             return Err(Denied::Gone);
         }
         change(self)?;

@@ -125,7 +125,7 @@ impl Engine {
         self.hub.process.metrics.overruns.add(1);
         let target = self.hub.watermarks.started();
         for (slot, stream) in &mut self.streams {
-            if stream.replay.is_none() && !stream.leaving {
+            if stream.replay.is_none() {
                 let next = self.progress.processed.max(stream.from);
                 let replay = Replay::new(ReplayPosition::start(next), target.max(next));
                 stream.replay = Some(Box::new(replay));

@@ -18,23 +18,18 @@ impl Engine {
         self.close_with(slot, end, format::farewell(format, end, retry));
     }
 
-    /// Drains: each client is sent when to reconnect, and its stream ends once everything was written.
+    /// Drains: each stream ends. Its client is sent what waits for it, and when to reconnect, for as long as it takes
+    /// anything (`lingering.rs`).
     pub fn drain(&mut self, window: Window) {
         self.leaving = Some(window);
         self.on_inbox();
         for slot in 0..self.streams.capacity() as u32 {
-            let Some(stream) = self.streams.get_mut(slot as usize) else {
+            let Some(stream) = self.streams.get(slot as usize) else {
                 continue;
             };
-            stream.leaving = true;
-            stream.replay = None;
             let retry = window.pick(&self.jitter);
             let message = format::farewell(stream.format, CloseReason::Drain, retry);
-            if stream.outbox.is_none() {
-                self.close_with(slot, CloseReason::Drain, message);
-            } else {
-                self.send_control(slot, message);
-            }
+            self.close_with(slot, CloseReason::Drain, message);
         }
         self.replays.clear();
     }

@@ -369,17 +369,17 @@ impl Fanout {
 impl Stream {
     /// Whether a delivery at `seq` is for the stream: it is encoded, and not past that.
     fn takes(&self, seq: u64) -> bool {
-        self.replay.is_none() && !self.leaving && seq >= self.from
+        self.replay.is_none() && seq >= self.from
     }
 
     /// Whether the stream is to be sent an ephemeral message of its channel.
     fn lacks(&self, ephemeral: &EncodedEphemeral, channel: u32) -> bool {
         let number = match ephemeral.what {
             Ephemeral::Joined { number, .. } | Ephemeral::Left { number, .. } => number,
-            Ephemeral::Count(_) => return !self.leaving,
-            Ephemeral::Client { from, .. } => return !self.leaving && self.socket != from,
+            Ephemeral::Count(_) => return true,
+            Ephemeral::Client { from, .. } => return self.socket != from,
         };
         let lacks = |identity: &Identity| identity.lacks(channel, number);
-        !self.leaving && self.identity.as_deref().is_some_and(lacks)
+        self.identity.as_deref().is_some_and(lacks)
     }
 }

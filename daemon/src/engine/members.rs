@@ -98,7 +98,7 @@ impl Engine {
         let Some(present) = present.filter(lacks) else {
             return;
         };
-        if stream.outbox.is_some() || stream.leaving {
+        if stream.outbox.is_some() {
             return;
         }
         let all = std::mem::take(&mut present.stale);

@@ -54,7 +54,6 @@ impl Engine {
             fd: opening.fd,
             format: opening.format,
             fresh: false,
-            leaving: false,
             client: opening.client,
             socket: opening.socket,
             identity: None,

@@ -49,14 +49,10 @@ impl Engine {
         if outbox.is_empty() {
             stream.outbox = None;
             self.slow.blocked.remove(&slot);
-            if stream.leaving {
-                self.close(slot, CloseReason::Drain);
-            } else {
-                if stream.replay.is_some() {
-                    self.replays.ready.push_back(slot);
-                }
-                self.refresh_members(slot);
+            if stream.replay.is_some() {
+                self.replays.ready.push_back(slot);
             }
+            self.refresh_members(slot);
         }
     }
 }

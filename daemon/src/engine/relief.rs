@@ -68,9 +68,7 @@ impl Engine {
 
     /// Drops what waits for a stream and can be replayed.
     fn give_up(&mut self, slot: u32) {
-        let leaving = self.streams[slot as usize].leaving;
-        let outbox = &mut self.streams[slot as usize].outbox;
-        let Some(outbox) = outbox.as_mut().filter(|_| !leaving) else {
+        let Some(outbox) = &mut self.streams[slot as usize].outbox else {
             return;
         };
         let given = outbox.give_up();

@@ -174,7 +174,7 @@ impl Engine {
 
     /// The stream replays from `from` on, as if it had reconnected, as soon as its outbox is empty.
     pub(super) fn fall_back(&mut self, slot: u32, from: ReplayPosition, skips: bool) {
-        let Some(stream) = self.streams.get_mut(slot as usize).filter(|s| !s.leaving) else {
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
         let target = self.progress.processed.max(from.seq + 1);

@@ -23,8 +23,6 @@ pub struct Stream {
     pub format: Format,
     /// Something was sent since the last ping: the client has a recent cursor.
     pub fresh: bool,
-    /// It was sent its final message and ends when its outbox is empty.
-    pub leaving: bool,
     /// Whose limits it counts in.
     pub client: ClientKey,
     /// Its socket id, which `except` names.

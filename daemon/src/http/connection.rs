@@ -86,6 +86,8 @@ pub async fn serve<S: Socket + 'static>(
     leaving: watch::Receiver<bool>,
 ) {
     faults::at("connection", b"");
+    // A worker that drains waits for who holds one; what waits for the stop gives its own up when it comes.
+    let _until_the_end = leaving.clone();
     // A client that has sent nothing costs neither hyper nor a buffer.
     match first_input(&socket, world.header_timeout, stopping(leaving.clone())).await {
         First::Input => {}
