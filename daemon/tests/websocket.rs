@@ -709,3 +709,46 @@ fn three_protocols_on_one_channel_see_the_same_in_the_same_order() {
             .all(|client| (0..2000).all(|n| client.data() == seen[n]))
     );
 }
+
+#[test]
+fn names_that_are_not_for_subscribers_are_refused_at_every_door() {
+    let daemon = Daemon::start(&app(""));
+    let mut stream = daemon.open("a");
+    let me = stream.me();
+    let mut pusher = Pusher::connect(&daemon);
+    for name in [
+        "askr:x",
+        "pusher:x",
+        "pusher_internal:x",
+        "#server-to-user-7",
+    ] {
+        let get = |path: &str, headers: &str| {
+            let query = name.replace('#', "%23");
+            let request = format!("GET {path}?channel={query} HTTP/1.1\r\n{headers}\r\n");
+            exchange(daemon.address, request.as_bytes())
+        };
+        let refused = |answer: &str| {
+            let (bad, denied) = ("HTTP/1.1 400 ", "HTTP/1.1 403 ");
+            assert!(
+                answer.starts_with(bad) || answer.starts_with(denied),
+                "{name}: {answer}"
+            );
+        };
+        refused(&get("/askr/events", "Host: x\r\nConnection: close\r\n"));
+        let once = format!("{HANDSHAKE}Connection: close\r\n");
+        refused(&get("/askr/ws", &once));
+        let said = daemon.try_subscribe(&me, &[name], Value::Null);
+        assert!([400, 403].contains(&said.status), "{name}: {said:?}");
+        let mut plain = Socket::open(daemon.address, "/askr/ws?channel=a", &[]);
+        plain.say(&json!({"subscribe": ["b", name]}));
+        let error = plain.until(|message| !message["error"].is_null());
+        assert!(
+            [json!(400), json!(403)].contains(&error["error"]["code"]),
+            "{error}"
+        );
+        let error = pusher.try_subscribe(name, Value::Null);
+        assert_eq!(error["event"], "pusher:subscription_error", "{error}");
+    }
+    // Nobody is on a channel by such a name, or on one that was asked for together with it.
+    assert_eq!(daemon.channels(), json!({"a": 1}));
+}

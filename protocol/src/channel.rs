@@ -31,7 +31,7 @@ enum Access {
 }
 
 impl Kind {
-    /// The kind of a channel whose name was checked with [`rules::channel_syntax`].
+    /// The kind of a channel whose name was checked with [`rules::channel`].
     pub fn of(channel: &str) -> Self {
         let (access, rest) = if let Some(rest) = channel.strip_prefix("private-encrypted-") {
             (Access::Encrypted, rest)

@@ -56,14 +56,9 @@ impl fmt::Display for Violation {
 
 /// A channel: 1 to 200 bytes of UTF-8 without control characters, not reserved.
 pub fn channel(name: &[u8]) -> Result<(), Violation> {
-    channel_syntax(name)?;
-    not_reserved(name)
-}
-
-/// The same for a subscriber, who may also name what only the daemon publishes to.
-pub fn channel_syntax(name: &[u8]) -> Result<(), Violation> {
     length(name, MAX_CHANNEL)?;
-    printable(name)
+    printable(name)?;
+    not_reserved(name)
 }
 
 fn printable(name: &[u8]) -> Result<(), Violation> {

@@ -25,7 +25,8 @@ const MAX_INFO_BYTES: f64 = (16 << 10) as f64;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct App {
-    /// 1 to 64 letters, digits, `_`, `-` and `.`. Pusher's app id, and what a token's `aud` must name.
+    /// 1 to 64 letters, digits, `_`, `-` and `.`. Pusher's app id, and what a token's `aud` must
+    /// name, unless `auth.audience` is set.
     pub id: String,
     /// Pusher's app key: public, in every page. Empty: the id.
     pub key: String,

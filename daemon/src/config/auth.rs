@@ -13,7 +13,7 @@ pub struct Auth {
     pub secret_file: String,
     /// Ed25519 public keys, `KEY` or `KID KEY` in base64url, for tokens signed elsewhere.
     pub public_keys: Vec<String>,
-    /// A token with an `aud` must name this.
+    /// A token with an `aud` must name this. Empty: its application's id.
     pub audience: String,
     /// Whether a token without `aud` is refused.
     pub audience_required: bool,
@@ -26,7 +26,7 @@ impl Default for Auth {
         Self {
             secret_file: String::new(),
             public_keys: Vec::new(),
-            audience: "askr".to_owned(),
+            audience: String::new(),
             audience_required: false,
             expiry_notice: 30,
         }

@@ -451,7 +451,24 @@ mod tests {
         let one = try_merge("[app]\nkey = 'k'", &none, &[("ASKR_APP_ID", "x")]).unwrap();
         let (app, ..) = &one.applications()[0];
         assert_eq!((app.id.as_str(), app.key()), ("x", "k"));
+        let audience = |text: &str| {
+            let settings = try_merge(text, &none, &[]).unwrap();
+            settings.applications()[0].2.audience.clone()
+        };
+        assert_eq!(audience(""), "askr");
+        assert_eq!(audience("app.id = 'shop'"), "shop");
+        for id in ["askr", "shop"] {
+            for wanted in ["askr", "tokens"] {
+                let text = format!("app.id = '{id}'\nauth.audience = '{wanted}'");
+                assert_eq!(audience(&text), wanted, "{text}");
+            }
+        }
         for (text, begins) in [
+            (
+                "[auth]\naudience = 'x'\n[[app]]\nid = 'a'",
+                "/etc/askr/askr.toml: auth.audience: must be left out beside [[app]], \
+                 where a token's aud is its application's id",
+            ),
             (
                 "[[app]]\nring = '/a'",
                 "/etc/askr/askr.toml: app[1].id: must be set",

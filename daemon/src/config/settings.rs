@@ -101,7 +101,7 @@ impl Settings {
             } else if several {
                 auth.secret_file.clear();
             }
-            if several || app.id != App::default().id {
+            if auth.audience.is_empty() {
                 auth.audience.clone_from(&app.id);
             }
             let mut spec = self.ring.spec();
@@ -119,6 +119,11 @@ impl Settings {
         if self.apps.len() > MAX_APPS {
             let why = format!("there may be at most {MAX_APPS}");
             return Err(("app".into(), "id", why));
+        }
+        if !self.apps.is_empty() && !self.auth.audience.is_empty() {
+            let why =
+                "must be left out beside [[app]], where a token's aud is its application's id";
+            return Err(("auth".into(), "audience", why.into()));
         }
         let apps = self.applications();
         for (n, (app, ..)) in apps.iter().enumerate() {

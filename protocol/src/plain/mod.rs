@@ -188,7 +188,7 @@ impl Session {
 fn admit(channels: &[String], world: &impl World) -> Result<(), (u16, String)> {
     for (number, channel) in channels.iter().enumerate() {
         let number = number + 1;
-        rules::channel_syntax(channel.as_bytes())
+        rules::channel(channel.as_bytes())
             .map_err(|why| (400, format!("channel {number} {why}")))?;
         // Only a user who signed in over Pusher's protocol has such a channel.
         if channel_name::is_of_user(channel) {

@@ -140,6 +140,9 @@ fn an_invalid_name_refuses_the_whole_message() {
         (json!(["a", "b\u{0}"]), 400),
         (json!(["x".repeat(201)]), 400),
         (json!(["a", "#server-to-user-7"]), 403),
+        (json!(["a", "askr:x"]), 400),
+        (json!(["pusher:x"]), 400),
+        (json!(["pusher_internal:x"]), 400),
     ] {
         let actions = c.send(&json!({"subscribe": bad}).to_string());
         assert_eq!(refusal(&actions), (status, Refusal::Subscription, None));
