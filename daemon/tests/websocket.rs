@@ -752,3 +752,46 @@ fn names_that_are_not_for_subscribers_are_refused_at_every_door() {
     // Nobody is on a channel by such a name, or on one that was asked for together with it.
     assert_eq!(daemon.channels(), json!({"a": 1}));
 }
+
+#[test]
+fn a_pusher_connection_that_does_not_authorize_in_time_is_ended() {
+    let daemon = Daemon::start(&app("app.authorize_timeout = 1\n"));
+    let mut nobody = Pusher::connect(&daemon);
+    let mut public = Pusher::connect(&daemon);
+    public.subscribe("a");
+    let mut forged = Pusher::connect(&daemon);
+    let wrong = json!({"auth": format!("{KEY}:{}", "0".repeat(64))});
+    let told = forged.try_subscribe("private-a", wrong);
+    assert_eq!(told["event"], "pusher:subscription_error", "{told}");
+    // Whoever showed once who it is stays, whatever it is subscribed to later.
+    let mut private = Pusher::connect(&daemon);
+    private.subscribe("private-a");
+    private.send("pusher:unsubscribe", json!({"channel": "private-a"}));
+    private.subscribe("a");
+    let mut member = Pusher::recovering(&daemon);
+    member.join("presence-a", "7");
+    let mut user = Pusher::connect(&daemon);
+    user.sign_in("8", &[]);
+    assert_eq!(user.next()["event"], "pusher:signin_success");
+    let mut plain = Socket::open(daemon.address, "/askr/ws?channel=a", &[]);
+    let mut stream = daemon.open("a");
+
+    for unknown in [&mut nobody, &mut public, &mut forged] {
+        let (before, code, reason) = unknown.ws.end();
+        let error = before.last().unwrap();
+        assert_eq!(error["event"], "pusher:error", "{error}");
+        assert_eq!((&error["data"]["code"], code), (&json!(4009), 4009));
+        assert_eq!(reason, "nobody signed in or authorized in time");
+    }
+    let counted = "askr_websocket_refused_total{what=\"unauthorized\"}";
+    assert_eq!(daemon.metric(counted), 3);
+    // Ended at the same tick as those, had they been meant.
+    daemon.publish("a", "hello");
+    private.ws.until(|message| message["data"] == "hello");
+    plain.until(|message| message["data"] == "hello");
+    assert_eq!(stream.next().data, "hello");
+    for known in [&mut member, &mut user] {
+        known.send("pusher:ping", json!({}));
+        known.ws.until(|message| message["event"] == "pusher:pong");
+    }
+}

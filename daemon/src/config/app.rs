@@ -56,6 +56,9 @@ pub struct App {
     /// Whether it is also called for viewers with neither a cookie nor `Authorization`: for an application that
     /// authorizes them by address.
     pub auth_anonymous: bool,
+    /// Seconds after which a connection of Pusher's protocol must have signed in, or shown a valid signature for a
+    /// private or presence channel; it is ended with 4009. 0: it need not.
+    pub authorize_timeout: u32,
     /// Connections. 0: as many as the daemon has.
     pub max_connections: usize,
     /// Different channels with a subscriber. 0: `server.max_channels`.
@@ -116,6 +119,7 @@ impl Default for App {
             auth_calls: 64,
             auth_calls_per_address: -1,
             auth_anonymous: false,
+            authorize_timeout: 0,
             max_connections: 0,
             max_channels: 0,
             channel_members: 100,
@@ -278,6 +282,12 @@ impl App {
         range("auth_calls", self.auth_calls as f64, 1.0, 10_000.0)?;
         let per_address = self.auth_calls_per_address as f64;
         range("auth_calls_per_address", per_address, -1.0, 10_000.0)?;
+        range(
+            "authorize_timeout",
+            self.authorize_timeout.into(),
+            0.0,
+            3600.0,
+        )?;
         range("channel_members", self.channel_members as f64, 0.0, 1e6)?;
         range("members", self.members as f64, 1.0, 1e7)?;
         let id_bytes = self.user_id_bytes as f64;

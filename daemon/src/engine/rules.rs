@@ -20,6 +20,8 @@ pub struct Rules {
     pub max_idle: u32,
     /// Seconds before its expiry at which a stream is notified.
     pub expiry_notice: u32,
+    /// Seconds after which a client of Pusher's protocol must have shown who it is; 0: it need not.
+    pub authorize_timeout: u32,
     /// How long a client may take nothing of what waits for it.
     pub write_timeout: Duration,
     /// Distinct channels of all workers together.

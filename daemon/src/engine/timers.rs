@@ -6,6 +6,7 @@ use protocol::format::{FORMATS, Format};
 
 use crate::engine::outbox::FrameKind;
 use crate::engine::streams::Engine;
+use crate::engine::websocket::session::Session;
 use crate::process::budget::Held;
 
 /// Pings are spread over this many moments of the period.
@@ -83,6 +84,30 @@ impl Engine {
                 stream.warned = true;
                 let message = format::expiring(stream.format, expires);
                 self.send_control(slot, message);
+            }
+        }
+    }
+
+    /// Ends the clients of Pusher's protocol that have not shown in time who they are.
+    pub fn end_unauthorized(&mut self) {
+        let limit = self.rules.authorize_timeout;
+        if limit == 0 {
+            return;
+        }
+        let now = self.clock.seconds();
+        for slot in 0..self.streams.capacity() as u32 {
+            let Some(stream) = self.streams.get_mut(slot as usize) else {
+                continue;
+            };
+            if stream.leaving || now - stream.times.born < limit {
+                continue;
+            }
+            let session = stream.websocket.as_ref().map(|socket| &socket.session);
+            if let Some(Session::Pusher(session)) = session
+                && !session.is_authorized()
+            {
+                let actions = session.end_unauthorized();
+                let _ = self.apply_pusher(slot, actions);
             }
         }
     }

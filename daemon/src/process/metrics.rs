@@ -185,6 +185,7 @@ metrics! {
     talk_rate: counter "askr_websocket_refused_total{what=\"rate\"}";
     talk_signin: counter "askr_websocket_refused_total{what=\"signin\"}";
     talk_silent: counter "askr_websocket_refused_total{what=\"no_pong\"}";
+    talk_unauthorized: counter "askr_websocket_refused_total{what=\"unauthorized\"}";
     talk_violation: counter "askr_websocket_refused_total{what=\"violation\"}";
     /// Calls to applications' auth_url; channels they refused; calls without a usable response; calls not made
     /// because there were too many, in all or of one address, or because the viewer had no credentials; channels

@@ -49,6 +49,7 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
         max_age: server.stream_max_age,
         max_idle: server.stream_max_idle,
         expiry_notice: settings.auth.expiry_notice,
+        authorize_timeout: app.authorize_timeout,
         write_timeout: server.write_timeout(),
         max_channels: app.max_channels,
         channels_per_stream: server.channels_per_stream,

@@ -194,6 +194,7 @@ async fn drive(
                 let mut engine = engine.borrow_mut();
                 engine.disconnect_stalled();
                 engine.expire(now_s());
+                engine.end_unauthorized();
                 engine.trim_cache();
             }
         }

@@ -319,6 +319,7 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
         retry: 1000,
         max_age: 0,
         max_idle: 0,
+        authorize_timeout: 0,
         expiry_notice: 0,
         write_timeout: Duration::from_secs(3600),
         max_channels: 100,

@@ -13,7 +13,7 @@ use crate::process::metrics::Metrics;
 
 impl Engine {
     /// Carries out the actions of a session of Pusher's protocol, until the stream is closed.
-    pub(super) fn apply_pusher(
+    pub(in crate::engine) fn apply_pusher(
         &mut self,
         slot: u32,
         actions: impl IntoIterator<Item = pusher::session::Action>,
@@ -132,6 +132,7 @@ fn count_pusher(metrics: &Metrics, what: pusher::session::Refusal) {
         Refusal::ClientEventRate | Refusal::MessageRate => &metrics.talk_rate,
         Refusal::Signin | Refusal::Watchlist => &metrics.talk_signin,
         Refusal::NoPong => &metrics.talk_silent,
+        Refusal::Unauthorized => &metrics.talk_unauthorized,
     };
     counter.add(1);
 }

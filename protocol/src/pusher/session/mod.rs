@@ -140,6 +140,8 @@ pub enum Refusal {
     Watchlist,
     /// A ping that was not answered in time.
     NoPong,
+    /// A connection that did not show in time who it is.
+    Unauthorized,
 }
 
 /// The protocol state of one connection: 40 bytes, and the user if one signed in.
@@ -148,12 +150,25 @@ pub struct Session {
     user: Option<Box<User>>,
     guard: SessionGuard,
     client_events: Rate,
+    /// It signed in, or showed a valid signature for a private or presence channel.
+    authorized: bool,
 }
 
 impl Session {
     /// The user that the connection signed in as.
     pub fn user(&self) -> Option<&User> {
         self.user.as_deref()
+    }
+
+    /// Whether the connection has signed in, or shown a valid signature for a private or presence channel.
+    pub fn is_authorized(&self) -> bool {
+        self.authorized
+    }
+
+    /// Ends a connection that is not authorized when it must be.
+    pub fn end_unauthorized(&self) -> Vec<Action> {
+        let reason = "nobody signed in or authorized in time";
+        closing(Refusal::Unauthorized, code::UNAUTHORIZED, reason)
     }
 
     /// Handles a text message received at `now`, in milliseconds of a monotonic clock.
@@ -208,13 +223,16 @@ impl Session {
         }
     }
 
-    fn subscribe(&self, request: Subscribe, world: &impl World) -> Vec<Action> {
+    fn subscribe(&mut self, request: Subscribe, world: &impl World) -> Vec<Action> {
         match self.admit(&request, world) {
-            Ok(user) => vec![Action::Subscribe {
-                channel: request.channel,
-                user,
-                cursor: request.cursor,
-            }],
+            Ok(user) => {
+                self.authorized |= Kind::of(&request.channel).needs_authorization();
+                vec![Action::Subscribe {
+                    channel: request.channel,
+                    user,
+                    cursor: request.cursor,
+                }]
+            }
             Err(Denied(kind, status, reason)) => {
                 let message = encode::subscription_error(&request.channel, kind, &reason, status);
                 refuse(Refusal::Subscription, message)
@@ -300,6 +318,7 @@ impl Session {
             actions.extend(refuse(Refusal::Watchlist, message));
         }
         self.user = Some(Box::new(user.clone()));
+        self.authorized = true;
         let channel = channel_name::of_user(&user.id);
         actions.push(Action::Signin(user));
         actions.push(Action::Subscribe {
