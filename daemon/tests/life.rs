@@ -404,3 +404,36 @@ fn how_events_are_written_is_said_at_the_start() {
         "{auto}"
     );
 }
+
+#[test]
+fn a_ring_that_is_not_in_memory_is_warned_of_by_check_and_at_the_start() {
+    let in_memory = |directory: &str| {
+        let kind = output(Command::new("stat").args(["-f", "-c", "%T", directory])).1;
+        ["tmpfs", "ramfs", "hugetlbfs"].contains(&kind.trim())
+    };
+    let places = [env!("CARGO_TARGET_TMPDIR"), "/var/tmp", "/tmp"];
+    let Some(disk) = places.into_iter().find(|place| !in_memory(place)) else {
+        eprintln!("all that may be written is in memory: NOT tried");
+        return;
+    };
+    let directory = tempfile::tempdir_in(disk).unwrap();
+    let ring = directory.path().join("ring");
+    let said = format!("the ring {} is not in memory, but on ", ring.display());
+    let check = |ring: &std::path::Path| output(askrd().arg("check").arg("--ring").arg(ring));
+    let (code, _, err) = check(&ring);
+    assert_eq!(code, 0, "{err}");
+    assert!(err.starts_with(&format!("askrd: warning: {said}")), "{err}");
+    assert_eq!(err.lines().count(), 1, "{err}");
+    let daemon = Daemon::start("");
+    assert_eq!(check(daemon.ring().as_ref()).2, "");
+    let warned = |daemon: &Daemon| {
+        let warnings = daemon.log().iter().filter(|line| line.contains("WARN"));
+        warnings
+            .filter(|line| line.contains("not in memory"))
+            .cloned()
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(warned(&daemon), [""; 0]);
+    let log = warned(&Daemon::start(&format!("app.ring = '{}'", ring.display())));
+    assert!(log.len() == 1 && log[0].contains(&said), "{log:?}");
+}

@@ -30,6 +30,8 @@ pub struct SessionGuard {
     messages: Rate,
     silence: Silence,
     malformed: u8,
+    /// Whether the client has shown who it is, where its protocol lets it. Here, because here is room.
+    pub authorized: bool,
 }
 
 impl SessionGuard {

@@ -47,6 +47,7 @@ use crate::process::state::{Process, Sizes};
 use crate::process::{quarantine, shares};
 use crate::server::cannot_start::CannotStart;
 use crate::server::preflight::Prepared;
+use crate::server::ring_place;
 
 /// What all applications share, within the bounds of `settings`.
 pub fn process(settings: &Settings, connections: usize, workers: usize) -> Process {
@@ -96,11 +97,15 @@ fn open_one(
     } = prepared;
     let began = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
+    let not_in_memory = ring_place::warning(&spec);
     let keeper = Keeper::start(spec.clone()).map_err(|why| CannotStart::of_ring(&why, &spec))?;
     let fresh = keeper.segments().len() == 1 && keeper.current().created_ns() >= began;
     let before = self::before(&name, fresh);
     let epoch = keeper.current().epoch();
     tracing::info!("application {}: ring {} (epoch {epoch})", app.id, app.ring);
+    if let Some(why) = &not_in_memory {
+        tracing::warn!("{why}");
+    }
     // The ring's lock is held, so no other process notes anything there. Main thread, tailers and workers do.
     let threads = 1 + settings.applications().len() + workers;
     if let Err(why) = quarantine::start(&name.beside(quarantine::SUFFIX), threads) {

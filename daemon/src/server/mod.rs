@@ -11,6 +11,7 @@ pub mod listeners;
 pub mod main_thread;
 pub mod peer_credentials;
 pub mod preflight;
+pub mod ring_place;
 pub mod scrape;
 pub mod serve;
 pub mod setup;

@@ -1,11 +1,12 @@
-//! `askrd check`: prints the settings in force, and what memory they come to. What is wrong with them has been
-//! reported before.
+//! `askrd check`: prints the settings in force, and what memory they come to; on standard error, what is better
+//! avoided. What is wrong with them has been reported before.
 
 use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::{App, Settings};
 use crate::server::ceiling::Ceiling;
+use crate::server::ring_place;
 
 /// Prints the settings in force as TOML.
 pub fn check(settings: &Settings) -> ExitCode {
@@ -21,6 +22,11 @@ pub fn check(settings: &Settings) -> ExitCode {
             app: &settings.apps,
         };
         table.extend(toml::Table::try_from(apps).unwrap_or_default());
+    }
+    for (_, spec, _) in settings.applications() {
+        if let Some(why) = ring_place::warning(&spec) {
+            let _ = writeln!(io::stderr(), "askrd: warning: {why}");
+        }
     }
     // A reader that went away, as `head` does, is no failure.
     let _ = write!(io::stdout(), "{table}{}", ceiling(&Ceiling::new(settings)));

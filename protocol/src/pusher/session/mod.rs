@@ -150,8 +150,6 @@ pub struct Session {
     user: Option<Box<User>>,
     guard: SessionGuard,
     client_events: Rate,
-    /// It signed in, or showed a valid signature for a private or presence channel.
-    authorized: bool,
 }
 
 impl Session {
@@ -162,7 +160,7 @@ impl Session {
 
     /// Whether the connection has signed in, or shown a valid signature for a private or presence channel.
     pub fn is_authorized(&self) -> bool {
-        self.authorized
+        self.guard.authorized
     }
 
     /// Ends a connection that is not authorized when it must be.
@@ -226,7 +224,7 @@ impl Session {
     fn subscribe(&mut self, request: Subscribe, world: &impl World) -> Vec<Action> {
         match self.admit(&request, world) {
             Ok(user) => {
-                self.authorized |= Kind::of(&request.channel).needs_authorization();
+                self.guard.authorized |= Kind::of(&request.channel).needs_authorization();
                 vec![Action::Subscribe {
                     channel: request.channel,
                     user,
@@ -318,7 +316,7 @@ impl Session {
             actions.extend(refuse(Refusal::Watchlist, message));
         }
         self.user = Some(Box::new(user.clone()));
-        self.authorized = true;
+        self.guard.authorized = true;
         let channel = channel_name::of_user(&user.id);
         actions.push(Action::Signin(user));
         actions.push(Action::Subscribe {
