@@ -99,7 +99,7 @@ impl Engine {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
                 continue;
             };
-            if stream.leaving || now - stream.times.born < limit {
+            if now - stream.times.born < limit {
                 continue;
             }
             let session = stream.websocket.as_ref().map(|socket| &socket.session);
