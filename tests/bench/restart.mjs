@@ -45,10 +45,16 @@ class Viewer {
   away = null;
   #retry = 3000;
   #ended = null;
+  #stopped = false;
 
   constructor(port, opened) {
     Object.assign(this, { port, opened });
     this.connect();
+  }
+
+  stop() {
+    this.#stopped = true;
+    this.socket.destroy();
   }
 
   connect() {
@@ -68,7 +74,7 @@ class Viewer {
     this.socket.on('error', () => {});
     this.socket.on('close', () => {
       if (open) this.#ended = performance.now();
-      setTimeout(() => this.connect(), this.#retry);
+      if (!this.#stopped) setTimeout(() => this.connect(), this.#retry);
     });
   }
 }
@@ -94,6 +100,7 @@ async function row(name, program, held, count) {
   await restart();
   await until('all are back', () => opened === 2 * count);
   const away = viewers.map((viewer) => viewer.away);
+  for (const viewer of viewers) viewer.stop();
   await scope.close();
   return [name, count, Math.round(median(away)), Math.round(Math.max(...away))];
 }
