@@ -1,6 +1,5 @@
 //! How many client events an application's subscribers may send.
 
-use std::collections::HashMap;
 use std::time::Instant;
 
 use parking_lot::Mutex;
@@ -8,23 +7,16 @@ use protocol::rate_limit::{Bound, Rate};
 
 use crate::app::quota::Full;
 use crate::process::client_key::ClientKey;
+use crate::process::client_rates::ClientRates;
 use crate::process::shares;
 
 /// A rate limit of all workers together, of which one client has an eighth.
 #[derive(Debug)]
 pub struct ClientEventRate {
     bound: Bound,
-    share: Bound,
     started: Instant,
-    rates: Mutex<Rates>,
-}
-
-#[derive(Debug, Default)]
-struct Rates {
-    all: Rate,
-    /// Of clients that sent some in the last second or two.
-    clients: HashMap<ClientKey, Rate>,
-    swept: u64,
+    all: Mutex<Rate>,
+    clients: ClientRates,
 }
 
 impl ClientEventRate {
@@ -33,9 +25,9 @@ impl ClientEventRate {
         let share = shares::by_default(per_second as usize, shares::ANY);
         Self {
             bound: Bound::per_second(per_second),
-            share: Bound::per_second(share),
             started: Instant::now(),
-            rates: Mutex::default(),
+            all: Mutex::default(),
+            clients: ClientRates::new(Bound::per_second(share)),
         }
     }
 
@@ -51,18 +43,10 @@ impl ClientEventRate {
     }
 
     fn take_at(&self, client: ClientKey, now: u64) -> Result<(), Full> {
-        let mut rates = self.rates.lock();
-        if now >= rates.swept + 1000 {
-            rates.swept = now;
-            rates.clients.retain(|_, rate| !rate.is_fresh(now));
+        if !self.clients.take_at(client, now) {
+            return Err(Full::Client);
         }
-        if client != ClientKey::NONE {
-            let rate = rates.clients.entry(client).or_default();
-            if !rate.take(self.share, now) {
-                return Err(Full::Client);
-            }
-        }
-        match rates.all.take(self.bound, now) {
+        match self.all.lock().take(self.bound, now) {
             true => Ok(()),
             false => Err(Full::Application),
         }
@@ -86,7 +70,7 @@ mod tests {
         assert_eq!(others, 14, "all that is left");
         assert_eq!(take(100, 0), Err(Full::Application));
         assert_eq!(take(1, 2000), Ok(()));
-        assert_eq!(rate.rates.lock().clients.len(), 1);
+        assert_eq!(rate.clients.len(), 1);
         for _ in 0..15 {
             assert_eq!(rate.take_at(ClientKey::NONE, 2000), Ok(()));
         }

@@ -5,6 +5,7 @@ pub mod admission;
 pub mod async_fd;
 pub mod budget;
 pub mod client_key;
+pub mod client_rates;
 pub mod control_places;
 pub mod faults;
 pub mod heartbeats;
