@@ -7,6 +7,7 @@ pub mod ephemeral;
 pub mod event_object;
 pub mod format;
 pub mod gap;
+pub mod history;
 pub mod json;
 pub mod keepalive;
 pub mod mac;

@@ -14,6 +14,7 @@ use crate::auth::authority::Authority;
 use crate::hub::hub::Hub;
 use crate::hub::roster::Roster;
 use crate::hub::watchlists::Watchlists;
+use crate::process::client_rates::ClientRates;
 
 /// One application, shared by all workers.
 pub struct App {
@@ -34,4 +35,9 @@ pub struct App {
     pub client_events: ClientEventRate,
     /// The names that events of the HTTP API and client events may have.
     pub event_names: EventNames,
+    /// How often one client may have a page of history by HTTP, and the bytes of a page.
+    pub history_calls: ClientRates,
+    pub history_bytes: usize,
+    /// Held while events are erased.
+    pub erasing: tokio::sync::Mutex<()>,
 }

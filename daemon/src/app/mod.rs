@@ -4,6 +4,8 @@
 pub mod application;
 pub mod client_event_rate;
 pub mod event_names;
+pub mod forget;
+pub mod history;
 pub mod publishing;
 pub mod queries;
 pub mod quota;

@@ -85,6 +85,10 @@ pub struct Server {
     /// eighth. Past three quarters of it the requests in progress for longest give way. 0: 64 MiB, or
     /// four times the largest request, whichever is more.
     pub requests_total: Size,
+    /// Bytes of a page of history; one event always fits.
+    pub history_bytes: Size,
+    /// Pages of history a second that one client address may have from an application by /askr/history.
+    pub history_rate: u32,
 
     /// What happens to a client that is slower than its events, once the bounds below are reached.
     /// `replay`: it gets the rest from the ring at its own pace, with a gap for what the ring no longer has.
@@ -145,6 +149,8 @@ impl Default for Server {
             header_timeout: 10.0,
             body_bytes: Size(64 << 10),
             requests_total: Size(0),
+            history_bytes: Size(1 << 20),
+            history_rate: 20,
             slow_clients: SlowClients::Replay,
             outbox_frames: 1024,
             outbox_bytes: Size(1 << 20),
@@ -316,6 +322,9 @@ impl Server {
             1 << 20,
         )?;
         range("server", "body_bytes", self.body_bytes.0, 0, 1 << 30)?;
+        let bytes = self.history_bytes.0;
+        range("server", "history_bytes", bytes, 1 << 10, 16 << 20)?;
+        range("server", "history_rate", self.history_rate, 1, 1_000_000)?;
         range("server", "outbox_frames", self.outbox_frames, 1, 1 << 20)
     }
 

@@ -56,15 +56,22 @@ impl RingStore {
         if quarantine::skips(Cursor { epoch, seq }) {
             return None;
         }
-        let segment = {
-            let segments = self.0.read();
-            segments
-                .iter()
-                .rev()
-                .find(|segment| segment.first() <= seq)?
-                .clone()
-        };
-        (segment.epoch() == epoch).then(|| segment.read(seq))
+        Some(self.segment(epoch, seq)?.read(seq))
+    }
+
+    /// Takes an event out of the ring: from now on there is a hole, for all readers.
+    pub fn erase(&self, at: Cursor) {
+        if let Some(segment) = self.segment(at.epoch, at.seq) {
+            segment.erase(at.seq);
+        }
+    }
+
+    /// The segment that has this position.
+    fn segment(&self, epoch: Epoch, seq: u64) -> Option<Arc<Segment>> {
+        let segments = self.0.read();
+        let newest_first = &mut segments.iter().rev();
+        let segment = newest_first.find(|segment| segment.first() <= seq)?;
+        (segment.epoch() == epoch).then(|| segment.clone())
     }
 
     /// Seconds between the oldest event held and now.

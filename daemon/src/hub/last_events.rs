@@ -85,6 +85,14 @@ impl LastEvents {
         (age <= MAX_AGE_NS).then(|| last.clone())
     }
 
+    /// Drops the channel's event if it is at `up_to` or older.
+    pub fn erase(&self, channel: &str, up_to: u64) {
+        let mut inner = self.0.lock();
+        if inner.channels.get(channel).is_some_and(|last| last.cursor.seq <= up_to) {
+            inner.drop_channel(channel);
+        }
+    }
+
     /// Forgets all events: the ring was replaced without its history.
     pub fn clear(&self) {
         *self.0.lock() = Inner::default();
@@ -155,6 +163,18 @@ mod tests {
         assert!(kept.get("cache-a", MAX_AGE_NS + 1).is_none());
         kept.clear();
         assert_eq!(seq(&kept, "cache-a"), None);
+    }
+
+    #[test]
+    fn what_was_erased_is_not_kept_and_what_came_later_is() {
+        let kept = LastEvents::default();
+        kept.put(&live(1, &["cache-a", "cache-b"], "1"));
+        kept.put(&live(3, &["cache-c"], "3"));
+        kept.erase("cache-a", 2);
+        kept.erase("cache-c", 2);
+        kept.erase("cache-d", 2);
+        assert_eq!((seq(&kept, "cache-a"), seq(&kept, "cache-b")), (None, Some(1)));
+        assert_eq!(seq(&kept, "cache-c"), Some(3));
     }
 
     #[test]

@@ -5,6 +5,8 @@ pub mod channel_index;
 pub mod command;
 pub mod encoded_event;
 pub mod ephemeral;
+pub mod erased;
+pub mod erased_file;
 pub mod event_store;
 #[expect(clippy::module_inception, reason = "the folder is about it")]
 pub mod hub;

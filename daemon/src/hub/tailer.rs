@@ -13,6 +13,7 @@ use shared::cursor::{Cursor, Epoch};
 use shared::keeper::{Keeper, Next};
 
 use crate::hub::encoded_event::EncodedEvent;
+use crate::hub::erased_file;
 use crate::hub::hub::Hub;
 use crate::hub::inbox::Delivery;
 use crate::process::heartbeats::Beat;
@@ -128,7 +129,10 @@ impl Tailer {
             reads
         });
         match next {
-            Next::Empty => return false,
+            Next::Empty => {
+                self.pass_holes();
+                return false;
+            }
             Next::Event { seq, event } => self.event(
                 seq,
                 EncodedEvent::new(self.epoch, seq, event, &self.hub.process.memory),
@@ -174,8 +178,12 @@ impl Tailer {
         faults::at("tailer-event", live.event.data());
         let hub = &self.hub;
         let live = Arc::new(live);
-        hub.index.push(seq, live.event.channels(), live.event.id());
-        hub.last_events.put(&live);
+        if hub.index.erased.concerns(seq) {
+            self.enter_in_part(&live);
+        } else {
+            hub.index.push(seq, live.event.channels(), live.event.id());
+            hub.last_events.put(&live);
+        }
         hub.watermarks.start(seq + 1);
         let mut workers = hub.routes.workers(live.event.channels());
         if workers != 0 {
@@ -188,6 +196,32 @@ impl Tailer {
         }
         hub.watermarks.complete(seq + 1);
         hub.tailed.events.add(1);
+    }
+
+    /// Enters an event for those of its channels on which it was not erased: it is read again after a restart, or was
+    /// being published meanwhile. What askrd was killed before it could do is done now: an event that is erased on all
+    /// of its channels is taken out of the ring.
+    fn enter_in_part(&self, live: &Arc<EncodedEvent>) {
+        let (hub, seq) = (&self.hub, live.seq());
+        let hidden = |name: &&str| hub.index.erased.hides(name, seq);
+        let (erased, left): (Vec<&str>, Vec<&str>) = live.event.channels().partition(hidden);
+        hub.index.push(seq, left.iter().copied(), live.event.id());
+        hub.last_events.put(live);
+        for name in &erased {
+            hub.last_events.erase(name, seq);
+        }
+        if left.is_empty() && !erased.is_empty() {
+            hub.segments.erase(live.cursor);
+        }
+    }
+
+    /// Where there are no events, nothing is awaited: a cursor that lies behind them is none of the future.
+    fn pass_holes(&self) {
+        let (next, watermarks) = (self.keeper.position(), &self.hub.watermarks);
+        if next > watermarks.completed() {
+            watermarks.start(next);
+            watermarks.complete(next);
+        }
     }
 
     /// The channels of these positions are unknown: a gap is reported to all streams.
@@ -203,6 +237,11 @@ impl Tailer {
     }
 
     fn changed(&mut self, fresh_epoch: bool, reason: &str) {
+        if fresh_epoch {
+            let epoch = self.keeper.current().epoch();
+            self.hub.index.erased.restart(epoch);
+            let _ = std::fs::remove_file(self.keeper.name().beside(erased_file::SUFFIX));
+        }
         self.hub.segments.set(self.keeper.segments());
         if !fresh_epoch {
             tracing::info!("the ring's segments changed: {reason}");

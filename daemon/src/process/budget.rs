@@ -163,6 +163,12 @@ impl Held {
     }
 }
 
+impl From<Held> for Bytes {
+    fn from(held: Held) -> Self {
+        held.0
+    }
+}
+
 impl Deref for Held {
     type Target = [u8];
 

@@ -125,6 +125,18 @@ metrics! {
     scanned: counter "askr_positions_scanned_total";
     /// Times a replay had to wait, because its client had used up its share of scanning the ring.
     paced: counter "askr_replays_paced_total";
+    /// Pages of history given.
+    history_pages: counter "askr_history_pages_total";
+    /// Events on pages of history.
+    history_events: counter "askr_history_events_total";
+    /// Calls for a page of history that were refused: too many of one client address, or nothing could be done for it
+    /// at the moment.
+    history_rate: counter "askr_history_refused_total{reason=\"rate\"}";
+    history_busy: counter "askr_history_refused_total{reason=\"busy\"}";
+    /// Events that were erased, an event of several channels counting once for each that it was erased on.
+    erased: counter "askr_events_erased_total";
+    /// Channels whose events up to some position are erased.
+    erased_channels: gauge "askr_channels_erased";
     /// Gap events sent.
     gaps: counter "askr_gaps_told_total";
     /// Resumes by an unknown cursor or id.

@@ -7,6 +7,8 @@ use std::time::Instant;
 
 use parking_lot::{Mutex, MutexGuard};
 
+/// What reading a position costs, in positions looked at.
+pub const READ: u64 = 256;
 /// Positions that a client may have scanned at once, each counting once for each channel it is checked for, and
 /// 256 times if it is read: 500 times through a ring of the default size for one channel. A position takes some
 /// nanoseconds.

@@ -3,9 +3,12 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use nix::unistd::geteuid;
 use protocol::pusher::api;
 use protocol::pusher::signature::Credentials;
+use protocol::rate_limit::Bound;
 use protocol::socket_id::Prover;
+use shared::cursor::Epoch;
 use shared::keeper::Keeper;
 use shared::name::RingName;
 use shared::publisher::{AttachOptions, Publisher};
@@ -36,10 +39,11 @@ use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::hub::tailer::Tailer;
 use crate::hub::watchlists::Watchlists;
-use crate::hub::{channel_index, inbox, presence};
+use crate::hub::{channel_index, erased_file, inbox, presence};
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::Limits;
+use crate::process::client_rates::ClientRates;
 use crate::process::heartbeats::Heartbeats;
 use crate::process::holdings::Holdings;
 use crate::process::signals::Stops;
@@ -118,6 +122,7 @@ fn open_one(
         ..hub(settings, process, workers, &keeper, slots, &app)
     };
     let hub = Arc::new(hub);
+    remember_erased(&hub, &name, epoch)?;
     let opened = Arc::new(application(
         settings,
         app,
@@ -136,6 +141,20 @@ fn open_one(
         hub.segments.history_seconds()
     );
     Ok((opened, tailer))
+}
+
+/// What was erased stays so. Without it askrd does not serve: it would give out again what it promised to forget.
+fn remember_erased(hub: &Hub, ring: &RingName, epoch: Epoch) -> Result<(), String> {
+    let path = ring.beside(erased_file::SUFFIX);
+    let own = geteuid().as_raw();
+    let known = erased_file::read(&path, |uid| uid == own)?;
+    hub.index.erased.restart(epoch);
+    hub.index.erased.set(known);
+    if hub.index.erased.len() == 0 {
+        // Of a ring that is gone.
+        let _ = std::fs::remove_file(&path);
+    }
+    Ok(())
 }
 
 /// The application's parts that need no ring. `before`: who was on its presence channels.
@@ -187,6 +206,9 @@ fn application(
         watchlists: Watchlists::default(),
         client_events: ClientEventRate::new(app.client_events_total),
         event_names: EventNames::new(event_names),
+        history_calls: ClientRates::new(Bound::per_second(settings.server.history_rate)),
+        history_bytes: settings.server.history_bytes.0 as usize,
+        erasing: tokio::sync::Mutex::default(),
         id: app.id,
         ring,
     })

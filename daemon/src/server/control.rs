@@ -6,10 +6,12 @@
 //! | `GET /channels?ring=R&prefix=P` | `{"channels":{"orders":3}}` subscribers of each channel |
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
 //! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
+//! | `GET /history?ring=R&channel=C&limit=N&since=C&before=C` | a page of the channel's events (`protocol::history`) |
+//! | `POST /forget?ring=R&channel=C` | erases the channel's events → `{"forgotten":3}` |
 //!
 //! No user waits for another one's connections: each has places of its own (`control_places.rs`).
 //!
-//! The last three concern the application whose ring is `R`, and are for users who may publish to it.
+//! All but the first concern the application whose ring is `R`, and are for users who may publish to it.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -26,19 +28,23 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use protocol::history::Window;
 use protocol::member::Member;
 use protocol::query;
 use serde::Deserialize;
 use serde_json::json;
 use shared::grant;
 use shared::name::RingName;
+use shared::rules;
 use tokio::net::UnixStream;
 
 use crate::app::application::App;
-use crate::app::queries;
+use crate::app::{forget, history, queries};
 use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
 use crate::hub::command::{Target, Which};
+use crate::process::budget::Held;
+use crate::process::client_key::ClientKey;
 use crate::process::control_places;
 use crate::process::control_places::{Askers, Place, Turn};
 use crate::process::state::Process;
@@ -141,14 +147,14 @@ async fn serve(
 
 /// A response body that keeps its turn until it has been written.
 struct Taken {
-    text: String,
+    text: Bytes,
     #[expect(dead_code, reason = "it is given back when this is dropped")]
     turn: Turn,
 }
 
 impl AsRef<[u8]> for Taken {
     fn as_ref(&self) -> &[u8] {
-        self.text.as_bytes()
+        &self.text
     }
 }
 
@@ -176,19 +182,20 @@ impl Control {
             (&Method::GET, "/metrics") => {
                 (StatusCode::OK, scrape::text(&self.process, &self.apps))
             },
-            (&Method::GET, "/channels" | "/members") | (&Method::POST, "/disconnect") => {
+            (&Method::GET, "/channels" | "/members" | "/history")
+            | (&Method::POST, "/disconnect" | "/forget") => {
                 match self.about_an_app(peer, place, &parts.uri, body).await {
                     Ok(json) => return answer(StatusCode::OK, "application/json", json),
                     Err((status, why)) => (status, format!("{why}\n")),
                 }
             }
-            (_, "/healthz" | "/readyz" | "/metrics" | "/channels" | "/members") => {
+            (_, "/healthz" | "/readyz" | "/metrics" | "/channels" | "/members" | "/history") => {
                 (StatusCode::METHOD_NOT_ALLOWED, "use GET\n".to_owned())
             }
-            (_, "/disconnect") => (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned()),
+            (_, "/disconnect" | "/forget") => (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned()),
             _ => (
                 StatusCode::NOT_FOUND,
-                "not found; there are /healthz, /readyz, /metrics, /channels, /members, /disconnect\n"
+                "not found; there are /healthz, /readyz, /metrics, /channels, /members, /history, /disconnect, /forget\n"
                     .to_owned(),
             ),
         };
@@ -216,21 +223,51 @@ impl Control {
         let turn = place.turn().await;
         peer.may_ask(name.path())
             .map_err(|why| (StatusCode::FORBIDDEN, why))?;
-        let text = match uri.path() {
+        let text: Bytes = match uri.path() {
             "/channels" => {
                 let prefix = parameter(uri, "prefix")?.unwrap_or_default();
-                json!({ "channels": queries::channels(app, Which::Prefix(prefix)).await })
-                    .to_string()
+                let channels = queries::channels(app, Which::Prefix(prefix)).await;
+                json!({ "channels": channels }).to_string().into()
             }
-            "/members" => {
-                let channel = parameter(uri, "channel")?;
-                let channel = channel.ok_or_else(|| bad("channel is missing"))?;
-                members(&app.roster.list(&channel))
-            }
-            _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string(),
+            "/members" => members(&app.roster.list(&channel(uri)?)).into(),
+            "/history" => history(app, uri).await?.into(),
+            "/forget" => json!({ "forgotten": forget(app, published(uri)?).await? }).to_string().into(),
+            _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string().into(),
         };
         Ok(Bytes::from_owner(Taken { text, turn }))
     }
+}
+
+fn channel(uri: &Uri) -> Result<String, Reply> {
+    parameter(uri, "channel")?.ok_or_else(|| bad("channel is missing"))
+}
+
+/// The channel of events, which has a name that they can be published to.
+fn published(uri: &Uri) -> Result<String, Reply> {
+    let channel = channel(uri)?;
+    rules::channel(channel.as_bytes()).map_err(|why| bad(&format!("channel {why}")))?;
+    Ok(channel)
+}
+
+async fn history(app: &App, uri: &Uri) -> Result<Held, Reply> {
+    let window = Window::parse(uri.query().unwrap_or("")).map_err(|why| bad(&why.to_string()))?;
+    let ask = history::Ask {
+        channel: &published(uri)?,
+        window,
+        client: ClientKey::NONE,
+        bytes: app.history_bytes,
+    };
+    let page = history::page(&app.hub, &ask).await;
+    page.map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, why.to_string()))
+}
+
+/// Whoever asks may go away: what was begun is finished.
+async fn forget(app: &Arc<App>, channel: String) -> Result<u64, Reply> {
+    let app = app.clone();
+    let job = tokio::task::spawn_local(async move { forget::forget(&app, &channel).await });
+    let unavailable = |why: String| (StatusCode::SERVICE_UNAVAILABLE, why);
+    let forgotten = job.await.map_err(|why| unavailable(why.to_string()))?;
+    forgotten.map_err(|why| unavailable(why.to_string()))
 }
 
 fn parameter(uri: &Uri, name: &str) -> Result<Option<String>, Reply> {

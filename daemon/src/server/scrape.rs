@@ -73,6 +73,9 @@ fn gather_rings(metrics: &Metrics, apps: &[Arc<App>]) {
         .index_entries
         .set(sum(|hub| hub.index.entries() as u64));
     metrics
+        .erased_channels
+        .set(sum(|hub| hub.index.erased.len() as u64));
+    metrics
         .last_events_forgotten
         .set(sum(|hub| hub.last_events.forgotten()));
 }

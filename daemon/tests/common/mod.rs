@@ -4,6 +4,7 @@
 
 pub mod api;
 pub mod grants;
+pub mod pages;
 pub mod ws;
 
 use std::collections::VecDeque;

@@ -1,7 +1,10 @@
 //! `askrd tail`: prints the events of a live ring, one JSON object a line. Passive: it takes no lock, poisons
 //! nothing, and follows the ring when it is replaced.
 
+use std::collections::HashMap;
 use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -14,6 +17,7 @@ use shared::tail::{Step, Tail};
 
 use crate::cli::arguments::TailArgs;
 use crate::config::Settings;
+use crate::hub::erased_file;
 
 /// The longest wait for the next event.
 const NAP: Duration = Duration::from_millis(250);
@@ -39,10 +43,36 @@ struct Printer {
     channel: Option<String>,
 }
 
+/// What was erased of channels, of events that stay in the ring for others.
+#[derive(Default)]
+struct Hidden {
+    channels: HashMap<Box<str>, Cursor>,
+    /// The file that says so, as it was when it was read.
+    file: Option<(u64, i64, i64)>,
+}
+
+impl Hidden {
+    /// Reads the file again if it is another one by now.
+    fn refresh(&mut self, path: &Path, trusted: impl Fn(u32) -> bool) -> Result<(), String> {
+        let meta = std::fs::symlink_metadata(path).ok();
+        let file = meta.map(|meta| (meta.ino(), meta.mtime(), meta.mtime_nsec()));
+        if file != self.file {
+            self.channels = erased_file::read(path, trusted)?.into_iter().collect();
+            self.file = file;
+        }
+        Ok(())
+    }
+
+    fn hides(&self, channel: &str, event: Cursor) -> bool {
+        let up_to = self.channels.get(channel);
+        up_to.is_some_and(|up_to| up_to.epoch == event.epoch && event.seq <= up_to.seq)
+    }
+}
+
 /// Prints events until the count is reached or the reader closes the pipe.
 ///
 /// # Errors
-/// A sentence, if there is no ring.
+/// A sentence, if there is no ring, or what was erased cannot be read.
 pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, String> {
     let name = settings.ring.name();
     let trusted = TrustedOwners {
@@ -62,9 +92,15 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
         left: arguments.count.unwrap_or(u64::MAX),
         channel: arguments.channel.clone(),
     };
+    let erased = name.beside(erased_file::SUFFIX);
+    let mut hidden = Hidden::default();
     while printer.left > 0 {
         let printed = match tail.step(segment.ring()) {
-            Step::Event { seq, event } => printer.event(&segment, seq, &event),
+            Step::Event { seq, event } => {
+                hidden.refresh(&erased, |uid| trusted.contains(uid))?;
+                let epoch = segment.epoch();
+                printer.event(Cursor { epoch, seq }, &event, &hidden)
+            }
             Step::Lapped { from, to } => printer.lost(to - from, "overwritten"),
             Step::Unreadable { .. } | Step::Skipped { .. } => printer.lost(1, "unreadable"),
             Step::Empty | Step::End | Step::Distrust(_) => {
@@ -89,22 +125,21 @@ pub fn tail(settings: &Settings, arguments: &TailArgs) -> Result<ExitCode, Strin
 }
 
 impl Printer {
-    fn event(&mut self, segment: &Segment, seq: u64, event: &Event) -> io::Result<()> {
-        if self
-            .channel
-            .as_deref()
-            .is_some_and(|wanted| event.channels().all(|name| name != wanted))
-        {
+    fn event(&mut self, cursor: Cursor, event: &Event, hidden: &Hidden) -> io::Result<()> {
+        let channels = event.channels().filter(|name| !hidden.hides(name, cursor));
+        let channels: Vec<&str> = channels.collect();
+        let wanted = match self.channel.as_deref() {
+            Some(wanted) => channels.contains(&wanted),
+            // An event of topics has none.
+            None => !channels.is_empty() || event.channels().next().is_none(),
+        };
+        if !wanted {
             return Ok(());
         }
         self.left -= 1;
         print(&Line {
-            cursor: Cursor {
-                epoch: segment.epoch(),
-                seq,
-            }
-            .to_string(),
-            channels: event.channels().collect(),
+            cursor: cursor.to_string(),
+            channels,
             event: event.event(),
             id: event.id(),
             retry: event.retry(),

@@ -37,6 +37,8 @@ pub fn fill(
         }
         for seq in plan.seqs {
             match cache.fetch(hub, query.epoch, seq) {
+                // A hole since it was planned: it was erased, which is nobody's loss.
+                None if hub.store.is_hole(query.epoch, seq) => {}
                 None => replay.miss(Gap::exact(1)),
                 Some(encoded) => {
                     if append_event(query, &encoded, cache, &mut replay, chunk).is_break() {

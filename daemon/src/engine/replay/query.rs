@@ -36,6 +36,13 @@ pub struct ReplayQuery<'a> {
     pub catches_up: bool,
 }
 
+impl ReplayQuery<'_> {
+    /// Whether the event at `seq` is wanted as one of this channel.
+    pub fn wants(&self, name: &str, seq: u64) -> bool {
+        self.names.contains(&name) && !self.hub.index.erased.hides(name, seq)
+    }
+}
+
 /// How a turn of a replay ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Turn {
@@ -62,9 +69,12 @@ pub fn append_event(
     append_gap(query, encoded.seq() - 1, replay, chunk);
     replay.go_to(encoded.seq());
     let left = |(index, name): &(usize, &str)| {
-        *index >= usize::from(replay.channel) && query.names.contains(name)
+        *index >= usize::from(replay.channel) && query.wants(name, encoded.seq())
     };
     let left: Vec<(usize, &str)> = encoded.event.channels().enumerate().filter(left).collect();
+    if left.is_empty() {
+        return ControlFlow::Continue(());
+    }
     for (n, &(index, name)) in left.iter().enumerate() {
         // A frame without the channel's name is sent once.
         let last = query.format == Format::Raw || n + 1 == left.len();

@@ -7,9 +7,7 @@ use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::chunk::Chunk;
 use crate::engine::replay::query::{PLAN, ReplayQuery, Turn, append_event};
 use crate::engine::replay::state::Replay;
-
-/// What reading a position costs, in positions looked at.
-const READ: u64 = 256;
+use crate::process::scan_shares::READ;
 
 /// Scans part of `from..to`; `replay` is then behind what was scanned.
 pub fn scan(
@@ -34,7 +32,7 @@ pub fn scan(
                 if encoded
                     .event
                     .channels()
-                    .any(|name| query.names.contains(&name)) =>
+                    .any(|name| query.wants(name, seq)) =>
             {
                 full = append_event(query, &encoded, cache, replay, chunk).is_break();
             }

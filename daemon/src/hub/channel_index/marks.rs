@@ -96,6 +96,48 @@ impl Marks {
             looked: looked as u64,
         }
     }
+
+    /// The same for one channel, from the newest position on: `seqs` descend, and everything from `next` on has been
+    /// looked at.
+    pub fn candidates_before(
+        &self,
+        wanted: Mark,
+        (from, to): (u64, u64),
+        limit: usize,
+        work: usize,
+    ) -> Candidates {
+        let known = from.max(self.first);
+        if to <= known {
+            let next = from.max(to.saturating_sub(limit as u64));
+            return Candidates {
+                seqs: (next..to).rev().collect(),
+                next,
+                looked: to - next,
+            };
+        }
+        let mut seqs = Vec::new();
+        let at = self.latest.partition_point(|(seq, _)| *seq < to);
+        for (looked, &(seq, mark)) in self.latest.range(..at).rev().enumerate() {
+            if seq < known {
+                break;
+            }
+            if seqs.len() == limit || looked >= work {
+                return Candidates {
+                    seqs,
+                    next: seq + 1,
+                    looked: looked as u64,
+                };
+            }
+            if mark & wanted == wanted {
+                seqs.push(seq);
+            }
+        }
+        Candidates {
+            seqs,
+            next: known,
+            looked: (to - known).min(at as u64),
+        }
+    }
 }
 
 #[cfg(test)]

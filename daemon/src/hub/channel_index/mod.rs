@@ -5,6 +5,7 @@
 //! Positions stay here longer than the ring holds their events, up to a bound, so that overwritten events can be
 //! counted.
 
+mod before;
 mod marks;
 
 use std::cmp::Reverse;
@@ -15,6 +16,8 @@ pub use marks::Candidates;
 use marks::Marks;
 use parking_lot::{Mutex, MutexGuard};
 use protocol::gap::Gap;
+
+use crate::hub::erased::Erased;
 
 /// Positions looked at at a time, each once for each channel.
 const LOOKS: usize = 1 << 14;
@@ -62,6 +65,8 @@ pub struct Found {
 pub struct ChannelIndex {
     inner: Mutex<Inner>,
     hasher: RandomState,
+    /// Events that there are no more for some of their channels.
+    pub erased: Erased,
 }
 
 #[derive(Debug)]
@@ -93,6 +98,8 @@ struct Channel {
     evicted: u64,
     /// Set while the channel is in `Inner::emptied`: the same mark as there.
     emptied: Option<u64>,
+    /// The last position that was erased: those up to there are no loss, even where `Erased` has no entry any more.
+    erased_up_to: u64,
 }
 
 #[derive(Debug, Clone, Copy)]
@@ -108,6 +115,7 @@ impl ChannelIndex {
         Self {
             inner: Mutex::new(Inner::new(bounds, first)),
             hasher: RandomState::new(),
+            erased: Erased::default(),
         }
     }
 
@@ -143,7 +151,16 @@ impl ChannelIndex {
     /// Plans a replay of the events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
     /// position from `next` on that can still be read.
     pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
-        self.lock().plan(channels, next, target, limit, held)
+        self.lock().plan(&self.erased, channels, next, target, limit, held)
+    }
+
+    /// There are no events of this channel up to this position any more, and nobody has lost them.
+    pub fn erase(&self, channel: &str, up_to: u64) {
+        let mut inner = self.lock();
+        if let Some(key) = inner.ids.get(channel).copied() {
+            let channel = &mut inner.channels[key as usize];
+            channel.erased_up_to = channel.erased_up_to.max(up_to);
+        }
     }
 
     /// Of `range`, which a plan has for a scan: the first `limit` positions that may have an event on these
@@ -159,11 +176,16 @@ impl ChannelIndex {
         let hash = self.id_hash(id);
         let inner = self.lock();
         let mut found: Vec<u64> = Vec::new();
-        for channel in channels.iter().filter_map(|name| inner.channel(name)) {
+        for name in channels {
+            let Some(channel) = inner.channel(name) else {
+                continue;
+            };
+            let from = inner.unerased_from(&self.erased, name);
             let seqs = channel
                 .entries
                 .iter()
                 .rev()
+                .take_while(|e| e.seq >= from)
                 .filter(|e| e.id == hash)
                 .map(|e| e.seq);
             found.extend(seqs.take(MAX_CANDIDATES));
@@ -286,7 +308,28 @@ impl Inner {
         }
     }
 
-    fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
+    /// The first position of a channel that was not erased.
+    fn unerased_from(&self, erased: &Erased, name: &str) -> u64 {
+        let known = self.channel(name).map_or(0, |channel| channel.erased_up_to);
+        match known.max(erased.up_to(name)) {
+            0 => 0,
+            last => last + 1,
+        }
+    }
+
+    fn plan(
+        &self,
+        erased: &Erased,
+        channels: &[&str],
+        next: u64,
+        target: u64,
+        limit: usize,
+        held: u64,
+    ) -> Plan {
+        // What was erased on all of them is nobody's loss.
+        let unerased_from = |name: &&str| self.unerased_from(erased, name);
+        let past = channels.iter().map(unerased_from).min().unwrap_or(0);
+        let next = next.max(past.min(target));
         let (from, mut start) = (next, next.max(self.first));
         let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
         // The plan ends at the next unread interval; if it starts in one, it starts after it instead.
@@ -306,9 +349,10 @@ impl Inner {
         let mut rows = Vec::with_capacity(channels.len());
         let mut forgotten_up_to = 0;
         for name in channels {
+            let start = start.max(unerased_from(name));
             let (up_to, evicted) = match self.channel(name) {
                 Some(channel) => {
-                    rows.push(&channel.entries);
+                    rows.push((&channel.entries, start));
                     (channel.evicted_up_to, channel.evicted)
                 }
                 // Forgotten or never seen: the two cannot be distinguished.
@@ -326,7 +370,7 @@ impl Inner {
                 next: scan.1,
             };
         }
-        let seqs = merge(&rows, start, end, limit);
+        let seqs = merge(&rows, end, limit);
         let next = if seqs.len() == limit {
             seqs[limit - 1] + 1
         } else {
@@ -351,12 +395,12 @@ fn lost(evicted_up_to: u64, evicted: u64, start: u64, end: u64) -> Gap {
     )
 }
 
-/// The first `limit` positions in `start..end` that are in any row, each once.
-fn merge(rows: &[&VecDeque<Entry>], start: u64, end: u64, limit: usize) -> Vec<u64> {
+/// The first `limit` positions up to `end` that are in any row, from where that begins on, each once.
+fn merge(rows: &[(&VecDeque<Entry>, u64)], end: u64, limit: usize) -> Vec<u64> {
     let mut seqs = Vec::new();
     let mut heap = BinaryHeap::with_capacity(rows.len());
-    for (row, entries) in rows.iter().enumerate() {
-        let at = entries.partition_point(|e| e.seq < start);
+    for (row, (entries, start)) in rows.iter().enumerate() {
+        let at = entries.partition_point(|e| e.seq < *start);
         if let Some(entry) = entries.get(at) {
             heap.push(Reverse((entry.seq, row, at)));
         }
@@ -368,7 +412,7 @@ fn merge(rows: &[&VecDeque<Entry>], start: u64, end: u64, limit: usize) -> Vec<u
         if seqs.last() != Some(&seq) {
             seqs.push(seq);
         }
-        if let Some(entry) = rows[row].get(at + 1) {
+        if let Some(entry) = rows[row].0.get(at + 1) {
             heap.push(Reverse((entry.seq, row, at + 1)));
         }
     }
@@ -498,6 +542,33 @@ mod tests {
         history.push(4, ["a"].into_iter(), Some("y"));
         assert_eq!(history.find_id(&["a", "b"], "x").seqs, [2, 1]);
         assert_eq!(history.find_id(&["a"], "z").seqs, [] as [u64; 0]);
+    }
+
+    #[test]
+    fn what_was_erased_is_not_found_and_is_no_gap() {
+        let bounds = Bounds {
+            entries: 4,
+            channels: 10,
+            marks: 1000,
+        };
+        let index = ChannelIndex::new(bounds, 10);
+        for seq in 10..20 {
+            index.push(seq, ["a", "b"].into_iter(), Some("x"));
+        }
+        // 18 and 19 are remembered.
+        assert_eq!(whole(&index, &["a"], 1, 20, 64).0, Gap::at_most(9 + 8));
+        index.erase("a", 18);
+        assert_eq!(whole(&index, &["a"], 1, 20, 64), (Gap::NONE, vec![19]));
+        assert_eq!(index.find_id(&["a"], "x").seqs, [19]);
+        assert_eq!(whole(&index, &["b"], 18, 20, 64), (Gap::NONE, vec![18, 19]));
+        assert_eq!(whole(&index, &["a", "b"], 18, 20, 64), (Gap::NONE, vec![18, 19]));
+        index.blind(20, 30);
+        index.push(30, ["a"].into_iter(), None);
+        assert_eq!(whole(&index, &["a"], 1, 31, 64), (Gap::at_most(10), vec![19, 30]));
+        index.erase("a", 40);
+        assert_eq!(whole(&index, &["a"], 1, 31, 64), (Gap::NONE, vec![]));
+        // No plan goes past its target.
+        assert_eq!(index.plan(&["a"], 1, 31, 64, u64::MAX).next, 31);
     }
 
     #[test]

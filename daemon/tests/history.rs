@@ -1,0 +1,264 @@
+//! A channel's history: over the control socket, by HTTP with the access of a subscription, by the signed HTTP API,
+//! on the command line. What pages give together is what a replay gives.
+
+mod common;
+
+use common::pages::{ask, backward, data, forward, page, replay, rows};
+use common::{Daemon, publish};
+use nix::sys::signal::Signal;
+use serde_json::{Value, json};
+use shared::cursor::Cursor;
+use shared::event::EventRef;
+
+fn cursor(base: &str, seq: u64) -> String {
+    let base: Cursor = base.parse().unwrap();
+    Cursor { seq, ..base }.to_string()
+}
+
+fn seq(cursor: &str) -> u64 {
+    cursor.parse::<Cursor>().unwrap().seq
+}
+
+/// Publishes `count` events, every third of another channel and every fifth of both; returns the last position.
+fn mixture(daemon: &Daemon, count: u64) -> u64 {
+    let mut publisher = daemon.publisher();
+    let mut last = 0;
+    for n in 0..count {
+        let channels: &[&str] = match n {
+            n if n % 5 == 0 => &["b", "a"],
+            n if n % 3 == 0 => &["b"],
+            _ => &["a"],
+        };
+        let read = daemon.metric("askr_events_read_total");
+        last = publish(&mut publisher, channels, None, None, &n.to_string());
+        daemon.until("askr_events_read_total", |now| now > read);
+    }
+    last
+}
+
+/// Pages of any size, forward and back, are what a replay gives.
+fn pages_equal_the_replay(daemon: &Daemon, channel: &str, since: &str, limits: &[usize]) {
+    let pages: Vec<_> = limits.iter().map(|limit| forward(daemon, channel, since, *limit)).collect();
+    let back: Vec<_> = limits.iter().map(|limit| backward(daemon, channel, *limit)).collect();
+    let replay = replay(daemon, channel, since);
+    for (whole, limit) in pages.iter().zip(limits) {
+        assert_eq!((&whole.rows, whole.gap), (&replay.rows, replay.gap), "forward by {limit}");
+        assert!(whole.pages >= whole.rows.len().div_ceil(*limit));
+    }
+    for (whole, limit) in back.iter().zip(limits) {
+        assert!(whole.rows.ends_with(&replay.rows), "back by {limit}: {:?}", whole.rows);
+    }
+}
+
+#[test]
+fn the_newest_events_are_given_oldest_first_with_all_that_is_known_of_them() {
+    let daemon = Daemon::start("");
+    let mut publisher = daemon.publisher();
+    publish(&mut publisher, &["a"], None, None, "0");
+    publish(&mut publisher, &["b"], None, None, "other");
+    publish(&mut publisher, &["a", "b"], Some("order"), Some("order-7"), "{\"é\":\"\\u0000\"}");
+    let at = publish(&mut publisher, &["a"], None, None, "2");
+    // What was published before is there, however far askrd has read.
+    let all = page(&daemon, "a", "limit=2");
+    assert_eq!(data(&all), ["{\"é\":\"\\u0000\"}", "2"]);
+    let event = &all["events"][0];
+    assert_eq!((&event["event"], &event["id"]), (&json!("order"), &json!("order-7")));
+    assert_eq!((&all["events"][1]["event"], &all["events"][1]["id"]), (&Value::Null, &Value::Null));
+    assert_eq!(seq(all["events"][1]["cursor"].as_str().unwrap()), at);
+    let keys: Vec<&String> = event.as_object().unwrap().keys().collect();
+    assert_eq!(keys.len(), 5, "{keys:?}");
+    let time = event["time"].as_f64().unwrap();
+    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    assert!((now.as_secs_f64() - time).abs() < 600.0, "{time}");
+    assert_eq!(all["gap"], Value::Null);
+
+    let next = all["next"].as_str().unwrap();
+    let older = page(&daemon, "a", &format!("limit=2&before={next}"));
+    assert_eq!((data(&older), &older["next"]), (vec!["0".to_owned()], &Value::Null));
+    let nothing = page(&daemon, "quiet", "");
+    assert_eq!(nothing, json!({ "events": [], "gap": null, "next": null }));
+    daemon.until("askr_history_pages_total", |pages| pages == 3);
+    daemon.until("askr_history_events_total", |events| events == 3);
+}
+
+#[test]
+fn a_window_has_what_lies_between_its_cursors_from_the_oldest_on() {
+    let daemon = Daemon::start("");
+    let mut publisher = daemon.publisher();
+    let seqs: Vec<u64> =
+        (0..10).map(|n| publish(&mut publisher, &["a"], None, None, &n.to_string())).collect();
+    let all = page(&daemon, "a", "");
+    let base = all["events"][0]["cursor"].as_str().unwrap();
+    let (since, before) = (cursor(base, seqs[2]), cursor(base, seqs[7]));
+    let between = page(&daemon, "a", &format!("since={since}&before={before}"));
+    assert_eq!(data(&between), ["3", "4", "5", "6"]);
+    assert_eq!(between["next"], Value::Null);
+    let first = page(&daemon, "a", &format!("since={since}&before={before}&limit=3"));
+    assert_eq!(data(&first), ["3", "4", "5"]);
+    let next = first["next"].as_str().unwrap();
+    assert_eq!(data(&page(&daemon, "a", &format!("since={next}&before={before}"))), ["6"]);
+    let before = page(&daemon, "a", &format!("before={before}&limit=2"));
+    assert_eq!(data(&before), ["5", "6"]);
+    // A full page that is the last one says so.
+    let last = page(&daemon, "a", &format!("since={since}&limit=7"));
+    assert_eq!((data(&last).len(), &last["next"]), (7, &Value::Null));
+    let all = page(&daemon, "a", "limit=10");
+    assert_eq!((data(&all).len(), &all["next"]), (10, &Value::Null));
+}
+
+#[test]
+fn page_by_page_is_what_a_replay_gives() {
+    let mut daemon = Daemon::start("");
+    let since = daemon.open("a").cursor();
+    mixture(&daemon, 150);
+    pages_equal_the_replay(&daemon, "a", &since, &[1, 7, 100, 1000]);
+    daemon.signal(Signal::SIGKILL);
+    daemon.restart();
+    pages_equal_the_replay(&daemon, "a", &since, &[13]);
+}
+
+#[test]
+fn pages_of_a_lapped_ring_report_what_a_replay_reports() {
+    let daemon = Daemon::start("ring.slots = 64");
+    let since = daemon.open("a").cursor();
+    mixture(&daemon, 150);
+    pages_equal_the_replay(&daemon, "a", &since, &[1, 7, 1000]);
+    let first = page(&daemon, "a", &format!("since={since}&limit=1"));
+    assert!(first["gap"]["lost"].as_u64().unwrap() > 10, "{first}");
+    // Who asks for the newest is not told of what nobody asked for.
+    assert_eq!(page(&daemon, "a", "")["gap"], Value::Null);
+}
+
+#[test]
+fn what_the_index_forgot_is_found_in_the_ring() {
+    let daemon = Daemon::start(
+        "ring.slots = 256\nbroadcast.index_entries = 100\nbroadcast.index_channels = 100",
+    );
+    let since = daemon.open("a").cursor();
+    mixture(&daemon, 240);
+    let scanned = daemon.metric("askr_positions_scanned_total");
+    pages_equal_the_replay(&daemon, "a", &since, &[1, 7, 1000]);
+    daemon.until("askr_positions_scanned_total", |now| now > scanned);
+    // Over what is held no more as well.
+    mixture(&daemon, 100);
+    pages_equal_the_replay(&daemon, "a", &since, &[7, 1000]);
+}
+
+#[test]
+fn a_channel_that_the_index_forgot_is_found_in_the_ring() {
+    let daemon = Daemon::start("ring.slots = 256\nbroadcast.index_channels = 2");
+    let since = daemon.open("a").cursor();
+    daemon.publish("a", "1");
+    daemon.publish("a", "2");
+    for n in 0..20 {
+        daemon.publish(&format!("c{n}"), "");
+    }
+    daemon.until("askr_events_read_total", |read| read == 22);
+    assert_eq!(data(&page(&daemon, "a", "limit=1")), ["2"]);
+    pages_equal_the_replay(&daemon, "a", &since, &[1, 2]);
+}
+
+#[test]
+fn positions_that_nobody_read_are_a_bound_where_the_page_covers_them() {
+    let daemon = Daemon::start("ring.slots = 64");
+    let since = daemon.open("a").cursor();
+    daemon.publish("a", "before");
+    daemon.until("askr_events_read_total", |read| read == 1);
+    daemon.hold_up();
+    let mut publisher = daemon.publisher();
+    for _ in 0..200 {
+        publish(&mut publisher, &["b"], None, None, "");
+    }
+    daemon.signal(Signal::SIGCONT);
+    daemon.publish("a", "after");
+    assert_eq!(data(&page(&daemon, "a", "")), ["after"]);
+    pages_equal_the_replay(&daemon, "a", &since, &[1, 10]);
+    let lapped = daemon.metric("askr_positions_lost_total{reason=\"lapped\"}");
+    let gap = &page(&daemon, "a", &format!("since={since}"))["gap"];
+    assert!(gap["lost"].is_null() && gap["at_most"].as_u64().unwrap() >= lapped, "{gap}");
+}
+
+#[test]
+fn a_cursor_that_is_not_of_this_ring_has_no_bound_and_what_is_held_follows() {
+    let daemon = Daemon::start("");
+    daemon.publish("a", "1");
+    let unknown = json!({ "lost": null, "at_most": null });
+    let foreign = page(&daemon, "a", "since=0123456789ab-7");
+    assert_eq!((data(&foreign), &foreign["gap"]), (vec!["1".to_owned()], &unknown));
+    let foreign = page(&daemon, "a", "before=0123456789ab-7");
+    assert_eq!((data(&foreign), &foreign["gap"]), (vec![], &unknown));
+    let here = &rows(&page(&daemon, "a", ""))[0].0;
+    let newest = page(&daemon, "a", &format!("since={here}"));
+    assert_eq!(newest, json!({ "events": [], "gap": null, "next": null }));
+    let future = page(&daemon, "a", &format!("since={}", cursor(here, seq(here) + 1000)));
+    assert_eq!((data(&future), &future["gap"]), (vec![], &unknown));
+    let future = page(&daemon, "a", &format!("before={}", cursor(here, seq(here) + 1000)));
+    assert_eq!((data(&future), &future["gap"]), (vec!["1".to_owned()], &Value::Null));
+}
+
+#[test]
+fn a_page_is_within_its_bytes_and_the_next_goes_on() {
+    let daemon = Daemon::start("server.history_bytes = '1KiB'");
+    let since = daemon.open("a").cursor();
+    let mut publisher = daemon.publisher();
+    for n in 0..20 {
+        publish(&mut publisher, &["a"], None, None, &format!("{n}{}", "x".repeat(200)));
+    }
+    publish(&mut publisher, &["a"], None, None, &"\u{1}".repeat(5000));
+    publish(&mut publisher, &["a"], None, None, "last");
+    let ring = daemon.ring();
+    let target = format!("/history?ring={}&channel=a&limit=20&since={since}", ring.display());
+    let (_, body) = ask(&daemon, "GET", &target);
+    assert!(body.len() <= 1024, "{}", body.len());
+    // An event that is larger alone is on a page of its own.
+    let newest = page(&daemon, "a", "");
+    assert_eq!(data(&newest), ["last"]);
+    let next = newest["next"].as_str().unwrap();
+    assert_eq!(data(&page(&daemon, "a", &format!("before={next}")))[0].len(), 5000);
+    pages_equal_the_replay(&daemon, "a", &since, &[1000]);
+}
+
+#[test]
+fn an_event_that_repeats_a_key_is_not_in_the_history_and_its_place_is_no_gap() {
+    let daemon = Daemon::start("");
+    let since = daemon.open("a").cursor();
+    let mut publisher = daemon.publisher();
+    let mut last = None;
+    for data in ["first", "again"] {
+        let event = EventRef {
+            channels: &[b"a"],
+            key: Some(b"k"),
+            data: data.as_bytes(),
+            ..EventRef::default()
+        };
+        last = Some(publisher.publish(&event).unwrap());
+    }
+    daemon.until("askr_events_repeated_total", |repeated| repeated == 1);
+    assert_eq!(data(&page(&daemon, "a", "")), ["first"]);
+    // A cursor behind the hole is none of the future.
+    let after = page(&daemon, "a", &format!("since={}", last.unwrap()));
+    assert_eq!(after, json!({ "events": [], "gap": null, "next": null }));
+    pages_equal_the_replay(&daemon, "a", &since, &[5]);
+}
+
+#[test]
+fn what_is_asked_wrongly_is_refused_by_its_name() {
+    let daemon = Daemon::start("");
+    let ring = daemon.ring();
+    let ring = ring.display();
+    for (query, reason) in [
+        ("", "channel is missing"),
+        ("channel=", "channel cannot be empty"),
+        ("channel=askr:x", "channel must not start with \"askr:\""),
+        ("channel=a&channel=b", "channel must be given once"),
+        ("channel=a&limit=0", "limit must be a number from 1 to 1000"),
+        ("channel=a&limit=1001", "limit must be a number from 1 to 1000"),
+        ("channel=a&since=7", "since must be a cursor: 12 hexadecimal digits, a dash, and a number"),
+        ("channel=a&before=%zz", "before has a % without two hexadecimal digits"),
+    ] {
+        let answer = ask(&daemon, "GET", &format!("/history?ring={ring}&{query}"));
+        assert_eq!(answer, (400, format!("{reason}\n")), "{query}");
+    }
+    let post = ask(&daemon, "POST", &format!("/history?ring={ring}&channel=a"));
+    assert_eq!(post, (405, "use GET\n".to_owned()));
+}

@@ -1,0 +1,248 @@
+//! A channel's history, one page at a time: what is asked for, and the page as JSON. Pure.
+//!
+//! ```json
+//! {"events":[{"event":null,"id":null,"cursor":"…","data":"…","time":1753000000.000001}],
+//!  "gap":{"lost":3,"at_most":3},"next":"…"}
+//! ```
+
+use std::io::Write;
+
+use serde_json::to_writer;
+use shared::cursor::Cursor;
+use shared::event::Event;
+
+use crate::gap::Gap;
+use crate::query;
+
+/// Events of a page: at most, and when nothing is said.
+pub const MOST: usize = 1000;
+pub const DEFAULT: usize = 100;
+
+/// Which of a channel's events are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Window {
+    /// Events at most.
+    pub limit: usize,
+    /// Those after this one, the oldest first.
+    pub since: Option<Cursor>,
+    /// Those before this one: without `since` the newest of them.
+    pub before: Option<Cursor>,
+}
+
+/// Why a query is not one for a page. `Display` is one line for the client.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Invalid {
+    #[error("{0}")]
+    Malformed(#[from] query::Malformed),
+    #[error("limit must be a number from 1 to {MOST}")]
+    Limit,
+    #[error("{0} must be a cursor: 12 hexadecimal digits, a dash, and a number")]
+    Cursor(&'static str),
+}
+
+impl Window {
+    /// The parameters `limit`, `since` and `before` of a query; others are not looked at.
+    ///
+    /// # Errors
+    /// If one of them is not what it must be.
+    pub fn parse(text: &str) -> Result<Self, Invalid> {
+        let cursor = |name| {
+            let given = query::parameter(text, name)?;
+            let parse = |text: String| Cursor::parse(text.as_bytes()).ok_or(Invalid::Cursor(name));
+            given.map(parse).transpose()
+        };
+        let limit = match query::parameter(text, "limit")? {
+            None => DEFAULT,
+            // Not the sign that `parse` takes.
+            Some(text) if text.bytes().all(|b| b.is_ascii_digit()) => {
+                let limit = text.parse().map_err(|_| Invalid::Limit)?;
+                Some(limit)
+                    .filter(|limit| (1..=MOST).contains(limit))
+                    .ok_or(Invalid::Limit)?
+            }
+            Some(_) => return Err(Invalid::Limit),
+        };
+        Ok(Self {
+            limit,
+            since: cursor("since")?,
+            before: cursor("before")?,
+        })
+    }
+
+    /// Whether a page is filled from its newest event on.
+    pub fn is_backward(&self) -> bool {
+        self.since.is_none()
+    }
+}
+
+/// The events of a page in the making.
+#[derive(Debug, Default)]
+pub struct Rows {
+    bytes: Vec<u8>,
+    /// Where each row ends.
+    ends: Vec<usize>,
+}
+
+/// Bytes of a page beside its rows, and of each row beside its own.
+const AROUND: usize = 128;
+
+impl Rows {
+    pub fn len(&self) -> usize {
+        self.ends.len()
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.ends.is_empty()
+    }
+
+    /// Bytes that are held.
+    pub fn size(&self) -> usize {
+        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+    }
+
+    /// Adds an event if the page is no longer than `most` bytes with it, or has no other.
+    pub fn push(&mut self, event: &Event, cursor: Cursor, most: usize) -> bool {
+        let before = self.bytes.len();
+        row(&mut self.bytes, event, cursor);
+        let length = self.bytes.len() + self.ends.len() + AROUND;
+        if length > most && !self.is_empty() {
+            self.bytes.truncate(before);
+            return false;
+        }
+        self.ends.push(self.bytes.len());
+        true
+    }
+
+    /// The page. `backward`: the newest event was pushed first.
+    pub fn page(&self, backward: bool, gap: &Gap, next: Option<Cursor>) -> Vec<u8> {
+        let mut page = Vec::with_capacity(self.bytes.len() + self.ends.len() + AROUND);
+        page.extend_from_slice(br#"{"events":["#);
+        let starts = std::iter::once(0).chain(self.ends.iter().copied());
+        let rows = starts.zip(&self.ends).map(|(from, to)| &self.bytes[from..*to]);
+        let mut add = |row: &[u8]| {
+            page.extend_from_slice(row);
+            page.push(b',');
+        };
+        if backward {
+            let rows: Vec<&[u8]> = rows.collect();
+            rows.into_iter().rev().for_each(&mut add);
+        } else {
+            rows.for_each(&mut add);
+        }
+        if !self.is_empty() {
+            page.pop();
+        }
+        page.extend_from_slice(br#"],"gap":"#);
+        match gap.is_none() {
+            true => page.extend_from_slice(b"null"),
+            false => page.extend_from_slice(gap.to_json().as_bytes()),
+        }
+        // Writing to memory cannot fail.
+        let _ = match next {
+            Some(next) => write!(page, r#","next":"{next}"}}"#),
+            None => write!(page, r#","next":null}}"#),
+        };
+        page
+    }
+}
+
+fn row(out: &mut Vec<u8>, event: &Event, cursor: Cursor) {
+    let micros = event.published_ns() / 1000;
+    let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
+    // Writing to memory cannot fail.
+    out.extend_from_slice(br#"{"event":"#);
+    let _ = to_writer(&mut *out, &event.event());
+    out.extend_from_slice(br#","id":"#);
+    let _ = to_writer(&mut *out, &event.id());
+    let _ = write!(out, r#","cursor":"{cursor}","data":"#);
+    let _ = to_writer(&mut *out, event.data_str());
+    let _ = write!(out, r#","time":{seconds}.{micros:06}}}"#);
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use serde_json::{Value, json};
+
+    use super::*;
+    use crate::testing::{cursor, event};
+
+    #[test]
+    fn a_window_has_a_limit_and_two_cursors() {
+        let window = Window::parse("").unwrap();
+        assert_eq!((window.limit, window.since, window.before), (100, None, None));
+        let window = Window::parse("channel=a&limit=1000&since=0a0b0c0d0e0f-7&before=0a0b0c0d0e0f-9");
+        let window = window.unwrap();
+        assert_eq!((window.limit, window.since.unwrap().seq), (1000, 7));
+        assert_eq!(window.before.unwrap().seq, 9);
+        assert!(!window.is_backward());
+        for (query, reason) in [
+            ("limit=0", "limit must be a number from 1 to 1000"),
+            ("limit=1001", "limit must be a number from 1 to 1000"),
+            ("limit=%2B5", "limit must be a number from 1 to 1000"),
+            ("limit=", "limit must be a number from 1 to 1000"),
+            ("limit=99999999999999999999", "limit must be a number from 1 to 1000"),
+            ("limit=1&limit=2", "limit must be given once"),
+            ("before=%zz", "before has a % without two hexadecimal digits"),
+            ("since=x", "since must be a cursor: 12 hexadecimal digits, a dash, and a number"),
+            ("before=", "before must be a cursor: 12 hexadecimal digits, a dash, and a number"),
+        ] {
+            assert_eq!(Window::parse(query).unwrap_err().to_string(), reason, "{query}");
+        }
+    }
+
+    #[test]
+    fn a_page_lists_the_oldest_first_whichever_was_pushed_first() {
+        let one = event(&["a"], Some("order"), Some("x\"7"), None, "ä\n").unwrap();
+        let other = event(&["a"], None, None, None, "").unwrap();
+        let mut rows = Rows::default();
+        assert!(rows.push(&other, cursor(9), 10_000));
+        assert!(rows.push(&one, cursor(7), 10_000));
+        let page = rows.page(true, &Gap::exact(3), Some(cursor(7)));
+        let page: Value = serde_json::from_slice(&page).unwrap();
+        assert_eq!(page["gap"], json!({ "lost": 3, "at_most": 3 }));
+        assert_eq!(page["next"], cursor(7).to_string());
+        let first = &page["events"][0];
+        assert_eq!((&first["event"], &first["id"]), (&json!("order"), &json!("x\"7")));
+        assert_eq!((&first["data"], &page["events"][1]["event"]), (&json!("ä\n"), &Value::Null));
+        assert_eq!(first["cursor"], cursor(7).to_string());
+        let micros = one.published_ns() / 1000;
+        assert_eq!(first["time"], json!(micros as f64 / 1e6));
+        let empty = Rows::default().page(false, &Gap::NONE, None);
+        assert_eq!(empty, br#"{"events":[],"gap":null,"next":null}"#);
+    }
+
+    #[test]
+    fn a_page_is_within_its_bytes_but_for_its_first_event() {
+        let large = event(&["a"], None, None, None, &"x".repeat(500)).unwrap();
+        let mut rows = Rows::default();
+        assert!(rows.push(&large, cursor(1), 10), "one always fits");
+        assert!(!rows.push(&large, cursor(2), 1000));
+        assert!(rows.push(&large, cursor(2), 1500));
+        let page = rows.page(false, &Gap::UNKNOWN, Some(cursor(u64::MAX)));
+        assert!(page.len() <= 1500, "{}", page.len());
+    }
+
+    proptest! {
+        #[test]
+        fn no_query_panics(query in "(limit|since|before|[a-z]{1,3})=[ -~]{0,30}(&[ -~]{0,30}){0,3}") {
+            match Window::parse(&query) {
+                Ok(window) => prop_assert!((1..=MOST).contains(&window.limit)),
+                Err(why) => prop_assert!(!why.to_string().contains(['\r', '\n'])),
+            }
+        }
+
+        #[test]
+        fn every_page_is_json(
+            data: String, name in prop::option::of("[A-Za-z\\\\\"]{1,20}"), backward: bool, count in 0..5u64,
+        ) {
+            let event = event(&["a"], name.as_deref(), None, None, &data).unwrap();
+            let mut rows = Rows::default();
+            (0..count).for_each(|seq| assert!(rows.push(&event, cursor(seq), 1 << 20)));
+            let page: Value = serde_json::from_slice(&rows.page(backward, &Gap::NONE, None)).unwrap();
+            let events = page["events"].as_array().unwrap();
+            prop_assert_eq!(events.len() as u64, count);
+            prop_assert!(events.iter().all(|row| row["data"] == data && row["event"] == json!(name)));
+        }
+    }
+}
