@@ -35,6 +35,12 @@ fn main() -> ExitCode {
         Command::Tail(arguments) => command(&arguments.common.clone().into(), |settings| {
             commands::tail(settings, &arguments)
         }),
+        Command::History(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::history(settings, &arguments)
+        }),
+        Command::Forget(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::forget(settings, &arguments)
+        }),
         Command::Publish(arguments) => command(&arguments.common.clone().into(), |settings| {
             commands::publish(settings, &arguments)
         }),

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use protocol::pusher::signature::Credentials;
+use protocol::rate_limit::Bound;
 use protocol::socket_id::Prover;
 
 use crate::app::application::App;
@@ -12,6 +13,7 @@ use crate::auth::authority::Authority;
 use crate::hub::hub::Hub;
 use crate::hub::presence;
 use crate::hub::roster::Roster;
+use crate::process::client_rates::ClientRates;
 
 /// An application that nobody may enter but by public channels.
 pub fn app(hub: Arc<Hub>) -> Arc<App> {
@@ -43,5 +45,8 @@ pub fn app_after(hub: Arc<Hub>, before: presence::Before) -> Arc<App> {
         watchlists: Default::default(),
         client_events: ClientEventRate::new(1000),
         event_names: Default::default(),
+        history_calls: ClientRates::new(Bound::per_second(1000)),
+        history_bytes: 1 << 20,
+        erasing: tokio::sync::Mutex::default(),
     })
 }

@@ -13,7 +13,11 @@ const SECRET: &str = "what is forgotten";
 
 /// Everything there is of a channel says nothing of what was erased, and tells of no loss; `left` is what is left.
 fn is_forgotten(daemon: &Daemon, channel: &str, since: &str, left: &[&str]) {
-    for query in [String::new(), format!("since={since}"), "limit=1000".to_owned()] {
+    for query in [
+        String::new(),
+        format!("since={since}"),
+        "limit=1000".to_owned(),
+    ] {
         let page = page(daemon, channel, &query);
         assert_eq!(data(&page), left, "{query}");
         assert_eq!(page["gap"], Value::Null);
@@ -26,9 +30,20 @@ fn is_forgotten(daemon: &Daemon, channel: &str, since: &str, left: &[&str]) {
 
 fn tail(daemon: &Daemon, channel: &str, count: usize) -> String {
     let mut command = askrd();
-    command.args(["tail", channel, "--history", "--count", &count.to_string(), "--config"]);
+    command.args([
+        "tail",
+        channel,
+        "--history",
+        "--count",
+        &count.to_string(),
+        "--config",
+    ]);
     let output = command.arg(daemon.config()).output().unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
     String::from_utf8(output.stdout).unwrap()
 }
 
@@ -46,13 +61,20 @@ fn events_of_one_channel_are_gone_and_those_of_several_stay_for_the_others() {
     is_forgotten(&daemon, "a", &since, &["later"]);
     assert_eq!(data(&page(&daemon, "b", "")), [SECRET, "b's"]);
     for killed in [false, true] {
-        daemon.signal(if killed { Signal::SIGKILL } else { Signal::SIGTERM });
+        daemon.signal(if killed {
+            Signal::SIGKILL
+        } else {
+            Signal::SIGTERM
+        });
         daemon.restart();
         let left = page(&daemon, "a", "");
         assert!(!data(&left).contains(&SECRET.to_owned()), "{left}");
         assert_eq!(data(&page(&daemon, "b", "")), [SECRET, "b's"]);
         let told = replay(&daemon, "a", &since);
-        assert!(!told.rows.iter().any(|(_, data)| data == SECRET), "{told:?}");
+        assert!(
+            !told.rows.iter().any(|(_, data)| data == SECRET),
+            "{told:?}"
+        );
         assert_eq!(told.gap, (Some(0), Some(0)));
     }
     // Forgotten is forgotten: nothing is counted twice.
@@ -75,7 +97,10 @@ fn both_kinds_of_streams_skip_what_was_erased_without_a_gap() {
     publish(&mut publisher, &["b"], None, None, "b's");
     assert_eq!(forget(&daemon, "a"), 200);
     // A stream of both gets what is b's, once.
-    let mut both = daemon.open_with("channel=a&channel=b&format=json", &[("Last-Event-ID", &since)]);
+    let mut both = daemon.open_with(
+        "channel=a&channel=b&format=json",
+        &[("Last-Event-ID", &since)],
+    );
     for _ in 0..100 {
         let (_, event) = both.next_json();
         assert_eq!(event["channel"], "b", "{event}");
@@ -86,8 +111,9 @@ fn both_kinds_of_streams_skip_what_was_erased_without_a_gap() {
 
 #[test]
 fn what_the_index_forgot_is_erased_too() {
-    let mut daemon =
-        Daemon::start("ring.slots = 1024\nbroadcast.index_entries = 50\nbroadcast.index_channels = 2");
+    let mut daemon = Daemon::start(
+        "ring.slots = 1024\nbroadcast.index_entries = 50\nbroadcast.index_channels = 2",
+    );
     let since = daemon.open("a").cursor();
     let mut publisher = daemon.publisher();
     for n in 0..300 {
@@ -102,7 +128,10 @@ fn what_the_index_forgot_is_erased_too() {
     daemon.restart();
     let told = replay(&daemon, "a", &since);
     assert_eq!(told.gap, (Some(0), Some(0)));
-    assert!(told.rows.iter().all(|(_, data)| data.starts_with(MARK)), "{told:?}");
+    assert!(
+        told.rows.iter().all(|(_, data)| data.starts_with(MARK)),
+        "{told:?}"
+    );
     assert_eq!(data(&page(&daemon, "c7", "")), [SECRET]);
 }
 
@@ -114,7 +143,10 @@ fn a_ring_that_is_replaced_with_its_history_keeps_what_was_erased() {
     publish(&mut publisher, &["a", "b"], None, None, SECRET);
     assert_eq!(forget(&daemon, "a"), 1);
     let settings = std::fs::read_to_string(daemon.config()).unwrap();
-    common::write_settings(&daemon.config(), &settings.replace("slots = 256", "slots = 512"));
+    common::write_settings(
+        &daemon.config(),
+        &settings.replace("slots = 256", "slots = 512"),
+    );
     daemon.signal(Signal::SIGTERM);
     daemon.restart();
     assert_eq!(data(&page(&daemon, "b", "")), [SECRET]);
@@ -144,7 +176,10 @@ fn entries_end_when_the_ring_holds_nothing_that_old_and_an_old_cursor_is_still_t
     assert_eq!(forget(&daemon, "c"), 0);
     daemon.until("askr_channels_erased", |channels| channels == 1);
     let file = std::fs::read_to_string(daemon.directory.path().join("ring.forgotten")).unwrap();
-    assert!(file.ends_with(" c\n") && file.lines().count() == 2, "{file}");
+    assert!(
+        file.ends_with(" c\n") && file.lines().count() == 2,
+        "{file}"
+    );
     is_forgotten(&daemon, "a", &since, &[]);
 }
 
@@ -172,13 +207,29 @@ fn no_command_prints_it() {
     publish(&mut publisher, &["a"], None, None, SECRET);
     publish(&mut publisher, &["a", "b"], None, None, SECRET);
     publish(&mut publisher, &["b"], None, None, "b's");
-    assert_eq!(forget(&daemon, "a"), 2);
+    let mut command = askrd();
+    let said = command
+        .args(["forget", "a", "--config"])
+        .arg(daemon.config())
+        .output()
+        .unwrap();
+    assert_eq!(
+        String::from_utf8_lossy(&said.stdout),
+        "2 events forgotten\n",
+        "{said:?}"
+    );
     daemon.publish("a", "later");
     let printed = tail(&daemon, "a", 1);
-    assert!(printed.contains("later") && !printed.contains(SECRET), "{printed}");
+    assert!(
+        printed.contains("later") && !printed.contains(SECRET),
+        "{printed}"
+    );
     // For b it stays, and nothing says that it was a's.
     let printed = tail(&daemon, "b", 2);
-    assert!(printed.contains(SECRET) && !printed.contains("\"a\""), "{printed}");
+    assert!(
+        printed.contains(SECRET) && !printed.contains("\"a\""),
+        "{printed}"
+    );
 }
 
 #[test]
@@ -198,7 +249,10 @@ fn what_cannot_be_written_down_is_refused_and_nothing_was_erased() {
     assert_eq!(forget(&daemon, "a"), 1);
     for (target, status) in [
         (format!("/forget?ring={}", ring.display()), 400),
-        (format!("/forget?ring={}&channel=askr:x", ring.display()), 400),
+        (
+            format!("/forget?ring={}&channel=askr:x", ring.display()),
+            400,
+        ),
     ] {
         assert_eq!(ask(&daemon, "POST", &target).0, status, "{target}");
     }
@@ -210,7 +264,10 @@ fn at_the_bound_nothing_is_erased() {
     let mut daemon = Daemon::start("");
     daemon.publish("a", "1");
     let page_before = page(&daemon, "a", "");
-    let at = page_before["events"][0]["cursor"].as_str().unwrap().to_owned();
+    let at = page_before["events"][0]["cursor"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     daemon.signal(Signal::SIGKILL);
     let names: String = (0..10_000).map(|n| format!("{at} c{n}\n")).collect();
     let file = daemon.directory.path().join("ring.forgotten");

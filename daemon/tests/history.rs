@@ -4,7 +4,7 @@
 mod common;
 
 use common::pages::{ask, backward, data, forward, page, replay, rows};
-use common::{Daemon, publish};
+use common::{Daemon, askrd, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::cursor::Cursor;
@@ -38,15 +38,29 @@ fn mixture(daemon: &Daemon, count: u64) -> u64 {
 
 /// Pages of any size, forward and back, are what a replay gives.
 fn pages_equal_the_replay(daemon: &Daemon, channel: &str, since: &str, limits: &[usize]) {
-    let pages: Vec<_> = limits.iter().map(|limit| forward(daemon, channel, since, *limit)).collect();
-    let back: Vec<_> = limits.iter().map(|limit| backward(daemon, channel, *limit)).collect();
+    let pages: Vec<_> = limits
+        .iter()
+        .map(|limit| forward(daemon, channel, since, *limit))
+        .collect();
+    let back: Vec<_> = limits
+        .iter()
+        .map(|limit| backward(daemon, channel, *limit))
+        .collect();
     let replay = replay(daemon, channel, since);
     for (whole, limit) in pages.iter().zip(limits) {
-        assert_eq!((&whole.rows, whole.gap), (&replay.rows, replay.gap), "forward by {limit}");
+        assert_eq!(
+            (&whole.rows, whole.gap),
+            (&replay.rows, replay.gap),
+            "forward by {limit}"
+        );
         assert!(whole.pages >= whole.rows.len().div_ceil(*limit));
     }
     for (whole, limit) in back.iter().zip(limits) {
-        assert!(whole.rows.ends_with(&replay.rows), "back by {limit}: {:?}", whole.rows);
+        assert!(
+            whole.rows.ends_with(&replay.rows),
+            "back by {limit}: {:?}",
+            whole.rows
+        );
     }
 }
 
@@ -56,25 +70,42 @@ fn the_newest_events_are_given_oldest_first_with_all_that_is_known_of_them() {
     let mut publisher = daemon.publisher();
     publish(&mut publisher, &["a"], None, None, "0");
     publish(&mut publisher, &["b"], None, None, "other");
-    publish(&mut publisher, &["a", "b"], Some("order"), Some("order-7"), "{\"é\":\"\\u0000\"}");
+    publish(
+        &mut publisher,
+        &["a", "b"],
+        Some("order"),
+        Some("order-7"),
+        "{\"é\":\"\\u0000\"}",
+    );
     let at = publish(&mut publisher, &["a"], None, None, "2");
     // What was published before is there, however far askrd has read.
     let all = page(&daemon, "a", "limit=2");
     assert_eq!(data(&all), ["{\"é\":\"\\u0000\"}", "2"]);
     let event = &all["events"][0];
-    assert_eq!((&event["event"], &event["id"]), (&json!("order"), &json!("order-7")));
-    assert_eq!((&all["events"][1]["event"], &all["events"][1]["id"]), (&Value::Null, &Value::Null));
+    assert_eq!(
+        (&event["event"], &event["id"]),
+        (&json!("order"), &json!("order-7"))
+    );
+    assert_eq!(
+        (&all["events"][1]["event"], &all["events"][1]["id"]),
+        (&Value::Null, &Value::Null)
+    );
     assert_eq!(seq(all["events"][1]["cursor"].as_str().unwrap()), at);
     let keys: Vec<&String> = event.as_object().unwrap().keys().collect();
     assert_eq!(keys.len(), 5, "{keys:?}");
     let time = event["time"].as_f64().unwrap();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap();
+    let now = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap();
     assert!((now.as_secs_f64() - time).abs() < 600.0, "{time}");
     assert_eq!(all["gap"], Value::Null);
 
     let next = all["next"].as_str().unwrap();
     let older = page(&daemon, "a", &format!("limit=2&before={next}"));
-    assert_eq!((data(&older), &older["next"]), (vec!["0".to_owned()], &Value::Null));
+    assert_eq!(
+        (data(&older), &older["next"]),
+        (vec!["0".to_owned()], &Value::Null)
+    );
     let nothing = page(&daemon, "quiet", "");
     assert_eq!(nothing, json!({ "events": [], "gap": null, "next": null }));
     daemon.until("askr_history_pages_total", |pages| pages == 3);
@@ -85,18 +116,30 @@ fn the_newest_events_are_given_oldest_first_with_all_that_is_known_of_them() {
 fn a_window_has_what_lies_between_its_cursors_from_the_oldest_on() {
     let daemon = Daemon::start("");
     let mut publisher = daemon.publisher();
-    let seqs: Vec<u64> =
-        (0..10).map(|n| publish(&mut publisher, &["a"], None, None, &n.to_string())).collect();
+    let seqs: Vec<u64> = (0..10)
+        .map(|n| publish(&mut publisher, &["a"], None, None, &n.to_string()))
+        .collect();
     let all = page(&daemon, "a", "");
     let base = all["events"][0]["cursor"].as_str().unwrap();
     let (since, before) = (cursor(base, seqs[2]), cursor(base, seqs[7]));
     let between = page(&daemon, "a", &format!("since={since}&before={before}"));
     assert_eq!(data(&between), ["3", "4", "5", "6"]);
     assert_eq!(between["next"], Value::Null);
-    let first = page(&daemon, "a", &format!("since={since}&before={before}&limit=3"));
+    let first = page(
+        &daemon,
+        "a",
+        &format!("since={since}&before={before}&limit=3"),
+    );
     assert_eq!(data(&first), ["3", "4", "5"]);
     let next = first["next"].as_str().unwrap();
-    assert_eq!(data(&page(&daemon, "a", &format!("since={next}&before={before}"))), ["6"]);
+    assert_eq!(
+        data(&page(
+            &daemon,
+            "a",
+            &format!("since={next}&before={before}")
+        )),
+        ["6"]
+    );
     let before = page(&daemon, "a", &format!("before={before}&limit=2"));
     assert_eq!(data(&before), ["5", "6"]);
     // A full page that is the last one says so.
@@ -175,7 +218,10 @@ fn positions_that_nobody_read_are_a_bound_where_the_page_covers_them() {
     pages_equal_the_replay(&daemon, "a", &since, &[1, 10]);
     let lapped = daemon.metric("askr_positions_lost_total{reason=\"lapped\"}");
     let gap = &page(&daemon, "a", &format!("since={since}"))["gap"];
-    assert!(gap["lost"].is_null() && gap["at_most"].as_u64().unwrap() >= lapped, "{gap}");
+    assert!(
+        gap["lost"].is_null() && gap["at_most"].as_u64().unwrap() >= lapped,
+        "{gap}"
+    );
 }
 
 #[test]
@@ -184,16 +230,30 @@ fn a_cursor_that_is_not_of_this_ring_has_no_bound_and_what_is_held_follows() {
     daemon.publish("a", "1");
     let unknown = json!({ "lost": null, "at_most": null });
     let foreign = page(&daemon, "a", "since=0123456789ab-7");
-    assert_eq!((data(&foreign), &foreign["gap"]), (vec!["1".to_owned()], &unknown));
+    assert_eq!(
+        (data(&foreign), &foreign["gap"]),
+        (vec!["1".to_owned()], &unknown)
+    );
     let foreign = page(&daemon, "a", "before=0123456789ab-7");
     assert_eq!((data(&foreign), &foreign["gap"]), (vec![], &unknown));
     let here = &rows(&page(&daemon, "a", ""))[0].0;
     let newest = page(&daemon, "a", &format!("since={here}"));
     assert_eq!(newest, json!({ "events": [], "gap": null, "next": null }));
-    let future = page(&daemon, "a", &format!("since={}", cursor(here, seq(here) + 1000)));
+    let future = page(
+        &daemon,
+        "a",
+        &format!("since={}", cursor(here, seq(here) + 1000)),
+    );
     assert_eq!((data(&future), &future["gap"]), (vec![], &unknown));
-    let future = page(&daemon, "a", &format!("before={}", cursor(here, seq(here) + 1000)));
-    assert_eq!((data(&future), &future["gap"]), (vec!["1".to_owned()], &Value::Null));
+    let future = page(
+        &daemon,
+        "a",
+        &format!("before={}", cursor(here, seq(here) + 1000)),
+    );
+    assert_eq!(
+        (data(&future), &future["gap"]),
+        (vec!["1".to_owned()], &Value::Null)
+    );
 }
 
 #[test]
@@ -202,19 +262,31 @@ fn a_page_is_within_its_bytes_and_the_next_goes_on() {
     let since = daemon.open("a").cursor();
     let mut publisher = daemon.publisher();
     for n in 0..20 {
-        publish(&mut publisher, &["a"], None, None, &format!("{n}{}", "x".repeat(200)));
+        publish(
+            &mut publisher,
+            &["a"],
+            None,
+            None,
+            &format!("{n}{}", "x".repeat(200)),
+        );
     }
     publish(&mut publisher, &["a"], None, None, &"\u{1}".repeat(5000));
     publish(&mut publisher, &["a"], None, None, "last");
     let ring = daemon.ring();
-    let target = format!("/history?ring={}&channel=a&limit=20&since={since}", ring.display());
+    let target = format!(
+        "/history?ring={}&channel=a&limit=20&since={since}",
+        ring.display()
+    );
     let (_, body) = ask(&daemon, "GET", &target);
     assert!(body.len() <= 1024, "{}", body.len());
     // An event that is larger alone is on a page of its own.
     let newest = page(&daemon, "a", "");
     assert_eq!(data(&newest), ["last"]);
     let next = newest["next"].as_str().unwrap();
-    assert_eq!(data(&page(&daemon, "a", &format!("before={next}")))[0].len(), 5000);
+    assert_eq!(
+        data(&page(&daemon, "a", &format!("before={next}")))[0].len(),
+        5000
+    );
     pages_equal_the_replay(&daemon, "a", &since, &[1000]);
 }
 
@@ -242,6 +314,52 @@ fn an_event_that_repeats_a_key_is_not_in_the_history_and_its_place_is_no_gap() {
 }
 
 #[test]
+fn the_command_prints_a_line_for_each_event() {
+    let daemon = Daemon::start("");
+    let since = daemon.open("a").cursor();
+    let mut publisher = daemon.publisher();
+    for n in 0..3 {
+        publish(&mut publisher, &["a"], None, None, &n.to_string());
+    }
+    let run = |more: &[&str]| {
+        let mut command = askrd();
+        command
+            .args(["history", "a", "--config"])
+            .arg(daemon.config())
+            .args(more);
+        let output = command.output().unwrap();
+        let text = |bytes| String::from_utf8(bytes).unwrap();
+        (
+            output.status.code().unwrap(),
+            text(output.stdout),
+            text(output.stderr),
+        )
+    };
+    let (code, said, _) = run(&["--limit", "2"]);
+    let lines: Vec<Value> = said
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    assert_eq!((code, lines.len()), (0, 3), "{said}");
+    assert_eq!(
+        (&lines[0]["data"], &lines[1]["data"]),
+        (&json!("1"), &json!("2"))
+    );
+    assert_eq!(lines[2]["next"], lines[0]["cursor"]);
+    let next = lines[2]["next"].as_str().unwrap();
+    let (_, said, _) = run(&["--since", &since, "--before", next]);
+    assert!(
+        said.contains("\"data\":\"0\"") && said.lines().count() == 1,
+        "{said}"
+    );
+    let (code, _, why) = run(&["--limit", "1001"]);
+    assert!(
+        code == 1 && why.contains("limit must be a number from 1 to 1000"),
+        "{why}"
+    );
+}
+
+#[test]
 fn what_is_asked_wrongly_is_refused_by_its_name() {
     let daemon = Daemon::start("");
     let ring = daemon.ring();
@@ -252,9 +370,18 @@ fn what_is_asked_wrongly_is_refused_by_its_name() {
         ("channel=askr:x", "channel must not start with \"askr:\""),
         ("channel=a&channel=b", "channel must be given once"),
         ("channel=a&limit=0", "limit must be a number from 1 to 1000"),
-        ("channel=a&limit=1001", "limit must be a number from 1 to 1000"),
-        ("channel=a&since=7", "since must be a cursor: 12 hexadecimal digits, a dash, and a number"),
-        ("channel=a&before=%zz", "before has a % without two hexadecimal digits"),
+        (
+            "channel=a&limit=1001",
+            "limit must be a number from 1 to 1000",
+        ),
+        (
+            "channel=a&since=7",
+            "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+        ),
+        (
+            "channel=a&before=%zz",
+            "before has a % without two hexadecimal digits",
+        ),
     ] {
         let answer = ask(&daemon, "GET", &format!("/history?ring={ring}&{query}"));
         assert_eq!(answer, (400, format!("{reason}\n")), "{query}");

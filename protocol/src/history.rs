@@ -118,7 +118,9 @@ impl Rows {
         let mut page = Vec::with_capacity(self.bytes.len() + self.ends.len() + AROUND);
         page.extend_from_slice(br#"{"events":["#);
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let rows = starts.zip(&self.ends).map(|(from, to)| &self.bytes[from..*to]);
+        let rows = starts
+            .zip(&self.ends)
+            .map(|(from, to)| &self.bytes[from..*to]);
         let mut add = |row: &[u8]| {
             page.extend_from_slice(row);
             page.push(b',');
@@ -170,8 +172,12 @@ mod tests {
     #[test]
     fn a_window_has_a_limit_and_two_cursors() {
         let window = Window::parse("").unwrap();
-        assert_eq!((window.limit, window.since, window.before), (100, None, None));
-        let window = Window::parse("channel=a&limit=1000&since=0a0b0c0d0e0f-7&before=0a0b0c0d0e0f-9");
+        assert_eq!(
+            (window.limit, window.since, window.before),
+            (100, None, None)
+        );
+        let window =
+            Window::parse("channel=a&limit=1000&since=0a0b0c0d0e0f-7&before=0a0b0c0d0e0f-9");
         let window = window.unwrap();
         assert_eq!((window.limit, window.since.unwrap().seq), (1000, 7));
         assert_eq!(window.before.unwrap().seq, 9);
@@ -181,13 +187,29 @@ mod tests {
             ("limit=1001", "limit must be a number from 1 to 1000"),
             ("limit=%2B5", "limit must be a number from 1 to 1000"),
             ("limit=", "limit must be a number from 1 to 1000"),
-            ("limit=99999999999999999999", "limit must be a number from 1 to 1000"),
+            (
+                "limit=99999999999999999999",
+                "limit must be a number from 1 to 1000",
+            ),
             ("limit=1&limit=2", "limit must be given once"),
-            ("before=%zz", "before has a % without two hexadecimal digits"),
-            ("since=x", "since must be a cursor: 12 hexadecimal digits, a dash, and a number"),
-            ("before=", "before must be a cursor: 12 hexadecimal digits, a dash, and a number"),
+            (
+                "before=%zz",
+                "before has a % without two hexadecimal digits",
+            ),
+            (
+                "since=x",
+                "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+            ),
+            (
+                "before=",
+                "before must be a cursor: 12 hexadecimal digits, a dash, and a number",
+            ),
         ] {
-            assert_eq!(Window::parse(query).unwrap_err().to_string(), reason, "{query}");
+            assert_eq!(
+                Window::parse(query).unwrap_err().to_string(),
+                reason,
+                "{query}"
+            );
         }
     }
 
@@ -203,8 +225,14 @@ mod tests {
         assert_eq!(page["gap"], json!({ "lost": 3, "at_most": 3 }));
         assert_eq!(page["next"], cursor(7).to_string());
         let first = &page["events"][0];
-        assert_eq!((&first["event"], &first["id"]), (&json!("order"), &json!("x\"7")));
-        assert_eq!((&first["data"], &page["events"][1]["event"]), (&json!("ä\n"), &Value::Null));
+        assert_eq!(
+            (&first["event"], &first["id"]),
+            (&json!("order"), &json!("x\"7"))
+        );
+        assert_eq!(
+            (&first["data"], &page["events"][1]["event"]),
+            (&json!("ä\n"), &Value::Null)
+        );
         assert_eq!(first["cursor"], cursor(7).to_string());
         let micros = one.published_ns() / 1000;
         assert_eq!(first["time"], json!(micros as f64 / 1e6));

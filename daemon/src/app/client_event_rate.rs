@@ -33,7 +33,7 @@ impl ClientEventRate {
 
     /// How many a second all connections together may send, and one client.
     pub fn limits(&self) -> (u32, u32) {
-        (self.bound.per_second, self.share.per_second)
+        (self.bound.per_second, self.clients.bound().per_second)
     }
 
     /// # Errors
@@ -70,7 +70,7 @@ mod tests {
         assert_eq!(others, 14, "all that is left");
         assert_eq!(take(100, 0), Err(Full::Application));
         assert_eq!(take(1, 2000), Ok(()));
-        assert_eq!(rate.clients.len(), 1);
+        assert_eq!(rate.clients.known(), 1);
         for _ in 0..15 {
             assert_eq!(rate.take_at(ClientKey::NONE, 2000), Ok(()));
         }

@@ -50,8 +50,12 @@ pub async fn forget(app: &App, channel: &str) -> Result<u64, Failed> {
     if known.len() > erased::MOST {
         return Err(Failed::Full);
     }
-    erased_file::write(&app.ring.beside(erased_file::SUFFIX), app.ring.path(), &known)
-        .map_err(Failed::File)?;
+    erased_file::write(
+        &app.ring.beside(erased_file::SUFFIX),
+        app.ring.path(),
+        &known,
+    )
+    .map_err(Failed::File)?;
 
     let count = take_out(app, channel, last).await;
     // From here on nobody finds what stays for other channels, nor counts what was taken out as lost.
@@ -60,7 +64,10 @@ pub async fn forget(app: &App, channel: &str) -> Result<u64, Failed> {
     hub.last_events.erase(channel, last.seq);
     let metrics = &hub.process.metrics;
     metrics.erased.add(count);
-    tracing::info!("application {}: {count} events of a channel were erased", app.id);
+    tracing::info!(
+        "application {}: {count} events of a channel were erased",
+        app.id
+    );
     Ok(count)
 }
 

@@ -160,7 +160,10 @@ impl Page<'_> {
             let Some(stretch) = self.reader.stretch(plan).await else {
                 break self.stop(at < end, at)?;
             };
-            let full = stretch.seqs.iter().find(|seq| !self.take(**seq, stretch.doubt));
+            let full = stretch
+                .seqs
+                .iter()
+                .find(|seq| !self.take(**seq, stretch.doubt));
             if let Some(seq) = full {
                 break Some(seq + 1);
             }
@@ -225,11 +228,16 @@ impl Page<'_> {
         match self.reader.read(seq) {
             Read::Event(event) => {
                 faults::at("history-event", event.data());
-                self.rows.len() < self.ask.window.limit && self.rows.push(&event, cursor, self.ask.bytes)
+                self.rows.len() < self.ask.window.limit
+                    && self.rows.push(&event, cursor, self.ask.bytes)
             }
             Read::Nothing => true,
             Read::Gone => {
-                self.gap.add(if doubt { Gap::at_most(1) } else { Gap::exact(1) });
+                self.gap.add(if doubt {
+                    Gap::at_most(1)
+                } else {
+                    Gap::exact(1)
+                });
                 true
             }
         }
@@ -306,7 +314,10 @@ impl<'a> Reader<'a> {
     /// What comes next in `at..target`.
     pub fn plan(&self, at: u64, target: u64, limit: usize) -> Plan {
         let held = self.hub.store.held_from(at);
-        let plan = self.hub.index.plan(&[self.channel], at, target, limit, held);
+        let plan = self
+            .hub
+            .index
+            .plan(&[self.channel], at, target, limit, held);
         let scan = Scan {
             range: plan.scan,
             backward: false,
@@ -322,7 +333,10 @@ impl<'a> Reader<'a> {
 
     /// The same on the way back from `before` to `from`.
     fn plan_before(&self, from: u64, before: u64, limit: usize) -> Plan {
-        let plan = self.hub.index.plan_before(self.channel, from, before, limit);
+        let plan = self
+            .hub
+            .index
+            .plan_before(self.channel, from, before, limit);
         let scan = Scan {
             range: plan.scan,
             backward: true,
@@ -354,7 +368,11 @@ impl<'a> Reader<'a> {
         };
         let read = seqs.len() as u64;
         if let Some(client) = self.client {
-            self.hub.process.limits.scans.spend(client, looked + READ * read);
+            self.hub
+                .process
+                .limits
+                .scans
+                .spend(client, looked + READ * read);
         }
         // No worker's in particular.
         self.hub.counters(0).scanned.add(read);

@@ -29,6 +29,11 @@ pub enum Command {
     Stats(Flags),
     /// Print the events of a live ring as they are published, one JSON object a line.
     Tail(TailArgs),
+    /// Print the events of a channel that the ring still holds, the newest by default, oldest first, one JSON object a
+    /// line.
+    History(HistoryArgs),
+    /// Erase the events of a channel that the ring holds: nothing gives them out any more, also after a restart.
+    Forget(ForgetArgs),
     /// Publish one event.
     Publish(PublishArgs),
     /// Print the channels that have subscribers, and how many each has.
@@ -50,6 +55,29 @@ pub struct TailArgs {
     /// End after this many events.
     #[arg(long, value_name = "N")]
     pub count: Option<u64>,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct HistoryArgs {
+    pub channel: String,
+    /// At most so many events, 1 to 1000. Default: 100.
+    #[arg(long, value_name = "N")]
+    pub limit: Option<u64>,
+    /// Events after this cursor, the oldest first.
+    #[arg(long, value_name = "CURSOR")]
+    pub since: Option<String>,
+    /// Events before this cursor.
+    #[arg(long, value_name = "CURSOR")]
+    pub before: Option<String>,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct ForgetArgs {
+    pub channel: String,
     #[command(flatten)]
     pub common: Source,
 }

@@ -73,6 +73,10 @@ impl Erased {
         self.inner.read().channels.len()
     }
 
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
     /// What there would be with one entry more, without those that end before `oldest`. None: `at` is of another
     /// ring.
     pub fn with(&self, channel: &str, at: Cursor, oldest: u64) -> Option<Vec<(Box<str>, Cursor)>> {
@@ -80,11 +84,14 @@ impl Erased {
         if inner.epoch != Some(at.epoch) {
             return None;
         }
-        let kept = inner.channels.iter().filter(|(name, up_to)| {
-            **up_to >= oldest && ***name != *channel
-        });
+        let kept = inner
+            .channels
+            .iter()
+            .filter(|(name, up_to)| **up_to >= oldest && ***name != *channel);
         let cursor = |seq| Cursor { seq, ..at };
-        let mut all: Vec<_> = kept.map(|(name, up_to)| (name.clone(), cursor(*up_to))).collect();
+        let mut all: Vec<_> = kept
+            .map(|(name, up_to)| (name.clone(), cursor(*up_to)))
+            .collect();
         let before = inner.channels.get(channel).copied().unwrap_or(0);
         all.push((channel.into(), cursor(at.seq.max(before))));
         Some(all)
@@ -116,7 +123,7 @@ mod tests {
         let other = Epoch([0; 6]);
         erased.restart(other);
         erased.set(all);
-        assert!(!erased.hides("b", 1) && erased.len() == 0);
+        assert!(!erased.hides("b", 1) && erased.is_empty());
         assert!(erased.with("b", cursor(9), 0).is_none());
     }
 }

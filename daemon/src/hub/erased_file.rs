@@ -127,13 +127,18 @@ mod tests {
     #[test]
     fn what_is_written_is_read_with_the_rings_readers_and_nothing_is_left_beside_it() {
         let directory = tempfile::tempdir().unwrap();
-        let (ring, path) = (directory.path().join("ring"), directory.path().join("ring.forgotten"));
+        let (ring, path) = (
+            directory.path().join("ring"),
+            directory.path().join("ring.forgotten"),
+        );
         assert_eq!(read(&path, own), Ok(vec![]));
         fs::write(&ring, "").unwrap();
         fs::set_permissions(&ring, Permissions::from_mode(0o660)).unwrap();
         fs::write(directory.path().join("ring.forgotten.new"), "half").unwrap();
-        let all: Vec<(Box<str>, Cursor)> =
-            vec![("a channel of é".into(), cursor(7)), ("b".into(), cursor(9))];
+        let all: Vec<(Box<str>, Cursor)> = vec![
+            ("a channel of é".into(), cursor(7)),
+            ("b".into(), cursor(9)),
+        ];
         write(&path, &ring, &all).unwrap();
         assert_eq!(read(&path, own), Ok(all));
         assert_eq!(fs::metadata(&path).unwrap().mode() & 0o777, 0o640);
@@ -153,14 +158,23 @@ mod tests {
             read(&path, own).unwrap_err()
         };
         assert!(why("").ends_with("line 1: must be \"askr forgotten 1\""));
-        assert!(why(&format!("{HEAD}0a0b0c0d0e0f-7\n")).ends_with("line 2: must be a cursor and a channel"));
+        assert!(
+            why(&format!("{HEAD}0a0b0c0d0e0f-7\n"))
+                .ends_with("line 2: must be a cursor and a channel")
+        );
         assert!(why(&format!("{HEAD}0a0b0c0d0e0f-7 a\n0a0b-7 a\n")).contains("line 3"));
         assert!(why(&format!("{HEAD}0a0b0c0d0e0f-7 askr:x\n")).contains("line 2"));
         assert!(why(&"x".repeat(LONGEST as usize + 1)).contains("is longer"));
-        let many: String = (0..=MOST).map(|n| format!("0a0b0c0d0e0f-7 {n}\n")).collect();
+        let many: String = (0..=MOST)
+            .map(|n| format!("0a0b0c0d0e0f-7 {n}\n"))
+            .collect();
         assert!(why(&format!("{HEAD}{many}")).contains("more than 10000"));
         fs::write(&path, HEAD).unwrap();
-        assert!(read(&path, |_| false).unwrap_err().contains("belongs to uid"));
+        assert!(
+            read(&path, |_| false)
+                .unwrap_err()
+                .contains("belongs to uid")
+        );
         fs::set_permissions(&path, Permissions::from_mode(0o620)).unwrap();
         assert!(read(&path, own).unwrap_err().contains("mode 0620"));
         let link = directory.path().join("link");

@@ -88,7 +88,11 @@ impl LastEvents {
     /// Drops the channel's event if it is at `up_to` or older.
     pub fn erase(&self, channel: &str, up_to: u64) {
         let mut inner = self.0.lock();
-        if inner.channels.get(channel).is_some_and(|last| last.cursor.seq <= up_to) {
+        if inner
+            .channels
+            .get(channel)
+            .is_some_and(|last| last.cursor.seq <= up_to)
+        {
             inner.drop_channel(channel);
         }
     }
@@ -173,7 +177,10 @@ mod tests {
         kept.erase("cache-a", 2);
         kept.erase("cache-c", 2);
         kept.erase("cache-d", 2);
-        assert_eq!((seq(&kept, "cache-a"), seq(&kept, "cache-b")), (None, Some(1)));
+        assert_eq!(
+            (seq(&kept, "cache-a"), seq(&kept, "cache-b")),
+            (None, Some(1))
+        );
         assert_eq!(seq(&kept, "cache-c"), Some(3));
     }
 

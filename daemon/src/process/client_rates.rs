@@ -31,6 +31,10 @@ impl ClientRates {
         }
     }
 
+    pub fn bound(&self) -> Bound {
+        self.bound
+    }
+
     /// Whether this client may have one more. One without an address (`ClientKey::NONE`) always may.
     pub fn take(&self, client: ClientKey) -> bool {
         self.take_at(client, self.started.elapsed().as_millis() as u64)
@@ -42,11 +46,16 @@ impl ClientRates {
             inner.swept = now;
             inner.clients.retain(|_, rate| !rate.is_fresh(now));
         }
-        client == ClientKey::NONE || inner.clients.entry(client).or_default().take(self.bound, now)
+        client == ClientKey::NONE
+            || inner
+                .clients
+                .entry(client)
+                .or_default()
+                .take(self.bound, now)
     }
 
     #[cfg(test)]
-    pub fn len(&self) -> usize {
+    pub fn known(&self) -> usize {
         self.inner.lock().clients.len()
     }
 }
@@ -64,6 +73,6 @@ mod tests {
         assert!(take(2, 0));
         assert!((0..100).all(|_| rates.take_at(ClientKey::NONE, 0)));
         assert!(take(1, 5000));
-        assert_eq!(rates.len(), 1);
+        assert_eq!(rates.known(), 1);
     }
 }

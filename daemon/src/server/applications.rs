@@ -150,7 +150,7 @@ fn remember_erased(hub: &Hub, ring: &RingName, epoch: Epoch) -> Result<(), Strin
     let known = erased_file::read(&path, |uid| uid == own)?;
     hub.index.erased.restart(epoch);
     hub.index.erased.set(known);
-    if hub.index.erased.len() == 0 {
+    if hub.index.erased.is_empty() {
         // Of a ring that is gone.
         let _ = std::fs::remove_file(&path);
     }

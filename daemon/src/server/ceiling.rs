@@ -13,6 +13,7 @@ use shared::keeper::keys_ceiling;
 use crate::auth::{http_call, revoked};
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
+use crate::hub::erased;
 use crate::hub::presence_note;
 use crate::outbound::webhooks;
 use crate::process::admission::Place;
@@ -50,8 +51,9 @@ const ITEM: u64 = 64;
 /// A response of the control socket. Lists of channels and members, which only users who may publish get, are as
 /// long as there are channels and members, and are not counted here.
 const CONTROL_ANSWER: u64 = 64 << 10;
-/// Pools that each client has a share of: connections, refused ones, subscribers, calls, client events, webhooks.
-const POOLS: u64 = 6;
+/// Pools that each client has a share of: connections, refused ones, subscribers, calls, client events, webhooks, pages of
+/// history.
+const POOLS: u64 = 7;
 /// The allocator's overhead: one part in so many of what is held.
 const SLACK: u64 = 8;
 
@@ -207,7 +209,7 @@ impl Sizes<'_> {
             n => n as u64,
         };
         let one = entries * POSITION + broadcast.index_channels as u64 * INDEXED_CHANNEL;
-        self.apps.len() as u64 * one + scan_shares::CEILING
+        self.apps.len() as u64 * (one + erased::CEILING) + scan_shares::CEILING
     }
 
     fn keys(&self) -> u64 {

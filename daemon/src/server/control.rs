@@ -231,8 +231,12 @@ impl Control {
             }
             "/members" => members(&app.roster.list(&channel(uri)?)).into(),
             "/history" => history(app, uri).await?.into(),
-            "/forget" => json!({ "forgotten": forget(app, published(uri)?).await? }).to_string().into(),
-            _ => json!({ "ended": queries::end(app, target(&body)?).await }).to_string().into(),
+            "/forget" => json!({ "forgotten": forget(app, published(uri)?).await? })
+                .to_string()
+                .into(),
+            _ => json!({ "ended": queries::end(app, target(&body)?).await })
+                .to_string()
+                .into(),
         };
         Ok(Bytes::from_owner(Taken { text, turn }))
     }

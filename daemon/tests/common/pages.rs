@@ -15,7 +15,11 @@ pub const MARK: &str = "the end of replay";
 /// Status and body of a request to the control socket.
 pub fn ask(daemon: &Daemon, method: &str, target: &str) -> (u16, String) {
     let mut socket = UnixStream::connect(daemon.directory.path().join("control.sock")).unwrap();
-    write!(socket, "{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n").unwrap();
+    write!(
+        socket,
+        "{method} {target} HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n"
+    )
+    .unwrap();
     let mut answer = String::new();
     socket.read_to_string(&mut answer).unwrap();
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
@@ -46,7 +50,8 @@ pub fn forget(daemon: &Daemon, channel: &str) -> u64 {
 pub fn rows(page: &Value) -> Vec<(String, String)> {
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let rows = page["events"].as_array().unwrap().iter();
-    rows.map(|row| (text(&row["cursor"]), text(&row["data"]))).collect()
+    rows.map(|row| (text(&row["cursor"]), text(&row["data"])))
+        .collect()
 }
 
 pub fn data(page: &Value) -> Vec<String> {
@@ -66,7 +71,10 @@ impl Whole {
     fn miss(&mut self, gap: &Value) {
         if !gap.is_null() {
             let add = |sum: Option<u64>, more: &Value| Some(sum? + more.as_u64()?);
-            self.gap = (add(self.gap.0, &gap["lost"]), add(self.gap.1, &gap["at_most"]));
+            self.gap = (
+                add(self.gap.0, &gap["lost"]),
+                add(self.gap.1, &gap["at_most"]),
+            );
         }
     }
 }

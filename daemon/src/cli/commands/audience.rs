@@ -120,7 +120,7 @@ fn whom(arguments: &DisconnectArgs) -> Result<Whom<'_>, String> {
 }
 
 /// The ring that identifies the application to the daemon. If there are several, one must be named.
-fn ring(settings: &Settings, source: &Source) -> Result<String, String> {
+pub(super) fn ring(settings: &Settings, source: &Source) -> Result<String, String> {
     if let Some(ring) = &source.ring {
         return Ok(ring.clone());
     }
@@ -138,7 +138,7 @@ fn ring(settings: &Settings, source: &Source) -> Result<String, String> {
     }
 }
 
-fn decode<T: DeserializeOwned>(answer: &[u8]) -> Result<T, String> {
+pub(super) fn decode<T: DeserializeOwned>(answer: &[u8]) -> Result<T, String> {
     serde_json::from_slice(answer).map_err(|why| {
         format!("askrd gave an answer that cannot be understood: {why}; is it of another version?")
     })
@@ -159,7 +159,7 @@ fn list(answer: &Members) -> String {
     answer.members.iter().map(line).collect()
 }
 
-fn print(text: &str) -> ExitCode {
+pub(super) fn print(text: &str) -> ExitCode {
     // A reader that closes the pipe, as `head` does, is not an error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
     ExitCode::SUCCESS

@@ -4,7 +4,7 @@ use std::hash::BuildHasher;
 
 use protocol::gap::Gap;
 
-use super::{ChannelIndex, Candidates, LOOKS, marks};
+use super::{Candidates, ChannelIndex, LOOKS, marks};
 
 /// The next stretch of one channel's events on the way back.
 #[derive(Debug, PartialEq, Eq)]
@@ -22,7 +22,9 @@ impl ChannelIndex {
     /// Plans the newest `limit` events of a channel in `from..before`.
     pub fn plan_before(&self, channel: &str, from: u64, before: u64, limit: usize) -> PlanBefore {
         let inner = self.lock();
-        let from = from.max(inner.first).max(inner.unerased_from(&self.erased, channel));
+        let from = from
+            .max(inner.first)
+            .max(inner.unerased_from(&self.erased, channel));
         let row = inner.channel(channel);
         let forgotten_up_to = row.map_or(inner.forgotten_up_to, |channel| channel.evicted_up_to);
         let known = from.max(forgotten_up_to + 1);
@@ -54,13 +56,18 @@ impl ChannelIndex {
     /// Of `range`, which a plan has for a scan: the newest `limit` positions that may have an event on this channel.
     pub fn candidates_before(&self, channel: &str, range: (u64, u64), limit: usize) -> Candidates {
         let wanted = marks::of(self.hasher.hash_one(channel));
-        self.lock().marks.candidates_before(wanted, range, limit, LOOKS)
+        self.lock()
+            .marks
+            .candidates_before(wanted, range, limit, LOOKS)
     }
 
     /// What nobody read of `from..to`, which is not below `first`.
     pub fn unread(&self, from: u64, to: u64) -> Gap {
         let inner = self.lock();
-        let overlaps = inner.blind.iter().map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from)));
+        let overlaps = inner
+            .blind
+            .iter()
+            .map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from)));
         Gap::at_most(overlaps.sum())
     }
 }
@@ -73,7 +80,13 @@ mod tests {
     use super::*;
 
     /// All events of a channel, as a page after the other finds them; `held` says what the ring has.
-    fn whole(index: &ChannelIndex, channel: &str, held: &[(u64, bool)], end: u64, limit: usize) -> Vec<u64> {
+    fn whole(
+        index: &ChannelIndex,
+        channel: &str,
+        held: &[(u64, bool)],
+        end: u64,
+        limit: usize,
+    ) -> Vec<u64> {
         let (mut at, mut all) = (end, Vec::new());
         while at > 0 {
             let plan = index.plan_before(channel, 0, at, limit);
@@ -121,7 +134,14 @@ mod tests {
 
     #[test]
     fn what_nobody_read_counts_as_far_as_it_lies_within() {
-        let index = ChannelIndex::new(Bounds { entries: 9, channels: 9, marks: 9 }, 1);
+        let index = ChannelIndex::new(
+            Bounds {
+                entries: 9,
+                channels: 9,
+                marks: 9,
+            },
+            1,
+        );
         index.blind(10, 20);
         index.blind(30, 40);
         assert_eq!(index.unread(1, 50), Gap::at_most(20));

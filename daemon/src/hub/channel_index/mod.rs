@@ -151,7 +151,8 @@ impl ChannelIndex {
     /// Plans a replay of the events of `channels` in `next..target`, the oldest `limit` of them. `held`: the first
     /// position from `next` on that can still be read.
     pub fn plan(&self, channels: &[&str], next: u64, target: u64, limit: usize, held: u64) -> Plan {
-        self.lock().plan(&self.erased, channels, next, target, limit, held)
+        self.lock()
+            .plan(&self.erased, channels, next, target, limit, held)
     }
 
     /// There are no events of this channel up to this position any more, and nobody has lost them.
@@ -561,10 +562,16 @@ mod tests {
         assert_eq!(whole(&index, &["a"], 1, 20, 64), (Gap::NONE, vec![19]));
         assert_eq!(index.find_id(&["a"], "x").seqs, [19]);
         assert_eq!(whole(&index, &["b"], 18, 20, 64), (Gap::NONE, vec![18, 19]));
-        assert_eq!(whole(&index, &["a", "b"], 18, 20, 64), (Gap::NONE, vec![18, 19]));
+        assert_eq!(
+            whole(&index, &["a", "b"], 18, 20, 64),
+            (Gap::NONE, vec![18, 19])
+        );
         index.blind(20, 30);
         index.push(30, ["a"].into_iter(), None);
-        assert_eq!(whole(&index, &["a"], 1, 31, 64), (Gap::at_most(10), vec![19, 30]));
+        assert_eq!(
+            whole(&index, &["a"], 1, 31, 64),
+            (Gap::at_most(10), vec![19, 30])
+        );
         index.erase("a", 40);
         assert_eq!(whole(&index, &["a"], 1, 31, 64), (Gap::NONE, vec![]));
         // No plan goes past its target.
