@@ -257,6 +257,47 @@ namespace {
     function askr_disconnect(string $socketOrUser): int
     {
     }
+
+    /**
+     * What the ring still holds of a channel, the oldest event first: the newest $limit events; those after $since,
+     * from the oldest on; or the newest before $before. Asks askrd as askr_channels() does (docs/HISTORY.md).
+     *
+     * There may be fewer events than $limit and still more to come, as an answer is bounded in bytes; only an empty
+     * list is the end. The next page begins at the last element's cursor as $since, or ends at the first one's as
+     * $before.
+     *
+     * What can no longer be had is reported as to a stream: by a first element whose event is "askr:gap" and whose
+     * data is {"lost":…,"at_most":…} (docs/LOSS.md); its time is now, and its cursor good for the next page, too.
+     *
+     * @param string $channel a name as for askr_broadcast()
+     * @param int $limit 1 to 1000
+     * @param string|null $since a cursor, of askr_cursor(), of an event or of a page
+     * @param string|null $before the same
+     *
+     * @return list<array{event: string|null, id: string|null, cursor: string, data: string, time: float}> time: when
+     *     it was published, in seconds since 1970
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception as askr_channels()
+     */
+    function askr_history(string $channel, int $limit = 100, ?string $since = null, ?string $before = null): array
+    {
+    }
+
+    /**
+     * Erases what the ring holds of a channel: no transport, history or command gives it out again, also after a
+     * restart (docs/HISTORY.md). Asks askrd as askr_channels() does.
+     *
+     * @param string $channel a name as for askr_broadcast()
+     *
+     * @return int events erased
+     *
+     * @throws \ValueError for a value outside of these bounds
+     * @throws \Askr\Exception as askr_channels(). After "did not answer in time" it may have been done all the same
+     */
+    function askr_forget(string $channel): int
+    {
+    }
 }
 
 namespace Askr {

@@ -9,7 +9,7 @@ require __DIR__ . '/ring.inc';
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
     foreach (['askr_broadcast', 'askr_broadcast_all', 'askr_register_event', 'askr_events', 'askr_cursor', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect',
-        'askr_disconnect_user', 'askr_disconnect_socket'] as $name) {
+        'askr_disconnect_user', 'askr_disconnect_socket', 'askr_history', 'askr_forget'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
         foreach ($function->getParameters() as $p) {
@@ -89,8 +89,15 @@ askr_disconnect_user: int, 1 required
   ReflectionNamedType string $user
 askr_disconnect_socket: int, 1 required
   ReflectionNamedType string $socketId
+askr_history: array, 1 required
+  ReflectionNamedType string $channel
+  ReflectionNamedType int $limit = 100
+  ReflectionNamedType ?string $since = NULL
+  ReflectionNamedType ?string $before = NULL
+askr_forget: int, 1 required
+  ReflectionNamedType string $channel
 Askr\Exception extends Exception, open, 10 methods
 the stub agrees
-askr_broadcast askr_broadcast_all askr_register_event askr_events askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control askr.events askr.strict
+askr_broadcast askr_broadcast_all askr_register_event askr_events askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket askr_history askr_forget Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control askr.events askr.strict
 bool(true)
 bool(true)

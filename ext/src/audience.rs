@@ -62,7 +62,7 @@ fn ask_channels(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     let prefix = Params::new(frame, 0, 1)?.string_or_null()?;
     let prefix = prefix.map(|prefix| text(prefix, beginning)).transpose()?;
     let query = prefix.map(|prefix| ("prefix", prefix));
-    let answer = ask("/channels", query, None)?;
+    let answer = ask("/channels", query.as_slice(), None)?;
     let channels = part(&answer, "channels")
         .filter(|channels| {
             channels
@@ -76,7 +76,7 @@ fn ask_channels(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
 /// `{"members":[{"id":"7","info":{…}}]}`
 fn ask_members(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     let channel = text(Params::new(frame, 1, 1)?.string()?, rules::channel)?;
-    let answer = ask("/members", Some(("channel", channel)), None)?;
+    let answer = ask("/members", &[("channel", channel)], None)?;
     let member = |member: &Zval| {
         part(member, "id").is_some_and(Zval::is_string) && part(member, "info").is_some()
     };
@@ -121,15 +121,18 @@ fn end(key: &str, whom: &str) -> Result<i64, Thrown> {
     zend::set(&mut body, key, whom);
     let body = zend::json(&body, 1)?;
     let body = body.zend_str().map(|json| json.as_bytes());
-    let answer = ask("/disconnect", None, body)?;
+    let answer = ask("/disconnect", &[], body)?;
     part(&answer, "ended")
         .and_then(Zval::long)
         .filter(|ended| *ended >= 0)
         .ok_or_else(not_understood)
 }
 
-/// askrd's answer, decoded.
-fn ask(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Result<Zval, Thrown> {
+/// askrd's answer, decoded. A question with a body is a POST.
+///
+/// # Errors
+/// An `Askr\Exception` is thrown, if there is none.
+pub fn ask(path: &str, query: &[(&str, &str)], body: Option<&[u8]>) -> Result<Zval, Thrown> {
     match answer(path, query, body) {
         Ok(json) => zend::from_json(json)?.ok_or_else(not_understood),
         Err(why) => Err(zend::exception(&why)),
@@ -141,7 +144,7 @@ fn ask(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Result<Z
     clippy::result_large_err,
     reason = "a line is not on the heap, see `zend`; and it is rare"
 )]
-fn answer(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Result<Vec<u8>, Line> {
+fn answer(path: &str, query: &[(&str, &str)], body: Option<&[u8]>) -> Result<Vec<u8>, Line> {
     let state = state();
     if !state.enabled.get() {
         return Err(line!("askrd is not asked: disabled by askr.enabled = 0"));
@@ -152,7 +155,7 @@ fn answer(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Resul
     };
     let ring = state.ring.borrow().name.to_string();
     let mut pairs = vec![("ring", ring.as_str())];
-    pairs.extend(query);
+    pairs.extend_from_slice(query);
     let question = Question {
         path,
         query: &pairs,
@@ -168,7 +171,10 @@ fn answer(path: &str, query: Option<(&str, &str)>, body: Option<&[u8]>) -> Resul
 }
 
 /// Argument 1, if it is as it has to be.
-fn text(bytes: &[u8], check: fn(&[u8]) -> Result<(), Violation>) -> Result<&str, Thrown> {
+///
+/// # Errors
+/// A ValueError is thrown, if not.
+pub fn text(bytes: &[u8], check: fn(&[u8]) -> Result<(), Violation>) -> Result<&str, Thrown> {
     let utf8 = || std::str::from_utf8(bytes).map_err(|_| Violation::NotUtf8);
     check(bytes)
         .and_then(|()| utf8())
@@ -183,12 +189,12 @@ fn beginning(prefix: &[u8]) -> Result<(), Violation> {
     Ok(())
 }
 
-fn part<'a>(value: &'a Zval, key: &str) -> Option<&'a Zval> {
+pub fn part<'a>(value: &'a Zval, key: &str) -> Option<&'a Zval> {
     value.array().and_then(|array| array.get(key))
 }
 
 #[cold]
-fn not_understood() -> Thrown {
+pub fn not_understood() -> Thrown {
     zend::exception(&line!(
         "askrd gave an answer that askr.so does not understand; is askr.control its control socket, and are both of one version?"
     ))

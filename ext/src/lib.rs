@@ -23,6 +23,7 @@ mod broadcast;
 mod broadcast_all;
 mod cursor;
 mod failure;
+mod history;
 mod info;
 mod ini;
 mod line;
@@ -136,6 +137,20 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
             .function(
                 FunctionBuilder::new("askr_disconnect_socket", audience::disconnect_socket)
                     .arg(Arg::new("socketId", DataType::String))
+                    .returns(DataType::Long, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_history", history::history)
+                    .arg(Arg::new("channel", DataType::String))
+                    .not_required()
+                    .arg(Arg::new("limit", DataType::Long).default("100"))
+                    .arg(Arg::new("since", DataType::String).allow_null())
+                    .arg(Arg::new("before", DataType::String).allow_null())
+                    .returns(DataType::Array, false, false),
+            )
+            .function(
+                FunctionBuilder::new("askr_forget", history::forget)
+                    .arg(Arg::new("channel", DataType::String))
                     .returns(DataType::Long, false, false),
             )
             .try_into()

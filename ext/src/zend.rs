@@ -254,6 +254,15 @@ impl<'f> Params<'f> {
         }
     }
 
+    /// An integer that may be left out.
+    pub fn long_or_default(&mut self, default: i64) -> Result<i64, Thrown> {
+        match self.next() {
+            // Skipped by name, the engine has filled in the default that is declared.
+            Some((n, arg)) => long(n, arg, LONG),
+            None => Ok(default),
+        }
+    }
+
     pub fn long_or_null(&mut self) -> Result<Option<i64>, Thrown> {
         let Some((n, arg)) = self.next_unless_null() else {
             return Ok(None);

@@ -1,0 +1,224 @@
+//! What the ring still holds of a channel: `askr_history(string $channel, int $limit = 100, ?string $since = null,
+//! ?string $before = null): array` and `askr_forget(string $channel): int`.
+//!
+//! askrd is asked, as in `audience`. Its pages are bounded in bytes and in work, so one may have no event and say where
+//! to go on; such pages are passed over here. A gap becomes an element of the list, as it is an event of a stream.
+
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+use ext_php_rs::types::Zval;
+use ext_php_rs::zend::ExecuteData;
+use shared::control::LIMITS;
+use shared::cursor::{Cursor, CursorText};
+use shared::rules;
+
+use crate::audience::{ask, not_understood, part, text};
+use crate::line::line;
+use crate::state::state;
+use crate::zend::{self, Params, Thrown};
+
+/// Events of one call, as askrd has it.
+const DEFAULT: i64 = 100;
+const MOST: i64 = 1000;
+
+pub extern "C" fn history(frame: &mut ExecuteData, result: &mut Zval) {
+    zend::guard(|| {
+        if let Ok(events) = ask_history(frame) {
+            *result = events;
+        }
+    });
+}
+
+pub extern "C" fn forget(frame: &mut ExecuteData, result: &mut Zval) {
+    zend::guard(|| {
+        if let Ok(forgotten) = ask_forget(frame) {
+            result.set_long(forgotten);
+        }
+    });
+}
+
+/// `{"forgotten":3}`
+fn ask_forget(frame: &mut ExecuteData) -> Result<i64, Thrown> {
+    let channel = text(Params::new(frame, 1, 1)?.string()?, rules::channel)?;
+    let answer = ask("/forget", &[("channel", channel)], Some(b""))?;
+    part(&answer, "forgotten")
+        .and_then(Zval::long)
+        .filter(|forgotten| *forgotten >= 0)
+        .ok_or_else(not_understood)
+}
+
+fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
+    let mut params = Params::new(frame, 1, 4)?;
+    let channel = params.string()?;
+    let limit = params.long_or_default(DEFAULT)?;
+    let (since, before) = (params.string_or_null()?, params.string_or_null()?);
+    let channel = text(channel, rules::channel)?;
+    if !(1..=MOST).contains(&limit) {
+        let why = line!("must be between 1 and {MOST}");
+        return Err(zend::value_error(2, &why));
+    }
+    let mut window = Window {
+        since: since.map(|since| cursor(3, since)).transpose()?,
+        before: before.map(|before| cursor(4, before)).transpose()?,
+    };
+    // What lies at or before it was published before askrd is asked, so the first page knows of it.
+    let known = state().publisher.borrow_mut().cursor().ok();
+    let started = Instant::now();
+    let mut gaps = Zval::new_array();
+    loop {
+        let answer = page(channel, limit, &window)?;
+        let events = part(&answer, "events").filter(|events| is_list_of_events(events));
+        let events = events.ok_or_else(not_understood)?;
+        let next = next(&answer)?;
+        let first = events.array().and_then(|events| events.get_index(0));
+        push_gap(&mut gaps, &answer, window.place(first, known))?;
+        match next {
+            Some(next) if first.is_none() => window.go_on(next),
+            _ => return Ok(joined(gaps, events)),
+        }
+        if started.elapsed() > LIMITS.all {
+            return Err(zend::exception(&line!(
+                "askrd has searched the ring for the channel's events and found none in time; try again"
+            )));
+        }
+    }
+}
+
+/// What is asked for: events after one place, before another.
+struct Window {
+    since: Option<Cursor>,
+    before: Option<Cursor>,
+}
+
+impl Window {
+    fn go_on(&mut self, next: Cursor) {
+        match self.since {
+            Some(_) => self.since = Some(next),
+            None => self.before = Some(next),
+        }
+    }
+
+    /// The cursor of a gap of the page that begins with `first`: whoever goes on there gets everything, and does not
+    /// get the same gap for ever.
+    fn place(&self, first: Option<&Zval>, known: Option<Cursor>) -> Option<Cursor> {
+        let first = first
+            .and_then(|event| part(event, "cursor"))
+            .and_then(Zval::zend_str)
+            .and_then(|cursor| Cursor::parse(cursor.as_bytes()));
+        match (self.since, first) {
+            // From the oldest on: the events are still to come, or there are none up to now.
+            (Some(since), Some(_)) => Some(since),
+            (Some(since), None) => self.before.or(known).or(Some(since)),
+            // From the newest back: before the first there may be more; without one there is nothing.
+            (None, Some(first)) => Some(first),
+            (None, None) => {
+                let end = self.before.or(known);
+                end.map(|end| Cursor { seq: 0, ..end })
+            }
+        }
+    }
+}
+
+fn page(channel: &str, limit: i64, window: &Window) -> Result<Zval, Thrown> {
+    let limit = line!("{limit}");
+    let (mut since, mut before) = (CursorText::new(), CursorText::new());
+    let mut query = [("channel", channel); 4];
+    query[1] = ("limit", limit.as_str());
+    let mut len = 2;
+    let mut ends = [
+        ("since", window.since, &mut since),
+        ("before", window.before, &mut before),
+    ];
+    for (name, end, text) in &mut ends {
+        if let Some(end) = *end {
+            // ASCII.
+            query[len] = (*name, std::str::from_utf8(text.of(end)).unwrap_or_default());
+            len += 1;
+        }
+    }
+    ask("/history", &query[..len], None)
+}
+
+fn cursor(argument: u32, text: &[u8]) -> Result<Cursor, Thrown> {
+    Cursor::parse(text).ok_or_else(|| {
+        let why = line!("must be a cursor: 12 hexadecimal digits, a dash, and a number");
+        zend::value_error(argument, &why)
+    })
+}
+
+/// Each with the keys `event`, `id`, `cursor`, `data` and `time`.
+fn is_list_of_events(events: &Zval) -> bool {
+    let has = |event: &Zval, key, right: fn(&Zval) -> bool| part(event, key).is_some_and(right);
+    let text_or_null: fn(&Zval) -> bool = |value| value.is_string() || value.is_null();
+    let event = |event: &Zval| {
+        has(event, "event", text_or_null)
+            && has(event, "id", text_or_null)
+            && has(event, "cursor", Zval::is_string)
+            && has(event, "data", Zval::is_string)
+            && has(event, "time", Zval::is_double)
+    };
+    events
+        .array()
+        .is_some_and(|all| all.has_sequential_keys() && all.values().all(event))
+}
+
+fn next(answer: &Zval) -> Result<Option<Cursor>, Thrown> {
+    let next = part(answer, "next").ok_or_else(not_understood)?;
+    if next.is_null() {
+        return Ok(None);
+    }
+    let next = next.zend_str().map(|next| next.as_bytes());
+    let next = next.and_then(Cursor::parse).ok_or_else(not_understood)?;
+    Ok(Some(next))
+}
+
+/// The answer's gap as an element: an event as a stream has it.
+fn push_gap(gaps: &mut Zval, answer: &Zval, place: Option<Cursor>) -> Result<(), Thrown> {
+    let gap = part(answer, "gap").ok_or_else(not_understood)?;
+    if gap.is_null() {
+        return Ok(());
+    }
+    let number = |key| match part(gap, key) {
+        Some(number) if number.is_null() => Ok(line!("null")),
+        Some(number) => match number.long().filter(|number| *number >= 0) {
+            Some(number) => Ok(line!("{number}")),
+            None => Err(not_understood()),
+        },
+        None => Err(not_understood()),
+    };
+    let (lost, at_most) = (number("lost")?, number("at_most")?);
+    let data = line!(
+        "{{\"lost\":{},\"at_most\":{}}}",
+        lost.as_str(),
+        at_most.as_str()
+    );
+    let mut text = CursorText::new();
+    let place = place.map(|place| text.of(place)).unwrap_or_default();
+    let place = std::str::from_utf8(place).unwrap_or_default();
+    let now = SystemTime::now().duration_since(UNIX_EPOCH);
+    let mut element = Zval::new_array();
+    zend::set(&mut element, "event", "askr:gap");
+    zend::set(&mut element, "id", Zval::null());
+    zend::set(&mut element, "cursor", place);
+    zend::set(&mut element, "data", data.as_str());
+    zend::set(&mut element, "time", now.unwrap_or_default().as_secs_f64());
+    if let Some(gaps) = gaps.array_mut() {
+        // Appending to a list cannot fail.
+        let _ = gaps.push(element);
+    }
+    Ok(())
+}
+
+/// The gaps, and behind them the events.
+fn joined(mut gaps: Zval, events: &Zval) -> Zval {
+    match (gaps.array_mut(), events.array()) {
+        (Some(list), Some(all)) if !list.is_empty() => {
+            for event in all.values() {
+                // Appending to a list cannot fail.
+                let _ = list.push(event.shallow_clone());
+            }
+            gaps
+        }
+        _ => events.shallow_clone(),
+    }
+}
