@@ -16,6 +16,12 @@ $after = <<<'CODE'
 CODE;
 echo php($after . 'askr_broadcast(["a", 5, new Fatal, 6], "x");', ['memory_limit' => '16M']);
 echo php($after . 'askr_broadcast("a", new Fatal);', ['memory_limit' => '16M']);
+echo php($after . 'askr_broadcast_all([["channel" => "a", "payload" => "x"], ["channel" => ["a", 5], "payload" => new Fatal]]);', ['memory_limit' => '16M']);
+echo php($after . 'askr_register_event("a", new Fatal);', ['memory_limit' => '16M']);
+// Names of events without end: what is made of them is PHP's, which frees it.
+echo php('register_shutdown_function(fn () => print("\n" . count(askr_events()) . " events\n"));
+    askr_register_event(...array_map(fn (int $n) => "an event with a name, $n", range(1, 1000)));
+    for (;;) $all[] = askr_events();', ['memory_limit' => '16M']);
 // The warning about a ring that is not there meets a handler that dies.
 echo php('
     register_shutdown_function(function () {
@@ -41,6 +47,21 @@ exit code 255
 Fatal error: Allowed memory size of 16777216 bytes exhausted (tried to allocate %d bytes) in Command line code on line %d
 
 shutdown: true, 1 published
+exit code 255
+
+Fatal error: Allowed memory size of 16777216 bytes exhausted (tried to allocate %d bytes) in Command line code on line %d
+
+shutdown: true, 1 published
+exit code 255
+
+Fatal error: Allowed memory size of 16777216 bytes exhausted (tried to allocate %d bytes) in Command line code on line %d
+
+shutdown: true, 1 published
+exit code 255
+
+Fatal error: Allowed memory size of 16777216 bytes exhausted (tried to allocate %d bytes) in Command line code on line %d
+
+1000 events
 exit code 255
 
 Fatal error: Allowed memory size of 16777216 bytes exhausted (tried to allocate %d bytes) in Command line code on line %d

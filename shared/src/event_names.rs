@@ -208,6 +208,16 @@ mod tests {
             prop_assert_eq!(nearest(&changed, all.iter()), Some(name.as_bytes()));
         }
 
+        /// Lists of anybody's: names of the right form among others, which are told.
+        #[test]
+        fn any_list_is_taken_or_refused(list in prop_oneof![prop::collection::vec(any::<u8>(), 0..600), "[a-zé, :\n]{0,600}".prop_map(String::into_bytes)]) {
+            if let Ok(names) = EventNames::parse(&list) {
+                prop_assert!(names.iter().all(|name| rules::event(name) == Ok(())));
+            }
+            let all = EventNames::parse(b"order.shipped order.paid").unwrap();
+            nearest(&list, all.iter());
+        }
+
         #[test]
         fn distance_is_symmetric(a in "[ab]{0,12}", b in "[ab]{0,12}") {
             prop_assert_eq!(distance(a.as_bytes(), b.as_bytes(), 5), distance(b.as_bytes(), a.as_bytes(), 5));
