@@ -26,6 +26,14 @@ $ask('askr_history("a", before: "0123456789ab-10")', $page($row(9), '{"lost":nul
 $ask('askr_history("a", since: "0123456789ab-4", before: "0123456789ab-10")', $page('', '{"lost":null,"at_most":null}'));
 $ask('askr_history("a", before: "0123456789ab-10")', $page('', $gap));
 
+echo "--- pages without an event, that say where to go on\n";
+foreach (['since: "0123456789ab-4"', 'before: "0123456789ab-90"'] as $window) {
+    [$asked, $told] = conversation(TOLD . "told(fn () => array_column(askr_history('a', 5, $window), 'cursor', 'data'));",
+        [$page('', $gap, '"0123456789ab-20"'), $page('', 'null', '"0123456789ab-30"'), $page($row(31), 'null', '"0123456789ab-31"')]);
+    preg_match_all('/GET .*?&channel=(\S+)/', $asked, $questions);
+    echo implode("\n", $questions[1]), "\n  ", $told;
+}
+
 echo "--- forget\n";
 $ask('askr_forget("orders é")', http('{"forgotten":3}'));
 $ask('askr_forget("orders")', http('{"forgotten":0}'));
@@ -82,6 +90,15 @@ GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&since=0123456789ab%2D
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-10","data":"{\"lost\":null,\"at_most\":null}","time":NOW}]
 GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&before=0123456789ab%2D10 
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-0","data":"{\"lost\":3,\"at_most\":3}","time":NOW}]
+--- pages without an event, that say where to go on
+a&limit=5&since=0123456789ab%2D4
+a&limit=5&since=0123456789ab%2D20
+a&limit=5&since=0123456789ab%2D30
+  {"{\"lost\":3,\"at_most\":3}":"0123456789ab-4","31":"0123456789ab-31"}
+a&limit=5&before=0123456789ab%2D90
+a&limit=5&before=0123456789ab%2D20
+a&limit=5&before=0123456789ab%2D30
+  {"{\"lost\":3,\"at_most\":3}":"0123456789ab-31","31":"0123456789ab-31"}
 --- forget
 POST /forget?ring=%2Faskr%2Dphpt%2Dask&channel=orders%20%C3%A9 
   3

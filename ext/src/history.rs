@@ -57,10 +57,11 @@ fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
         let why = line!("must be between 1 and {MOST}");
         return Err(zend::value_error(2, &why));
     }
-    let mut window = Window {
+    let wanted = Window {
         since: since.map(|since| cursor(3, since)).transpose()?,
         before: before.map(|before| cursor(4, before)).transpose()?,
     };
+    let mut window = wanted;
     // What lies at or before it was published before askrd is asked, so the first page knows of it.
     let known = state().publisher.borrow_mut().cursor().ok();
     let started = Instant::now();
@@ -70,11 +71,11 @@ fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
         let events = part(&answer, "events").filter(|events| is_list_of_events(events));
         let events = events.ok_or_else(not_understood)?;
         let next = next(&answer)?;
+        push_gap(&mut gaps, &answer)?;
         let first = events.array().and_then(|events| events.get_index(0));
-        push_gap(&mut gaps, &answer, window.place(first, known))?;
         match next {
             Some(next) if first.is_none() => window.go_on(next),
-            _ => return Ok(joined(gaps, events)),
+            _ => return joined(&gaps, events, wanted.place(first, known)),
         }
         if started.elapsed() > LIMITS.all {
             return Err(zend::exception(&line!(
@@ -85,6 +86,7 @@ fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
 }
 
 /// What is asked for: events after one place, before another.
+#[derive(Clone, Copy)]
 struct Window {
     since: Option<Cursor>,
     before: Option<Cursor>,
@@ -98,8 +100,7 @@ impl Window {
         }
     }
 
-    /// The cursor of a gap of the page that begins with `first`: whoever goes on there gets everything, and does not
-    /// get the same gap for ever.
+    /// The cursor of the gaps before `first`: whoever goes on there gets everything, and not the same gaps for ever.
     fn place(&self, first: Option<&Zval>, known: Option<Cursor>) -> Option<Cursor> {
         let first = first
             .and_then(|event| part(event, "cursor"))
@@ -172,12 +173,17 @@ fn next(answer: &Zval) -> Result<Option<Cursor>, Thrown> {
     Ok(Some(next))
 }
 
-/// The answer's gap as an element: an event as a stream has it.
-fn push_gap(gaps: &mut Zval, answer: &Zval, place: Option<Cursor>) -> Result<(), Thrown> {
+fn push_gap(gaps: &mut Zval, answer: &Zval) -> Result<(), Thrown> {
     let gap = part(answer, "gap").ok_or_else(not_understood)?;
-    if gap.is_null() {
-        return Ok(());
+    if let Some(gaps) = gaps.array_mut().filter(|_| !gap.is_null()) {
+        // Appending to a list cannot fail.
+        let _ = gaps.push(gap.shallow_clone());
     }
+    Ok(())
+}
+
+/// A gap as an element: an event as a stream has it.
+fn element(gap: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
     let number = |key| match part(gap, key) {
         Some(number) if number.is_null() => Ok(line!("null")),
         Some(number) => match number.long().filter(|number| *number >= 0) {
@@ -202,23 +208,23 @@ fn push_gap(gaps: &mut Zval, answer: &Zval, place: Option<Cursor>) -> Result<(),
     zend::set(&mut element, "cursor", place);
     zend::set(&mut element, "data", data.as_str());
     zend::set(&mut element, "time", now.unwrap_or_default().as_secs_f64());
-    if let Some(gaps) = gaps.array_mut() {
-        // Appending to a list cannot fail.
-        let _ = gaps.push(element);
-    }
-    Ok(())
+    Ok(element)
 }
 
 /// The gaps, and behind them the events.
-fn joined(mut gaps: Zval, events: &Zval) -> Zval {
-    match (gaps.array_mut(), events.array()) {
-        (Some(list), Some(all)) if !list.is_empty() => {
-            for event in all.values() {
-                // Appending to a list cannot fail.
-                let _ = list.push(event.shallow_clone());
-            }
-            gaps
+fn joined(gaps: &Zval, events: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
+    let gaps = gaps.array().filter(|gaps| !gaps.is_empty());
+    let (Some(gaps), Some(events)) = (gaps, events.array()) else {
+        return Ok(events.shallow_clone());
+    };
+    let mut all = Zval::new_array();
+    let elements = gaps.values().map(|gap| element(gap, place));
+    for value in elements.chain(events.values().map(|event| Ok(event.shallow_clone()))) {
+        let value = value?;
+        if let Some(all) = all.array_mut() {
+            // Appending to a list cannot fail.
+            let _ = all.push(value);
         }
-        _ => events.shallow_clone(),
     }
+    Ok(all)
 }
