@@ -302,7 +302,7 @@ namespace {
 
 namespace Askr {
     /**
-     * Thrown by askr_broadcast() with askr.on_failure = exception, by askr_token() without a secret, and
+     * Thrown by askr_broadcast() and askr_broadcast_all() with askr.on_failure = exception, by askr_token() without a secret, and
      * by the functions that ask askrd when it gives no answer.
      */
     class Exception extends \Exception
