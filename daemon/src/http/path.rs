@@ -67,6 +67,9 @@ mod tests {
         }
         let mut path = vec![b'/'];
         path.extend(segments.join(&b'/'));
+        if decoded.ends_with(b"/") && path.len() > 1 {
+            path.push(b'/');
+        }
         Some(path)
     }
 
