@@ -21,7 +21,7 @@ test('check names the file, the key and the reason, and ends with 2', scoped(asy
     'no-size': ['[ring]\narena = "16 apples"\n', /ring\.arena/, /bytes/],
     'out-of-range': ['[server]\nping = 0\n', /server\.ping/, /between/],
     'bad-listen': ['[server]\nlisten = ["nowhere"]\n', /server\.listen/, /host:port.*unix:/],
-    'bad-origin': X,
+    'bad-origin': ['[server]\nallowed_origins = ["https://*"]\n', /server\.allowed_origins/, /alone, or have one/],
     'not-toml': ['[ring]\nslots = 8\n[ring\n', /line 3/, /./],
   };
   for (const [name, [content, key, reason]] of Object.entries(cases)) {
