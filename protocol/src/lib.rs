@@ -16,6 +16,7 @@ pub mod plain;
 pub mod pusher;
 pub mod query;
 pub mod rate_limit;
+pub mod rewind;
 pub mod session_guard;
 pub mod socket_id;
 pub mod sse;

@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 
 use libfuzzer_sys::fuzz_target;
 use protocol::plain::{Action, Limits, Session, World};
+use protocol::rewind;
+use protocol::rewind::Rewind;
 use serde_json::Value;
 
 const CHANNELS: usize = 3;
@@ -35,6 +37,10 @@ fuzz_target!(|data: &[u8]| {
     };
     let limits = Limits {
         channels: CHANNELS,
+        rewind: rewind::Limits {
+            events: 100,
+            seconds: 60,
+        },
         ..Limits::default()
     };
     let mut engine = Engine {
@@ -50,8 +56,17 @@ fuzz_target!(|data: &[u8]| {
                     assert_eq!(told.as_object().map(|told| told.len()), Some(1));
                 }
                 Action::Subscribe {
-                    channels, since, ..
+                    channels,
+                    since,
+                    rewind,
+                    ..
                 } => {
+                    let limits = engine.limits.rewind;
+                    assert!(match rewind {
+                        Some(Rewind::Events(events)) => (1..=limits.events).contains(&events),
+                        Some(Rewind::Seconds(seconds)) => (1..=limits.seconds).contains(&seconds),
+                        Some(Rewind::All) | None => true,
+                    });
                     assert!(since.is_none_or(|since| (1..=200).contains(&since.len())));
                     for channel in channels {
                         assert!(shared::rules::channel(channel.as_bytes()).is_ok());

@@ -11,6 +11,8 @@ use protocol::channel;
 use protocol::pusher::channel_name as name;
 use protocol::pusher::session::{Action, Limits, Session, Subscribed, World};
 use protocol::pusher::signature::Credentials;
+use protocol::rewind;
+use protocol::rewind::Rewind;
 use protocol::user_bounds::UserBounds;
 use serde_json::Value;
 
@@ -61,6 +63,10 @@ fuzz_target!(|data: &[u8]| {
             client_events: true,
             client_event_bytes: 200,
             users: USERS,
+            rewind: rewind::Limits {
+                events: 100,
+                seconds: 60,
+            },
             ..Limits::default()
         },
         channels: BTreeMap::new(),
@@ -90,7 +96,18 @@ fn done(action: Action, signed: bool, session: &Session, engine: &mut Engine) {
                     .is_some_and(|e| e.starts_with("pusher"))
             );
         }
-        Action::Subscribe { channel, user, .. } => {
+        Action::Subscribe {
+            channel,
+            user,
+            rewind,
+            ..
+        } => {
+            let limits = engine.limits.rewind;
+            assert!(match rewind {
+                Some(Rewind::Events(events)) => (1..=limits.events).contains(&events),
+                Some(Rewind::Seconds(seconds)) => (1..=limits.seconds).contains(&seconds),
+                Some(Rewind::All) | None => true,
+            });
             assert!(shared::rules::channel(channel.as_bytes()).is_ok());
             let kind = channel::Kind::of(&channel);
             assert!(!kind.needs_authorization() || signed);

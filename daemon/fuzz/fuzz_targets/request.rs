@@ -3,12 +3,26 @@
 #![no_main]
 
 use askrd::http::{change, path, query};
+use askrd::hub::command::Since;
 use askrd_fuzz::credentials;
 use libfuzzer_sys::fuzz_target;
+use protocol::rewind::{Limits, Rewind};
 use protocol::socket_id;
 use protocol::socket_id::{Place, Prover};
 
 const MOST: usize = 3;
+const LIMITS: Limits = Limits {
+    events: 100,
+    seconds: 60,
+};
+
+fn check_rewind(rewind: Rewind) {
+    assert!(match rewind {
+        Rewind::Events(events) => (1..=LIMITS.events).contains(&events),
+        Rewind::Seconds(seconds) => (1..=LIMITS.seconds).contains(&seconds),
+        Rewind::All => true,
+    });
+}
 
 fn check(channels: &[String]) {
     assert!(channels.len() <= MOST);
@@ -24,9 +38,10 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (line, body) = text.split_once('\n').unwrap_or((text, ""));
-    match query::parse(line, MOST) {
+    match query::parse(line, MOST, LIMITS) {
         Ok(query) => {
             check(&query.channels);
+            query.rewind.into_iter().for_each(check_rewind);
             if let query::Name::Session(session) = query.name {
                 assert!(socket_id::SESSION.contains(&session.len()));
             }
@@ -40,7 +55,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(segments.all(|segment| !matches!(segment, b"." | b"..")));
     }
     let prover = Prover::new("shop", &credentials().secrets).expect("randomness");
-    if let Err(why) = change::read(body.as_bytes(), &prover, MOST) {
+    if let Err(why) = change::read(body.as_bytes(), &prover, MOST, LIMITS) {
         assert!(matches!(why.status.as_u16(), 400 | 403) && !why.reason.contains('\n'));
     } else {
         panic!("a secret was found by chance");
@@ -49,8 +64,11 @@ fuzz_target!(|data: &[u8]| {
     let socket = "1.2".parse().expect("an id");
     let place = Place { worker: 1, slot: 2 };
     let body = body.replace("SECRET", &prover.prove(socket, place, 1000));
-    if let Ok(change) = change::read(body.as_bytes(), &prover, MOST) {
+    if let Ok(change) = change::read(body.as_bytes(), &prover, MOST, LIMITS) {
         assert_eq!((change.socket, change.place), (socket, place));
         check(&change.channels);
+        if let Some(Since::Rewind(rewind)) = change.since {
+            check_rewind(rewind);
+        }
     }
 });

@@ -51,7 +51,11 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(token.len() <= MAX_TOKEN);
     assert!(grant.expires > NOW && grant.expires <= NOW + MAX_TTL);
-    check_user(grant.user.as_deref(), grant.info.as_deref(), UserBounds::default());
+    check_user(
+        grant.user.as_deref(),
+        grant.info.as_deref(),
+        UserBounds::default(),
+    );
     assert!(verifier(OTHER).verify(&token, NOW, &none).is_err());
 
     let (Some(header), Some(claims)) = (plain(header), plain(claims)) else {

@@ -1,5 +1,6 @@
 //! `[broadcast]`: how events are kept between the ring and the workers.
 
+use protocol::rewind;
 use serde::{Deserialize, Serialize};
 
 use super::units::Size;
@@ -19,6 +20,19 @@ pub struct Broadcast {
     /// ring. One event always fits.
     pub queue: usize,
     pub queue_bytes: Size,
+    /// The most events of one channel that a new subscription may look back at (`rewind=`), and their age in
+    /// seconds; 0: any.
+    pub rewind_events: u32,
+    pub rewind_seconds: u32,
+}
+
+impl Broadcast {
+    pub fn rewind(&self) -> rewind::Limits {
+        rewind::Limits {
+            events: self.rewind_events,
+            seconds: self.rewind_seconds,
+        }
+    }
 }
 
 impl Default for Broadcast {
@@ -29,6 +43,8 @@ impl Default for Broadcast {
             index_channels: 100_000,
             queue: 16_384,
             queue_bytes: Size(16 << 20),
+            rewind_events: rewind::Limits::default().events,
+            rewind_seconds: rewind::Limits::default().seconds,
         }
     }
 }

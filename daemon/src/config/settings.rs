@@ -41,6 +41,8 @@ impl Settings {
         range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;
         let bytes = broadcast.queue_bytes.0;
         range("broadcast", "queue_bytes", bytes, 1 << 16, 1 << 40).map_err(named)?;
+        let events = broadcast.rewind_events;
+        range("broadcast", "rewind_events", events, 1, 1 << 30).map_err(named)?;
         let channels = broadcast.index_channels;
         range("broadcast", "index_channels", channels, 1, 1 << 30).map_err(named)
     }

@@ -13,12 +13,13 @@ use crate::outbound::webhooks;
 use crate::process::quarantine;
 
 impl Engine {
-    /// The stream is due the last events of those of its channels that are cache channels, subscribed when the
-    /// tailer was at `here`: a chunk at a time, as in a replay. True: it was live, and replays from now on.
-    pub(super) fn schedule_last_events(&mut self, slot: u32, names: &[String], here: u64) -> bool {
-        let cached = names.iter().filter(|name| Kind::of(name).is_cached());
-        let cached = cached.filter_map(|name| self.subscriptions.number(name));
-        let cached: Vec<_> = cached.map(|channel| (channel, here)).collect();
+    /// The stream is due the last events of those of its `fresh` channels that are cache channels: a chunk at a time,
+    /// as in a replay. Each is given with the position from which the stream gets its events anyway. True: it was
+    /// live, and replays from now on.
+    pub(super) fn schedule_last_events(&mut self, slot: u32, fresh: &[(u32, u64)]) -> bool {
+        let is_cached = |channel: u32| Kind::of(self.subscriptions.name(channel)).is_cached();
+        let cached = fresh.iter().copied();
+        let cached: Vec<_> = cached.filter(|(channel, _)| is_cached(*channel)).collect();
         if cached.is_empty() {
             return false;
         }
@@ -51,11 +52,11 @@ impl Engine {
         let stream = &self.streams[slot as usize];
         let (due, chunk) = (&self.replays.last_events, &mut self.replays.chunk);
         let due = due.get(&slot).map_or(&[][..], Vec::as_slice);
-        while let Some((channel, here)) = due.get(usize::from(replay.last_events))
+        while let Some((channel, from)) = due.get(usize::from(replay.last_events))
             && !chunk.is_full()
         {
             let name = self.subscriptions.name(*channel);
-            let frame = last_event(&self.hub, stream, name, *here);
+            let frame = last_event(&self.hub, stream, name, *from);
             chunk.push(self.hub.process.memory.hold(frame));
             replay.last_events += 1;
             chunk.mark(*replay);
@@ -63,12 +64,11 @@ impl Engine {
     }
 }
 
-/// The last event of a cache channel, for a stream that subscribed when the tailer was at `here`.
-fn last_event(hub: &Hub, stream: &Stream, channel: &str, here: u64) -> Vec<u8> {
+/// The last event of a cache channel, for a stream that gets its events from `from` on.
+fn last_event(hub: &Hub, stream: &Stream, channel: &str, from: u64) -> Vec<u8> {
     let format = stream.format;
     match hub.last_events.get(channel, now_ns()) {
-        // From `here` on it was delivered.
-        Some(last) if last.cursor.seq >= here => Vec::new(),
+        Some(last) if last.cursor.seq >= from => Vec::new(),
         Some(last) if last.except == Some(stream.socket) => Vec::new(),
         Some(last) => {
             let _in_hand = quarantine::hold(last.cursor);

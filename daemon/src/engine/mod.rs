@@ -35,6 +35,7 @@ pub mod replay;
 mod replaying;
 mod replays;
 mod resume;
+mod rewind;
 mod rules;
 #[cfg(test)]
 pub mod seam;

@@ -47,7 +47,10 @@ impl Engine {
         // Added to the routes first, read second: events at or past this are delivered, those before are in the
         // channel index. See ARCHITECTURE.md, "The seam".
         let here = self.hub.watermarks.started();
-        let start = self.start(opening.resume.as_ref(), &opening.channels, here);
+        let mut start = self.start(opening.resume.as_ref(), &opening.channels, here);
+        if let Some(catch_up) = start.catch_up.take() {
+            self.replays.catch_ups.insert(slot, catch_up);
+        }
         let numbers: Vec<u32> = subscriptions.iter().map(|s| s.channel).collect();
         let (now, now_ms) = (self.clock.seconds(), self.clock.millis());
         self.streams.insert(Stream {
@@ -79,9 +82,7 @@ impl Engine {
         if self.admit_all(slot, &numbers, &opening.accesses).is_err() {
             return self.refuse_members(slot, &numbers, opening.head);
         }
-        if opening.resume.is_none() {
-            self.schedule_last_events(slot, &opening.channels, here);
-        }
+        self.schedule_last_events(slot, &start.fresh);
         self.greet(slot, opening.head, &opening.channels, &start, here);
         self.hub.announce_counts(opening.client, counts);
     }

@@ -3,6 +3,7 @@
 use std::os::fd::OwnedFd;
 
 use protocol::format::Format;
+use protocol::rewind::Rewind;
 use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 
@@ -16,6 +17,8 @@ pub enum Resume {
     Cursor(Cursor),
     /// The id of an event, which its publisher gave; or anything else, as it is the client's.
     Id(String),
+    /// It has nothing yet, and looks back.
+    Rewind(Rewind),
 }
 
 /// An accepted request for a stream. The socket is non-blocking.

@@ -16,8 +16,8 @@ pub struct Replays {
     pub paced: Paced,
     /// Streams with channels that were added with a cursor.
     pub catch_ups: HashMap<u32, CatchUp>,
-    /// Last events of cache channels that are still to be sent: the number of each channel, and where the
-    /// tailer was when it was subscribed.
+    /// Last events of cache channels that are still to be sent: the number of each channel, and the position from
+    /// which the stream gets its events.
     pub last_events: HashMap<u32, Vec<(u32, u64)>>,
     pub cache: ReplayCache,
     pub chunk: Chunk,

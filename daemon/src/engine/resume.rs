@@ -1,11 +1,16 @@
-//! Where a stream begins: at the cursor or event id that its client has, or with what comes from now on.
+//! Where a stream begins: at the cursor or event id that its client has, as far back as it looks, or with what comes
+//! from now on.
+
+use std::collections::HashMap;
 
 use protocol::gap::Gap;
+use protocol::rewind::Rewind;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::opening::Resume;
 use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::cache::ReplayCache;
+use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
 use crate::hub::hub::Hub;
@@ -16,6 +21,11 @@ pub struct Start {
     pub cursor: Option<Cursor>,
     /// What it has to replay.
     pub replay: Option<Replay>,
+    /// Where its channels join in, if not all of them at once.
+    pub catch_up: Option<CatchUp>,
+    /// Its channels that it gets no event of by its replay, by their numbers, and the position from which it gets
+    /// what comes: of these the last event is due, if it is kept.
+    pub fresh: Vec<(u32, u64)>,
 }
 
 impl Start {
@@ -23,6 +33,16 @@ impl Start {
         Self {
             cursor: Some(cursor),
             replay: None,
+            catch_up: None,
+            fresh: Vec::new(),
+        }
+    }
+
+    fn at(cursor: Cursor, here: u64) -> Self {
+        let from = ReplayPosition::start(cursor.seq + 1);
+        Self {
+            replay: Some(Replay::new(from, here)),
+            ..Self::live(cursor)
         }
     }
 
@@ -34,6 +54,8 @@ impl Start {
         Self {
             cursor: None,
             replay: Some(replay),
+            catch_up: None,
+            fresh: Vec::new(),
         }
     }
 }
@@ -48,7 +70,16 @@ impl Engine {
     ) -> Start {
         let epoch = self.progress.epoch;
         let seq = match resume {
-            None => return Start::live(self.progress.cursor(here - 1)),
+            None => {
+                let fresh = channels
+                    .iter()
+                    .filter_map(|name| self.subscriptions.number(name));
+                return Start {
+                    fresh: fresh.map(|channel| (channel, here)).collect(),
+                    ..Start::live(self.progress.cursor(here - 1))
+                };
+            }
+            Some(Resume::Rewind(rewind)) => return self.start_back(*rewind, channels, here),
             Some(Resume::Cursor(held)) => (held.epoch == epoch).then_some(held.seq),
             Some(Resume::Id(id)) => {
                 match find_id(&self.hub, &mut self.replays.cache, epoch, channels, id) {
@@ -63,10 +94,7 @@ impl Engine {
         };
         match seq {
             Some(seq) if seq + 1 == here => Start::live(self.progress.cursor(seq)),
-            Some(seq) if seq < here => Start {
-                cursor: Some(self.progress.cursor(seq)),
-                replay: Some(Replay::new(ReplayPosition::start(seq + 1), here)),
-            },
+            Some(seq) if seq < here => Start::at(self.progress.cursor(seq), here),
             // A position that was not published yet: the client's cursor is of another past of this ring.
             Some(_) => {
                 self.hub.process.metrics.unknown_cursors.add(1);
@@ -79,6 +107,53 @@ impl Engine {
             }
         }
     }
+}
+
+impl Engine {
+    /// Where a stream begins that looks back: each channel at its own position.
+    fn start_back(&self, rewind: Rewind, channels: &[String], here: u64) -> Start {
+        let Looked { since, fresh, gap } = self.look_back(rewind, channels, here);
+        let from = since.values().copied().min().unwrap_or(here);
+        let start = match gap.is_none() {
+            true if from == here => Start::live(self.progress.cursor(here - 1)),
+            true => Start::at(self.progress.cursor(from - 1), here),
+            false => Start::after_gap(from, from, gap, here),
+        };
+        let apart = since.values().any(|at| *at > from);
+        Start {
+            catch_up: apart.then_some(CatchUp { base: from, since }),
+            fresh,
+            ..start
+        }
+    }
+
+    /// Where each of these channels begins.
+    pub(super) fn look_back(&self, rewind: Rewind, channels: &[String], here: u64) -> Looked {
+        let mut looked = Looked::default();
+        for name in channels {
+            let Some(channel) = self.subscriptions.number(name) else {
+                continue;
+            };
+            let tail = self.rewind(name, rewind, here);
+            looked.since.insert(channel, tail.from);
+            looked.gap.add(tail.gap);
+            if tail.known == 0 {
+                looked.fresh.push((channel, tail.from));
+            }
+        }
+        looked
+    }
+}
+
+/// Channels that look back.
+#[derive(Debug, Default)]
+pub struct Looked {
+    /// Where each begins, by its number.
+    pub since: HashMap<u32, u64>,
+    /// As in [`Start`].
+    pub fresh: Vec<(u32, u64)>,
+    /// What was asked for and is left out.
+    pub gap: Gap,
 }
 
 /// The positions of the oldest and of the newest event with this custom id on these channels.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{plain, pusher};
+use protocol::{plain, pusher, rewind};
 
 use crate::config::{Io, SlowClients};
 use crate::engine::outbox::Bounds;
@@ -28,6 +28,8 @@ pub struct Rules {
     pub max_channels: usize,
     /// Channels of one stream.
     pub channels_per_stream: usize,
+    /// How far a new subscription may look back.
+    pub rewind: rewind::Limits,
     /// What a WebSocket's client may do, in each protocol.
     pub pusher: pusher::session::Limits,
     pub plain: plain::Limits,

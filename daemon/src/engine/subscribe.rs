@@ -4,16 +4,16 @@ use protocol::channel::Kind;
 use protocol::format;
 use protocol::format::Format;
 use protocol::gap::Gap;
-use shared::cursor::Cursor;
 
 use crate::auth::authorizer::Access;
 use crate::engine::identity::Identity;
 use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::state::Replay;
+use crate::engine::resume::Looked;
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::Member;
-use crate::hub::command::Denied;
+use crate::hub::command::{Denied, Since};
 
 impl Engine {
     /// Adds channels, from `since` on; those it has already are only renewed.
@@ -24,7 +24,7 @@ impl Engine {
         &mut self,
         slot: u32,
         channels: Vec<(String, Access)>,
-        since: Option<Cursor>,
+        since: Option<Since>,
     ) -> Result<(), Denied> {
         let is_new = |(name, _): &&(String, Access)| self.find_channel(slot, name).is_none();
         let new: Vec<&(String, Access)> = channels.iter().filter(is_new).collect();
@@ -104,10 +104,17 @@ impl Engine {
 
     /// Confirms the subscriptions to `all`, of which those to `new` are new, and sends what belongs to them:
     /// snapshots of members, last events, and what the page missed since its cursor.
-    fn confirm(&mut self, slot: u32, all: &[String], new: &[String], since: Option<Cursor>) {
+    fn confirm(&mut self, slot: u32, all: &[String], new: &[String], since: Option<Since>) {
         // See `open`: added to the routes first, read second.
         let here = self.hub.watermarks.started();
-        let cursor = since.unwrap_or_else(|| self.progress.cursor(here - 1));
+        let looked = self.begin(new, since, here);
+        let cursor = match since {
+            Some(Since::Cursor(cursor)) => cursor,
+            _ => {
+                let first = looked.since.values().copied().min().unwrap_or(here);
+                self.progress.cursor(first - 1)
+            }
+        };
         // What it had before may not have been sent that far. A cursor that covers that too stays behind it.
         let held = self.cursor_of(slot);
         let cursor_of_all = match held.epoch == cursor.epoch && held.seq < cursor.seq {
@@ -132,8 +139,8 @@ impl Engine {
             false => cursor_of_all,
         };
         bytes.extend(self.snapshots(slot, false, least));
-        self.catch_up(slot, new, since, here);
-        let replays = since.is_none() && self.schedule_last_events(slot, new, here);
+        let fresh = self.catch_up(slot, looked, here);
+        let replays = self.schedule_last_events(slot, &fresh);
         if !bytes.is_empty() {
             self.send_control(slot, bytes);
         }
@@ -190,24 +197,44 @@ impl Engine {
         self.hub.announce_counts(client, counts);
     }
 
-    /// Channels were added when the tailer was at `here`. The page has everything of them up to `since`, or gets
-    /// what comes from `here` on.
-    fn catch_up(&mut self, slot: u32, names: &[String], since: Option<Cursor>, here: u64) {
+    /// Where channels begin that are added when the tailer is at `here`. The page has everything of them up to a
+    /// cursor, looks back, or gets what comes from `here` on.
+    fn begin(&self, names: &[String], since: Option<Since>, here: u64) -> Looked {
         let (from, gap) = match since {
+            Some(Since::Rewind(rewind)) => return self.look_back(rewind, names, here),
             None => (here, Gap::NONE),
-            Some(since) if since.epoch != self.progress.epoch => {
+            Some(Since::Cursor(since)) if since.epoch != self.progress.epoch => {
                 (self.hub.index.first(), Gap::UNKNOWN)
             }
             // A position that was not published yet.
-            Some(since) if since.seq >= here => (here, Gap::UNKNOWN),
-            Some(since) => (since.seq + 1, Gap::NONE),
+            Some(Since::Cursor(since)) if since.seq >= here => (here, Gap::UNKNOWN),
+            Some(Since::Cursor(since)) => (since.seq + 1, Gap::NONE),
         };
+        let numbers = names
+            .iter()
+            .filter_map(|name| self.subscriptions.number(name));
+        let all = numbers.map(|channel| (channel, from));
+        Looked {
+            fresh: match since {
+                None => all.clone().collect(),
+                Some(_) => Vec::new(),
+            },
+            since: all.collect(),
+            gap,
+        }
+    }
+
+    /// Has channels that were added when the tailer was at `here` begin where they are to. Returns those whose last
+    /// events are due.
+    fn catch_up(&mut self, slot: u32, added: Looked, here: u64) -> Vec<(u32, u64)> {
+        let Looked { since, fresh, gap } = added;
+        let from = since.values().copied().min().unwrap_or(here);
         let stream = &mut self.streams[slot as usize];
         let live = self.progress.live(stream.from);
         // What is between the two may have been delivered or not: it is replayed.
         let is_live = stream.replay.is_none() && live >= here && from == here && gap.is_none();
-        if names.is_empty() || is_live {
-            return;
+        if since.is_empty() || is_live {
+            return fresh;
         }
         let mut replay = stream
             .replay
@@ -227,10 +254,7 @@ impl Engine {
             *at = replay.next.max(*at);
         }
         catch_up.base = catch_up.base.max(replay.next);
-        let added = names
-            .iter()
-            .filter_map(|name| self.subscriptions.number(name));
-        catch_up.since.extend(added.map(|channel| (channel, from)));
+        catch_up.since.extend(since);
         replay.back_to(ReplayPosition::start(from));
         replay.target = replay.target.max(here);
         replay.miss(gap);
@@ -238,5 +262,6 @@ impl Engine {
         if stream.outbox.is_none() {
             self.replays.ready.push_back(slot);
         }
+        fresh
     }
 }

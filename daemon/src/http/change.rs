@@ -2,16 +2,18 @@
 //!
 //! ```json
 //! {"socket_id": "1.2", "secret": "…", "channels": ["a", "private-b"],
-//!  "last_event_id": "…", "token": "…", "auth": {"private-b": {"auth": "KEY:…", "channel_data": "…"}}}
+//!  "last_event_id": "…", "rewind": 10, "token": "…", "auth": {"private-b": {"auth": "KEY:…", "channel_data": "…"}}}
 //! ```
 //!
-//! `socket_id` and `secret` are those of `askr:connected`; the last three are for `subscribe` and may be left
+//! `socket_id` and `secret` are those of `askr:connected`; the last four are for `subscribe` and may be left
 //! out. `auth` has Pusher signatures for this socket id, as Laravel's /broadcasting/auth makes them.
 
 use std::collections::HashMap;
 
 use hyper::StatusCode;
 use protocol::json::object_from_slice;
+use protocol::rewind;
+use protocol::rewind::Asked;
 use protocol::socket_id::{Place, Prover, SocketId};
 use serde::Deserialize;
 use shared::cursor::Cursor;
@@ -19,6 +21,7 @@ use shared::cursor::Cursor;
 use super::query::add_channel;
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
+use crate::hub::command::Since;
 
 /// A change of a stream's channels.
 #[derive(Debug)]
@@ -28,8 +31,8 @@ pub struct Change {
     pub place: Place,
     /// Distinct, at least one.
     pub channels: Vec<String>,
-    /// The cursor that added channels are replayed from.
-    pub since: Option<Cursor>,
+    /// From where on added channels are replayed.
+    pub since: Option<Since>,
     /// Not checked.
     pub token: Option<String>,
     /// Not checked.
@@ -43,6 +46,7 @@ struct Body {
     secret: String,
     channels: Vec<String>,
     last_event_id: Option<String>,
+    rewind: Option<Asked>,
     token: Option<String>,
     #[serde(default)]
     auth: HashMap<String, Auth>,
@@ -54,15 +58,20 @@ struct Auth {
     channel_data: Option<String>,
 }
 
-/// Parses a body and checks the secret. `max`: the number of different channels.
+/// Parses a body and checks the secret. `max`: the number of different channels. `limits`: of `rewind`.
 ///
 /// # Errors
 /// 400 for a malformed body, 403 for a user's own channel or a secret that is not this socket's.
-pub fn read(body: &[u8], prover: &Prover, max: usize) -> Result<Change, Refusal> {
+pub fn read(
+    body: &[u8],
+    prover: &Prover,
+    max: usize,
+    limits: rewind::Limits,
+) -> Result<Change, Refusal> {
     let body: Body = object_from_slice(body).map_err(|why| {
         // The parser's own message may repeat what was sent.
         let place = format!("line {}, column {}", why.line(), why.column());
-        let shape = r#"must be {"socket_id","secret","channels":[…]} and maybe "last_event_id", "token", "auth""#;
+        let shape = r#"must be {"socket_id","secret","channels":[…]} and maybe "last_event_id", "rewind", "token", "auth""#;
         bad(format!("the body {shape} ({place})"))
     })?;
     let mut channels = Vec::new();
@@ -76,6 +85,8 @@ pub fn read(body: &[u8], prover: &Prover, max: usize) -> Result<Change, Refusal>
         let cursor = Cursor::parse(id.as_bytes());
         cursor.ok_or_else(|| bad("last_event_id must be a cursor, as events have it for their id"))
     });
+    let rewind = body.rewind.map(|asked| asked.within(limits)).transpose();
+    let rewind = rewind.map_err(|why| bad(why.to_string()))?;
     let denied = || {
         let reason = "the secret is not this socket's";
         Refusal::new(StatusCode::FORBIDDEN, reason)
@@ -91,7 +102,7 @@ pub fn read(body: &[u8], prover: &Prover, max: usize) -> Result<Change, Refusal>
         socket,
         place,
         channels,
-        since: since.transpose()?,
+        since: Since::of(since.transpose()?, rewind),
         token: body.token.filter(|token| !token.is_empty()),
         signatures: body.auth.into_iter().map(signed).collect(),
     })
@@ -105,6 +116,10 @@ mod tests {
     use super::super::query::tests::{channel, check_channels, samples};
     use super::*;
 
+    const LIMITS: rewind::Limits = rewind::Limits {
+        events: 100,
+        seconds: 60,
+    };
     const HERE: Place = Place { worker: 1, slot: 2 };
 
     fn prover() -> Prover {
@@ -112,7 +127,7 @@ mod tests {
     }
 
     fn status(body: &str, prover: &Prover) -> u16 {
-        read(body.as_bytes(), prover, 3).map_or_else(|why| why.status.as_u16(), |_| 200)
+        read(body.as_bytes(), prover, 3, LIMITS).map_or_else(|why| why.status.as_u16(), |_| 200)
     }
 
     #[test]
@@ -121,7 +136,7 @@ mod tests {
         let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
         let body = |rest: &str| format!(r#"{{"socket_id":"1.2","secret":"{secret}",{rest}}}"#);
         let good = body(r#""channels":["a","private-b"],"auth":{"private-b":{"auth":"k:1"}}"#);
-        let change = read(good.as_bytes(), &prover, 3).unwrap();
+        let change = read(good.as_bytes(), &prover, 3, LIMITS).unwrap();
         assert_eq!(change.place, HERE);
         assert_eq!(change.channels, ["a", "private-b"]);
         assert_eq!(change.signatures[0].channel, "private-b");
@@ -133,6 +148,12 @@ mod tests {
             (r#""channels":["a"],"more":1"#, 400),
             (r#""channels":["a"],"last_event_id":"x""#, 400),
             (r#""channels":["a"],"last_event_id":"""#, 200),
+            (r#""channels":["a"],"rewind":null"#, 200),
+            (r#""channels":["a"],"rewind":100"#, 200),
+            (r#""channels":["a"],"rewind":"30s""#, 200),
+            (r#""channels":["a"],"rewind":101"#, 400),
+            (r#""channels":["a"],"rewind":"61s""#, 400),
+            (r#""channels":["a"],"rewind":[]"#, 400),
         ] {
             assert_eq!(status(&body(rest), &prover), expected, "{rest}");
         }
@@ -188,7 +209,12 @@ mod tests {
     fn read_with_proof(body: &str) -> Result<Change, Refusal> {
         let prover = prover();
         let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
-        read(body.replace("SECRET", &secret).as_bytes(), &prover, 3)
+        read(
+            body.replace("SECRET", &secret).as_bytes(),
+            &prover,
+            3,
+            LIMITS,
+        )
     }
 
     #[test]

@@ -239,7 +239,12 @@ async fn change(
 ) -> Result<Vec<String>, Refusal> {
     let max = world.policy.body_bytes as usize;
     let body = body::read(body, max, body::Keep::All, world.header_timeout, progress).await?;
-    let change = change::read(&body, &app.prover, world.policy.channels)?;
+    let change = change::read(
+        &body,
+        &app.prover,
+        world.policy.channels,
+        world.policy.rewind,
+    )?;
     let gone = || Refusal::new(StatusCode::NOT_FOUND, Denied::Gone.to_string());
     let inbox = app.hub.inboxes.get(change.place.worker).ok_or_else(gone)?;
     let (slot, socket) = (change.place.slot, change.socket);

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use hyper::header::HeaderValue;
+use protocol::rewind;
 
 use crate::config;
 use crate::config::{AllowedOrigin, Server};
@@ -22,6 +23,8 @@ pub struct Policy {
     pub body_bytes: u64,
     /// The most channels of a request.
     pub channels: usize,
+    /// How far a request may look back.
+    pub rewind: rewind::Limits,
     /// The headers that a page of another origin may send: `Access-Control-Allow-Headers`.
     pub allowed_headers: HeaderValue,
     /// One for each application, never empty.
@@ -41,7 +44,11 @@ pub struct AppPolicy {
 }
 
 impl Policy {
-    pub fn new<'a>(server: &Server, apps: impl Iterator<Item = &'a config::App>) -> Self {
+    pub fn new<'a>(
+        server: &Server,
+        rewind: rewind::Limits,
+        apps: impl Iterator<Item = &'a config::App>,
+    ) -> Self {
         let apps: Vec<_> = apps.collect();
         let section = if apps.len() > 1 { "[[app]]" } else { "[app]" };
         let app_policy = |app: &config::App| AppPolicy {
@@ -58,6 +65,7 @@ impl Policy {
             header_bytes: server.header_bytes.0 as usize,
             body_bytes: server.body_bytes.0,
             channels: server.channels_per_stream,
+            rewind,
             allowed_headers: allowed_headers(&server.allowed_headers),
             apps: apps.into_iter().map(app_policy).collect(),
         }

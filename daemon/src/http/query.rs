@@ -2,6 +2,8 @@
 
 use hyper::StatusCode;
 use protocol::query::{Parameter, parameters};
+use protocol::rewind;
+use protocol::rewind::{Asked, Rewind};
 use protocol::socket_id::{SESSION, SocketId};
 use shared::rules;
 
@@ -16,6 +18,8 @@ pub struct Query {
     pub json: bool,
     /// Where to resume: not checked, and not necessarily UTF-8.
     pub last_event_id: Option<Vec<u8>>,
+    /// How far to look back, where there is nothing to resume from.
+    pub rewind: Option<Rewind>,
     /// Not checked.
     pub token: Option<String>,
     pub name: Name,
@@ -40,15 +44,16 @@ pub enum Name {
     Earlier(SocketId, String),
 }
 
-/// Parses a query. `max`: the number of different channels.
+/// Parses a query. `max`: the number of different channels. `limits`: of `rewind`.
 ///
 /// # Errors
 /// 400 for a malformed query or parameter, 403 for a user's own channel.
-pub fn parse(text: &str, max: usize) -> Result<Query, Refusal> {
+pub fn parse(text: &str, max: usize, limits: rewind::Limits) -> Result<Query, Refusal> {
     let mut query = Query {
         channels: Vec::new(),
         json: false,
         last_event_id: None,
+        rewind: None,
         token: None,
         name: Name::New,
     };
@@ -73,6 +78,12 @@ pub fn parse(text: &str, max: usize) -> Result<Query, Refusal> {
                     _ => return Err(bad("format must be raw or json")),
                 }
             }
+            "rewind" => {
+                let rewind = rewind_of(&parameter.text()?, limits)?;
+                if query.rewind.replace(rewind).is_some() {
+                    return Err(bad("rewind must be given once: it is for all channels"));
+                }
+            }
             "token" => query.token = Some(parameter.text()?),
             "session" => query.name = Name::Session(session(parameter)?),
             "socket_id" => socket = Some(parameter.text()?),
@@ -87,6 +98,11 @@ pub fn parse(text: &str, max: usize) -> Result<Query, Refusal> {
         query.name = Name::Earlier(socket, secret.unwrap_or_default());
     }
     Ok(query)
+}
+
+fn rewind_of(text: &str, limits: rewind::Limits) -> Result<Rewind, Refusal> {
+    let rewind = Asked::parse(text).within(limits);
+    rewind.map_err(|why| bad(why.to_string()))
 }
 
 fn session(parameter: Parameter) -> Result<String, Refusal> {
@@ -133,6 +149,10 @@ pub mod tests {
     use super::*;
 
     const MAX: usize = 5;
+    const LIMITS: rewind::Limits = rewind::Limits {
+        events: 100,
+        seconds: 60,
+    };
 
     /// Names that are mostly valid, of all kinds of channels.
     pub fn channel() -> impl Strategy<Value = String> {
@@ -159,6 +179,7 @@ pub mod tests {
             3 => pair("socket_id", "[1-9][0-9]{0,5}\\.[1-9][0-9]{0,5}".boxed()),
             3 => pair("secret", ".{0,20}".boxed()),
             2 => pair("last_event_id", "0a0b0c0d0e0f-[1-9]{1,6}|.{0,9}".boxed()),
+            2 => pair("rewind", "[1-9][0-9]{0,2}s?|all|.{0,3}".boxed()),
             1 => pair("lastEventId", "0a0b0c0d0e0f-[1-9]{1,6}".boxed()),
             1 => "[ -~&&[^# ]]{0,12}",
             1 => Just("token=%ff".to_owned()),
@@ -187,13 +208,16 @@ pub mod tests {
 
     #[test]
     fn the_generated_queries_reach_every_part() {
-        let parsed: Vec<_> = samples(&query()).map(|query| parse(&query, MAX)).collect();
+        let parsed: Vec<_> = samples(&query())
+            .map(|query| parse(&query, MAX, LIMITS))
+            .collect();
         let accepted: Vec<_> = parsed.iter().flatten().collect();
         assert!(accepted.len() > 100, "{}", accepted.len());
         assert!(accepted.iter().any(|query| query.channels.len() == MAX));
         assert!(accepted.iter().any(|query| query.json));
         assert!(accepted.iter().any(|query| query.last_event_id.is_some()));
         assert!(accepted.iter().any(|query| query.token.is_some()));
+        assert!(accepted.iter().any(|query| query.rewind.is_some()));
         assert!(
             accepted
                 .iter()
@@ -213,7 +237,7 @@ pub mod tests {
     proptest! {
         #[test]
         fn an_accepted_query_obeys_the_rules(query in query()) {
-            match parse(&query, MAX) {
+            match parse(&query, MAX, LIMITS) {
                 Ok(query) => {
                     check_channels(&query.channels, MAX);
                     if let Name::Session(session) = query.name {
@@ -226,7 +250,7 @@ pub mod tests {
 
         #[test]
         fn no_text_panics(query in ".{0,80}") {
-            let _ = parse(&query, MAX);
+            let _ = parse(&query, MAX, LIMITS);
         }
     }
 }

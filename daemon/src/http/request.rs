@@ -308,7 +308,8 @@ fn subscribe_request<B>(
     app: usize,
     origin: &Origin,
 ) -> Result<SubscribeRequest, Refusal> {
-    let query = query::parse(request.uri().query().unwrap_or(""), policy.channels)?;
+    let text = request.uri().query().unwrap_or("");
+    let query = query::parse(text, policy.channels, policy.rewind)?;
     // The header is newer: a browser sends it when it reconnects, while the URL stays the same.
     let header = request
         .headers()
@@ -317,7 +318,8 @@ fn subscribe_request<B>(
     let resume = header
         .filter(|id| !id.is_empty())
         .or(query.last_event_id)
-        .and_then(|id| resume(&id));
+        .and_then(|id| resume(&id))
+        .or(query.rewind.map(Resume::Rewind));
     let needs_authorization = |name: &String| Kind::of(name).needs_authorization();
     let claims = request.uri().path() == SOCKET || query.channels.iter().any(needs_authorization);
     Ok(SubscribeRequest {
@@ -348,6 +350,8 @@ fn resume(id: &[u8]) -> Option<Resume> {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use protocol::rewind;
+    use protocol::rewind::Rewind;
 
     use super::super::policy::AppPolicy;
     use super::*;
@@ -355,7 +359,11 @@ mod tests {
     use crate::config::Server;
 
     fn policy() -> Policy {
-        Policy::new(&Server::default(), [config::App::default()].iter())
+        Policy::new(
+            &Server::default(),
+            rewind::Limits::default(),
+            [config::App::default()].iter(),
+        )
     }
 
     fn get(
@@ -523,6 +531,33 @@ mod tests {
             resume("", &[("last-event-id", "0A0b0c0d0e0f-9")]),
             id("0A0b0c0d0e0f-9")
         );
+    }
+
+    #[test]
+    fn a_cursor_wins_over_a_rewind_and_a_bad_rewind_is_refused_by_its_name() {
+        let ask = |query: &str, header: &str| {
+            let target = format!("/askr/events?channel=a&{query}");
+            get(&target, &[("last-event-id", header)])
+        };
+        let resume = |query: &str, header: &str| ask(query, header).unwrap().resume;
+        let ten = Some(Resume::Rewind(Rewind::Events(10)));
+        assert_eq!(resume("rewind=10", ""), ten);
+        assert_eq!(resume("rewind=10&last_event_id=", ""), ten);
+        assert_eq!(
+            resume("rewind=2m", ""),
+            Some(Resume::Rewind(Rewind::Seconds(120)))
+        );
+        let held = Some(Resume::Cursor("0a0b0c0d0e0f-7".parse().unwrap()));
+        assert_eq!(resume("rewind=10", "0a0b0c0d0e0f-7"), held);
+        assert_eq!(resume("rewind=10&last_event_id=0a0b0c0d0e0f-7", ""), held);
+        assert_eq!(resume("rewind=10", "x"), Some(Resume::Id("x".into())));
+        for bad in ["", "0", "10001", "-1", "x", "1d", "%ff", "10&rewind=10"] {
+            for header in ["", "0a0b0c0d0e0f-7"] {
+                let (status, reason) = ask(&format!("rewind={bad}"), header).unwrap_err();
+                assert_eq!(status, 400, "{bad}");
+                assert!(reason.starts_with("rewind must be "), "{bad}: {reason}");
+            }
+        }
     }
 
     #[test]

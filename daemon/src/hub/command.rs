@@ -1,6 +1,7 @@
 //! Commands to an engine: change a stream, end streams, count subscribers. They are delivered through the
 //! worker's inbox, so that only its own thread ever accesses a stream.
 
+use protocol::rewind::Rewind;
 use protocol::socket_id::SocketId;
 use shared::cursor::Cursor;
 use tokio::sync::oneshot;
@@ -21,8 +22,8 @@ pub enum Command {
         channels: Vec<(String, Access)>,
         /// The value of `Authority::revocations` before they were granted.
         revocations: u64,
-        /// The page has all events of these channels up to here; later ones are replayed. None: from now on.
-        since: Option<Cursor>,
+        /// From where on these channels are replayed. None: from now on.
+        since: Option<Since>,
         /// Receives the channels subscribed to. None: the result is sent to the stream itself.
         answer: Option<oneshot::Sender<Result<Vec<String>, Denied>>>,
     },
@@ -49,6 +50,21 @@ pub enum Command {
         which: Which,
         answer: oneshot::Sender<Vec<(String, usize)>>,
     },
+}
+
+/// From where on a channel is wanted that is added.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Since {
+    /// The page has all its events up to here.
+    Cursor(Cursor),
+    Rewind(Rewind),
+}
+
+impl Since {
+    /// A cursor wins: who comes back may still ask for the rewind that it began with.
+    pub fn of(cursor: Option<Cursor>, rewind: Option<Rewind>) -> Option<Self> {
+        cursor.map(Self::Cursor).or(rewind.map(Self::Rewind))
+    }
 }
 
 /// Which channels to count.

@@ -181,7 +181,9 @@ impl Tailer {
         if hub.index.erased.concerns(seq) {
             self.enter_in_part(&live);
         } else {
-            hub.index.push(seq, live.event.channels(), live.event.id());
+            let time = seconds(live.event.published_ns());
+            hub.index
+                .push(seq, live.event.channels(), live.event.id(), time);
             hub.last_events.put(&live);
         }
         hub.watermarks.start(seq + 1);
@@ -205,7 +207,9 @@ impl Tailer {
         let (hub, seq) = (&self.hub, live.seq());
         let hidden = |name: &&str| hub.index.erased.hides(name, seq);
         let (erased, left): (Vec<&str>, Vec<&str>) = live.event.channels().partition(hidden);
-        hub.index.push(seq, left.iter().copied(), live.event.id());
+        let time = seconds(live.event.published_ns());
+        hub.index
+            .push(seq, left.iter().copied(), live.event.id(), time);
         hub.last_events.put(live);
         for name in &erased {
             hub.last_events.erase(name, seq);
@@ -268,4 +272,9 @@ impl Tailer {
             inbox.push(item.clone());
         }
     }
+}
+
+/// Since 1970; until 2106.
+fn seconds(ns: u64) -> u32 {
+    (ns / 1_000_000_000).try_into().unwrap_or(u32::MAX)
 }

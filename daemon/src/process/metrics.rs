@@ -121,6 +121,9 @@ metrics! {
     slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
     /// Events that slow clients skipped; each client was sent a gap.
     skipped: counter "askr_events_skipped_total";
+    /// Channels that a new subscription looked back at, and those of which a bound withheld some events.
+    rewinds: counter "askr_rewinds_total";
+    rewinds_cut: counter "askr_rewinds_cut_total";
     /// Positions read one by one for a replay, because the index had forgotten their channels.
     scanned: counter "askr_positions_scanned_total";
     /// Times a replay had to wait, because its client had used up its share of scanning the ring.

@@ -20,7 +20,11 @@ pub fn setup(settings: &Settings, process: &Arc<Process>, apps: &[Arc<App>]) -> 
     Setup {
         apps: apps.to_vec(),
         rules: named.iter().map(|(app, ..)| rules(settings, app)).collect(),
-        policy: Policy::new(server, named.iter().map(|(app, ..)| app)),
+        policy: Policy::new(
+            server,
+            settings.broadcast.rewind(),
+            named.iter().map(|(app, ..)| app),
+        ),
         process: process.clone(),
         retry: server.retry,
         header_timeout: server.header_timeout(),
@@ -31,7 +35,7 @@ pub fn setup(settings: &Settings, process: &Arc<Process>, apps: &[Arc<App>]) -> 
 }
 
 fn rules(settings: &Settings, app: &config::App) -> Rules {
-    let server = &settings.server;
+    let (server, rewind) = (&settings.server, settings.broadcast.rewind());
     let pusher = pusher::session::Limits::default();
     // Client events are messages, too: those that are allowed must not reach the limit of all kinds.
     let message_rate = Bound {
@@ -53,6 +57,7 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
         write_timeout: server.write_timeout(),
         max_channels: app.max_channels,
         channels_per_stream: server.channels_per_stream,
+        rewind,
         pusher: pusher::session::Limits {
             channels: server.channels_per_socket,
             client_events: app.client_events,
@@ -63,10 +68,12 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
             client_event_bytes: app.client_event_bytes.0 as usize,
             message_rate,
             users: app.users(),
+            rewind,
             silence: server.silence(),
         },
         plain: plain::Limits {
             channels: server.channels_per_socket,
+            rewind,
             silence: server.silence(),
             ..plain::Limits::default()
         },

@@ -8,6 +8,7 @@ use serde_json::value::RawValue;
 use shared::grant::MAX_TOKEN;
 
 use crate::json;
+use crate::rewind::Asked;
 
 /// The most channels in a message.
 const MAX_CHANNELS: usize = 1000;
@@ -24,6 +25,8 @@ pub enum Message<'a> {
         channels: Vec<String>,
         /// Not checked, at most 200 bytes.
         since: Option<String>,
+        /// Not held to the bounds yet.
+        rewind: Option<Asked>,
         /// Not checked, at most 4,000 bytes.
         token: Option<String>,
     },
@@ -43,6 +46,7 @@ pub struct Malformed(pub &'static str);
 struct Wire<'a> {
     subscribe: Option<Vec<String>>,
     since: Option<String>,
+    rewind: Option<Asked>,
     token: Option<String>,
     unsubscribe: Option<Vec<String>>,
     /// `null` is a payload too, which an Option alone could not distinguish from none.
@@ -60,7 +64,7 @@ fn present<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<&'de RawV
 /// What a message must be, if `text` is not one.
 pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
     let shape = Malformed(
-        "a message is a JSON object: {\"subscribe\":[…],\"since\":\"…\",\"token\":\"…\"}, \
+        "a message is a JSON object: {\"subscribe\":[…],\"since\":\"…\",\"rewind\":…,\"token\":\"…\"}, \
          {\"unsubscribe\":[…]} or {\"ping\":…}",
     );
     let wire: Wire = json::object(text).map_err(|_| shape)?;
@@ -68,6 +72,7 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
         Wire {
             subscribe: Some(channels),
             since,
+            rewind,
             token,
             unsubscribe: None,
             ping: None,
@@ -82,6 +87,7 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
             Ok(Message::Subscribe {
                 channels: distinct(channels)?,
                 since: some(since),
+                rewind,
                 token: some(token),
             })
         }
@@ -89,6 +95,7 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
             unsubscribe: Some(channels),
             subscribe: None,
             since: None,
+            rewind: None,
             token: None,
             ping: None,
         } => distinct(channels).map(Message::Unsubscribe),
@@ -96,6 +103,7 @@ pub fn parse(text: &str) -> Result<Message<'_>, Malformed> {
             ping: Some(payload),
             subscribe: None,
             since: None,
+            rewind: None,
             token: None,
             unsubscribe: None,
         } => match payload.get().len() <= MAX_PING {
@@ -136,6 +144,7 @@ mod tests {
             channels,
             since,
             token,
+            rewind: None,
         }) = parse(text)
         else {
             panic!()
@@ -170,7 +179,7 @@ mod tests {
             "{}",
             "x",
             "[]",
-            r#"[["a"],null,null,null,null]"#,
+            r#"[["a"],null,null,null,null,null]"#,
             r#"{"subscribe":"a"}"#,
             r#"{"subscribe":[]}"#,
             r#"{"subscribe":[7]}"#,
@@ -179,6 +188,8 @@ mod tests {
             r#"{"subscribe":["a"],"unsubscribe":["b"]}"#,
             r#"{"subscribe":["a"],"ping":null}"#,
             r#"{"unsubscribe":["a"],"token":"t"}"#,
+            r#"{"unsubscribe":["a"],"rewind":1}"#,
+            r#"{"rewind":1}"#,
             r#"{"since":"x"}"#,
             r#"{"ping":1} x"#,
             &format!(r#"{{"ping":"{}"}}"#, "x".repeat(124)),

@@ -4,7 +4,7 @@
 //!
 //! | client | | answer |
 //! |---|---|---|
-//! | `{"subscribe":["a","b"],"since":"<cursor>","token":"…"}` | `since` and `token` may be left out | `subscribed`, and an `error` for each channel that is not allowed |
+//! | `{"subscribe":["a","b"],"since":"<cursor>","rewind":10,"token":"…"}` | all but the channels may be left out | `subscribed`, and an `error` for each channel that is not allowed |
 //! | `{"unsubscribe":["a"]}` | | `unsubscribed` |
 //! | `{"ping":<any JSON>}` | | `{"pong":<the same>}` |
 //!
@@ -41,6 +41,8 @@ use crate::keepalive;
 use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
 use crate::rate_limit::Bound;
+use crate::rewind;
+use crate::rewind::{Asked, Rewind};
 use crate::session_guard::{self, Rejected, SessionGuard};
 
 /// Close codes (RFC 6455, section 7.4.2, leaves 4000 to 4999 to applications). They have the meaning of the same
@@ -63,6 +65,8 @@ pub struct Limits {
     pub channels: usize,
     /// Messages from the client; beyond it the connection is closed. Default: 100 a second, bursts of 1,000.
     pub message_rate: Bound,
+    /// How far it may look back.
+    pub rewind: rewind::Limits,
     /// How long the client may be silent.
     pub silence: keepalive::Limits,
 }
@@ -75,6 +79,7 @@ impl Default for Limits {
                 per_second: 100,
                 burst: 1000,
             },
+            rewind: rewind::Limits::default(),
             silence: keepalive::Limits::default(),
         }
     }
@@ -101,6 +106,8 @@ pub enum Action {
         channels: Vec<String>,
         /// Not checked, at most 200 bytes.
         since: Option<String>,
+        /// Where there is no `since`.
+        rewind: Option<Rewind>,
         token: Option<String>,
     },
     /// Unsubscribe from these channels, all of which are subscribed to. The answer is an action of its own.
@@ -155,11 +162,13 @@ impl Session {
             Message::Subscribe {
                 channels,
                 since,
+                rewind,
                 token,
-            } => match admit(&channels, world) {
-                Ok(()) => vec![Action::Subscribe {
+            } => match admit(&channels, rewind, world) {
+                Ok(rewind) => vec![Action::Subscribe {
                     channels,
                     since,
+                    rewind,
                     token,
                 }],
                 Err((status, reason)) => {
@@ -185,7 +194,13 @@ impl Session {
 
 /// Whether a subscription may be requested at all, before it is authorized. Fails with an HTTP status and a
 /// reason.
-fn admit(channels: &[String], world: &impl World) -> Result<(), (u16, String)> {
+fn admit(
+    channels: &[String],
+    rewind: Option<Asked>,
+    world: &impl World,
+) -> Result<Option<Rewind>, (u16, String)> {
+    let rewind = rewind.map(|asked| asked.within(world.limits().rewind));
+    let rewind = rewind.transpose().map_err(|why| (400, why.to_string()))?;
     for (number, channel) in channels.iter().enumerate() {
         let number = number + 1;
         rules::channel(channel.as_bytes())
@@ -200,7 +215,7 @@ fn admit(channels: &[String], world: &impl World) -> Result<(), (u16, String)> {
     if world.channels() + channels.iter().filter(fresh).count() > max {
         return Err((403, format!("a connection has at most {max} channels")));
     }
-    Ok(())
+    Ok(rewind)
 }
 
 /// Unsubscribing from a channel that is not subscribed to is not an error, and is answered too.

@@ -94,6 +94,7 @@ fn subscribe(channels: &[&str]) -> Action {
     Action::Subscribe {
         channels: channels.iter().map(ToString::to_string).collect(),
         since: None,
+        rewind: None,
         token: None,
     }
 }
@@ -110,6 +111,7 @@ fn subscribe_and_unsubscribe() {
     let expected = Action::Subscribe {
         channels: vec!["a".into(), "é b:c".into()],
         since: Some("x".into()),
+        rewind: None,
         token: Some("t".into()),
     };
     assert_eq!(actions, [expected]);
@@ -148,6 +150,50 @@ fn an_invalid_name_refuses_the_whole_message() {
         assert_eq!(refusal(&actions), (status, Refusal::Subscription, None));
     }
     assert!(c.engine.channels.is_empty());
+}
+
+#[test]
+fn a_rewind_is_held_to_its_bounds_and_refused_by_its_name() {
+    let mut c = Connection::new(10);
+    c.engine.limits.rewind = rewind::Limits {
+        events: 100,
+        seconds: 60,
+    };
+    for (asked, expected) in [
+        (json!(10), Rewind::Events(10)),
+        (json!("10"), Rewind::Events(10)),
+        (json!("1m"), Rewind::Seconds(60)),
+        (json!("all"), Rewind::All),
+    ] {
+        let actions = c.send(&json!({"subscribe": ["a"], "rewind": asked}).to_string());
+        assert!(
+            matches!(&actions[..], [Action::Subscribe { rewind: Some(rewind), .. }] if *rewind == expected),
+            "{actions:?}"
+        );
+    }
+    let actions = c.send(r#"{"subscribe":["a"],"rewind":null}"#);
+    assert_eq!(actions, [subscribe(&["a"])]);
+    for bad in [
+        json!(101),
+        json!(0),
+        json!("61s"),
+        json!(true),
+        json!("x"),
+        json!({"a": 1}),
+    ] {
+        let actions = c.send(&json!({"subscribe": ["b"], "rewind": bad}).to_string());
+        assert_eq!(
+            refusal(&actions),
+            (400, Refusal::Subscription, None),
+            "{bad}"
+        );
+        let reason = decoded(&actions[0])["error"]["reason"].to_string();
+        assert!(
+            reason.contains("rewind must be 1 to 100 events"),
+            "{reason}"
+        );
+    }
+    assert!(!c.engine.channels.contains("b"));
 }
 
 #[test]

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use crate::json;
+use crate::rewind::Asked;
 
 /// The most bytes of a cursor, or of what the client sends as one.
 const MAX_CURSOR: usize = 200;
@@ -42,6 +43,8 @@ pub struct Subscribe {
     pub channel_data: Option<String>,
     /// Where to resume, from a client that asked for recovery. Not checked, at most 200 bytes.
     pub cursor: Option<String>,
+    /// How far to look back: Askr's own, stock clients do not send it. Not held to the bounds yet.
+    pub rewind: Option<Asked>,
 }
 
 /// A client event. Nothing is checked but the shape.
@@ -73,6 +76,7 @@ struct SubscribeData {
     auth: Option<String>,
     channel_data: Option<String>,
     askr: Option<Recovery>,
+    rewind: Option<Asked>,
 }
 
 #[derive(Deserialize)]
@@ -111,6 +115,7 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
                 auth: some(data.auth),
                 channel_data: some(data.channel_data),
                 cursor,
+                rewind: data.rewind,
             }))
         }
         "pusher:unsubscribe" => {
@@ -170,6 +175,7 @@ mod tests {
             auth: None,
             channel_data: None,
             cursor: None,
+            rewind: None,
         }
     }
 
@@ -195,7 +201,7 @@ mod tests {
             r#"{"event":"pusher:subscribe","data":{"auth":null,"channel":"x","channel_data":""}}"#,
             r#" {"data":{"channel":"x","more":[1]},"event":"pusher:subscribe","id":7} "#,
             r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{"cursor":""}}}"#,
-            r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{}}}"#,
+            r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{},"rewind":null}}"#,
         ] {
             assert_eq!(
                 parse(text),
@@ -219,6 +225,22 @@ mod tests {
         assert_eq!(got.cursor.as_deref(), Some("0a0b0c0d0e0f-7"));
         let long = text.replace("0a0b", &"a".repeat(200));
         assert!(parse(&long).is_err());
+    }
+
+    #[test]
+    fn a_rewind_is_passed_on_whatever_it_is() {
+        for (json, text) in [("10", "10"), (r#""30s""#, "30s"), ("-1", ""), ("[]", "")] {
+            let text = Asked::parse(text);
+            let data = format!(r#"{{"channel":"x","rewind":{json}}}"#);
+            for data in [json!(data), serde_json::from_str(&data).unwrap()] {
+                let message = json!({"event": "pusher:subscribe", "data": data}).to_string();
+                let expected = Subscribe {
+                    rewind: Some(text),
+                    ..subscribe("x")
+                };
+                assert_eq!(parse(&message), Ok(Message::Subscribe(expected)));
+            }
+        }
     }
 
     #[test]

@@ -2,13 +2,13 @@
 
 use std::collections::HashMap;
 
-/// Channels that were added with a cursor of their own: for them replay begins there, while the stream's other
-/// channels are further already.
+/// Channels that begin at positions of their own, because they were added with a cursor or look back: the replay
+/// begins at the first of these, while the stream's other channels are further already, or join in later.
 #[derive(Debug, Default)]
 pub struct CatchUp {
     /// Where the other channels go on.
     pub base: u64,
-    /// Where each of the added channels does, by its number.
+    /// Where each of these channels does, by its number.
     pub since: HashMap<u32, u64>,
 }
 

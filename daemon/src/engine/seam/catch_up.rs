@@ -6,22 +6,22 @@ use tokio::sync::oneshot;
 
 use super::*;
 use crate::auth::authorizer::Access;
-use crate::hub::command::Command;
+use crate::hub::command::{Command, Since};
 
 #[derive(Debug, Clone)]
 enum Step {
     Tail,
     Open {
         channels: u8,
-        back: Option<u64>,
+        from: From,
         small: bool,
         json: bool,
     },
-    /// A page adds channels, with a cursor that is `back` events old, or from now on.
+    /// A page adds channels.
     Add {
         page: usize,
         channels: u8,
-        back: Option<u64>,
+        from: From,
     },
     Remove {
         page: usize,
@@ -42,10 +42,10 @@ enum Step {
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => Just(Step::Tail),
-        1 => (1..8u8, prop::option::of(0..30u64), any::<bool>(), any::<bool>())
-            .prop_map(|(channels, back, small, json)| Step::Open { channels, back, small, json }),
-        3 => (0..4usize, 1..8u8, prop::option::of(0..30u64))
-            .prop_map(|(page, channels, back)| Step::Add { page, channels, back }),
+        1 => (1..8u8, from(), any::<bool>(), any::<bool>())
+            .prop_map(|(channels, from, small, json)| Step::Open { channels, from, small, json }),
+        3 => (0..4usize, 1..8u8, from())
+            .prop_map(|(page, channels, from)| Step::Add { page, channels, from }),
         1 => (0..4usize, 0..3usize).prop_map(|(page, channel)| Step::Remove { page, channel }),
         1 => (0..4usize).prop_map(Step::Reconnect),
         3 => Just(Step::Inbox),
@@ -91,6 +91,8 @@ struct Page {
     json: bool,
     small: bool,
     held: u64,
+    /// The bound of what rewinds left out, which may be reported.
+    left_out: u64,
     requested: BTreeMap<&'static str, Requested>,
 }
 
@@ -106,6 +108,12 @@ impl Page {
             bytes = &bytes[1..];
         }
         for message in self.parser.feed(bytes) {
+            if message.event == "askr:gap" {
+                let gap: serde_json::Value = serde_json::from_str(&message.data).unwrap();
+                let gap = gap["at_most"].as_u64().expect("bounded here");
+                self.left_out = self.left_out.checked_sub(gap).expect("no other gap");
+                continue;
+            }
             assert_eq!(message.event, "message", "{}", message.data);
             self.on_event(&message.data);
         }
@@ -152,6 +160,8 @@ struct Scene {
     tailer: Tailer,
     truth: Vec<(u64, u8)>,
     pages: Vec<Page>,
+    /// Whether the index knows all channels.
+    knows: bool,
 }
 
 fn channel_number(name: &str) -> usize {
@@ -172,7 +182,7 @@ impl Scene {
     fn connect(
         &mut self,
         names: Vec<&'static str>,
-        resume: Option<u64>,
+        since: Option<Since>,
         small: bool,
         json: bool,
     ) -> Page {
@@ -185,14 +195,20 @@ impl Scene {
         let admission =
             Admission::new(&self.hub.process.limits, &self.hub.process.metrics, 0, None).unwrap();
         let id = SocketId::random().unwrap();
-        let from = resume.map_or(self.hub.watermarks.started(), |seq| seq + 1);
+        let begins = names
+            .iter()
+            .map(|name| (*name, self.begins(name, since)))
+            .collect::<Vec<_>>();
         self.engine.open(Opening {
             fd: ours.into(),
             client: admission.keep(),
             head: b"H".to_vec(),
             channels: names.iter().map(|name| (*name).to_owned()).collect(),
             format: if json { Format::Json } else { Format::Raw },
-            resume: resume.map(|seq| Resume::Cursor(cursor(seq))),
+            resume: since.map(|since| match since {
+                Since::Cursor(cursor) => Resume::Cursor(cursor),
+                Since::Rewind(rewind) => Resume::Rewind(rewind),
+            }),
             accesses: vec![],
             socket: id,
             websocket: None,
@@ -205,10 +221,30 @@ impl Scene {
             json,
             small,
             held: 0,
-            requested: names
+            left_out: begins.iter().map(|(_, (_, left_out))| left_out).sum(),
+            requested: begins
                 .into_iter()
-                .map(|name| (name, Requested::new(from, 0)))
+                .map(|(name, (from, _))| (name, Requested::new(from, 0)))
                 .collect(),
+        }
+    }
+
+    /// From where on everything of a channel is due, and the bound of what a rewind leaves out.
+    fn begins(&self, name: &str, since: Option<Since>) -> (u64, u64) {
+        match since {
+            None => (self.hub.watermarks.started(), 0),
+            Some(Since::Cursor(cursor)) => (cursor.seq + 1, 0),
+            Some(Since::Rewind(rewind)) => {
+                rewound(&self.engine, &self.truth, name, rewind, self.knows)
+            }
+        }
+    }
+
+    fn since(&self, from: From) -> Option<Since> {
+        match from {
+            From::Now => None,
+            From::Cursor(back) => Some(Since::Cursor(cursor(self.back(back)))),
+            From::Rewind(rewind) => Some(Since::Rewind(rewind)),
         }
     }
 
@@ -218,16 +254,18 @@ impl Scene {
         newest.saturating_sub(back).max(FIRST - 1)
     }
 
-    fn add(&mut self, page: usize, channels: u8, back: Option<u64>) {
-        let since = back.map(|back| self.back(back));
+    fn add(&mut self, page: usize, channels: u8, from: From) {
+        let since = self.since(from);
         let started = self.hub.watermarks.started();
-        let page = &mut self.pages[page];
         let mut new = names(channels);
-        new.retain(|name| !page.requested.contains_key(name));
-        let from = since.map_or(started, |seq| seq + 1);
+        new.retain(|name| !self.pages[page].requested.contains_key(name));
         for name in &new {
+            let (from, left_out) = self.begins(name, since);
+            let page = &mut self.pages[page];
+            page.left_out += left_out;
             page.requested.insert(name, Requested::new(from, started));
         }
+        let page = &mut self.pages[page];
         let (answer, mut answered) = oneshot::channel();
         let access = |name: &&str| ((*name).to_owned(), Access::default());
         self.engine.command(Command::Subscribe {
@@ -235,7 +273,7 @@ impl Scene {
             revocations: 0,
             socket: page.id,
             channels: new.iter().map(access).collect(),
-            since: since.map(cursor),
+            since,
             answer: Some(answer),
         });
         let channels = answered.try_recv().unwrap().unwrap();
@@ -270,12 +308,16 @@ impl Scene {
         if held == 0 || names.is_empty() {
             return;
         }
-        let mut next = self.connect(names, Some(held), small, json);
+        let since = Some(Since::Cursor(cursor(held)));
+        let mut next = self.connect(names, since, small, json);
+        next.left_out = self.pages[number].left_out;
         for (name, requested) in &mut next.requested {
             let before = self.pages[number].requested.remove(name).unwrap();
             *requested = before;
             // The first frame of an event of several channels moves no cursor: it is sent again.
             requested.got.retain(|seq| *seq <= held);
+            // All its channels go on behind the cursor, also one that would have joined in later.
+            requested.from = requested.from.min(held + 1);
         }
         next.held = held;
         self.pages[number] = next;
@@ -310,12 +352,11 @@ impl Scene {
             Step::Tail => self.tail(),
             Step::Open {
                 channels,
-                back,
+                from,
                 small,
                 json,
             } if count < 4 => {
-                let resume = back.map(|back| self.back(back));
-                let page = self.connect(names(channels), resume, small, json);
+                let page = self.connect(names(channels), self.since(from), small, json);
                 self.pages.push(page);
             }
             Step::Open { .. } => {}
@@ -330,8 +371,8 @@ impl Scene {
             Step::Add {
                 page,
                 channels,
-                back,
-            } => self.add(page % count, channels, back),
+                from,
+            } => self.add(page % count, channels, from),
             Step::Remove { page, channel } => self.remove(page % count, channel),
             Step::Reconnect(page) => self.reconnect(page % count),
             Step::Read { page, bytes } => self.pages[page % count].read(bytes),
@@ -418,6 +459,7 @@ fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
         },
         truth: Vec::new(),
         pages: Vec::new(),
+        knows: true,
     };
     let page = scene.connect(vec!["a"], None, false, false);
     scene.pages.push(page);
@@ -426,7 +468,7 @@ fn a_channel_that_is_removed_before_its_replay_leaves_nothing_behind() {
     }
     scene.engine.on_inbox();
     scene.pages[0].read(100_000);
-    scene.add(0, 6, Some(3));
+    scene.add(0, 6, From::Cursor(3));
     assert_eq!(catching_up(&scene.engine), 2);
     scene.remove(0, 1);
     scene.remove(0, 2);
@@ -495,6 +537,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         },
         truth: Vec::new(),
         pages: Vec::new(),
+        knows: true,
     };
     while !scene.tailer.pending.is_empty() || scene.tailer.script.len() > 0 {
         scene.tail();
@@ -555,6 +598,7 @@ proptest! {
         queue in prop_oneof![Just(1usize), Just(3), Just(1000)],
         frames in prop_oneof![Just(1usize), Just(3), Just(100_000)],
     ) {
+        let knows = index == 1000;
         let ring = Ring::default();
         let index = Bounds { entries: 100 * index, channels: index, marks: 20 };
         let hub = hub(Box::new(ring.clone()), queue, index, 1 << 30);
@@ -566,6 +610,7 @@ proptest! {
             tailer: Tailer { script: script.into_iter(), next: FIRST, pending: Vec::new() },
             truth: Vec::new(),
             pages: Vec::new(),
+            knows,
         };
         for step in steps {
             scene.step(step);

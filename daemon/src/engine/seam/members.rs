@@ -261,7 +261,7 @@ impl Scene {
         self.next += 1;
         let event = event(&[ROOMS[room]], None, None, None, &"x".repeat(size)).unwrap();
         self.ring.0.lock().unwrap().insert(seq, event.clone());
-        self.hub.index.push(seq, event.channels(), None);
+        self.hub.index.push(seq, event.channels(), None, 0);
         self.hub.watermarks.start(seq + 1);
         let workers = self.hub.routes.workers(event.channels());
         let encoded = Arc::new(EncodedEvent::new(

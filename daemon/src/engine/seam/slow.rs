@@ -6,7 +6,7 @@ fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
     let data = format!("{seq} {}", "x".repeat(size));
     let event = event(channels, None, None, None, &data).unwrap();
     ring.0.lock().unwrap().insert(seq, event.clone());
-    hub.index.push(seq, event.channels(), None);
+    hub.index.push(seq, event.channels(), None, 0);
     hub.watermarks.start(seq + 1);
     if hub.routes.workers(event.channels()) != 0 {
         hub.inboxes[0].push(Delivery::Event(Arc::new(EncodedEvent::new(

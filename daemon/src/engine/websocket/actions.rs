@@ -9,6 +9,7 @@ use shared::cursor::{Cursor, Epoch};
 
 use crate::auth::authorizer::{Access, Claim};
 use crate::engine::streams::Engine;
+use crate::hub::command::Since;
 use crate::process::metrics::Metrics;
 
 impl Engine {
@@ -38,13 +39,15 @@ impl Engine {
                 channel,
                 user,
                 cursor,
+                rewind,
             } => {
                 let access = Access {
                     user: user.as_ref().map(|user| user.id.as_str().into()),
                     info: user.and_then(|user| user.info).map(Into::into),
                     ..Access::default()
                 };
-                let since = cursor.map(|text| cursor_or_unknown(&text));
+                let cursor = cursor.map(|text| cursor_or_unknown(&text));
+                let since = Since::of(cursor, rewind);
                 let name = channel.clone();
                 if let Err(why) = self.subscribe(slot, vec![(channel, access)], since) {
                     self.deny(slot, &[name], &why);
@@ -94,9 +97,11 @@ impl Engine {
             Action::Subscribe {
                 channels,
                 since,
+                rewind,
                 token,
             } => {
-                let since = since.map(|text| cursor_or_unknown(&text));
+                let cursor = since.map(|text| cursor_or_unknown(&text));
+                let since = Since::of(cursor, rewind);
                 self.authorize(slot, channels, since, token, claim);
                 self.if_open(slot)
             }

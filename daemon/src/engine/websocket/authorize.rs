@@ -3,12 +3,11 @@
 use protocol::channel::Kind;
 use protocol::format;
 use protocol::format::Format;
-use shared::cursor::Cursor;
 
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
-use crate::hub::command::Command;
+use crate::hub::command::{Command, Since};
 
 impl Engine {
     /// Subscribes once the authorizers have granted access, which may take time.
@@ -16,7 +15,7 @@ impl Engine {
         &mut self,
         slot: u32,
         channels: Vec<String>,
-        since: Option<Cursor>,
+        since: Option<Since>,
         token: Option<String>,
         claim: &Option<Box<Claim>>,
     ) {

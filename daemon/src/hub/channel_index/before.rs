@@ -118,7 +118,7 @@ mod tests {
             let (mut seq, mut held) = (5, Vec::new());
             for (mine, step) in events {
                 let other = format!("c{}", seq % 5);
-                index.push(seq, [if mine { "a" } else { &*other }].into_iter(), None);
+                index.push(seq, [if mine { "a" } else { &*other }].into_iter(), None, 0);
                 held.push((seq, mine));
                 seq += step;
             }

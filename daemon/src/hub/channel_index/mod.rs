@@ -6,16 +6,21 @@
 //! counted.
 
 mod before;
+mod entry;
 mod marks;
+mod rewind;
 
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 
+use entry::Entry;
 pub use marks::Candidates;
 use marks::Marks;
 use parking_lot::{Mutex, MutexGuard};
 use protocol::gap::Gap;
+use rewind::Known;
+pub use rewind::{Reach, Tail};
 
 use crate::hub::erased::Erased;
 
@@ -102,13 +107,6 @@ struct Channel {
     erased_up_to: u64,
 }
 
-#[derive(Debug, Clone, Copy)]
-struct Entry {
-    seq: u64,
-    /// Hash of the custom id, 0 without one.
-    id: u32,
-}
-
 impl ChannelIndex {
     /// `first`: the oldest position that will be appended.
     pub fn new(bounds: Bounds, first: u64) -> Self {
@@ -124,13 +122,20 @@ impl ChannelIndex {
         self.lock().first
     }
 
-    /// Appends an event. `id`: its custom id. Positions must ascend.
-    pub fn push<'a>(&self, seq: u64, channels: impl Iterator<Item = &'a str>, id: Option<&str>) {
+    /// Appends an event. `id`: its custom id. `time`: when it was published, in seconds since 1970. Positions must
+    /// ascend.
+    pub fn push<'a>(
+        &self,
+        seq: u64,
+        channels: impl Iterator<Item = &'a str>,
+        id: Option<&str>,
+        time: u32,
+    ) {
         let id = id.map_or(0, |id| self.id_hash(id));
         let mut inner = self.lock();
         let mut mark = 0;
         for channel in channels {
-            inner.push(seq, channel, id);
+            inner.push(channel, Entry { seq, id, time });
             mark |= marks::of(self.hasher.hash_one(channel));
         }
         inner.marks.put(seq, mark);
@@ -162,6 +167,27 @@ impl ChannelIndex {
             let channel = &mut inner.channels[key as usize];
             channel.erased_up_to = channel.erased_up_to.max(up_to);
         }
+    }
+
+    /// The newest events of a channel before `target`, within `reach`. `held`: the first position that can still be
+    /// read. What was erased is not among them.
+    pub fn tail(&self, channel: &str, reach: Reach, held: u64, target: u64) -> Tail {
+        let inner = self.lock();
+        let known = match inner.channel(channel) {
+            Some(channel) => Known {
+                entries: &channel.entries,
+                forgotten_up_to: channel.evicted_up_to,
+                forgotten: channel.evicted,
+            },
+            // Forgotten or never seen, as for a plan.
+            None => Known {
+                entries: &VecDeque::new(),
+                forgotten_up_to: inner.forgotten_up_to,
+                forgotten: u64::MAX,
+            },
+        };
+        let erased = inner.unerased_from(&self.erased, channel);
+        known.tail(reach, held.max(inner.first).max(erased), target)
     }
 
     /// Of `range`, which a plan has for a scan: the first `limit` positions that may have an event on these
@@ -234,7 +260,7 @@ impl Inner {
             .and_then(|id| self.channels.get(*id as usize))
     }
 
-    fn push(&mut self, seq: u64, name: &str, id: u32) {
+    fn push(&mut self, name: &str, entry: Entry) {
         let key = match self.ids.get(name) {
             Some(key) => *key,
             None => {
@@ -252,7 +278,7 @@ impl Inner {
         };
         let channel = &mut self.channels[key as usize];
         channel.emptied = None;
-        channel.entries.push_back(Entry { seq, id });
+        channel.entries.push_back(entry);
         self.order.push_back(key);
     }
 
@@ -465,7 +491,7 @@ mod tests {
             1,
         );
         for seq in 1..500 {
-            index.push(seq, ["busy"].into_iter(), None);
+            index.push(seq, ["busy"].into_iter(), None, 0);
         }
         assert_eq!(whole(&index, &["quiet"], 3, 500, 64), (Gap::NONE, vec![]));
         assert_eq!(
@@ -485,7 +511,7 @@ mod tests {
             1,
         );
         for seq in [10, 20, 30, 40] {
-            index.push(seq, ["a"].into_iter(), None);
+            index.push(seq, ["a"].into_iter(), None, 0);
         }
         // 10 and 20 are evicted: two events at most, although 20 positions are missing.
         assert_eq!(
@@ -503,9 +529,9 @@ mod tests {
     fn unread_positions_bound_the_gap() {
         let index = ChannelIndex::new(WIDE, 100);
         assert_eq!(whole(&index, &["a"], 90, 100, 64).0, Gap::at_most(10));
-        index.push(100, ["a"].into_iter(), None);
+        index.push(100, ["a"].into_iter(), None, 0);
         index.blind(101, 110);
-        index.push(110, ["a"].into_iter(), None);
+        index.push(110, ["a"].into_iter(), None, 0);
         assert_eq!(
             whole(&index, &["a"], 100, 111, 64),
             (Gap::at_most(9), vec![100, 110])
@@ -524,7 +550,7 @@ mod tests {
         // One position unread, one read, and so on.
         for n in 0..stretches {
             history.blind(2 * n + 1, 2 * n + 2);
-            history.push(2 * n + 2, ["other"].into_iter(), None);
+            history.push(2 * n + 2, ["other"].into_iter(), None, 0);
         }
         let end = 2 * stretches + 1;
         let bound = |from| whole(&history, &["quiet"], from, end, 64).0;
@@ -537,10 +563,10 @@ mod tests {
     #[test]
     fn custom_ids_are_found_newest_first_in_these_channels_only() {
         let history = ChannelIndex::new(WIDE, 1);
-        history.push(1, ["a"].into_iter(), Some("x"));
-        history.push(2, ["a", "b"].into_iter(), Some("x"));
-        history.push(3, ["c"].into_iter(), Some("x"));
-        history.push(4, ["a"].into_iter(), Some("y"));
+        history.push(1, ["a"].into_iter(), Some("x"), 0);
+        history.push(2, ["a", "b"].into_iter(), Some("x"), 0);
+        history.push(3, ["c"].into_iter(), Some("x"), 0);
+        history.push(4, ["a"].into_iter(), Some("y"), 0);
         assert_eq!(history.find_id(&["a", "b"], "x").seqs, [2, 1]);
         assert_eq!(history.find_id(&["a"], "z").seqs, [] as [u64; 0]);
     }
@@ -554,7 +580,7 @@ mod tests {
         };
         let index = ChannelIndex::new(bounds, 10);
         for seq in 10..20 {
-            index.push(seq, ["a", "b"].into_iter(), Some("x"));
+            index.push(seq, ["a", "b"].into_iter(), Some("x"), 0);
         }
         // 18 and 19 are remembered.
         assert_eq!(whole(&index, &["a"], 1, 20, 64).0, Gap::at_most(9 + 8));
@@ -567,7 +593,7 @@ mod tests {
             (Gap::NONE, vec![18, 19])
         );
         index.blind(20, 30);
-        index.push(30, ["a"].into_iter(), None);
+        index.push(30, ["a"].into_iter(), None, 0);
         assert_eq!(
             whole(&index, &["a"], 1, 31, 64),
             (Gap::at_most(10), vec![19, 30])
@@ -589,7 +615,7 @@ mod tests {
             1,
         );
         for seq in 1..1000 {
-            index.push(seq, [format!("c{seq}").as_str()].into_iter(), None);
+            index.push(seq, [format!("c{seq}").as_str()].into_iter(), None, 0);
         }
         let inner = index.lock();
         assert!(inner.ids.len() <= 20 && inner.channels.len() <= 20 && inner.order.len() <= 50);
@@ -630,7 +656,7 @@ mod tests {
                         names.sort_unstable();
                         names.dedup();
                         let texts: Vec<String> = names.iter().map(u8::to_string).collect();
-                        index.push(seq, texts.iter().map(String::as_str), None);
+                        index.push(seq, texts.iter().map(String::as_str), None, 0);
                         all.push((seq, names));
                         seq += 1;
                     }

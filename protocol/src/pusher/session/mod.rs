@@ -21,6 +21,8 @@ use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{Credentials, Refused, User};
 use crate::rate_limit::{Bound, Rate};
+use crate::rewind;
+use crate::rewind::Rewind;
 use crate::session_guard::{self, Rejected, SessionGuard};
 use crate::user_bounds::UserBounds;
 
@@ -42,6 +44,8 @@ pub struct Limits {
     pub message_rate: Bound,
     /// How long ids and info of users may be.
     pub users: UserBounds,
+    /// How far a subscription may look back.
+    pub rewind: rewind::Limits,
     /// How long the client may be silent.
     pub silence: keepalive::Limits,
 }
@@ -58,6 +62,7 @@ impl Default for Limits {
                 burst: 1000,
             },
             users: UserBounds::default(),
+            rewind: rewind::Limits::default(),
             silence: keepalive::Limits::default(),
         }
     }
@@ -101,6 +106,8 @@ pub enum Action {
         user: Option<User>,
         /// Not checked, at most 200 bytes.
         cursor: Option<String>,
+        /// Where there is no `cursor`.
+        rewind: Option<Rewind>,
     },
     /// Unsubscribe from this channel, which is subscribed to.
     Unsubscribe { channel: String },
@@ -223,12 +230,13 @@ impl Session {
 
     fn subscribe(&mut self, request: Subscribe, world: &impl World) -> Vec<Action> {
         match self.admit(&request, world) {
-            Ok(user) => {
+            Ok((user, rewind)) => {
                 self.guard.authorized |= Kind::of(&request.channel).needs_authorization();
                 vec![Action::Subscribe {
                     channel: request.channel,
                     user,
                     cursor: request.cursor,
+                    rewind,
                 }]
             }
             Err(Denied(kind, status, reason)) => {
@@ -238,8 +246,28 @@ impl Session {
         }
     }
 
+    /// Whether the channel may be subscribed to, and how far back.
+    fn admit(
+        &self,
+        request: &Subscribe,
+        world: &impl World,
+    ) -> Result<(Option<User>, Option<Rewind>), Denied> {
+        let user = self.admit_to_channel(request, world)?;
+        let rewind = request
+            .rewind
+            .map(|asked| asked.within(world.limits().rewind));
+        match rewind.transpose() {
+            Ok(rewind) => Ok((user, rewind)),
+            Err(why) => Err(Denied("ChannelError", 400, why.to_string().into())),
+        }
+    }
+
     /// Whether the channel may be subscribed to. Returns the user on presence channels.
-    fn admit(&self, request: &Subscribe, world: &impl World) -> Result<Option<User>, Denied> {
+    fn admit_to_channel(
+        &self,
+        request: &Subscribe,
+        world: &impl World,
+    ) -> Result<Option<User>, Denied> {
         let channel = request.channel.as_str();
         let own = channel_name::user(channel);
         if own.is_none() {
@@ -323,6 +351,7 @@ impl Session {
             channel,
             user: None,
             cursor,
+            rewind: None,
         });
         actions
     }

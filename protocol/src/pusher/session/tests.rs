@@ -155,6 +155,7 @@ fn subscribed(channel: &str) -> Vec<Action> {
         channel: channel.into(),
         user: None,
         cursor: None,
+        rewind: None,
     }]
 }
 
@@ -233,6 +234,7 @@ fn presence_channels_name_the_user() {
         channel: "presence-room".into(),
         user: Some(user("alice", Some(r#"{"name":"A"}"#))),
         cursor: None,
+        rewind: None,
     };
     assert_eq!(
         c.subscribe("presence-room", Some(alice)),
@@ -243,6 +245,34 @@ fn presence_channels_name_the_user() {
     assert_eq!(denied(&bob), ("AuthError".into(), 409));
     let none = c.subscribe("presence-else", None);
     assert_eq!(denied(&none), ("AuthError".into(), 401));
+}
+
+#[test]
+fn a_rewind_needs_the_same_signature_and_is_held_to_its_bounds() {
+    let mut c = Connection::new();
+    let message = |channel: &str, rewind: Value| json!({"event": "pusher:subscribe", "data": {"channel": channel, "rewind": rewind}});
+    let actions = c.send(message("a", json!("30s")));
+    assert!(
+        matches!(
+            &actions[..],
+            [Action::Subscribe {
+                rewind: Some(Rewind::Seconds(30)),
+                ..
+            }]
+        ),
+        "{actions:?}"
+    );
+    assert_eq!(c.send(message("b", Value::Null)), subscribed("b"));
+    for bad in [json!(0), json!("x"), json!(10_001), json!([]), json!(true)] {
+        let actions = c.send(message("c", bad));
+        assert_eq!(denied(&actions), ("ChannelError".into(), 400));
+        let data = decoded(&actions[0])["data"].to_string();
+        assert!(data.contains("rewind must be 1 to 10000 events"), "{data}");
+    }
+    for rewind in [json!(10), json!("x")] {
+        let actions = c.send(message("private-c", rewind));
+        assert_eq!(denied(&actions), ("AuthError".into(), 401));
+    }
 }
 
 #[test]
