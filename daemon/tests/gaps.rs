@@ -8,6 +8,8 @@ use std::os::unix::fs::FileExt;
 use common::{Client, Daemon, publish};
 use nix::sys::signal::Signal;
 use shared::cursor::Cursor;
+use shared::prim::Ordering::AcqRel;
+use shared::segment::Segment;
 
 const SLOTS: u64 = 64;
 
@@ -110,6 +112,29 @@ fn a_restart_within_the_ring_is_no_gap() {
     fill_unread(&daemon, "b", SLOTS / 4);
     daemon.restart();
     assert_none(&daemon, &mut daemon.resume("quiet", &before), "quiet");
+}
+
+/// A page may be quicker than askrd: its cursor is then of what askrd has not read yet.
+#[test]
+fn a_cursor_that_is_ahead_of_askrd_is_no_gap() {
+    let daemon = Daemon::start("");
+    let ring = Segment::open(&daemon.ring(), |_| true).unwrap();
+    let mut publisher = daemon.publisher();
+    for _ in 0..100 {
+        let mut client = Client::connect(daemon.address);
+        // The claim of a publisher that was killed: askrd waits for it for some milliseconds.
+        ring.ring().tail().fetch_add(1, AcqRel);
+        publish(&mut publisher, &["quiet"], None, None, "in the state");
+        let cursor = publisher.cursor().unwrap();
+        let query = format!("/askr/events?channel=quiet&last_event_id={cursor}");
+        client.request(&query, &[]);
+        publish(&mut publisher, &["quiet"], None, None, "after it");
+        let message = client.next();
+        assert_eq!(
+            (message.event.as_str(), message.data.as_str()),
+            ("message", "after it")
+        );
+    }
 }
 
 #[test]

@@ -95,6 +95,11 @@ impl Engine {
         match seq {
             Some(seq) if seq + 1 == here => Start::live(self.progress.cursor(seq)),
             Some(seq) if seq < here => Start::at(self.progress.cursor(seq), here),
+            // Ahead of the tailer, and not of the publishers: a page has it of `askr_cursor()`. What comes up to there
+            // is not for it.
+            Some(seq) if seq < self.hub.segments.head() => {
+                Start::at(self.progress.cursor(seq), seq + 1)
+            }
             // A position that was not published yet: the client's cursor is of another past of this ring.
             Some(_) => {
                 self.hub.process.metrics.unknown_cursors.add(1);

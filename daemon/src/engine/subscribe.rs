@@ -206,6 +206,11 @@ impl Engine {
             Some(Since::Cursor(since)) if since.epoch != self.progress.epoch => {
                 (self.hub.index.first(), Gap::UNKNOWN)
             }
+            // Ahead of the tailer, and not of the publishers (`askr_cursor()`). The stream's other channels are
+            // where the tailer is, so some events may come that are in the page's state already.
+            Some(Since::Cursor(since)) if (here..self.hub.segments.head()).contains(&since.seq) => {
+                (here, Gap::NONE)
+            }
             // A position that was not published yet.
             Some(Since::Cursor(since)) if since.seq >= here => (here, Gap::UNKNOWN),
             Some(Since::Cursor(since)) => (since.seq + 1, Gap::NONE),
