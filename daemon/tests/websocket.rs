@@ -749,8 +749,13 @@ fn names_that_are_not_for_subscribers_are_refused_at_every_door() {
         let error = pusher.try_subscribe(name, Value::Null);
         assert_eq!(error["event"], "pusher:subscription_error", "{error}");
     }
-    // Nobody is on a channel by such a name, or on one that was asked for together with it.
-    assert_eq!(daemon.channels(), json!({"a": 1}));
+    // Nobody is on a channel by such a name, or on one that was asked for together with it. The sockets that were
+    // dropped may be noticed a moment later.
+    while daemon.channels() != json!({"a": 1}) {
+        let channels = daemon.channels();
+        let names = channels.as_object().map_or(0, |all| all.len());
+        assert_eq!(names, 1, "{channels}");
+    }
 }
 
 #[test]
