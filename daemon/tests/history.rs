@@ -3,6 +3,8 @@
 
 mod common;
 
+use common::api::Call;
+use common::grants;
 use common::pages::{ask, backward, data, forward, page, replay, rows};
 use common::{Daemon, askrd, publish};
 use nix::sys::signal::Signal;
@@ -357,6 +359,182 @@ fn the_command_prints_a_line_for_each_event() {
         code == 1 && why.contains("limit must be a number from 1 to 1000"),
         "{why}"
     );
+}
+
+/// A daemon that knows the secret of tokens, with two events on each of these channels.
+fn with_secret(settings: &str, channels: &[&str]) -> (Daemon, tempfile::TempDir) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("secret");
+    common::write_settings(&path, &format!("{}\n", grants::SECRET));
+    let at = path.display();
+    let daemon = Daemon::start(&format!("auth.secret_file = '{at}'\n{settings}"));
+    for channel in channels {
+        daemon.publish(channel, "1");
+        daemon.publish(channel, "2");
+    }
+    (daemon, directory)
+}
+
+/// Status, head and body of a page that somebody in a browser asks for.
+fn get(daemon: &Daemon, query: &str, headers: &[(&str, &str)]) -> (u16, String, String) {
+    let headers: String = headers
+        .iter()
+        .map(|(key, value)| format!("{key}: {value}\r\n"))
+        .collect();
+    let request = format!(
+        "GET /askr/history?{query} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n"
+    );
+    let answer = common::exchange(daemon.address, request.as_bytes());
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    (status, head.to_lowercase(), body.to_owned())
+}
+
+fn got(daemon: &Daemon, query: &str, headers: &[(&str, &str)]) -> Vec<String> {
+    let (status, _, body) = get(daemon, query, headers);
+    assert_eq!(status, 200, "{body}");
+    data(&serde_json::from_str(&body).unwrap())
+}
+
+#[test]
+fn over_http_it_is_for_whoever_may_subscribe_and_for_as_long() {
+    let channels = ["a", "private-b", "presence-c"];
+    let (daemon, _directory) = with_secret("", &channels);
+    let bearer = |token: &str| format!("Bearer {token}");
+    assert_eq!(got(&daemon, "channel=a", &[]), ["1", "2"]);
+    let newest = page(&daemon, "a", "limit=1");
+    let (_, head, body) = get(&daemon, "channel=a&limit=1", &[]);
+    assert_eq!(serde_json::from_str::<Value>(&body).unwrap(), newest);
+    assert!(
+        head.contains("content-type: application/json") && head.contains("cache-control: no-store")
+    );
+
+    let (status, head, _) = get(&daemon, "channel=private-b", &[]);
+    assert!(
+        status == 401 && head.contains("www-authenticate: bearer"),
+        "{head}"
+    );
+    let token = grants::token(&["private-b"], 60);
+    let with = [("Authorization", &*bearer(&token))];
+    assert_eq!(got(&daemon, "channel=private-b", &with), ["1", "2"]);
+    assert_eq!(
+        got(&daemon, &format!("channel=private-b&token={token}"), &[]),
+        ["1", "2"]
+    );
+    let other = grants::token(&["private-other"], 60);
+    assert_eq!(
+        get(
+            &daemon,
+            "channel=private-b",
+            &[("Authorization", &bearer(&other))]
+        )
+        .0,
+        403
+    );
+    // Members have ids.
+    let nobody = bearer(&grants::token(&["presence-c"], 60));
+    assert_eq!(
+        get(&daemon, "channel=presence-c", &[("Authorization", &nobody)]).0,
+        403
+    );
+    let user = bearer(&grants::token_of("7", &["presence-c"], 60));
+    let with = [("Authorization", &*user)];
+    assert_eq!(got(&daemon, "channel=presence-c", &with), ["1", "2"]);
+    assert_eq!(daemon.members("presence-c"), [] as [&str; 0], "nobody came");
+    // Lost: the user's tokens are refused from now on.
+    daemon.disconnect(&json!({ "user": "7" }));
+    assert_eq!(get(&daemon, "channel=presence-c", &with).0, 401);
+    let expired = bearer(&grants::token_by(
+        grants::SECRET,
+        &json!({ "channels": ["private-b"], "exp": grants::now() - 100 }),
+    ));
+    assert_eq!(
+        get(&daemon, "channel=private-b", &[("Authorization", &expired)]).0,
+        401
+    );
+}
+
+#[test]
+fn over_http_origins_and_parameters_are_checked_as_those_of_a_stream() {
+    let (daemon, _directory) =
+        with_secret("server.allowed_origins = ['https://app.example']", &["a"]);
+    let foreign = [("Origin", "https://evil.example")];
+    assert_eq!(get(&daemon, "channel=a", &foreign).0, 403);
+    let (status, head, _) = get(&daemon, "channel=a", &[("Origin", "https://app.example")]);
+    assert_eq!(status, 200);
+    assert!(
+        head.contains("access-control-allow-origin: https://app.example"),
+        "{head}"
+    );
+    for (query, reason) in [
+        ("", "name one channel: ?channel=NAME"),
+        ("channel=a&channel=b", "name one channel: ?channel=NAME"),
+        ("channel=askr:x", "channel 1 must not start with \"askr:\""),
+        (
+            "channel=a&limit=5000",
+            "limit must be a number from 1 to 1000",
+        ),
+        (
+            "channel=a&since=x",
+            "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+        ),
+    ] {
+        let (status, _, body) = get(&daemon, query, &[]);
+        assert_eq!((status, body), (400, format!("{reason}\n")), "{query}");
+    }
+    assert_eq!(get(&daemon, "channel=%23server-to-user-7", &[]).0, 403);
+    let post = common::exchange(
+        daemon.address,
+        b"POST /askr/history?channel=a HTTP/1.1\r\nHost: x\r\nConnection: close\r\nContent-Length: 0\r\n\r\n",
+    );
+    assert!(post.starts_with("HTTP/1.1 405 "), "{post}");
+}
+
+#[test]
+fn one_address_has_so_many_pages_a_second_and_others_have_theirs() {
+    let (daemon, _directory) = with_secret(
+        "server.connections_per_address = 100\nserver.history_rate = 2",
+        &["a"],
+    );
+    let mut client = common::Client::connect_from(daemon.address, "127.0.0.9");
+    let mut refused = None;
+    // More than the rate allows in whatever time it takes.
+    for _ in 0..10_000 {
+        client.request("/askr/history?channel=a&limit=1", &[]);
+        if client.head.starts_with("HTTP/1.1 429 ") {
+            refused = Some(client.head.to_lowercase());
+            break;
+        }
+    }
+    let refused = refused.expect("refused at some point");
+    assert!(refused.contains("\r\nretry-after: 1\r\n"), "{refused}");
+    daemon.until("askr_history_refused_total{reason=\"rate\"}", |n| n == 1);
+    let mut other = common::Client::connect_from(daemon.address, "127.0.0.10");
+    other.request("/askr/history?channel=a&limit=1", &[]);
+    assert!(other.head.starts_with("HTTP/1.1 200 "), "{}", other.head);
+    // PHP and servers are not one address of many.
+    (0..20).for_each(|_| drop(page(&daemon, "a", "limit=1")));
+}
+
+#[test]
+fn the_signed_api_gives_the_same_page_to_who_has_the_secret() {
+    let daemon = Daemon::start(&format!(
+        "[app]\nid = '7'\nkey = '{}'\nsecret = '{}'",
+        common::ws::KEY,
+        grants::SECRET
+    ));
+    daemon.publish("private-a", "1");
+    daemon.publish("private-a", "2");
+    let path = "/apps/7/channels/private-a/events";
+    let said = Call::new("GET", path, &[("limit", "1")], "").send(&daemon);
+    assert_eq!(said.status, 200, "{said:?}");
+    assert_eq!(said.json(), page(&daemon, "private-a", "limit=1"));
+    let said = Call::new("GET", path, &[], "").send_signed(&daemon, "00");
+    assert_eq!(said.status, 401, "{said:?}");
+    let said = Call::new("GET", path, &[("limit", "0")], "").send(&daemon);
+    assert_eq!(said.status, 400, "{said:?}");
+    let said = Call::new("POST", path, &[], "").send(&daemon);
+    assert_eq!(said.status, 405, "{said:?}");
 }
 
 #[test]

@@ -7,6 +7,7 @@ use libfuzzer_sys::fuzz_target;
 use md5::{Digest, Md5};
 use percent_encoding::percent_decode_str;
 use protocol::channel::Kind;
+use protocol::history;
 use protocol::mac;
 use protocol::pusher::api::{self, Call, Limits, Publish};
 use protocol::pusher::signature::ApiRequest;
@@ -65,6 +66,10 @@ fn sound(call: &Call, method: &str) {
             assert!(info.occupied);
         }
         Call::Users { channel } => assert!(Kind::of(channel).is_presence()),
+        Call::Events { channel, window } => {
+            assert!(rules::channel(channel.as_bytes()).is_ok());
+            assert!((1..=history::MOST).contains(&window.limit));
+        }
         Call::Terminate { user } => {
             let users = UserBounds {
                 id: MAX_ID,

@@ -1,11 +1,14 @@
-//! Any text as the query and the path of a request for a stream (the first line), and as the body of a change of one
-//! (what follows): names obey the rules and the bound, and no body is taken without the right secret.
+//! Any text as the query and the path of a request for a stream or a page of history (the first line), as the body of a
+//! change of a stream (what follows), and as what is kept of erased channels: names obey the rules and the bound, and no
+//! body is taken without the right secret.
 #![no_main]
 
 use askrd::http::{change, path, query};
 use askrd::hub::command::Since;
+use askrd::hub::erased_file;
 use askrd_fuzz::credentials;
 use libfuzzer_sys::fuzz_target;
+use protocol::history::{self, Window};
 use protocol::rewind::{Limits, Rewind};
 use protocol::socket_id;
 use protocol::socket_id::{Place, Prover};
@@ -53,6 +56,19 @@ fuzz_target!(|data: &[u8]| {
         let decoded = percent_encoding::percent_decode_str(line).collect::<Vec<u8>>();
         let mut segments = decoded.split(|b| *b == b'/');
         assert!(segments.all(|segment| !matches!(segment, b"." | b"..")));
+    }
+    // The same as that of a page of history.
+    match Window::parse(line) {
+        Ok(window) => assert!((1..=history::MOST).contains(&window.limit)),
+        Err(why) => assert!(!why.to_string().contains('\n')),
+    }
+    // And as what is kept of erased channels.
+    if let Ok(known) = erased_file::parse(text) {
+        assert!(
+            known
+                .iter()
+                .all(|(name, _)| shared::rules::channel(name.as_bytes()).is_ok())
+        );
     }
     let prover = Prover::new("shop", &credentials().secrets).expect("randomness");
     if let Err(why) = change::read(body.as_bytes(), &prover, MOST, LIMITS) {

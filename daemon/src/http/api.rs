@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use protocol::channel::Kind;
@@ -19,11 +20,13 @@ use super::refusal::Refusal;
 use super::respond::{self, Answer};
 use super::socket::Progress;
 use crate::app::application::App;
+use crate::app::history;
 use crate::app::publishing::PublishError;
 use crate::app::queries;
 use crate::config::api_body_bytes;
 use crate::hub::command::{Target, Which};
 use crate::hub::last_events;
+use crate::process::client_key::ClientKey;
 use crate::process::refusals;
 
 /// Does what the request asks for. `timeout`: for the body.
@@ -74,13 +77,13 @@ pub async fn serve(
 }
 
 /// Performs a call. Returns the response's body.
-async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
-    Ok(match call {
+async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
+    let body = match call {
         Call::Publish(event) => {
             known(app, &event)?;
             app.publishing.publish(&event).map_err(refused)?;
             if event.info.is_none() {
-                return Ok(answer::done());
+                return Ok(answer::done().into());
             }
             let infos = infos(app, &event.channels, event.info).await;
             answer::channels(event.channels.iter().map(String::as_str).zip(infos))
@@ -91,7 +94,7 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
                 app.publishing.publish(event).map_err(refused)?;
             }
             if events.iter().all(|event| event.info.is_none()) {
-                return Ok(answer::done());
+                return Ok(answer::done().into());
             }
             let mut all = Vec::new();
             for event in &events {
@@ -124,7 +127,20 @@ async fn perform(app: &App, call: Call) -> Result<Vec<u8>, Refusal> {
             answer::done()
         }
         Call::Connections => answer::connections(app.quota.used() as u64),
-    })
+        Call::Events { channel, window } => {
+            let ask = history::Ask {
+                channel: &channel,
+                window,
+                client: ClientKey::NONE,
+                bytes: app.history_bytes,
+            };
+            let page = history::page(&app.hub, &ask).await;
+            return page
+                .map(Bytes::from)
+                .map_err(|why| Refusal::busy(&why.to_string()));
+        }
+    };
+    Ok(body.into())
 }
 
 /// Whether the application has events of this name.

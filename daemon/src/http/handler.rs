@@ -10,6 +10,7 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use protocol::format;
 use protocol::format::Format;
+use protocol::history::Window;
 use protocol::pusher::api::answer;
 use protocol::pusher::code;
 use protocol::socket_id::SocketId;
@@ -26,10 +27,12 @@ use super::respond::{self, Answer};
 use super::socket::Progress;
 use super::{api, body, change};
 use crate::app::application::App;
+use crate::app::history;
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::auth::http_call::forwarded;
 use crate::engine::WebSocketSession;
 use crate::hub::command::{Command, Denied};
+use crate::process::budget::Held;
 use crate::process::refusals;
 
 /// None: the socket is to be taken from hyper.
@@ -90,6 +93,10 @@ async fn answer(client: &RefCell<Client>, request: Request<Incoming>) -> Option<
             Ok(None)
         }
         Ok(Route::Stream(subscribe)) => stream(client, &world, &request, subscribe, &origin).await,
+        Ok(Route::History { subscribe, window }) => {
+            let page = page(client, &world, &request, subscribe, window).await;
+            page.map(|page| Some(respond::page(page, &origin)))
+        }
         Ok(Route::Change {
             app,
             subscribe,
@@ -158,6 +165,44 @@ async fn stream(
     Ok(None)
 }
 
+/// A page of a channel's history, for whoever may subscribe to the channel.
+async fn page(
+    client: &RefCell<Client>,
+    world: &World,
+    request: &Request<Incoming>,
+    subscribe: SubscribeRequest,
+    window: Window,
+) -> Result<Held, Refusal> {
+    if !client.borrow_mut().check_limits(request) {
+        return Err(too_many_connections());
+    }
+    let app = &world.apps[subscribe.app].0;
+    let key = client.borrow().admission.client();
+    // Before any signature is verified.
+    if !app.history_calls.take(key) {
+        world.metrics().history_rate.add(1);
+        return Err(Refusal::too_often(app.history_calls.bound().per_second));
+    }
+    let mut claim = subscribe.claim;
+    if let Some(claim) = &mut claim {
+        client.borrow().identify(request, claim);
+    }
+    authorize(app, claim.as_ref(), &subscribe.channels).await?;
+    let ask = history::Ask {
+        channel: &subscribe.channels[0],
+        window,
+        client: key,
+        bytes: app.history_bytes,
+    };
+    let page = history::page(&app.hub, &ask).await;
+    page.map_err(|why| Refusal::busy(&why.to_string()))
+}
+
+fn too_many_connections() -> Refusal {
+    let reason = "there are as many connections as are allowed, here or of this address";
+    Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason)
+}
+
 /// The client is to come back later. It learns that only from a stream or a WebSocket of its format.
 fn turn_away(
     client: &RefCell<Client>,
@@ -219,8 +264,7 @@ fn admit_change(
     progress: &Progress,
 ) -> Result<Claim, Refusal> {
     if !client.borrow_mut().check_limits(request) {
-        let reason = "there are as many connections as are allowed, here or of this address";
-        return Err(Refusal::new(StatusCode::TOO_MANY_REQUESTS, reason));
+        return Err(too_many_connections());
     }
     let client = client.borrow();
     client.identify(request, &mut claim);

@@ -61,6 +61,25 @@ impl Refusal {
         }
     }
 
+    /// More requests a second than one client may send.
+    pub fn too_often(per_second: u32) -> Self {
+        let reason = format!(
+            "more than {per_second} pages of history a second from one address (server.history_rate)"
+        );
+        Self {
+            header: Some((RETRY_AFTER, "1")),
+            ..Self::new(StatusCode::TOO_MANY_REQUESTS, reason)
+        }
+    }
+
+    /// Nothing can be done for it at the moment.
+    pub fn busy(reason: &str) -> Self {
+        Self {
+            header: Some((RETRY_AFTER, "1")),
+            ..Self::new(StatusCode::SERVICE_UNAVAILABLE, reason)
+        }
+    }
+
     /// A request that does not become a WebSocket.
     pub fn handshake(why: handshake::Refused) -> Self {
         Self {

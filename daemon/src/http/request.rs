@@ -6,6 +6,7 @@ use hyper::header::{CONTENT_LENGTH, HOST, HeaderMap, TRANSFER_ENCODING};
 use hyper::{Method, Request, StatusCode, Version};
 use protocol::channel::Kind;
 use protocol::format::Format;
+use protocol::history::Window;
 use protocol::pusher::{api, code, connect};
 use protocol::query::parameter;
 use protocol::ws::handshake;
@@ -26,6 +27,7 @@ use crate::process::refusals::{Note, listed};
 
 const EVENTS: &str = "/askr/events";
 const SOCKET: &str = "/askr/ws";
+const HISTORY: &str = "/askr/history";
 const SUBSCRIBE: &str = "/askr/subscribe";
 const UNSUBSCRIBE: &str = "/askr/unsubscribe";
 
@@ -35,6 +37,11 @@ pub enum Route {
     /// OPTIONS: which requests a page may send.
     Preflight,
     Stream(SubscribeRequest),
+    /// A page of the one channel's events, for whoever may subscribe to it.
+    History {
+        subscribe: SubscribeRequest,
+        window: Window,
+    },
     /// A Pusher connection that is refused. Browsers show a page the reason only over the open WebSocket.
     Refused {
         accept: Accept,
@@ -193,7 +200,7 @@ fn askr_route<B>(
 ) -> Result<Route, Refusal> {
     let (path, method) = (request.uri().path(), request.method());
     let reads = match path {
-        EVENTS | SOCKET => true,
+        EVENTS | SOCKET | HISTORY => true,
         SUBSCRIBE | UNSUBSCRIBE => false,
         _ => {
             let reason = format!("not found; events are at {EVENTS}");
@@ -212,6 +219,14 @@ fn askr_route<B>(
                 return Err(bad("a request for events has no body"));
             }
             let mut subscribe = subscribe_request(request, policy, app, origin)?;
+            if path == HISTORY {
+                let window = Window::parse(request.uri().query().unwrap_or(""));
+                let window = window.map_err(|why| bad(why.to_string()))?;
+                return match subscribe.channels.len() {
+                    1 => Ok(Route::History { subscribe, window }),
+                    _ => Err(bad("name one channel: ?channel=NAME")),
+                };
+            }
             if path == SOCKET {
                 subscribe.accept = Some(handshake(request)?);
                 subscribe.format = Format::Plain;
@@ -655,6 +670,7 @@ mod tests {
         let path = prop_oneof![
             5 => Just(EVENTS),
             5 => Just(SOCKET),
+            3 => Just(HISTORY),
             1 => Just(SUBSCRIBE),
             1 => Just("/app/KEY"),
             1 => Just("/app/other"),
@@ -721,6 +737,7 @@ mod tests {
         assert!(reached(|route| matches!(route, Route::Refused { .. })));
         assert!(reached(|route| matches!(route, Route::Api { .. })));
         assert!(reached(|route| matches!(route, Route::Change { .. })));
+        assert!(reached(|route| matches!(route, Route::History { .. })));
         let is = |route: &&Route| matches!(route, Route::Stream(ask) if ask.resume.is_some() && ask.claim.is_some());
         assert!(routes.iter().flatten().any(|route| is(&route)));
     }
@@ -735,6 +752,12 @@ mod tests {
                     let closed = ask.channels.iter().any(|name| rules::needs_authorization(name.as_bytes()));
                     prop_assert!(ask.claim.is_some() || !closed, "a private channel is authorized");
                     prop_assert_eq!(ask.accept.is_some(), ask.format.is_websocket());
+                }
+                Ok(Route::History { subscribe: ask, .. }) => {
+                    query::tests::check_channels(&ask.channels, 1);
+                    prop_assert_eq!(ask.channels.len(), 1);
+                    let closed = rules::needs_authorization(ask.channels[0].as_bytes());
+                    prop_assert!(ask.claim.is_some() || !closed, "a private channel is authorized");
                 }
                 Ok(_) => {}
                 Err(why) => prop_assert!(!why.reason.contains(['\r', '\n']), "one line"),

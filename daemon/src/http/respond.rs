@@ -12,6 +12,7 @@ use protocol::sse;
 
 use super::cors::Origin;
 use super::refusal::Refusal;
+use crate::process::budget::Held;
 
 /// A complete response, which is not a stream.
 pub type Answer = Response<Full<Bytes>>;
@@ -81,11 +82,18 @@ fn final_bytes(status: &str, kind: &str, more: &str, body: &[u8]) -> Vec<u8> {
 }
 
 /// A response with status 200 and this JSON.
-pub fn json(body: Vec<u8>) -> Answer {
-    let mut answer = Response::new(Full::new(Bytes::from(body)));
+pub fn json(body: impl Into<Bytes>) -> Answer {
+    let mut answer = Response::new(Full::new(body.into()));
     let headers = answer.headers_mut();
     headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answer
+}
+
+/// A page of history.
+pub fn page(page: Held, origin: &Origin) -> Answer {
+    let mut answer = json(page);
+    allow_origin(&mut answer, origin);
     answer
 }
 

@@ -7,6 +7,7 @@
 //! | `POST /apps/{id}/batch_events` | publish up to 10 events, all or none |
 //! | `GET /apps/{id}/channels` | the channels that have subscribers |
 //! | `GET /apps/{id}/channels/{name}` | one channel |
+//! | `GET /apps/{id}/channels/{name}/events` | a page of its events (`history`) |
 //! | `GET /apps/{id}/channels/{name}/users` | the members of a presence channel |
 //! | `POST /apps/{id}/users/{user}/terminate_connections` | end a user's connections |
 //! | `GET /apps/{id}/connections` | the number of connections (Reverb) |
@@ -20,6 +21,7 @@ mod refusal;
 mod request;
 
 use crate::channel::Kind;
+use crate::history::Window;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{ApiRequest, Credentials, Refused};
 use crate::query;
@@ -65,6 +67,7 @@ pub fn call(
         ["users", user, "terminate_connections"] => ("POST", &move || terminate(user)),
         ["channels"] => ("GET", &|| channels(request.query)),
         ["channels", channel] => ("GET", &move || one_channel(channel, request.query)),
+        ["channels", channel, "events"] => ("GET", &move || events(channel, request.query)),
         ["channels", channel, "users"] => ("GET", &move || users(channel)),
         ["connections"] => ("GET", &|| Ok(Call::Connections)),
         _ => return Err(refusal(StatusCode::NOT_FOUND, "there is no such endpoint")),
@@ -97,6 +100,13 @@ fn one_channel(channel: &str, query: &str) -> Result<Call, Refusal> {
         ..info(parameter(query, "info")?.as_deref())
     };
     Ok(Call::Channel { channel, info })
+}
+
+fn events(channel: &str, query: &str) -> Result<Call, Refusal> {
+    Ok(Call::Events {
+        channel: channel_name(channel)?,
+        window: Window::parse(query).map_err(|why| bad(why.to_string()))?,
+    })
 }
 
 fn users(channel: &str) -> Result<Call, Refusal> {

@@ -1,5 +1,7 @@
 //! The calls of the HTTP API, and the bounds of one request.
 
+use crate::history::Window;
+
 /// Bounds of one request.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -43,6 +45,8 @@ pub enum Call {
     Channel { channel: String, info: Info },
     /// `GET channels/{name}/users`, for presence channels only.
     Users { channel: String },
+    /// `GET channels/{name}/events`
+    Events { channel: String, window: Window },
     /// `POST users/{user}/terminate_connections`
     Terminate { user: String },
     /// `GET connections`
