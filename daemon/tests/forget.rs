@@ -283,6 +283,33 @@ fn at_the_bound_nothing_is_erased() {
 }
 
 #[test]
+fn what_askrd_was_killed_in_the_middle_of_is_finished_at_the_next_start() {
+    let mut daemon = Daemon::start("");
+    let since = daemon.open("a").cursor();
+    let mut publisher = daemon.publisher();
+    publish(&mut publisher, &["a"], None, None, SECRET);
+    publish(&mut publisher, &["a", "b"], None, None, SECRET);
+    let all = page(&daemon, "a", "");
+    let last = all["events"][1]["cursor"].as_str().unwrap();
+    // Written down, and nothing else was done.
+    daemon.signal(Signal::SIGKILL);
+    let file = daemon.directory.path().join("ring.forgotten");
+    common::write_settings(&file, &format!("askr forgotten 1\n{last} a\n"));
+    daemon.restart();
+    daemon.publish("a", "later");
+    is_forgotten(&daemon, "a", &since, &["later"]);
+    assert_eq!(data(&page(&daemon, "b", "")), [SECRET]);
+    // Also for who reads the ring without the file.
+    std::fs::remove_file(&file).unwrap();
+    let printed = tail(&daemon, "a", 2);
+    assert_eq!(
+        printed.matches(SECRET).count(),
+        1,
+        "that of both channels: {printed}"
+    );
+}
+
+#[test]
 fn a_file_that_is_not_askrds_own_is_not_taken_for_nothing() {
     let mut daemon = Daemon::start("");
     daemon.signal(Signal::SIGTERM);

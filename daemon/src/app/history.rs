@@ -193,14 +193,16 @@ impl Page<'_> {
 
     /// The first position of the window, as a stream with this cursor would begin.
     fn begin(&mut self, end: u64) -> u64 {
-        let here = self.reader.hub.watermarks.started();
+        let hub = self.reader.hub;
+        // A publisher may be ahead of this daemon, and its cursor is none of the future.
+        let published = hub.segments.head().max(hub.watermarks.started());
         match self.ask.window.since {
             Some(since) if since.epoch != self.reader.epoch => {
                 self.unknown();
-                self.reader.hub.index.first().min(end)
+                hub.index.first().min(end)
             }
             // Nobody has published it yet.
-            Some(since) if since.seq >= here => {
+            Some(since) if since.seq >= published => {
                 self.unknown();
                 end
             }
