@@ -3,6 +3,8 @@
 
 mod common;
 
+use std::time::{Duration, Instant};
+
 use common::grants::token;
 use common::ws::{KEY, Pusher, Socket, app, data, frame};
 use common::{Daemon, exchange, publish};
@@ -755,6 +757,20 @@ fn names_that_are_not_for_subscribers_are_refused_at_every_door() {
         let channels = daemon.channels();
         let names = channels.as_object().map_or(0, |all| all.len());
         assert_eq!(names, 1, "{channels}");
+    }
+}
+
+/// Neither whole seconds nor the spread of `stream_max_age` take from the time.
+#[test]
+fn a_pusher_connection_has_all_of_the_time_in_which_it_must_authorize() {
+    for age in [0, 36_000] {
+        let daemon = Daemon::start(&app(&format!(
+            "app.authorize_timeout = 1\nserver.stream_max_age = {age}\n"
+        )));
+        let before = Instant::now();
+        let mut nobody = Pusher::connect(&daemon);
+        assert_eq!(nobody.ws.code(), 4009);
+        assert!(before.elapsed() >= Duration::from_secs(1), "{age}");
     }
 }
 

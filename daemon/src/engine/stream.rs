@@ -47,7 +47,8 @@ pub struct Stream {
 /// When a stream began, was last active, and ends.
 #[derive(Debug, Clone, Copy)]
 pub struct Times {
-    /// When it was opened, and when it last had an event, in the engine's seconds.
+    /// When it was opened, or up to a tenth of `stream_max_age` before that; and when it last had an event. In the
+    /// engine's seconds.
     pub born: u32,
     pub active: u32,
     /// When its token expires, in seconds since 1970; 0: it does not.

@@ -90,20 +90,19 @@ impl Engine {
 
     /// Ends the clients of Pusher's protocol that have not shown in time who they are.
     pub fn end_unauthorized(&mut self) {
-        let limit = self.rules.authorize_timeout;
+        let limit = 1000 * u64::from(self.rules.authorize_timeout);
         if limit == 0 {
             return;
         }
-        let now = self.clock.seconds();
+        let now = self.clock.millis();
         for slot in 0..self.streams.capacity() as u32 {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
                 continue;
             };
-            if now - stream.times.born < limit {
-                continue;
-            }
-            let session = stream.websocket.as_ref().map(|socket| &socket.session);
-            if let Some(Session::Pusher(session)) = session
+            // Not `times.born`, which is earlier by chance.
+            if let Some(websocket) = &stream.websocket
+                && now - websocket.opened >= limit
+                && let Session::Pusher(session) = &websocket.session
                 && !session.is_authorized()
             {
                 let actions = session.end_unauthorized();

@@ -12,7 +12,8 @@ use crate::engine::lingering::AwaitedClose;
 pub struct WebSocketSession {
     pub decoder: Decoder,
     pub session: Session,
-    /// When anything was last received, in the engine's milliseconds.
+    /// When it was opened, and when anything was last received, in the engine's milliseconds.
+    pub opened: u64,
     pub received: u64,
     /// Ping and pong frames.
     pub pings: Rate,
@@ -41,6 +42,7 @@ impl WebSocketSession {
         Some(Box::new(Self {
             decoder: Decoder::default(),
             session,
+            opened: 0,
             received: 0,
             pings: Rate::default(),
             queued: false,
@@ -55,6 +57,7 @@ impl WebSocketSession {
 
     /// The same, opened at `now`.
     pub fn opened_at(mut self: Box<Self>, now: u64) -> Box<Self> {
+        self.opened = now;
         self.received = now;
         self
     }
