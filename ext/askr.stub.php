@@ -215,7 +215,7 @@ namespace {
      * Ends all connections of a user, whose tokens issued until now are refused from now on. Asks askrd as
      * askr_channels() does.
      *
-     * @param string $user a user id, 1 to 128 bytes of UTF-8 without control characters
+     * @param string $user a user id, 1 to 184 bytes of UTF-8 without control characters
      *
      * @return int connections ended. 0: the user had none at this moment; tokens are refused all the same
      *

@@ -23,7 +23,7 @@ told(fn () => askr_disconnect());
 told(fn () => askr_disconnect('7', '8'));
 told(fn () => askr_disconnect([]));
 told(fn () => askr_disconnect(''));
-told(fn () => askr_disconnect(str_repeat('7', 129)));
+told(fn () => askr_disconnect(str_repeat('7', 185)));
 told(fn () => askr_disconnect("7\r\n"));
 told(fn () => askr_disconnect("\xff"));
 told(fn () => askr_disconnect(new class {
@@ -33,7 +33,7 @@ echo "---\n";
 told(fn () => askr_disconnect_user());
 told(fn () => askr_disconnect_user([]));
 told(fn () => askr_disconnect_user(''));
-told(fn () => askr_disconnect_user(str_repeat('7', 129)));
+told(fn () => askr_disconnect_user(str_repeat('7', 185)));
 told(fn () => askr_disconnect_user("7\r\n"));
 told(fn () => askr_disconnect_user("\xff"));
 echo "---\n";
@@ -51,7 +51,7 @@ echo implode("\n", array_keys($whys)), "\n";
 echo "---\n";
 foreach ([fn () => askr_channels(), fn () => askr_channels(null), fn () => askr_channels(''),
     fn () => askr_channels(str_repeat('p', 200)), fn () => askr_channels("a\nb"),
-    fn () => askr_members('presence-' . str_repeat('c', 191)), fn () => askr_disconnect(str_repeat('7', 128)),
+    fn () => askr_members('presence-' . str_repeat('c', 191)), fn () => askr_disconnect(str_repeat('7', 184)),
     fn () => askr_disconnect(7), fn () => askr_disconnect_user(7), fn () => askr_disconnect_user('3.17'),
     fn () => askr_disconnect_socket('0.0'), fn () => askr_disconnect_socket('4294967295.4294967295')] as $call) {
     try {
@@ -81,7 +81,7 @@ ArgumentCountError: askr_disconnect() expects exactly 1 argument, 0 given
 ArgumentCountError: askr_disconnect() expects exactly 1 argument, 2 given
 TypeError: askr_disconnect(): Argument #1 ($socketOrUser) must be of type string, array given
 ValueError: askr_disconnect(): Argument #1 ($socketOrUser) cannot be empty
-ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be at most 128 bytes long
+ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be at most 184 bytes long
 ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must not contain control characters
 ValueError: askr_disconnect(): Argument #1 ($socketOrUser) must be valid UTF-8
 LogicException: no
@@ -89,7 +89,7 @@ LogicException: no
 ArgumentCountError: askr_disconnect_user() expects exactly 1 argument, 0 given
 TypeError: askr_disconnect_user(): Argument #1 ($user) must be of type string, array given
 ValueError: askr_disconnect_user(): Argument #1 ($user) cannot be empty
-ValueError: askr_disconnect_user(): Argument #1 ($user) must be at most 128 bytes long
+ValueError: askr_disconnect_user(): Argument #1 ($user) must be at most 184 bytes long
 ValueError: askr_disconnect_user(): Argument #1 ($user) must not contain control characters
 ValueError: askr_disconnect_user(): Argument #1 ($user) must be valid UTF-8
 ---

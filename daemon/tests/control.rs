@@ -7,7 +7,7 @@ use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
 use common::grants::{Socket, token_of};
-use common::ws::app;
+use common::ws::{Pusher, app};
 use common::{Client, Daemon, askrd};
 use serde_json::json;
 
@@ -178,6 +178,20 @@ fn a_user_called_like_a_socket_id_is_disconnected_where_a_user_is_meant() {
     again.end();
 }
 
+/// As long as `app.user_id_bytes` allows.
+#[test]
+fn a_user_with_the_longest_id_is_disconnected() {
+    let daemon = Daemon::start(&app("app.user_id_bytes = 184\n"));
+    let user = "x".repeat(184);
+    for arguments in [&["--user", &*user][..], &[&user]] {
+        let mut member = Pusher::connect(&daemon);
+        member.join("presence-a", &user);
+        let said = (Some(0), "1 connection ended\n".into(), String::new());
+        assert_eq!(disconnect(&daemon, arguments), said);
+        assert_eq!(member.ws.code(), 4009);
+    }
+}
+
 #[test]
 fn who_is_not_found_is_no_success() {
     let daemon = Daemon::start(&app(""));
@@ -232,7 +246,7 @@ fn a_user_who_cannot_exist_is_refused() {
     let path = format!("/disconnect?ring={}", daemon.ring().display());
     for (user, why) in [
         (String::new(), "user cannot be empty\n"),
-        ("x".repeat(129), "user must be at most 128 bytes long\n"),
+        ("x".repeat(185), "user must be at most 184 bytes long\n"),
         ("a\nb".into(), "user must not contain control characters\n"),
     ] {
         let said = daemon.ask("POST", &path, &json!({ "user": user }).to_string());

@@ -95,7 +95,7 @@ const USER: &str = "user";
 const SOCKET: &str = "socket_id";
 
 fn user(frame: &mut ExecuteData) -> Result<&str, Thrown> {
-    text(Params::new(frame, 1, 1)?.string()?, grant::user)
+    text(Params::new(frame, 1, 1)?.string()?, grant::any_user)
 }
 
 fn socket(frame: &mut ExecuteData) -> Result<&str, Thrown> {

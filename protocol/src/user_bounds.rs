@@ -3,13 +3,13 @@
 
 use serde_json::Value;
 use serde_json::value::RawValue;
-use shared::grant::{MAX_INFO, MAX_USER};
+use shared::grant::{MAX_ALLOWED_USER, MAX_INFO, MAX_USER};
 
 use crate::json::{UserId, one_line};
 use crate::pusher::channel_name;
 
-/// The most bytes that an id may be allowed: the user's own channel must have a name that the ring takes.
-pub const MAX_ID: usize = 184;
+/// The most bytes that an id may be allowed.
+pub const MAX_ID: usize = MAX_ALLOWED_USER;
 
 /// The most bytes of a user's id and info.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,8 +10,10 @@ use crate::rules::{self, Violation};
 pub const MAX_TOKEN: usize = 4000;
 /// Channels and patterns in a token.
 pub const MAX_PATTERNS: usize = 100;
-/// Bytes of a user's id. Pusher's bound.
+/// Bytes of a user's id. Pusher's bound. And of one that an application may allow elsewhere (`app.user_id_bytes`): the
+/// user's own channel must have a name that the ring takes.
 pub const MAX_USER: usize = 128;
+pub const MAX_ALLOWED_USER: usize = 184;
 /// Bytes of a user's info as JSON. Pusher's bound.
 pub const MAX_INFO: usize = 1024;
 /// Seconds from now to a token's expiry: 31 days. What revokes tokens is remembered as long.
@@ -33,14 +35,26 @@ pub fn stands_for(pattern: &str, channel: &str) -> bool {
     }
 }
 
-/// A user's id: 1 to 128 bytes of UTF-8 without control characters.
+/// The id of a token's user: 1 to 128 bytes of UTF-8 without control characters.
 ///
 /// # Errors
 /// Which of these it is not.
 pub fn user(id: &[u8]) -> Result<(), Violation> {
+    user_up_to(MAX_USER, id)
+}
+
+/// The same for a user of any application, who may have a longer id: for who names somebody that is there.
+///
+/// # Errors
+/// As [`user`].
+pub fn any_user(id: &[u8]) -> Result<(), Violation> {
+    user_up_to(MAX_ALLOWED_USER, id)
+}
+
+fn user_up_to(max: usize, id: &[u8]) -> Result<(), Violation> {
     match id.len() {
         0 => return Err(Violation::Empty),
-        n if n > MAX_USER => return Err(Violation::TooLong { max: MAX_USER }),
+        n if n > max => return Err(Violation::TooLong { max }),
         _ => {}
     }
     let text = std::str::from_utf8(id).map_err(|_| Violation::NotUtf8)?;

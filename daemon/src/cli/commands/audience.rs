@@ -105,7 +105,7 @@ fn whom(arguments: &DisconnectArgs) -> Result<Whom<'_>, String> {
         Some(_) => Ok(Whom::Socket(id)),
         None => Err("--socket must be a socket id, such as 123.456".to_owned()),
     };
-    let user = |what: &str, user| match grant::user(str::as_bytes(user)) {
+    let user = |what: &str, user| match grant::any_user(str::as_bytes(user)) {
         Ok(()) => Ok(Whom::User(user)),
         Err(why) => Err(format!("{what} {why}")),
     };
