@@ -102,8 +102,8 @@ test('an origin that only a pattern matches gets no credentials from nginx, and 
   const start = (name, patterns) => startSite(scope, askrd, { front: FRONT, origins: [exact], patterns, name });
   const sites = {
     one: await start('one', [subdomains]),
-    all: await start('all', ['"~^[a-z][a-z0-9+.-]*://"', subdomains]),
-    files: await start('files', ['"null"']),
+    all: await start('all', ['"~^[a-z][a-z0-9+.-]*://."', subdomains]),
+    files: await start('files', ['"null"', '"file://"']),
   };
   await askrd.kill();
   const allowed = async (site, origin, method = 'GET') => {
@@ -121,8 +121,10 @@ test('an origin that only a pattern matches gets no credentials from nginx, and 
       assert.deepEqual(await allowed('one', origin, method), [undefined, undefined], origin);
       assert.deepEqual(await allowed('all', origin, method), ['*', undefined], origin);
     }
-    for (const site of ['one', 'all']) assert.deepEqual(await allowed(site, 'null', method), [undefined, undefined], site);
-    assert.deepEqual(await allowed('files', 'null', method), ['*', undefined]);
+    for (const origin of ['null', 'file://']) {
+      for (const site of ['one', 'all']) assert.deepEqual(await allowed(site, origin, method), [undefined, undefined], site);
+      assert.deepEqual(await allowed('files', origin, method), ['*', undefined]);
+    }
   }
 }));
 

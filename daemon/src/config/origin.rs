@@ -5,8 +5,8 @@
 //! |---|---|
 //! | `https://example.com:8443` | this origin alone |
 //! | `https://*.example.com` | one label or more before `.example.com`, not `https://example.com` itself |
-//! | `*` | every origin but `null` |
-//! | `null` | what browsers call pages from files and sandboxed frames |
+//! | `*` | every origin but the next |
+//! | `null` | pages from files and sandboxed frames: `null`, and `file://` where files may read one another |
 //!
 //! The scheme and the port are part of each: an entry without a port matches an origin without one, which is on its
 //! scheme's own port.
@@ -19,6 +19,10 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// The most bytes of a host's name (RFC 1035, section 2.3.4), and of one label.
 const MAX_HOST: usize = 253;
 const MAX_LABEL: usize = 63;
+
+/// A page without an origin, and a page from a file.
+const NULL: &str = "null";
+const FILE: &str = "file://";
 
 /// An entry of `allowed_origins`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,11 +55,19 @@ pub fn allowed(entries: &[AllowedOrigin], origin: &str) -> Option<Allowed> {
 }
 
 impl AllowedOrigin {
+    /// The entry that allows this origin, and no pattern for more. None: it is no origin.
+    pub fn of(origin: &str) -> Option<Self> {
+        match origin {
+            FILE => Some(Self::Null),
+            _ => origin.parse().ok().filter(|own: &Self| own.matches(origin)),
+        }
+    }
+
     fn matches(&self, origin: &str) -> bool {
         match self {
             Self::Exact(own) => own == origin,
             Self::Any => is_origin(origin),
-            Self::Null => origin == "null",
+            Self::Null => origin == NULL || origin == FILE,
             Self::Subdomains { before, after } => origin
                 .strip_prefix(before.as_str())
                 .and_then(|rest| rest.strip_suffix(after.as_str()))
@@ -70,7 +82,7 @@ impl FromStr for AllowedOrigin {
     fn from_str(text: &str) -> Result<Self, String> {
         match text {
             "*" => return Ok(Self::Any),
-            "null" => return Ok(Self::Null),
+            NULL => return Ok(Self::Null),
             _ => {}
         }
         if !text.contains('*') {
@@ -149,7 +161,7 @@ impl fmt::Display for AllowedOrigin {
         match self {
             Self::Exact(origin) => f.write_str(origin),
             Self::Any => f.write_str("*"),
-            Self::Null => f.write_str("null"),
+            Self::Null => f.write_str(NULL),
             Self::Subdomains { before, after } => write!(f, "{before}*{after}"),
         }
     }
@@ -258,6 +270,34 @@ mod tests {
         assert!(!matches("*", "null") && !matches("https://a.example", "null"));
     }
 
+    #[test]
+    fn pages_from_files_are_null_under_either_name() {
+        for origin in ["null", "file://"] {
+            let by = |texts: &[&str]| allowed(&entries(texts), origin);
+            assert_eq!(by(&["null"]), Some(Allowed::ByPattern), "{origin}");
+            assert_eq!(by(&["*", "https://*.a.example"]), None, "{origin}");
+        }
+        assert!(!matches("null", "file:///") && !matches("null", "file://host"));
+    }
+
+    #[test]
+    fn the_entry_for_an_origin_allows_it_and_is_no_wider_pattern() {
+        for (origin, entry) in [
+            ("https://a.example:8443", Some("https://a.example:8443")),
+            ("capacitor://localhost", Some("capacitor://localhost")),
+            ("null", Some("null")),
+            ("file://", Some("null")),
+            ("*", None),
+            ("https://*.example", None),
+            ("HTTPS://a.example", None),
+            ("https://a.example/", None),
+            ("", None),
+        ] {
+            let found = AllowedOrigin::of(origin).map(|entry| entry.to_string());
+            assert_eq!(found.as_deref(), entry, "{origin}");
+        }
+    }
+
     proptest! {
         /// Origins that are mostly near a pattern: its scheme, its name, and what may be put around them. Compared
         /// with a reading of their own: cut at the first of what ends a host, then by labels from the end.
@@ -281,7 +321,7 @@ mod tests {
         #[test]
         fn nothing_is_matched_but_what_an_entry_says(text in "\\PC{0,40}", entry in entry()) {
             let entry: AllowedOrigin = entry.parse().unwrap();
-            let others = text == "null" || text.split_once("://").is_none();
+            let others = text == "null" || text == "file://" || text.split_once("://").is_none();
             prop_assert!(!others || !entry.matches(&text) || entry == AllowedOrigin::Null);
         }
 

@@ -16,7 +16,7 @@ pub fn origin(headers: &HeaderMap, app: &AppPolicy) -> Note {
     let origin = text(headers, ORIGIN);
     let mut line = format!("origin {} is not allowed", shown(&origin));
     if origin.len() <= MAX_ORIGIN
-        && let Ok(entry @ (AllowedOrigin::Exact(_) | AllowedOrigin::Null)) = origin.parse()
+        && let Some(entry) = AllowedOrigin::of(&origin)
     {
         let entries = listed(app.origins.iter().chain([&entry]));
         let section = app.origins_section;
