@@ -29,7 +29,7 @@ const PAUSE: Duration = Duration::from_millis(250);
 /// The longest wait for a read. Only a file system that hangs takes as long.
 const PATIENCE: Duration = Duration::from_secs(5);
 /// The most viewers that wait at one time; one client has an eighth of it. More are asked to come back.
-const WAITING: usize = 1024;
+pub const WAITING: usize = 1024;
 
 /// How to read the keys: all of the application's, or why it cannot be done, which never has a secret.
 pub type Read = Box<dyn Fn() -> Result<Vec<Key>, String> + Send + Sync>;

@@ -10,7 +10,7 @@ use std::thread;
 
 use shared::keeper::keys_ceiling;
 
-use crate::auth::{http_call, revoked};
+use crate::auth::{http_call, revoked, rotation};
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
 use crate::hub::erased;
@@ -45,6 +45,8 @@ const LISTED: u64 = 384;
 const GRANT: u64 = 896;
 const REVOCATION: u64 = 384;
 const QUESTION: u64 = 64 << 10;
+/// A token that waits until the secrets have been read again, beside the message that it came with.
+const WAITING_TOKEN: u64 = 4 << 10;
 /// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
 const HOOK: u64 = 512;
 const ITEM: u64 = 64;
@@ -181,6 +183,7 @@ impl Sizes<'_> {
             given_back("members", "app.members", self.members()),
             given_back("webhooks", "app.webhook_url", self.webhooks()),
             given_back("questions", "app.auth_calls", self.questions()),
+            given_back("new tokens", "auth.secret_file", self.new_tokens()),
             given_back(
                 "control socket",
                 "server.control",
@@ -249,12 +252,8 @@ impl Sizes<'_> {
         let server = &self.settings.server;
         let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
         let message = |app: &App| app.message_bytes() as u64;
-        // Its credentials, for calls about later channels.
-        let claim = |app: &App| match app.auth_url.is_empty() {
-            true => 0,
-            false => server.header_bytes.0,
-        };
-        let most = self.apps.iter().map(|app| message(app) + claim(app)).max();
+        let held = |app: &App| message(app) + self.claim(app);
+        let most = self.apps.iter().map(held).max();
         let most = most.unwrap_or(0);
         let name = self.apps.iter().map(|app| app.user_id_bytes as u64).max();
         let stream = STREAM + name.unwrap_or(0) + channels * (SUBSCRIPTION + REPLAYED) + most;
@@ -302,6 +301,27 @@ impl Sizes<'_> {
             true => 0,
             false => limits.bytes as u64 + limits.events as u64 * HOOK,
         })
+    }
+
+    /// Those of WebSockets, of which one connection may have many that wait; those of requests count as requests.
+    fn new_tokens(&self) -> u64 {
+        let in_file = !self.settings.auth.secret_file.is_empty();
+        self.of_apps(|app| {
+            if !app.asks("token") || !in_file && app.secret_file.is_empty() {
+                return 0;
+            }
+            let each = WAITING_TOKEN + app.message_bytes() as u64 + self.claim(app);
+            let waiting = rotation::WAITING as u64;
+            waiting * each + shares::ceiling(waiting)
+        })
+    }
+
+    /// A WebSocket's credentials, for calls about later channels.
+    fn claim(&self, app: &App) -> u64 {
+        match app.auth_url.is_empty() {
+            true => 0,
+            false => self.settings.server.header_bytes.0,
+        }
     }
 
     fn questions(&self) -> u64 {
@@ -353,7 +373,7 @@ mod tests {
     #[test]
     fn every_bound_raises_its_part() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 15] = [
+        let changes: [(&str, Change); 16] = [
             ("index", |all| all.broadcast.index_entries = 1 << 24),
             ("index", |all| all.broadcast.index_channels *= 2),
             ("last events and turns", |all| {
@@ -379,6 +399,9 @@ mod tests {
             }),
             ("questions", |all| {
                 all.app.auth_url = "http://127.0.0.1:1/".into()
+            }),
+            ("new tokens", |all| {
+                all.auth.secret_file = "/etc/askr/secret".into()
             }),
             ("grants and revocations", |all| {
                 all.app.auth_url = "http://127.0.0.1:1/".into()
