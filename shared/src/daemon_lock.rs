@@ -44,6 +44,8 @@ const W_EPOCH: usize = 11;
 const W_END: usize = 13;
 /// Two, of which the older one is written: killed in between, the newer one is whole.
 const W_LAST: [usize; 2] = [14, 16];
+/// Up to where the reader was lapped last.
+const W_LAPPED: usize = 18;
 
 /// Held for as long as this lives.
 pub struct DaemonLock {
@@ -131,6 +133,8 @@ impl DaemonLock {
                 Last::There | Last::Elsewhere => Ok(()),
                 // Then nothing that is held may be from before it.
                 Last::Overwritten if found.oldest() >= self.end() => Ok(()),
+                // Or all between was reported as lost, and nothing has been passed since.
+                Last::Overwritten if self.word(W_LAPPED) == self.end() => Ok(()),
                 _ => Err("it does not hold the event that was handed out last"),
             }
         }
@@ -178,6 +182,7 @@ impl DaemonLock {
         self.store_pair(W_BOOT, boot_id());
         self.store(W_END, first);
         W_LAST.into_iter().for_each(|at| self.store(at, 0));
+        self.store(W_LAPPED, 0);
         self.store(W_MAGIC, MAGIC);
     }
 
@@ -193,6 +198,12 @@ impl DaemonLock {
             self.store(older + 1, sum);
             self.store(older, position);
         }
+    }
+
+    /// What was below `position` and not handed out is being reported as lost.
+    pub fn lapped(&self, position: u64) {
+        self.store(W_LAPPED, position);
+        self.reached(position);
     }
 
     /// Everything below `position` is being handed out.

@@ -244,7 +244,10 @@ impl Keeper {
             // What was handed out by the previous call has been dealt with.
             ring.word(W_READ).store(source.tail.next(), Release);
             let step = source.tail.step_if(ring, &mut reads);
-            self.lock.reached(source.tail.next());
+            match step {
+                Step::Lapped { to, .. } => self.lock.lapped(to),
+                _ => self.lock.reached(source.tail.next()),
+            }
             match step {
                 Step::Event { .. } if last && self.lock.rewritten(&source.segment) => {
                     self.distrust(Distrust::Rewritten);
@@ -312,6 +315,7 @@ impl Keeper {
         let (from, to) = (source.segment.first(), source.tail.next());
         self.lock.reached(to);
         if to > from {
+            self.lock.lapped(to);
             self.news.push_back(Next::Lapped { from, to });
         }
     }

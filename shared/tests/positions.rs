@@ -480,6 +480,24 @@ fn an_older_copy_whose_holes_became_events_ends_its_epoch() {
 }
 
 #[test]
+fn a_restart_right_after_the_reader_was_lapped_keeps_the_epoch() {
+    let mut t = Trial::new();
+    let mut keeper = t.home.keeper();
+    let epoch = keeper.current().epoch();
+    t.publish(2);
+    t.hand_out(&mut keeper);
+    t.publish(200);
+    assert!(matches!(keeper.step(), Next::Lapped { .. }));
+    drop(keeper);
+    // What is held was not handed out, but all before it was reported as lost.
+    let mut keeper = t.home.keeper();
+    assert_eq!((keeper.given_up(), keeper.current().epoch()), (None, epoch));
+    t.hand_out(&mut keeper);
+    drop(keeper);
+    assert_eq!(t.serve(false, 0, |_| {}).unwrap(), epoch);
+}
+
+#[test]
 fn a_ring_of_before_the_last_boot_has_a_new_epoch() {
     // On a disk, the file may be older than what was handed out before the power failed.
     let mut t = Trial::new();
