@@ -37,7 +37,7 @@ export PHP PHP_CONFIG
 # The verbs below depend on one another in the order in which they are named.
 .NOTPARALLEL:
 .PHONY: help setup setup-build setup-demo build demo test check lint house docs deny test-rust test-php test-e2e \
-        test-zts loom loom-short bench-ring bench-publish bench-latency bench-syscalls install uninstall clean
+        test-zts loom loom-short bench-ring bench-publish bench-history bench-latency bench-syscalls install uninstall clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -120,6 +120,9 @@ bench-ring: ## Publish, replay and wake-up beside the physical floor, crossbeam 
 
 bench-publish: setup build ## askr_broadcast() beside phpredis publish() and an empty extension function
 	@$(NODE) tests/bench/publish.mjs
+
+bench-history: setup build ## askr_history() beside phpredis XREVRANGE
+	@$(NODE) tests/bench/history.mjs
 
 bench-latency: setup build ## Publish to received, one subscriber, beside the floor
 	@$(NODE) tests/bench/latency.mjs
