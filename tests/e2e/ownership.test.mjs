@@ -47,15 +47,18 @@ test('after a run as root, the command that it says lets the service start, with
   const live = await subscribe(scope, askrd.unix, 'news', { reconnect: false });
   await askrd.cli(['publish', 'news', 'before', '--config', askrd.config]);
   const [before] = await live.take(1);
+  await askrd.cli(['publish', 'other', 'erased', '--config', askrd.config]);
+  await askrd.cli(['forget', 'other', '--config', askrd.config]);
   await askrd.stop();
 
   askrd.user = service;
   const said = await refused(askrd);
-  const files = [`${ring}.lock`, ring, `${ring}.in-flight`];
+  const files = [`${ring}.lock`, ring, `${ring}.in-flight`, `${ring}.present`, `${ring}.forgotten`];
   assert.equal(said, `${files[0]} belongs to root, as after an askrd that was run as root: `
     + `end that one if it still runs, then, as root: chown ${service.name}: ${files.join(' ')}`);
   await obey(said.split('as root: ').at(-1));
   await askrd.start();
+  assert.doesNotMatch(askrd.process.output(), /WARN/, 'nothing is left that is not its own');
   await askrd.cli(['publish', 'news', 'after', '--config', askrd.config]);
   const [epoch, position] = before.id.split('-');
   const back = await subscribe(scope, askrd.unix, 'news', { lastEventId: `${epoch}-${position - 1}`, reconnect: false });
@@ -65,16 +68,19 @@ test('after a run as root, the command that it says lets the service start, with
 test("what another user left is not taken over: the command removes it", { skip }, scoped(async (scope) => {
   const ring = path.join(sticky(scope), 'ring');
   const { web } = services();
-  for (const file of [`${ring}.lock`, ring]) {
-    writeFileSync(file, '');
-    chmodSync(file, 0o600);
-    chownSync(file, web.uid, web.gid);
+  for (const files of [[`${ring}.lock`, ring, `${ring}.present`], [`${ring}.forgotten`]]) {
+    for (const file of files) {
+      writeFileSync(file, '');
+      chmodSync(file, 0o600);
+      chownSync(file, web.uid, web.gid);
+    }
+    const askrd = new Askrd(scope, { ring: { name: ring } });
+    const said = await refused(askrd);
+    assert.equal(said, `${files[0]} belongs to ${web.name}, whose file askrd does not take over: as root: rm ${files.join(' ')}`);
+    await obey(said.split('as root: ').at(-1));
+    await askrd.start();
+    await askrd.stop();
   }
-  const askrd = new Askrd(scope, { ring: { name: ring } });
-  const said = await refused(askrd);
-  assert.equal(said, `${ring}.lock belongs to ${web.name}, whose file askrd does not take over: as root: rm ${ring}.lock ${ring}`);
-  await obey(said.split('as root: ').at(-1));
-  await askrd.start();
 }));
 
 test("root does not serve the service's ring: it is told whom to run askrd as", { skip }, scoped(async (scope) => {

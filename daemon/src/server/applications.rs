@@ -122,7 +122,7 @@ fn open_one(
         ..hub(settings, process, workers, &keeper, slots, &app)
     };
     let hub = Arc::new(hub);
-    remember_erased(&hub, &name, epoch)?;
+    remember_erased(&hub, &name, epoch).map_err(|why| CannotStart::of_erased(why, &spec))?;
     let opened = Arc::new(application(
         settings,
         app,

@@ -9,6 +9,7 @@ use shared::daemon_lock;
 use shared::keeper::KeeperError;
 use shared::spec::RingSpec;
 
+use crate::hub::{erased_file, presence_note};
 use crate::process::quarantine;
 
 #[derive(Debug)]
@@ -50,6 +51,11 @@ impl CannotStart {
         }
     }
 
+    /// What was erased from a ring cannot be read, for this reason.
+    pub fn of_erased(why: String, spec: &RingSpec) -> Self {
+        Self::lasting(owners(spec).unwrap_or(why))
+    }
+
     /// `what` cannot be given to this group, if this user is not in it.
     pub fn of_group(key: &str, what: &Path, group: Gid) -> Option<Self> {
         let mine = getgroups().unwrap_or_default();
@@ -75,6 +81,8 @@ fn owners(spec: &RingSpec) -> Option<String> {
         spec.name.beside(daemon_lock::SUFFIX),
         spec.name.path().to_owned(),
         spec.name.beside(quarantine::SUFFIX),
+        spec.name.beside(presence_note::SUFFIX),
+        spec.name.beside(erased_file::SUFFIX),
     ];
     let foreign: Vec<(PathBuf, Uid)> = all
         .into_iter()
