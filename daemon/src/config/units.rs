@@ -133,12 +133,18 @@ impl FromStr for Address {
             };
         }
         match text.rsplit_once(':') {
-            Some((host, port)) if !host.is_empty() && port.parse::<u16>().is_ok() => {
+            Some((host, port)) if is_host(host) && port.parse::<u16>().is_ok() => {
                 Ok(Self::Tcp(text.to_owned()))
             }
             _ => Err(bad()),
         }
     }
+}
+
+/// A name, an IPv4 address, or an IPv6 address, in brackets, with its zone. A scheme in front of it, or a `*`, is not.
+fn is_host(text: &str) -> bool {
+    let may_be_in_it = |byte: u8| byte.is_ascii_alphanumeric() || b".-_:[]%".contains(&byte);
+    !text.is_empty() && text.bytes().all(may_be_in_it)
 }
 
 /// An address, or a network such as `10.0.0.0/8`.
@@ -247,6 +253,9 @@ mod tests {
             "unix:",
             "unix:x",
             "http://x",
+            "http://127.0.0.1:80",
+            "*:80",
+            " x:80",
         ] {
             assert!(bad.parse::<Address>().is_err(), "{bad}");
         }
