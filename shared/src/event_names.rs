@@ -89,10 +89,16 @@ impl EventNames {
     }
 }
 
-/// The one of `names` that `name` is most likely meant to be, if there is one that is nearly the same.
+/// The one of `names` that `name` is most likely meant to be, if there is one that is nearly the same. Capitals are no
+/// difference, except between two that are equally near.
 pub fn nearest<'a>(name: &[u8], names: impl Iterator<Item = &'a [u8]>) -> Option<&'a [u8]> {
     let limit = name.len().div_ceil(3).min(MAX_DISTANCE);
-    let near = names.filter_map(|other| Some((distance(name, other, limit)?, other)));
+    let small = name.to_ascii_lowercase();
+    let near = names.filter_map(|other| {
+        let distance = distance(&small, &other.to_ascii_lowercase(), limit)?;
+        let differing = name.iter().zip(other).filter(|(a, b)| a != b).count();
+        Some(((distance, differing), other))
+    });
     near.min_by_key(|(distance, _)| *distance)
         .map(|(_, other)| other)
 }
@@ -189,6 +195,12 @@ mod tests {
         assert_eq!(meant("order.shiped", &all), Some("order.shipped"));
         assert_eq!(meant("odrer.paid", &all), Some("order.paid"));
         assert_eq!(meant("Order.Paid", &all), Some("order.paid"));
+        assert_eq!(meant("ORDER.PAYD", &all), Some("order.paid"));
+        // Of names that differ in case alone, the one that differs least.
+        let all = names("Order.paid order.paid order.pays");
+        assert_eq!(meant("order.paiD", &all), Some("order.paid"));
+        assert_eq!(meant("ORder.paid", &all), Some("Order.paid"));
+        let all = names("order.shipped order.paid user.joined e");
         assert_eq!(meant("user.left.the.room", &all), None);
         assert_eq!(meant("f", &all), Some("e"));
         assert_eq!(meant("order.paid", &EventNames::new()), None);
