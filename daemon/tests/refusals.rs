@@ -164,6 +164,35 @@ fn host_path_and_application_are_logged_with_what_there_is() {
     assert_eq!(counted(&daemon, "upgrade"), 1);
 }
 
+#[test]
+fn tls_on_a_port_without_it_is_logged_with_the_settings_of_its_clients() {
+    let daemon = start(&app(""));
+    let said = line(&daemon, || {
+        // How a TLS client begins: a record with a handshake, of a ClientHello.
+        let hello = [
+            &b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03"[..],
+            &[7; 506],
+        ]
+        .concat();
+        for _ in 0..2 {
+            assert!(exchange(daemon.address, &hello).starts_with("HTTP/1.1 400 "));
+        }
+        // What else is no request is nobody's setup.
+        exchange(daemon.address, b"\x15\x03\r\n\r\n");
+    });
+    all_in(
+        &said,
+        &[
+            "TLS",
+            "REVERB_SCHEME=http",
+            "VITE_REVERB_SCHEME",
+            "forceTLS",
+            "nginx",
+        ],
+    );
+    assert_eq!(counted(&daemon, "tls"), 2);
+}
+
 /// A request to the HTTP API, signed by this secret at this time.
 fn signed(daemon: &Daemon, secret: &str, key: &str, time: u64, rest: &str) -> u16 {
     let path = format!("/apps/7/{rest}");

@@ -28,6 +28,7 @@ use tokio::sync::watch;
 
 use super::client::{Client, Takeover, World};
 use super::handler::handle;
+use super::notes;
 use super::refusal::{Refusal, bad};
 use super::respond;
 use super::socket::{Progress, Stopped, Watched};
@@ -36,6 +37,7 @@ use crate::engine::lingering::{AwaitedClose, Ending};
 use crate::process::admission::Admission;
 use crate::process::client_key::ClientKey;
 use crate::process::faults;
+use crate::process::refusals;
 use crate::process::requests::Held;
 
 /// The smallest buffer that hyper accepts, and the most headers of a request.
@@ -236,6 +238,9 @@ fn finish<S: Socket>(finished: Finished<S>, client: Client) {
         early,
     } = finished;
     let world = client.world;
+    if client.progress.is_in_head() && notes::is_tls(&early) {
+        refusals::report(notes::tls());
+    }
     let mut awaited_close = None;
     let words = match (outcome, client.final_response, client.takeover) {
         (Outcome::Handled, Some(response), _) => {

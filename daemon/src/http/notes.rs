@@ -100,6 +100,19 @@ pub fn handshake(why: handshake::Refused) -> Option<Note> {
     Some(Note::new(Reason::Upgrade, "", text))
 }
 
+/// Whether these bytes, in place of a request, are a TLS client's: a handshake's record, of any version.
+pub fn is_tls(input: &[u8]) -> bool {
+    input.starts_with(&[0x16, 0x03])
+}
+
+/// A client that begins with TLS: browsers tell a protocol error, and not whose.
+pub fn tls() -> Note {
+    let text = "a client speaks TLS to an address without it: set REVERB_SCHEME=http (PUSHER_SCHEME; in the page \
+                VITE_REVERB_SCHEME, forceTLS: false), or have it connect to nginx, which ends TLS; a pusher-js that was \
+                refused without TLS tries this next";
+    Note::new(Reason::Tls, "", text)
+}
+
 /// A request to the HTTP API of application `id` whose signature is refused. `has_secret`: whether there is one to
 /// sign with.
 pub fn api_signature(id: &str, why: &signature::Refused, has_secret: bool) -> Note {

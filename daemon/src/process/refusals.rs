@@ -55,6 +55,8 @@ reasons! {
     Key "key";
     /// A WebSocket's handshake that a proxy has taken apart.
     Upgrade "upgrade";
+    /// TLS, which askrd does not have.
+    Tls "tls";
     /// A request to the HTTP API.
     ApiSignature "api_signature";
     /// A channel's or a user's signature.
