@@ -672,14 +672,14 @@ mod tests {
             5 => Just(SOCKET),
             3 => Just(HISTORY),
             1 => Just(SUBSCRIBE),
-            1 => Just("/app/KEY"),
+            4 => Just("/app/KEY"),
             1 => Just("/app/other"),
             1 => Just("/apps/askr/events"),
             1 => Just("/other"),
         ];
         let query = prop_oneof![
             3 => query::tests::query(),
-            1 => "protocol=[4-8]&askr=[01]",
+            2 => "protocol=[4-8]&askr=[01]",
         ];
         let method = prop::sample::select(vec!["GET", "GET", "GET", "POST", "OPTIONS"]);
         let origin = prop::option::of("http://(a|b)\\.example");

@@ -123,8 +123,9 @@ struct Member {
     connections: Vec<Connection>,
     /// It was a member before the start, and is not back yet.
     returning: bool,
-    /// When the grace time ends. Like the neighbours in the list, only used while there is no connection.
+    /// When the grace time ends, of the last connection or of one of several that was lost.
     until: u64,
+    /// Neighbours in the list, only used while there is no connection.
     before: Option<usize>,
     after: Option<usize>,
 }
@@ -228,6 +229,7 @@ impl Presence {
             }
             let member = &mut self.members[at];
             member.connections.push(connection);
+            member.until = 0;
             if !member.returning {
                 return Ok(Vec::new());
             }
@@ -329,10 +331,16 @@ impl Presence {
             return Vec::new();
         };
         connections.swap_remove(index);
-        if !connections.is_empty() {
+        let last = connections.is_empty();
+        let member = &mut self.members[at];
+        if how == Departure::Lost {
+            member.until = self.now.saturating_add(self.limits.grace);
+        }
+        if !last {
             return Vec::new();
         }
-        if how == Departure::Lost && self.limits.grace > 0 {
+        // Another one that was lost before may still come back.
+        if member.until > self.now {
             self.link(at);
             return Vec::new();
         }
@@ -763,6 +771,8 @@ mod tests {
             let mut told = Told::default();
             told.subscribe(&p);
             let mut open: BTreeSet<u64> = BTreeSet::new();
+            // Of members with several connections: since when one of them is lost.
+            let mut missing: BTreeMap<(String, String), u64> = BTreeMap::new();
             // Members whose last connection was lost, or who were there before a restart, and since when.
             let mut lost: BTreeMap<(String, String), u64> = BTreeMap::new();
             let name = |n: u64| (["a", "b"][n as usize % 2], (n % 3).to_string());
@@ -771,7 +781,9 @@ mod tests {
                 match step {
                     Step::Join(n) => {
                         let announced = p.join(name(n).0, &name(n).1, None, n, now).unwrap();
-                        open.insert(n);
+                        if open.insert(n) {
+                            missing.remove(&key(n));
+                        }
                         lost.remove(&key(n));
                         told.receive(&p, announced);
                     }
@@ -780,7 +792,11 @@ mod tests {
                         let how = if gone { Departure::Meant } else { Departure::Lost };
                         let announced = p.leave(name(n).0, &name(n).1, n, how, now);
                         let was = open.remove(&n);
-                        if was && !gone && !open.iter().any(|other| key(*other) == key(n)) {
+                        if was && !gone {
+                            missing.insert(key(n), now);
+                        }
+                        let last = !open.iter().any(|other| key(*other) == key(n));
+                        if was && last && missing.remove(&key(n)).is_some_and(|at| at + GRACE > now) {
                             lost.insert(key(n), now);
                         }
                         told.receive(&p, announced);
@@ -788,12 +804,14 @@ mod tests {
                     Step::Restart if !p.expects_somebody() => {
                         lost = listed(&p).into_iter().map(|member| (member, now)).collect();
                         open.clear();
+                        missing.clear();
                         p = Presence::new(limits, Before::These(listed(&p).into_iter().collect()), now);
                         told.subscribe(&p);
                     }
                     // The application is told anew.
                     Step::Restart | Step::Kill => {
                         open.clear();
+                        missing.clear();
                         lost.clear();
                         p = Presence::new(limits, Before::Somebody, now);
                         told = Told::default();
