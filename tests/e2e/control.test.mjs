@@ -163,6 +163,10 @@ test('askrd refuses, or is away: it is told why', scoped(async (scope) => {
   }
   const bad = await askrd.cli(['members', 'pusher:x', '--config', askrd.config]);
   assert.deepEqual([bad.code, bad.err], [1, 'askrd: channel must not start with "pusher:"\n']);
+  // Laravel's name of it.
+  const short = await askrd.cli(['members', 'team', '--config', askrd.config]);
+  assert.deepEqual([short.code, short.out], [1, '']);
+  assert.match(short.err, /^askrd: channel "team" has no members, .* "presence-team"\?\n$/);
 
   await askrd.stop();
   for (const { class: thrown, message } of await all(['askr_channels'], ['askr_members', 'presence-a'], ['askr_disconnect', 'ada'])) {

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Write};
 use std::process::ExitCode;
 
+use protocol::channel::Kind;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::json;
@@ -51,10 +52,16 @@ pub fn channels(settings: &Settings, arguments: &ChannelsArgs) -> Result<ExitCod
 /// Prints the members of a presence channel.
 ///
 /// # Errors
-/// See [`channels`]; also if the channel's name is invalid.
+/// See [`channels`]; also if the channel's name is invalid, or not a presence channel's.
 pub fn members(settings: &Settings, arguments: &MembersArgs) -> Result<ExitCode, String> {
     let channel = &arguments.channel;
     rules::channel(channel.as_bytes()).map_err(|why| format!("channel {why}"))?;
+    if !Kind::of(channel).is_presence() {
+        // Laravel and Echo leave the prefix out.
+        return Err(format!(
+            "channel {channel:?} has no members, as it is no presence channel; is it \"presence-{channel}\"?"
+        ));
+    }
     let ring = ring(settings, &arguments.common)?;
     let query = [("ring", &*ring), ("channel", channel)];
     let answer: Members = decode(&ask(settings, "/members", &query, None)?)?;
