@@ -45,12 +45,16 @@ export class Askrd {
     const before = this.process?.output().length ?? 0;
     this.process = this.scope.start(this.name, this.binary, ['serve', '--config', this.config],
       { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1', RUST_LOG: 'info' } });
+    const output = () => this.process.output().slice(before);
+    // Port 0 is another one each time. What askrd writes may arrive after it is ready.
+    const port = () => Number(output().match(/127\.0\.0\.1:([1-9][0-9]*)\n/)?.[1]);
+    const hasPort = this.settings.server.listen.some((address) => address.startsWith('127.0.0.1:'));
     await until(`${this.name} is ready`, async () => {
-      if (this.process.ended) throw new Error(`askrd ${this.process.state()}: ${this.process.output().slice(before)}`);
-      return (await this.#local('/readyz').catch(() => null))?.status === 200;
+      if (this.process.ended) throw new Error(`askrd ${this.process.state()}: ${output()}`);
+      const ready = (await this.#local('/readyz').catch(() => null))?.status === 200;
+      return ready && (!hasPort || port() > 0);
     });
-    // The last address told is this start's: port 0 is another one each time.
-    this.port = Number(this.process.output().slice(before).match(/127\.0\.0\.1:([1-9][0-9]*)/)?.[1]);
+    this.port = port();
     return this;
   }
 
