@@ -6,7 +6,7 @@
 //! 0x48 │ boot id[16]
 //! 0x58 │ epoch[16] of the ring served last
 //! 0x68 │ end: no position of that epoch from here on was handed out
-//! 0x70 │ twice: position and checksum of an event; the higher one is the last that was handed out
+//! 0x70 │ twice: position and checksum of an event; the higher one is the last that was handed out or passed over
 //! ```
 //!
 //! A ring found at the name at the next start must be the one that was served last, with every position
@@ -186,9 +186,10 @@ impl DaemonLock {
         self.store(W_MAGIC, MAGIC);
     }
 
-    /// The event at `position` of `segment` is being handed out.
+    /// The event at `position` of `segment` is being handed out, or passed over for good: it repeats a key, or needs
+    /// a newer askrd. A lap of those would leave the event before them overwritten, which is a reason for doubt.
     #[inline]
-    pub fn handed_out(&self, segment: &Segment, position: u64) {
+    pub fn passed(&self, segment: &Segment, position: u64) {
         let [a, b] = W_LAST.map(|at| (self.word(at), at));
         // History is read again at a start.
         if position > a.0.max(b.0) {

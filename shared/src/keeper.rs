@@ -256,18 +256,19 @@ impl Keeper {
                     }
                 }
                 Step::Event { seq, event } => {
+                    self.lock.passed(&source.segment, seq);
                     if self.repeats(seq, &event) {
                         return Next::Repeated { seq };
                     }
-                    let segment = &self.sources[self.reading].segment;
-                    self.lock.handed_out(segment, seq);
                     return Next::Event { seq, event };
                 }
                 Step::Empty => return Next::Empty,
                 Step::Lapped { from, to } => return Next::Lapped { from, to },
                 Step::Unreadable { seq, why } => {
                     // A newer publisher is no reason to give up everybody's history.
-                    if !why.is_unsupported() {
+                    if why.is_unsupported() {
+                        self.lock.passed(&source.segment, seq);
+                    } else {
                         self.count_unreadable(seq);
                     }
                     return Next::Unreadable { seq, why };

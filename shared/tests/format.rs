@@ -341,3 +341,32 @@ fn topics_and_imported_events_have_their_room() {
     assert_eq!((found.channels().count(), found.is_private()), (0, true));
     assert_eq!((found.imported(), found.key()), (Some(imported), Some("k")));
 }
+
+#[test]
+fn a_restart_keeps_the_ring_whose_last_events_were_read_and_not_handed_out() {
+    type Publish = fn(&Keeper, &Home);
+    let repeated: Publish = |_, home| {
+        home.publisher().publish(&keyed(b"k", b"again")).unwrap();
+    };
+    let unsupported: Publish = |keeper, _| {
+        put(keeper, b"\x01\x04news\x09\x01a", 0, b"newer");
+    };
+    for passed_over in [repeated, unsupported] {
+        let home = Home::small();
+        let mut keeper = home.keeper();
+        home.publisher()
+            .publish(&keyed(b"k", b"handed out"))
+            .unwrap();
+        (0..50).for_each(|_| passed_over(&keeper, &home));
+        assert_eq!(texts(&drain(&mut keeper)), ["handed out"]);
+        drop(keeper);
+        // Of 64 slots: the event that was handed out is gone, what came behind it is not.
+        let mut publisher = home.publisher();
+        for _ in 0..20 {
+            publisher.publish(&event(b"meanwhile")).unwrap();
+        }
+        let mut keeper = home.keeper();
+        assert_eq!(keeper.given_up(), None);
+        assert_eq!(texts(&drain(&mut keeper)), ["meanwhile"; 20]);
+    }
+}
