@@ -142,8 +142,8 @@ enum Wake {
 #[derive(Default)]
 struct Unwoken {
     events: u64,
-    /// Of data.
-    bytes: u64,
+    /// Of the arena.
+    cells: u64,
 }
 
 #[derive(Default)]
@@ -172,7 +172,7 @@ impl Publisher {
             keys_ignored: 0,
             unwoken: Unwoken {
                 events: 0,
-                bytes: 0,
+                cells: 0,
             },
             last_error: None,
             next_check_ns: 0,
@@ -209,14 +209,15 @@ impl Publisher {
     pub fn publish_unwoken(&mut self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
         let result = self.try_publish(event, Wake::Later);
         self.account(&result);
-        if result.is_ok() {
+        if let (Ok(_), Some(attached)) = (&result, &self.attached) {
+            let (ring, geometry) = (attached.segment.ring(), attached.segment.geometry());
+            let len = self.scratch.len() + event.data.len();
             self.unwoken.events += 1;
-            self.unwoken.bytes += event.data.len() as u64;
-            let full = self.attached.as_ref().is_some_and(|attached| {
-                let geometry = attached.segment.geometry();
-                self.unwoken.events >= geometry.slots() / UNWOKEN_PART
-                    || self.unwoken.bytes >= geometry.arena_len() / UNWOKEN_PART
-            });
+            if len > ring.inline_len() {
+                self.unwoken.cells += ring.cells_for(len);
+            }
+            let full = self.unwoken.events >= geometry.slots() / UNWOKEN_PART
+                || self.unwoken.cells >= geometry.cells() / UNWOKEN_PART;
             if full {
                 self.wake();
             }

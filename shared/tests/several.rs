@@ -3,10 +3,12 @@
 mod common;
 
 use common::*;
+use shared::event::EventRef;
 use shared::keeper::Keeper;
 use shared::layout::*;
 use shared::prim::Ordering::*;
 use shared::segment::now_ns;
+use shared::spec::RingSpec;
 use shared::wake::DAEMON;
 
 /// How often the reader, which sleeps for as long as `publish` takes, is woken.
@@ -60,4 +62,48 @@ fn a_ring_that_fills_up_wakes_askrd_in_between() {
         }
     });
     assert_eq!(by_bytes, 2);
+    publisher.wake();
+    // Names fill the arena as well, and each event takes whole cells of 1 KiB.
+    let names: Vec<Vec<u8>> = (0..20).map(|n| format!("{n:0>150}").into_bytes()).collect();
+    let names: Vec<&[u8]> = names.iter().map(Vec::as_slice).collect();
+    let many = EventRef {
+        channels: &names,
+        ..event(b"")
+    };
+    let by_names = wakes(&keeper, || {
+        for _ in 0..7 {
+            publisher.publish_unwoken(&many).unwrap();
+        }
+    });
+    assert!(by_names >= 2, "{by_names}");
+    publisher.wake();
+    let medium = [b'x'; 100];
+    let by_cells = wakes(&keeper, || {
+        for _ in 0..7 {
+            publisher.publish_unwoken(&event(&medium)).unwrap();
+        }
+    });
+    assert_eq!(by_cells, 0, "seven cells of 64");
+}
+
+/// Slots of 64 bytes (24 inline): 1,024 of them, and 16 KiB for all that is longer.
+#[test]
+fn cells_fill_up_before_slots_and_bytes() {
+    let home = Home::new(RingSpec {
+        slots: 1024,
+        slot_size: 64,
+        arena: 16 << 10,
+        writers: 16,
+        ..RingSpec::default()
+    });
+    let keeper = home.keeper();
+    let mut publisher = home.publisher();
+    let woken = wakes(&keeper, || {
+        for _ in 0..16 {
+            publisher
+                .publish_unwoken(&event(b"more than fits a slot"))
+                .unwrap();
+        }
+    });
+    assert_eq!(woken, 8, "each second cell of 16");
 }
