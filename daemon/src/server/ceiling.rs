@@ -13,6 +13,7 @@ use shared::keeper::keys_ceiling;
 use crate::auth::{http_call, revoked, rotation};
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
+use crate::hub::channel_index::marks_ceiling;
 use crate::hub::erased;
 use crate::hub::presence_note;
 use crate::outbound::webhooks;
@@ -211,7 +212,9 @@ impl Sizes<'_> {
             0 => 4 * self.settings.ring.slots,
             n => n as u64,
         };
-        let one = entries * POSITION + broadcast.index_channels as u64 * INDEXED_CHANNEL;
+        let one = entries * POSITION
+            + broadcast.index_channels as u64 * INDEXED_CHANNEL
+            + marks_ceiling(self.settings.ring.slots);
         self.apps.len() as u64 * (one + erased::CEILING) + scan_shares::CEILING
     }
 
@@ -373,7 +376,9 @@ mod tests {
     #[test]
     fn every_bound_raises_its_part() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 16] = [
+        let changes: [(&str, Change); 18] = [
+            ("index", |all| all.ring.slots *= 2),
+            ("keys of events", |all| all.ring.slots *= 2),
             ("index", |all| all.broadcast.index_entries = 1 << 24),
             ("index", |all| all.broadcast.index_channels *= 2),
             ("last events and turns", |all| {
@@ -414,6 +419,13 @@ mod tests {
             let after = of(&settings);
             assert!(bytes(&after, name) > bytes(&before, name), "{n}: {name}");
         }
+        // What is remembered of each event of the ring does not depend on what the index has room for.
+        let small = |slots: u64| {
+            let mut settings = Settings::default();
+            (settings.broadcast.index_entries, settings.ring.slots) = (1, slots);
+            bytes(&of(&settings), "index")
+        };
+        assert!(small(1 << 26) - small(1 << 25) >= 32 << 25);
         let more = Ceiling::of(&Settings::default(), 2000, 4);
         for name in ["process", "connections", "channels", "inboxes"] {
             assert!(bytes(&more, name) > bytes(&before, name), "{name}");

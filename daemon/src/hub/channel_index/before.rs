@@ -64,10 +64,10 @@ impl ChannelIndex {
     /// What nobody read of `from..to`, which is not below `first`.
     pub fn unread(&self, from: u64, to: u64) -> Gap {
         let inner = self.lock();
-        let overlaps = inner
-            .blind
-            .iter()
-            .map(|(a, b)| (*b).min(to).saturating_sub((*a).max(from)));
+        let within = inner.blind.range(inner.blind_from(from)..);
+        let overlaps = within
+            .take_while(|(a, _)| *a < to)
+            .map(|(a, b)| (*b).min(to) - (*a).max(from));
         Gap::at_most(overlaps.sum())
     }
 }

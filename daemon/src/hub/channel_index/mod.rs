@@ -13,6 +13,7 @@ mod rewind;
 use std::cmp::Reverse;
 use std::collections::{BinaryHeap, HashMap, VecDeque};
 use std::hash::{BuildHasher, RandomState};
+use std::ops::RangeInclusive;
 
 use entry::Entry;
 pub use marks::Candidates;
@@ -26,8 +27,9 @@ use crate::hub::erased::Erased;
 
 /// Positions looked at at a time, each once for each channel.
 const LOOKS: usize = 1 << 14;
-/// Intervals nobody read that are remembered one by one; past that the two oldest are joined.
-const MAX_BLIND: usize = 1024;
+/// Intervals nobody read that are remembered one by one; past that the two oldest are joined, and the events between
+/// them cannot be told any more. So there are as many as positions that the ring holds, within these bounds.
+const BLIND: RangeInclusive<usize> = 1024..=1 << 16;
 /// The most candidates for a custom id, newest first: hashes of 32 bits hardly ever collide.
 const MAX_CANDIDATES: usize = 64;
 
@@ -41,6 +43,11 @@ pub struct Bounds {
     /// Latest events of which it is known which channels they may have been on, whatever was forgotten: as
     /// many as the ring holds. 16 bytes each.
     pub marks: usize,
+}
+
+/// Bytes that the marks and the intervals nobody read take at the most, each in a queue that has just doubled.
+pub const fn marks_ceiling(marks: u64) -> u64 {
+    32 * marks + 32 * *BLIND.end() as u64
 }
 
 /// The next stretch of a replay.
@@ -326,13 +333,18 @@ impl Inner {
             Some(last) if last.1 == from => last.1 = to,
             _ => self.blind.push_back((from, to)),
         }
-        if self.blind.len() > MAX_BLIND {
+        if self.blind.len() > self.bounds.marks.clamp(*BLIND.start(), *BLIND.end()) {
             // Joined, including what was read in between: the bound grows, but no loss goes unreported.
             let oldest = self.blind.pop_front().expect("longer than the bound");
             if let Some(next) = self.blind.front_mut() {
                 next.0 = oldest.0;
             }
         }
+    }
+
+    /// Of the intervals nobody read, the first that ends behind `position`.
+    fn blind_from(&self, position: u64) -> usize {
+        self.blind.partition_point(|(_, to)| *to <= position)
     }
 
     /// The first position of a channel that was not erased.
@@ -361,10 +373,7 @@ impl Inner {
         let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
         // The plan ends at the next unread interval; if it starts in one, it starts after it instead.
         let mut end = target.max(start);
-        for &(from, to) in &self.blind {
-            if to <= start {
-                continue;
-            }
+        for &(from, to) in self.blind.range(self.blind_from(start)..) {
             if from > start {
                 end = end.min(from);
                 break;
@@ -546,7 +555,7 @@ mod tests {
     #[test]
     fn the_oldest_of_too_many_unread_stretches_are_joined_and_the_newest_are_not() {
         let history = ChannelIndex::new(WIDE, 1);
-        let stretches = MAX_BLIND as u64 + 10;
+        let stretches = *BLIND.start() as u64 + 10;
         // One position unread, one read, and so on.
         for n in 0..stretches {
             history.blind(2 * n + 1, 2 * n + 2);
@@ -558,6 +567,27 @@ mod tests {
         let lost = stretches;
         // Ten were joined with the next: the ten that were read in between count as well.
         assert_eq!(bound(1), Gap::at_most(lost + 10));
+    }
+
+    #[test]
+    fn records_that_cannot_be_read_take_no_others_with_them() {
+        let bounds = Bounds {
+            entries: 10_000,
+            channels: 10,
+            marks: 10_000,
+        };
+        let index = ChannelIndex::new(bounds, 1);
+        // Half of what a ring of 10,000 slots holds: one position unread, one read, and so on.
+        let events: Vec<u64> = (1..=5000).map(|n| 2 * n).collect();
+        for seq in &events {
+            index.blind(seq - 1, *seq);
+            index.push(*seq, ["a"].into_iter(), None, 0);
+        }
+        assert_eq!(
+            whole(&index, &["a"], 1, 10_001, 64),
+            (Gap::at_most(5000), events)
+        );
+        assert_eq!(index.unread(5, 10), Gap::at_most(3));
     }
 
     #[test]
