@@ -58,6 +58,22 @@ fn a_client_event_that_is_not_listed_is_refused_and_the_connection_stays() {
 }
 
 #[test]
+fn looking_for_the_nearest_name_costs_a_share_of_the_rate() {
+    let rates = "app.client_events_total = 2\napp.client_event_rate = 1000";
+    let daemon = Daemon::start(&app(&format!("{STRICT}\n{rates}")));
+    let mut ada = Pusher::connect(&daemon);
+    ada.subscribe("private-a");
+    let message = json!({"event": "client-typo", "channel": "private-a", "data": {}});
+    let mut codes = Vec::new();
+    for _ in 0..20 {
+        ada.ws.say(&message);
+        codes.push(ada.next()["data"]["code"].clone());
+    }
+    assert_eq!(codes[0], Value::Null);
+    assert!(codes.contains(&json!(4301)), "{codes:?}");
+}
+
+#[test]
 fn without_strict_any_name_will_do() {
     let daemon = Daemon::start(&app("app.events = ['OrderShipped']"));
     ok(post(&daemon, "/apps/7/events", &event("whatever")));

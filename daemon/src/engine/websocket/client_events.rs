@@ -26,11 +26,6 @@ impl Engine {
             client,
             ..
         } = self.streams[slot as usize];
-        if let Err(why) = self.app.event_names.check(&event) {
-            self.hub.process.metrics.talk_event_name.add(1);
-            let message = pusher::encode::error(None, &format!("event {why}"));
-            return self.reply(slot, format::text(message));
-        }
         if let Err(full) = self.app.client_events.take(client) {
             let (all, share) = self.app.client_events.limits();
             let metrics = &self.hub.process.metrics;
@@ -48,6 +43,12 @@ impl Engine {
                  (app.client_events_total)"
             );
             let message = pusher::encode::error(Some(pusher::code::RATE), &reason);
+            return self.reply(slot, format::text(message));
+        }
+        // Behind the rate: the nearest of many names is not found for nothing.
+        if let Err(why) = self.app.event_names.check(&event) {
+            self.hub.process.metrics.talk_event_name.add(1);
+            let message = pusher::encode::error(None, &format!("event {why}"));
             return self.reply(slot, format::text(message));
         }
         self.hub.process.metrics.client_events.add(1);
