@@ -77,6 +77,25 @@ fn a_panic_at_an_event_ends_the_process() {
 }
 
 #[test]
+fn an_event_that_a_page_of_history_dies_of_is_skipped_after_the_second_death() {
+    let mut daemon = Daemon::start_with_fault("panic history-event DEADLY", "");
+    for data in ["before", "it is DEADLY", "behind"] {
+        daemon.publish("a", data);
+    }
+    for _ in 0..2 {
+        let mut client = Client::connect(daemon.address);
+        client.ask("/askr/history?channel=a", &[]);
+        let line = daemon.says("askrd ends");
+        assert!(line.contains("fault in history-event"), "{line}");
+        assert_eq!(daemon.wait().code(), Some(DIED));
+        daemon.restart();
+    }
+    let page = common::pages::page(&daemon, "a", "");
+    assert_eq!(common::pages::data(&page), ["before", "behind"]);
+    assert_eq!(page["gap"]["at_most"], 1, "{page}");
+}
+
+#[test]
 fn a_panic_in_the_task_of_one_connection_ends_the_process() {
     let mut daemon = Daemon::start_with_fault("panic connection", "");
     let _client = Client::connect(daemon.address);

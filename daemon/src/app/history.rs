@@ -400,11 +400,66 @@ impl<'a> Reader<'a> {
 
     pub fn read(&self, seq: u64) -> Read {
         match self.hub.store.fetch(self.epoch, seq) {
+            // Looked at only now: it may have been erased since it was looked up.
+            Some(_) if self.hub.index.erased.hides(self.channel, seq) => Read::Nothing,
             Some(event) if event.channels().any(|name| name == self.channel) => Read::Event(event),
             Some(_) => Read::Nothing,
             // Erased, or given up by its publisher.
             None if self.hub.store.is_hole(self.epoch, seq) => Read::Nothing,
             None => Read::Gone,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use protocol::testing::{EPOCH, cursor, event};
+
+    use super::*;
+    use crate::engine::seam;
+    use crate::hub::channel_index::Bounds;
+    use crate::hub::event_store::EventStore;
+
+    /// The same event at every position.
+    struct Same(Event);
+
+    impl EventStore for Same {
+        fn fetch(&self, _: Epoch, _: u64) -> Option<Event> {
+            Some(self.0.clone())
+        }
+
+        fn is_hole(&self, _: Epoch, _: u64) -> bool {
+            false
+        }
+
+        fn held_from(&self, seq: u64) -> u64 {
+            seq
+        }
+    }
+
+    #[test]
+    fn what_was_erased_after_it_was_looked_up_is_not_read() {
+        let bounds = Bounds {
+            entries: 10,
+            channels: 10,
+            marks: 10,
+        };
+        let both = event(&["a", "b"], None, None, None, "x").unwrap();
+        let hub = seam::hub(Box::new(Same(both)), 10, bounds, 1 << 20);
+        let erased = &hub.index.erased;
+        erased.restart(EPOCH);
+        let reads = |channel, seq| {
+            let reader = Reader {
+                hub: &hub,
+                epoch: EPOCH,
+                channel,
+                client: None,
+                patience: PATIENCE,
+            };
+            matches!(reader.read(seq), Read::Event(_))
+        };
+        assert!(reads("a", 7) && !reads("c", 7));
+        erased.set(erased.with("a", cursor(7), 0).unwrap());
+        assert!(!reads("a", 7) && reads("a", 8) && reads("b", 7));
     }
 }

@@ -308,7 +308,7 @@ impl Client {
 }
 
 /// `index`: what the channel index remembers. `budget`: bytes for events.
-fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> Arc<Hub> {
+pub fn hub(store: Box<dyn EventStore>, queue: usize, index: Bounds, budget: u64) -> Arc<Hub> {
     hub_of(1, store, queue, index, budget)
 }
 
