@@ -6,9 +6,9 @@ autobahn: ## The Autobahn cases against an echo server of askrd's WebSocket modu
 	@CARGO="$(CARGO)" tests/autobahn/run.sh
 
 # What askrd is sent: tokens, answers of the application, queries and bodies, origins, frames, messages, requests to the
-# HTTP API; and the note that it leaves to its next start. No
+# HTTP API; and the notes that it leaves to its next start. No
 # unsafe code here, so no sanitizer. The fuzzer's own report is shown only when it found something.
-FUZZ_DAEMON = token answer request origin ws pusher plain api present
+FUZZ_DAEMON = token answer request origin ws pusher plain api present forgotten
 
 .PHONY: fuzz-daemon fuzz-daemon-short
 

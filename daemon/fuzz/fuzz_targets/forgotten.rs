@@ -1,0 +1,23 @@
+//! Any text as the note of erased channels: refused with one line, or channels that events can be published to, no more
+//! than are remembered.
+#![no_main]
+
+use askrd::hub::erased::MOST;
+use askrd::hub::erased_file::parse;
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    match parse(text) {
+        Ok(all) => {
+            assert!(all.len() <= MOST);
+            for (channel, up_to) in all {
+                assert!(shared::rules::channel(channel.as_bytes()).is_ok());
+                assert!(text.contains(&format!("\n{up_to} {channel}")));
+            }
+        }
+        Err(why) => assert!(!why.contains('\n')),
+    }
+});
