@@ -56,9 +56,12 @@ impl Engine {
             Delivery::Event(encoded) => {
                 let _in_hand = quarantine::hold(encoded.cursor);
                 faults::at("worker-event", encoded.event.data());
-                self.output
-                    .fanout
-                    .event(&encoded, &mut self.streams, &self.subscriptions);
+                self.output.fanout.event(
+                    &encoded,
+                    &mut self.streams,
+                    &self.subscriptions,
+                    &self.hub.index.erased,
+                );
                 self.output.published.push(encoded.event.published_ns());
                 self.progress.processed = encoded.seq() + 1;
             }

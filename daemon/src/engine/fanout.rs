@@ -19,6 +19,7 @@ use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscriptions::Subscriptions;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::ephemeral::EncodedEphemeral;
+use crate::hub::erased::Erased;
 use crate::process::budget::{Budget, Held};
 
 #[derive(Debug, Default)]
@@ -89,17 +90,22 @@ pub enum WriteBatch {
 }
 
 impl Fanout {
-    /// An event, for the live streams of its channels.
+    /// An event, for the live streams of its channels, but for those that it was erased for.
     pub fn event(
         &mut self,
         encoded: &EncodedEvent,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
+        erased: &Erased,
     ) {
         let several = encoded.event.channels().nth(1).is_some();
         let mut places = [NONE; FORMATS];
         let at = ReplayPosition::start(encoded.seq());
         for (index, name) in encoded.event.channels().enumerate() {
+            // Since it was published; the tailer may have been far behind.
+            if erased.hides(name, encoded.seq()) {
+                continue;
+            }
             for member in subscriptions.members(name) {
                 let stream = &mut streams[member.slot as usize];
                 if !stream.takes(encoded.seq()) || encoded.except == Some(stream.socket) {

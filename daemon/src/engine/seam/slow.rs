@@ -182,6 +182,26 @@ fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
 }
 
 #[test]
+fn what_is_erased_before_the_tailer_or_the_worker_comes_to_it_is_not_sent() {
+    let ring = Ring::default();
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 30);
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
+    let erased = &hub.index.erased;
+    erased.restart(EPOCH);
+    let [mut a, mut b] = [1, 2].map(|channels| open(&mut engine, &hub, channels, None, false));
+    publish(&hub, &ring, FIRST, &["a"], 10);
+    publish(&hub, &ring, FIRST + 1, &["a", "b"], 10);
+    erased.set(erased.with("a", cursor(FIRST + 1), 0).unwrap());
+    publish(&hub, &ring, FIRST + 2, &["a"], 10);
+    engine.on_inbox();
+    for client in [&mut a, &mut b] {
+        run_until_idle(&mut engine, client);
+        assert_eq!(client.gaps, 0);
+    }
+    assert_eq!((a.got, b.got), (vec![FIRST + 2], vec![FIRST + 1]));
+}
+
+#[test]
 fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
     let ring = Ring::default();
     let hub = hub_with(Box::new(ring.clone()), 2, 1 << 30);
