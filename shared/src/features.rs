@@ -7,8 +7,9 @@
 //! └───────────────────────────────────────────────┴────────────────┘
 //! ```
 //!
-//! An askrd that knows of this word writes it before each heartbeat. One that does not leaves it behind its own
-//! heartbeats, and then it says nothing. While no askrd runs it keeps what the last one read.
+//! An askrd that knows of this word writes it before each heartbeat, and with all high bits set when it ends, since the
+//! heartbeat is 0 then. One that does not know of it leaves it behind: its heartbeats are newer, or 0 without that mark, or
+//! much older after a clock was set back. Then it says nothing. While no askrd runs it keeps what the last one read.
 
 use std::ops::BitOr;
 
@@ -58,6 +59,13 @@ impl BitOr for Features {
 }
 
 const BITS: u64 = u16::MAX as u64;
+/// In place of a time, when askrd has ended.
+const ENDED: u64 = !BITS;
+/// The word is written just before the heartbeat: further ahead of it, another askrd's heartbeat it is.
+const AHEAD_NS: u64 = 2_000_000_000;
+
+/// Far more than two stores that follow one another take.
+const LOOKS: u32 = 64;
 
 /// askrd's heartbeat at `now`, Unix ns, and that it reads `features`.
 pub fn beat(ring: Ring<'_>, now: u64, features: Features) {
@@ -66,13 +74,38 @@ pub fn beat(ring: Ring<'_>, now: u64, features: Features) {
     ring.word(W_HEARTBEAT).store(now, Release);
 }
 
+/// askrd, which reads `features`, ends: there is no heartbeat any more.
+pub fn end(ring: Ring<'_>, features: Features) {
+    ring.word(W_FEATURES)
+        .store(ENDED | u64::from(features.0), Release);
+    ring.word(W_HEARTBEAT).store(0, Release);
+}
+
+/// Whether the askrd that serves the ring reads all of `needs`. Begin and end of an askrd are two stores: who meets them
+/// in between looks again.
+#[inline]
+pub fn offer(ring: Ring<'_>, needs: Features) -> bool {
+    (0..LOOKS).any(|look| {
+        if look > 0 {
+            std::hint::spin_loop();
+        }
+        offered(ring).contain(needs)
+    })
+}
+
 /// What the askrd that serves the ring reads, or the last one that did.
 #[inline]
 pub fn offered(ring: Ring<'_>) -> Features {
     // In this order: a beat between the two loads makes the word look newer, never older.
     let heartbeat = ring.word(W_HEARTBEAT).load(Acquire);
     let word = ring.word(W_FEATURES).load(Acquire);
-    if word | BITS >= heartbeat {
+    let says = match heartbeat {
+        0 => word & !BITS == ENDED,
+        _ => (word | BITS)
+            .checked_sub(heartbeat)
+            .is_some_and(|ahead| ahead < AHEAD_NS),
+    };
+    if says {
         Features(word as u16)
     } else {
         Features::NONE

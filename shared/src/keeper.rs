@@ -685,7 +685,7 @@ impl Drop for Keeper {
     /// Publishers learn at once that nobody reads; the segment stays, it is the history.
     fn drop(&mut self) {
         for source in &self.sources {
-            source.segment.ring().word(W_HEARTBEAT).store(0, Release);
+            features::end(source.segment.ring(), READS);
         }
     }
 }

@@ -258,8 +258,7 @@ impl Publisher {
             let Some(attached) = &self.attached else {
                 break;
             };
-            if needs != Features::NONE && !features::offered(attached.segment.ring()).contain(needs)
-            {
+            if needs != Features::NONE && !features::offer(attached.segment.ring(), needs) {
                 return self.publish_reduced(event, wake);
             }
             let body = Body {

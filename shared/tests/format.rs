@@ -54,11 +54,19 @@ fn an_askrd_that_says_nothing_of_features_gets_no_key() {
     let ring = keeper.current().ring();
     let mut publisher = home.publisher();
     // Made by an askrd of the first version; then taken over by one, whose heartbeats leave the word behind.
-    for (word, beat) in [(0, 0), (0, now_ns()), (now_ns() - 1_000_000_000, now_ns())] {
-        ring.word(W_FEATURES).store(word | 1, Release);
-        if word == 0 {
-            ring.word(W_FEATURES).store(0, Release);
-        }
+    let (now, hour) = (now_ns(), 3_600_000_000_000);
+    for (word, beat) in [
+        (0, 0),
+        (0, now),
+        (now - 1_000_000_000 | 1, now),
+        // It ended well, which sets its heartbeat to 0.
+        (now - 1_000_000_000 | 1, 0),
+        // The clock was set back before it began.
+        (now + hour | 1, now),
+        // It serves after a newer one that ended well.
+        (!0xffff | 1, now),
+    ] {
+        ring.word(W_FEATURES).store(word, Release);
         ring.word(W_HEARTBEAT).store(beat, Release);
         let seq = publisher.publish(&keyed(b"k", b"data")).unwrap().seq;
         assert_eq!(read_by_the_first_version(&keeper, seq), Ok(()));
@@ -68,7 +76,7 @@ fn an_askrd_that_says_nothing_of_features_gets_no_key() {
         assert_eq!((found.key(), found.data_str()), (None, "data"));
         assert_eq!(publisher.status().features, Features::NONE);
     }
-    assert_eq!(publisher.status().keys_ignored, 3);
+    assert_eq!(publisher.status().keys_ignored, 6);
     // Topics have no meaning without.
     let topics = EventRef {
         channels: &[],
