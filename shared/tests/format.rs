@@ -58,11 +58,11 @@ fn an_askrd_that_says_nothing_of_features_gets_no_key() {
     for (word, beat) in [
         (0, 0),
         (0, now),
-        (now - 1_000_000_000 | 1, now),
+        ((now - 1_000_000_000) | 1, now),
         // It ended well, which sets its heartbeat to 0.
-        (now - 1_000_000_000 | 1, 0),
+        ((now - 1_000_000_000) | 1, 0),
         // The clock was set back before it began.
-        (now + hour | 1, now),
+        ((now + hour) | 1, now),
         // It serves after a newer one that ended well.
         (!0xffff | 1, now),
     ] {
