@@ -11,10 +11,14 @@ $ask = function (string $call, string $answer): void {
     preg_match('/^(\S+ \S+)( HTTP\/1\.1\r\nHost: localhost\r\nConnection: close\r\n)(?:.*\r\n)*\r\n(.*)$/s', $asked, $parts);
     echo $parts[1] ?? "NO QUESTION $asked", ' ', $parts[3] ?? '', "\n  ", preg_replace('/"time":\d{10}\.\d+\}/', '"time":NOW}', $told);
 };
-$row = fn (int $n, string $more = '"event":null,"id":null') => "{{$more},\"cursor\":\"0123456789ab-$n\",\"data\":\"$n\",\"time\":1.5}";
-$page = fn (string $rows = '', string $gap = 'null', string $next = 'null') => http("{\"events\":[$rows],\"gap\":$gap,\"next\":$next}");
+// The JSON, and behind it the data of all events.
+$parts = fn (string $json, string $data = ''): string => strlen($json) . "\n$json$data";
+$row = fn (int $n, string $names = 'null,null'): array => [[$names, $n]];
+$page = fn (array $rows = [], string $gap = 'null', string $next = 'null'): string => http($parts(
+    '{"events":[' . implode(',', array_map(fn ($row) => "[$row[0],\"0123456789ab-$row[1]\"," . strlen($row[1]) . ',1500000]', $rows))
+        . "],\"gap\":$gap,\"next\":$next}", implode(array_column($rows, 1))));
 $ask('askr_history("orders")', $page());
-$ask('askr_history("orders é", 7)', $page($row(5) . ',' . $row(6, '"event":"order","id":"é"'), next: '"0123456789ab-5"'));
+$ask('askr_history("orders é", 7)', $page([...$row(5), ...$row(6, '"order","é"')], next: '"0123456789ab-5"'));
 $ask('askr_history("orders", since: "0123456789ab-4")', $page($row(5)));
 $ask('askr_history("orders", 1000, null, "0123456789ab-4")', $page($row(3)));
 $ask('askr_history("orders", 1, "0123456789ab-0", "0123456789ab-4")', $page($row(3)));
@@ -23,13 +27,13 @@ echo "--- gaps\n";
 $gap = '{"lost":3,"at_most":3}';
 $ask('askr_history("a", since: "0123456789ab-4")', $page($row(9), $gap));
 $ask('askr_history("a", before: "0123456789ab-10")', $page($row(9), '{"lost":null,"at_most":7}'));
-$ask('askr_history("a", since: "0123456789ab-4", before: "0123456789ab-10")', $page('', '{"lost":null,"at_most":null}'));
-$ask('askr_history("a", before: "0123456789ab-10")', $page('', $gap));
+$ask('askr_history("a", since: "0123456789ab-4", before: "0123456789ab-10")', $page([], '{"lost":null,"at_most":null}'));
+$ask('askr_history("a", before: "0123456789ab-10")', $page([], $gap));
 
 echo "--- pages without an event, that say where to go on\n";
 foreach (['since: "0123456789ab-4"', 'before: "0123456789ab-90"'] as $window) {
     [$asked, $told] = conversation(TOLD . "told(fn () => array_column(askr_history('a', 5, $window), 'cursor', 'data'));",
-        [$page('', $gap, '"0123456789ab-20"'), $page('', 'null', '"0123456789ab-30"'), $page($row(31), 'null', '"0123456789ab-31"')]);
+        [$page([], $gap, '"0123456789ab-20"'), $page([], 'null', '"0123456789ab-30"'), $page($row(31), 'null', '"0123456789ab-31"')]);
     preg_match_all('/GET .*?&channel=(\S+)/', $asked, $questions);
     echo implode("\n", $questions[1]), "\n  ", $told;
 }
@@ -41,11 +45,14 @@ $ask('askr_forget("orders")', http("10,000 channels are forgotten already\n", '5
 
 echo "--- what nobody understands\n";
 $bad = fn (string $call, string $body) => $GLOBALS['whys'][conversation(TOLD . "told(fn () => $call);", http($body))[1]] = true;
-foreach (['{}', '{"events":[],"gap":null}', '{"events":[],"next":null}', '{"events":{"a":1},"gap":null,"next":null}', '{"events":[1],"gap":null,"next":null}',
-    '{"events":[{"event":1,"id":null,"cursor":"","data":"","time":1.5}],"gap":null,"next":null}',
-    '{"events":[{"event":null,"id":null,"cursor":"","data":"","time":"1.5"}],"gap":null,"next":null}',
-    '{"events":[],"gap":{"lost":-1,"at_most":1},"next":null}', '{"events":[],"gap":7,"next":null}', '{"events":[],"gap":null,"next":"x"}'] as $body) {
+foreach (['', '5', "x\n{}", "-1\n{}", "99\n{}", $parts('{"events":[[null,null,"c",2,1]],"gap":null,"next":null}', '1')] as $body) {
     $bad('askr_history("a")', $body);
+}
+foreach (['{}', '{"events":[],"gap":null}', '{"events":[],"next":null}', '{"events":{"a":1},"gap":null,"next":null}', '{"events":[1],"gap":null,"next":null}',
+    '{"events":[[1,null,"",0,1]],"gap":null,"next":null}', '{"events":[[null,null,"",0,"1"]],"gap":null,"next":null}',
+    '{"events":[[null,null,"",-1,1]],"gap":null,"next":null}', '{"events":[[null,null,null,0,1]],"gap":null,"next":null}',
+    '{"events":[],"gap":{"lost":-1,"at_most":1},"next":null}', '{"events":[],"gap":7,"next":null}', '{"events":[],"gap":null,"next":"x"}'] as $body) {
+    $bad('askr_history("a")', $parts($body));
 }
 foreach (['{}', '{"forgotten":-1}', '{"forgotten":"1"}'] as $body) {
     $bad('askr_forget("a")', $body);
@@ -71,33 +78,33 @@ echo php('foreach ([fn () => askr_history("a"), fn () => askr_forget("a")] as $c
     ['askr.enabled' => '0']);
 ?>
 --EXPECT--
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=100 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=100&form=parts 
   []
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders%20%C3%A9&limit=7 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders%20%C3%A9&limit=7&form=parts 
   [{"event":null,"id":null,"cursor":"0123456789ab-5","data":"5","time":1.5},{"event":"order","id":"é","cursor":"0123456789ab-6","data":"6","time":1.5}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=100&since=0123456789ab%2D4 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=100&form=parts&since=0123456789ab%2D4 
   [{"event":null,"id":null,"cursor":"0123456789ab-5","data":"5","time":1.5}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=1000&before=0123456789ab%2D4 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=1000&form=parts&before=0123456789ab%2D4 
   [{"event":null,"id":null,"cursor":"0123456789ab-3","data":"3","time":1.5}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=1&since=0123456789ab%2D0&before=0123456789ab%2D4 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=orders&limit=1&form=parts&since=0123456789ab%2D0&before=0123456789ab%2D4 
   [{"event":null,"id":null,"cursor":"0123456789ab-3","data":"3","time":1.5}]
 --- gaps
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&since=0123456789ab%2D4 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&form=parts&since=0123456789ab%2D4 
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-4","data":"{\"lost\":3,\"at_most\":3}","time":NOW},{"event":null,"id":null,"cursor":"0123456789ab-9","data":"9","time":1.5}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&before=0123456789ab%2D10 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&form=parts&before=0123456789ab%2D10 
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-9","data":"{\"lost\":null,\"at_most\":7}","time":NOW},{"event":null,"id":null,"cursor":"0123456789ab-9","data":"9","time":1.5}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&since=0123456789ab%2D4&before=0123456789ab%2D10 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&form=parts&since=0123456789ab%2D4&before=0123456789ab%2D10 
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-10","data":"{\"lost\":null,\"at_most\":null}","time":NOW}]
-GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&before=0123456789ab%2D10 
+GET /history?ring=%2Faskr%2Dphpt%2Dask&channel=a&limit=100&form=parts&before=0123456789ab%2D10 
   [{"event":"askr:gap","id":null,"cursor":"0123456789ab-0","data":"{\"lost\":3,\"at_most\":3}","time":NOW}]
 --- pages without an event, that say where to go on
-a&limit=5&since=0123456789ab%2D4
-a&limit=5&since=0123456789ab%2D20
-a&limit=5&since=0123456789ab%2D30
+a&limit=5&form=parts&since=0123456789ab%2D4
+a&limit=5&form=parts&since=0123456789ab%2D20
+a&limit=5&form=parts&since=0123456789ab%2D30
   {"{\"lost\":3,\"at_most\":3}":"0123456789ab-4","31":"0123456789ab-31"}
-a&limit=5&before=0123456789ab%2D90
-a&limit=5&before=0123456789ab%2D20
-a&limit=5&before=0123456789ab%2D30
+a&limit=5&form=parts&before=0123456789ab%2D90
+a&limit=5&form=parts&before=0123456789ab%2D20
+a&limit=5&form=parts&before=0123456789ab%2D30
   {"{\"lost\":3,\"at_most\":3}":"0123456789ab-31","31":"0123456789ab-31"}
 --- forget
 POST /forget?ring=%2Faskr%2Dphpt%2Dask&channel=orders%20%C3%A9 

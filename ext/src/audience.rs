@@ -139,6 +139,14 @@ pub fn ask(path: &str, query: &[(&str, &str)], body: Option<&[u8]>) -> Result<Zv
     }
 }
 
+/// askrd's answer as it came, of a question without a body.
+///
+/// # Errors
+/// An `Askr\Exception` is thrown, if there is none.
+pub fn ask_for_bytes(path: &str, query: &[(&str, &str)]) -> Result<Vec<u8>, Thrown> {
+    answer(path, query, None).map_err(|why| zend::exception(&why))
+}
+
 /// Runs nothing of PHP's: it borrows the settings, and has memory that PHP does not know.
 #[expect(
     clippy::result_large_err,

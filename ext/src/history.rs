@@ -12,7 +12,7 @@ use shared::control::LIMITS;
 use shared::cursor::{Cursor, CursorText};
 use shared::rules;
 
-use crate::audience::{ask, not_understood, part, text};
+use crate::audience::{ask, ask_for_bytes, not_understood, part, text};
 use crate::line::line;
 use crate::state::state;
 use crate::zend::{self, Params, Thrown};
@@ -68,8 +68,7 @@ fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
     let mut gaps = Zval::new_array();
     loop {
         let answer = page(channel, limit, &window)?;
-        let events = part(&answer, "events").filter(|events| is_list_of_events(events));
-        let events = events.ok_or_else(not_understood)?;
+        let events = part(&answer, "events").ok_or_else(not_understood)?;
         let next = next(&answer)?;
         push_gap(&mut gaps, &answer)?;
         let first = events.array().and_then(|events| events.get_index(0));
@@ -120,12 +119,14 @@ impl Window {
     }
 }
 
+/// A page: `events` with the keys `event`, `id`, `cursor`, `data` and `time`, `gap` and `next`.
 fn page(channel: &str, limit: i64, window: &Window) -> Result<Zval, Thrown> {
     let limit = line!("{limit}");
     let (mut since, mut before) = (CursorText::new(), CursorText::new());
-    let mut query = [("channel", channel); 4];
+    let mut query = [("channel", channel); 5];
     query[1] = ("limit", limit.as_str());
-    let mut len = 2;
+    query[2] = ("form", "parts");
+    let mut len = 3;
     let mut ends = [
         ("since", window.since, &mut since),
         ("before", window.before, &mut before),
@@ -137,7 +138,55 @@ fn page(channel: &str, limit: i64, window: &Window) -> Result<Zval, Thrown> {
             len += 1;
         }
     }
-    ask("/history", &query[..len], None)
+    zend::with_memory(ask_for_bytes("/history", &query[..len])?, of_parts)
+}
+
+/// PHP's decoder of JSON would look at each byte of the data. So the data comes behind the JSON.
+fn of_parts(answer: &[u8]) -> Result<Zval, Thrown> {
+    let (json, mut data) = parts(answer).ok_or_else(not_understood)?;
+    let mut page = zend::from_json(json.to_vec())?.ok_or_else(not_understood)?;
+    let rows = part(&page, "events").and_then(Zval::array);
+    let mut events = Zval::new_array();
+    for row in rows.ok_or_else(not_understood)?.values() {
+        let event = event(row, &mut data).ok_or_else(not_understood)?;
+        if let Some(events) = events.array_mut() {
+            // Appending to a list cannot fail.
+            let _ = events.push(event);
+        }
+    }
+    zend::set(&mut page, "events", events);
+    Ok(page)
+}
+
+/// The JSON, whose length is in the first line, and what is behind it.
+fn parts(answer: &[u8]) -> Option<(&[u8], &[u8])> {
+    let end = answer.iter().position(|byte| *byte == b'\n')?;
+    let length = std::str::from_utf8(&answer[..end]).ok()?.parse().ok()?;
+    answer[end + 1..].split_at_checked(length)
+}
+
+/// `[event, id, cursor, bytes, microseconds]`, and the event's bytes from the front of `data`.
+fn event(row: &Zval, data: &mut &[u8]) -> Option<Zval> {
+    let row = row.array()?;
+    let text_or_null = |at| {
+        let value = row.get_index(at)?;
+        (value.is_string() || value.is_null()).then_some(value)
+    };
+    let (name, id) = (text_or_null(0)?, text_or_null(1)?);
+    let cursor = row.get_index(2).filter(|cursor| cursor.is_string())?;
+    let bytes = usize::try_from(row.get_index(3)?.long()?).ok()?;
+    let time = row.get_index(4)?.long()? as f64 / 1e6;
+    let (bytes, rest) = data.split_at_checked(bytes)?;
+    *data = rest;
+    let mut text = Zval::new();
+    zend::set_string(&mut text, bytes);
+    let mut event = Zval::new_array();
+    zend::set(&mut event, "event", name.shallow_clone());
+    zend::set(&mut event, "id", id.shallow_clone());
+    zend::set(&mut event, "cursor", cursor.shallow_clone());
+    zend::set(&mut event, "data", text);
+    zend::set(&mut event, "time", time);
+    Some(event)
 }
 
 fn cursor(argument: u32, text: &[u8]) -> Result<Cursor, Thrown> {
@@ -145,22 +194,6 @@ fn cursor(argument: u32, text: &[u8]) -> Result<Cursor, Thrown> {
         let why = line!("must be a cursor: 12 hexadecimal digits, a dash, and a number");
         zend::value_error(argument, &why)
     })
-}
-
-/// Each with the keys `event`, `id`, `cursor`, `data` and `time`.
-fn is_list_of_events(events: &Zval) -> bool {
-    let has = |event: &Zval, key, right: fn(&Zval) -> bool| part(event, key).is_some_and(right);
-    let text_or_null: fn(&Zval) -> bool = |value| value.is_string() || value.is_null();
-    let event = |event: &Zval| {
-        has(event, "event", text_or_null)
-            && has(event, "id", text_or_null)
-            && has(event, "cursor", Zval::is_string)
-            && has(event, "data", Zval::is_string)
-            && has(event, "time", Zval::is_double)
-    };
-    events
-        .array()
-        .is_some_and(|all| all.has_sequential_keys() && all.values().all(event))
 }
 
 fn next(answer: &Zval) -> Result<Option<Cursor>, Thrown> {

@@ -496,6 +496,20 @@ pub fn from_json(mut text: Vec<u8>) -> Result<Option<Zval>, Thrown> {
     }
 }
 
+/// Runs `work` on memory that PHP does not know: when PHP runs out of its own in there, this is freed before PHP goes on.
+/// `work` itself has nothing on the heap but what is PHP's.
+pub fn with_memory<R>(memory: Vec<u8>, work: impl FnOnce(&[u8]) -> R) -> R {
+    let done = try_catch(AssertUnwindSafe(|| work(&memory)));
+    drop(memory);
+    match done {
+        Ok(value) => value,
+        // SAFETY: on its way to where it was going, past callers that hold nothing (see above).
+        Err(CatchError::Bailout) => unsafe { bailout() },
+        // As if it had not been caught here.
+        Err(why) => panic!("{why:?}"),
+    }
+}
+
 /// Makes a value a string of PHP's.
 pub fn set_string(value: &mut Zval, text: &[u8]) {
     value.set_zend_string(ZendStr::new(text, false));

@@ -4,11 +4,14 @@
 //! {"events":[{"event":null,"id":null,"cursor":"…","data":"…","time":1753000000.000001}],
 //!  "gap":{"lost":3,"at_most":3},"next":"…"}
 //! ```
+//!
+//! In parts, for a reader to whom JSON is dear: the length of the JSON in decimal and a line feed, the JSON, in which each
+//! event is `[event,id,cursor,bytes,microseconds]`, and behind it the data of all events, one after another.
 
 use std::io::Write;
 
 use serde_json::to_writer;
-use shared::cursor::Cursor;
+use shared::cursor::{Cursor, CursorText};
 use shared::event::Event;
 
 use crate::gap::Gap;
@@ -75,18 +78,37 @@ impl Window {
     }
 }
 
+/// How a page is written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Form {
+    #[default]
+    Json,
+    Parts,
+}
+
 /// The events of a page in the making.
-#[derive(Debug, Default)]
+#[derive(Default)]
 pub struct Rows {
+    form: Form,
+    cursor: CursorText,
     bytes: Vec<u8>,
-    /// Where each row ends.
-    ends: Vec<usize>,
+    /// Data beside the rows, of a page in parts.
+    data: Vec<u8>,
+    /// Where each row ends, and its data.
+    ends: Vec<(usize, usize)>,
 }
 
 /// Bytes of a page beside its rows, and of each row beside its own.
 const AROUND: usize = 128;
 
 impl Rows {
+    pub fn new(form: Form) -> Self {
+        Self {
+            form,
+            ..Self::default()
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.ends.len()
     }
@@ -97,39 +119,44 @@ impl Rows {
 
     /// Bytes that are held.
     pub fn size(&self) -> usize {
-        self.bytes.capacity() + self.ends.capacity() * size_of::<usize>()
+        self.bytes.capacity()
+            + self.data.capacity()
+            + self.ends.capacity() * size_of::<(usize, usize)>()
     }
 
     /// Adds an event if the page is no longer than `most` bytes with it, or has no other.
     pub fn push(&mut self, event: &Event, cursor: Cursor, most: usize) -> bool {
-        let before = self.bytes.len();
-        row(&mut self.bytes, event, cursor);
-        let length = self.bytes.len() + self.ends.len() + AROUND;
+        let before = (self.bytes.len(), self.data.len());
+        let cursor = self.cursor.of(cursor);
+        match self.form {
+            Form::Json => row(&mut self.bytes, event, cursor),
+            Form::Parts => {
+                short_row(&mut self.bytes, event, cursor);
+                self.data.extend_from_slice(event.data());
+            }
+        }
+        let length = self.bytes.len() + self.data.len() + self.ends.len() + AROUND;
         if length > most && !self.is_empty() {
-            self.bytes.truncate(before);
+            self.bytes.truncate(before.0);
+            self.data.truncate(before.1);
             return false;
         }
-        self.ends.push(self.bytes.len());
+        self.ends.push((self.bytes.len(), self.data.len()));
         true
     }
 
     /// The page. `backward`: the newest event was pushed first.
     pub fn page(&self, backward: bool, gap: &Gap, next: Option<Cursor>) -> Vec<u8> {
-        let mut page = Vec::with_capacity(self.bytes.len() + self.ends.len() + AROUND);
-        page.extend_from_slice(br#"{"events":["#);
-        let starts = std::iter::once(0).chain(self.ends.iter().copied());
-        let rows = starts
-            .zip(&self.ends)
-            .map(|(from, to)| &self.bytes[from..*to]);
-        let mut add = |row: &[u8]| {
-            page.extend_from_slice(row);
-            page.push(b',');
-        };
+        let starts = std::iter::once((0, 0)).chain(self.ends.iter().copied());
+        let mut events: Vec<_> = starts.zip(self.ends.iter().copied()).collect();
         if backward {
-            let rows: Vec<&[u8]> = rows.collect();
-            rows.into_iter().rev().for_each(&mut add);
-        } else {
-            rows.for_each(&mut add);
+            events.reverse();
+        }
+        let mut page = Vec::with_capacity(self.bytes.len() + events.len() + AROUND);
+        page.extend_from_slice(br#"{"events":["#);
+        for ((from, _), (to, _)) in &events {
+            page.extend_from_slice(&self.bytes[*from..*to]);
+            page.push(b',');
         }
         if !self.is_empty() {
             page.pop();
@@ -144,11 +171,33 @@ impl Rows {
             Some(next) => write!(page, r#","next":"{next}"}}"#),
             None => write!(page, r#","next":null}}"#),
         };
-        page
+        if self.form == Form::Json {
+            return page;
+        }
+        let mut parts = format!("{}\n", page.len()).into_bytes();
+        parts.reserve_exact(page.len() + self.data.len());
+        parts.extend_from_slice(&page);
+        for ((_, from), (_, to)) in &events {
+            parts.extend_from_slice(&self.data[*from..*to]);
+        }
+        parts
     }
 }
 
-fn row(out: &mut Vec<u8>, event: &Event, cursor: Cursor) {
+fn short_row(out: &mut Vec<u8>, event: &Event, cursor: &[u8]) {
+    let micros = event.published_ns() / 1000;
+    // Writing to memory cannot fail.
+    out.push(b'[');
+    let _ = to_writer(&mut *out, &event.event());
+    out.push(b',');
+    let _ = to_writer(&mut *out, &event.id());
+    let bytes = event.data().len();
+    out.extend_from_slice(br#",""#);
+    out.extend_from_slice(cursor);
+    let _ = write!(out, r#"",{bytes},{micros}]"#);
+}
+
+fn row(out: &mut Vec<u8>, event: &Event, cursor: &[u8]) {
     let micros = event.published_ns() / 1000;
     let (seconds, micros) = (micros / 1_000_000, micros % 1_000_000);
     // Writing to memory cannot fail.
@@ -156,7 +205,9 @@ fn row(out: &mut Vec<u8>, event: &Event, cursor: Cursor) {
     let _ = to_writer(&mut *out, &event.event());
     out.extend_from_slice(br#","id":"#);
     let _ = to_writer(&mut *out, &event.id());
-    let _ = write!(out, r#","cursor":"{cursor}","data":"#);
+    out.extend_from_slice(br#","cursor":""#);
+    out.extend_from_slice(cursor);
+    out.extend_from_slice(br#"","data":"#);
     let _ = to_writer(&mut *out, event.data_str());
     let _ = write!(out, r#","time":{seconds}.{micros:06}}}"#);
 }
@@ -238,6 +289,28 @@ mod tests {
         assert_eq!(first["time"], json!(micros as f64 / 1e6));
         let empty = Rows::default().page(false, &Gap::NONE, None);
         assert_eq!(empty, br#"{"events":[],"gap":null,"next":null}"#);
+    }
+
+    #[test]
+    fn a_page_in_parts_has_the_data_behind_the_events() {
+        let mut rows = Rows::new(Form::Parts);
+        let (old, new) = (
+            event(&["a"], Some("e"), None, None, "old\n").unwrap(),
+            event(&["a"], None, Some("i\""), None, "").unwrap(),
+        );
+        assert!(rows.push(&new, cursor(9), 10_000));
+        assert!(rows.push(&old, cursor(7), 10_000));
+        let page = rows.page(true, &Gap::NONE, None);
+        let at = page.iter().position(|byte| *byte == b'\n').unwrap();
+        let length: usize = std::str::from_utf8(&page[..at]).unwrap().parse().unwrap();
+        let (json, data) = page[at + 1..].split_at(length);
+        let json: Value = serde_json::from_slice(json).unwrap();
+        let (seven, nine) = (cursor(7).to_string(), cursor(9).to_string());
+        assert_eq!(
+            json["events"],
+            json!([["e", null, seven, 4, 0], [null, "i\"", nine, 0, 0]])
+        );
+        assert_eq!((data, &json["next"]), (&b"old\n"[..], &Value::Null));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use std::time::Duration;
 
 use protocol::gap::Gap;
-use protocol::history::{Rows, Window};
+use protocol::history::{Form, Rows, Window};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 use tokio::task::yield_now;
@@ -40,6 +40,7 @@ pub struct Ask<'a> {
     pub client: ClientKey,
     /// Bytes of the page at most; one event always fits.
     pub bytes: usize,
+    pub form: Form,
 }
 
 /// Why there is no page now. The client is to come back in a moment.
@@ -51,7 +52,7 @@ pub enum Busy {
     Scanning,
 }
 
-/// A page as JSON: see `protocol::history`.
+/// A page: see `protocol::history`.
 ///
 /// # Errors
 /// If nothing of it could be made.
@@ -65,7 +66,7 @@ pub async fn page(hub: &Hub, ask: &Ask<'_>) -> Result<Held, Busy> {
     let mut page = Page {
         reader: Reader::new(hub, ask.channel, Some(ask.client)),
         ask,
-        rows: Rows::default(),
+        rows: Rows::new(ask.form),
         gap: Gap::NONE,
         charge: hub.process.memory.charge(0),
     };

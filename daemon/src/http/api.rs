@@ -8,6 +8,7 @@ use bytes::Bytes;
 use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use protocol::channel::Kind;
+use protocol::history::Form;
 use protocol::pusher::api;
 use protocol::pusher::api::answer::{Cached, ChannelInfo};
 use protocol::pusher::api::{Call, Info, Publish, answer};
@@ -133,6 +134,7 @@ async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
                 window,
                 client: ClientKey::NONE,
                 bytes: app.history_bytes,
+                form: Form::Json,
             };
             let page = history::page(&app.hub, &ask).await;
             return page

@@ -10,7 +10,7 @@ use hyper::body::Incoming;
 use hyper::{Request, StatusCode};
 use protocol::format;
 use protocol::format::Format;
-use protocol::history::Window;
+use protocol::history::{Form, Window};
 use protocol::pusher::api::answer;
 use protocol::pusher::code;
 use protocol::socket_id::SocketId;
@@ -193,6 +193,7 @@ async fn page(
         window,
         client: key,
         bytes: app.history_bytes,
+        form: Form::Json,
     };
     let page = history::page(&app.hub, &ask).await;
     page.map_err(|why| Refusal::busy(&why.to_string()))

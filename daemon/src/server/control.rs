@@ -6,7 +6,7 @@
 //! | `GET /channels?ring=R&prefix=P` | `{"channels":{"orders":3}}` subscribers of each channel |
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
 //! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
-//! | `GET /history?ring=R&channel=C&limit=N&since=C&before=C` | a page of the channel's events (`protocol::history`) |
+//! | `GET /history?ring=R&channel=C&limit=N&since=C&before=C&form=F` | a page of the channel's events (`protocol::history`); `F`: `json`, or `parts` |
 //! | `POST /forget?ring=R&channel=C` | erases the channel's events → `{"forgotten":3}` |
 //!
 //! No user waits for another one's connections: each has places of its own (`control_places.rs`).
@@ -28,7 +28,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode, Uri};
 use hyper_util::rt::{TokioIo, TokioTimer};
-use protocol::history::Window;
+use protocol::history::{Form, Window};
 use protocol::member::Member;
 use protocol::query;
 use serde::Deserialize;
@@ -255,11 +255,17 @@ fn published(uri: &Uri) -> Result<String, Reply> {
 
 async fn history(app: &App, uri: &Uri) -> Result<Held, Reply> {
     let window = Window::parse(uri.query().unwrap_or("")).map_err(|why| bad(&why.to_string()))?;
+    let form = match parameter(uri, "form")?.as_deref() {
+        None | Some("json") => Form::Json,
+        Some("parts") => Form::Parts,
+        Some(_) => return Err(bad("form must be json or parts")),
+    };
     let ask = history::Ask {
         channel: &published(uri)?,
         window,
         client: ClientKey::NONE,
         bytes: app.history_bytes,
+        form,
     };
     let page = history::page(&app.hub, &ask).await;
     page.map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, why.to_string()))
