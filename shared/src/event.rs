@@ -181,26 +181,23 @@ impl EventRef<'_> {
     ///
     /// # Panics
     /// If a name is longer than `rules` allow.
+    #[inline]
     pub fn encode_head(&self, out: &mut Vec<u8>) {
         let retry = self.retry.map(u32::to_le_bytes);
-        let imported = self.imported.map(imported_field);
-        let narrow = [
+        let others = [
             (EVENT, self.event),
             (ID, self.id),
             (RETRY, retry.as_ref().map(<[u8; 4]>::as_slice)),
             (EXCEPT, self.except),
         ];
-        let optional = [
-            (KEY, self.key),
-            (
-                IMPORTED,
-                imported.as_ref().map(<[u8; IMPORTED_LEN]>::as_slice),
-            ),
-        ];
         let mut len: usize = self.channels.iter().map(|name| 2 + name.len()).sum();
-        len += self.topics.iter().map(|name| 3 + name.len()).sum::<usize>();
-        for (_, field) in narrow.iter().chain(&optional) {
+        for (_, field) in others {
             len += field.map_or(0, |bytes| 2 + bytes.len());
+        }
+        // Most events have nothing more, and do not pay for it.
+        let more = self.needs() != Features::NONE;
+        if more {
+            len += self.len_of_more();
         }
         // The zeros are the padding; made at once, so that nothing below has to make room.
         out.clear();
@@ -209,18 +206,34 @@ impl EventRef<'_> {
         for channel in self.channels {
             rest = field(rest, CHANNEL, channel);
         }
-        for (tag, bytes) in narrow {
+        for (tag, bytes) in others {
             if let Some(bytes) = bytes {
                 rest = field(rest, tag, bytes);
             }
         }
+        if more {
+            self.encode_more(rest);
+        }
+    }
+
+    #[inline(never)]
+    fn len_of_more(&self) -> usize {
+        let topics: usize = self.topics.iter().map(|name| 3 + name.len()).sum();
+        let key = self.key.map_or(0, |key| 2 + key.len());
+        topics + key + self.imported.map_or(0, |_| 2 + IMPORTED_LEN)
+    }
+
+    /// What came after the first version.
+    #[inline(never)]
+    fn encode_more(&self, mut rest: &mut [u8]) {
         for topic in self.topics {
             rest = wide_field(rest, TOPIC, topic);
         }
-        for (tag, bytes) in optional {
-            if let Some(bytes) = bytes {
-                rest = field(rest, tag, bytes);
-            }
+        if let Some(key) = self.key {
+            rest = field(rest, KEY, key);
+        }
+        if let Some(at) = self.imported {
+            field(rest, IMPORTED, &imported_field(at));
         }
     }
 }
