@@ -300,7 +300,9 @@ impl Keeper {
         let Some(key) = event.key() else {
             return false;
         };
-        let oldest = self.sources[0].segment.oldest();
+        // A lap before this one, too: publishers may be that far ahead of the reader, who has handed the first out.
+        let lap = seq.saturating_sub(self.geometry.slots());
+        let oldest = self.sources[0].segment.oldest().min(lap);
         if self.keys.is_first(key, seq, oldest) {
             return false;
         }

@@ -264,6 +264,26 @@ fn a_key_is_free_again_when_the_first_is_overwritten() {
 }
 
 #[test]
+fn a_key_counts_for_a_lap_although_publishers_are_ahead_of_the_reader() {
+    let home = Home::small();
+    let mut keeper = home.keeper();
+    let mut publisher = home.publisher();
+    publisher.publish(&keyed(b"k", b"first")).unwrap();
+    assert_eq!(texts(&drain(&mut keeper)), ["first"]);
+    for _ in 0..50 {
+        publisher.publish(&event(b"other")).unwrap();
+    }
+    publisher.publish(&keyed(b"k", b"again")).unwrap();
+    // The first is overwritten before the second is read.
+    for _ in 0..20 {
+        publisher.publish(&event(b"other")).unwrap();
+    }
+    let found = drain(&mut keeper);
+    assert!(found.iter().any(|next| matches!(next, Next::Lapped { .. })));
+    assert!(!texts(&found).contains(&"again".to_owned()));
+}
+
+#[test]
 fn a_key_counts_across_a_change_of_sizes() {
     let mut home = Home::small();
     let mut publisher = home.publisher();
