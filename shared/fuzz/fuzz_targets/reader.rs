@@ -48,7 +48,10 @@ fn read(ring: shared::ring::Ring<'_>, tail: &mut Tail) {
 }
 
 fn sound(event: &Event) {
-    assert!(event.channels().count() >= 1);
+    assert!(event.channels().count() + event.topics().count() >= 1);
+    for topic in event.topics() {
+        assert!(shared::rules::topic(topic.as_bytes()).is_ok());
+    }
     for channel in event.channels() {
         assert!(shared::rules::channel(channel.as_bytes()).is_ok());
     }
