@@ -8,6 +8,8 @@ use common::ws::{Pusher, app};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use shared::event::EventRef;
+use shared::segment::{Segment, now_ns};
+use shared::writer::{self, Body};
 
 fn publish(daemon: &Daemon, key: &str, data: &str) {
     let event = EventRef {
@@ -76,5 +78,38 @@ fn a_key_is_one_line_of_two_hundred_bytes() {
             (said.status, said.body),
             (400, format!("idempotency_key {why}\n"))
         );
+    }
+}
+
+#[test]
+fn an_event_of_topics_reaches_no_channel_and_harms_nobody() {
+    let mut daemon = Daemon::start(&app(""));
+    let before = daemon.publisher().cursor().unwrap();
+    let mut sse = daemon.open("a");
+    // As a publisher may write it that does not ask what askrd reads.
+    let event = EventRef {
+        topics: &[b"https://example.com/a"],
+        private: true,
+        data: b"of topics",
+        ..EventRef::default()
+    };
+    let mut head = Vec::new();
+    event.encode_head(&mut head);
+    let segment = Segment::open(&daemon.ring(), |_| true).unwrap();
+    let body = Body {
+        head: &head,
+        data: event.data,
+        flags: event.flags(),
+        published: now_ns(),
+    };
+    writer::publish(segment.ring(), 9, body).unwrap();
+    daemon.publish("a", "after");
+    assert_eq!(sse.take(1), ["after"]);
+    // Nor does it in a replay, of a channel that is known or not, before and after a restart.
+    for _ in 0..2 {
+        let query = format!("channel=a&channel=https://example.com/a&last_event_id={before}");
+        assert_eq!(daemon.open_with(&query, &[]).take(1), ["after"]);
+        daemon.signal(Signal::SIGKILL);
+        daemon.restart();
     }
 }
