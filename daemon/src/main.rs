@@ -16,7 +16,7 @@ use askrd::server::preflight::{self, Prepared};
 use askrd::server::serve::serve as run;
 use clap::Parser;
 
-/// Exit code for what no restart mends, such as settings that cannot be used; systemd is told not to try again.
+/// Exit code for what no restart mends, such as settings that cannot be used; the units keep systemd from trying again.
 const NOT_MENDED_BY_A_RESTART: u8 = 2;
 
 fn main() -> ExitCode {

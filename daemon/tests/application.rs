@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
 use std::path::Path;
@@ -12,7 +12,7 @@ use std::thread;
 
 use common::grants::{Said, request, token_by};
 use common::ws::Socket;
-use common::{Daemon, grants};
+use common::{Daemon, grants, next_request};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -60,18 +60,7 @@ impl Application {
 /// One connection, kept.
 fn serve(socket: impl Read + Write, tell: &Sender<(String, Value)>, answers: bool) {
     let mut socket = BufReader::new(socket);
-    loop {
-        let mut head = String::new();
-        while !head.ends_with("\r\n\r\n") {
-            if socket.read_line(&mut head).unwrap_or(0) == 0 {
-                return;
-            }
-        }
-        let lower = head.to_lowercase();
-        let mut lines = lower.lines();
-        let length = lines.find_map(|line| line.strip_prefix("content-length: "));
-        let mut body = vec![0; length.unwrap().parse().unwrap()];
-        socket.read_exact(&mut body).unwrap();
+    while let Some((head, body)) = next_request(&mut socket) {
         tell.send((head.clone(), serde_json::from_slice(&body).unwrap()))
             .unwrap();
         if !answers {

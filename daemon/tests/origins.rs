@@ -3,7 +3,7 @@
 
 mod common;
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufReader, Write};
 use std::net::TcpListener;
 use std::process::Command;
 use std::sync::mpsc::{Receiver, channel};
@@ -11,7 +11,7 @@ use std::thread;
 
 use common::grants::{SECRET, Said, request, token};
 use common::ws::{KEY, Socket, app};
-use common::{Daemon, askrd};
+use common::{Daemon, askrd, next_request};
 use serde_json::{Value, json};
 
 const PATTERNS: &str = "['https://exact.shop.example', 'https://*.shop.example', 'null']";
@@ -284,18 +284,7 @@ fn application() -> (String, Receiver<String>) {
             let tell = tell.clone();
             thread::spawn(move || {
                 let mut socket = BufReader::new(socket.unwrap());
-                loop {
-                    let mut head = String::new();
-                    while !head.ends_with("\r\n\r\n") {
-                        if socket.read_line(&mut head).unwrap_or(0) == 0 {
-                            return;
-                        }
-                    }
-                    let lower = head.to_lowercase();
-                    let mut lines = lower.lines();
-                    let length = lines.find_map(|line| line.strip_prefix("content-length: "));
-                    let mut body = vec![0; length.unwrap().parse().unwrap()];
-                    socket.read_exact(&mut body).unwrap();
+                while let Some((head, _)) = next_request(&mut socket) {
                     let _ = tell.send(head);
                     let answer = r#"{"channels":{"private-a":true}}"#;
                     let length = answer.len();

@@ -703,7 +703,7 @@ mod tests {
             .collect()
     }
 
-    /// The application and a page that is subscribed to everything: they keep what they are told, and fail on what
+    /// The application and a page that is subscribed to everything: they keep what is announced to them, and fail on what
     /// contradicts it.
     #[derive(Default)]
     struct Told {
@@ -808,7 +808,7 @@ mod tests {
                         p = Presence::new(limits, Before::These(listed(&p).into_iter().collect()), now);
                         told.subscribe(&p);
                     }
-                    // The application is told anew.
+                    // Everything is announced to the application again.
                     Step::Restart | Step::Kill => {
                         open.clear();
                         missing.clear();

@@ -85,7 +85,7 @@ impl Roster {
         let now = self.now();
         let mut inner = self.lock();
         let announcements = inner.presence.join(channel, user, info, connection, now)?;
-        // Before anybody is told: whoever knows of a member may be alone to know it after a SIGKILL.
+        // Before the change is announced: after a SIGKILL nothing else may know of the member.
         inner.note_whether_somebody();
         inner.announce(hub, client, announcements);
         Ok(())

@@ -337,6 +337,22 @@ pub fn publish(
     publisher.publish(&event).unwrap().seq
 }
 
+/// The head and body of the next request that askrd makes of an application; None if it has hung up.
+pub fn next_request(socket: &mut impl BufRead) -> Option<(String, Vec<u8>)> {
+    let mut head = String::new();
+    while !head.ends_with("\r\n\r\n") {
+        if socket.read_line(&mut head).unwrap_or(0) == 0 {
+            return None;
+        }
+    }
+    let lower = head.to_lowercase();
+    let mut lines = lower.lines();
+    let length = lines.find_map(|line| line.strip_prefix("content-length: "));
+    let mut body = vec![0; length.unwrap().parse().unwrap()];
+    socket.read_exact(&mut body).unwrap();
+    Some((head, body))
+}
+
 /// Sends raw bytes, returns everything until the end.
 pub fn exchange(address: SocketAddr, request: &[u8]) -> String {
     let mut socket = TcpStream::connect(address).unwrap();
