@@ -25,7 +25,7 @@ test('2,000 words at 1,000 a second survive three reloads, a second tab and a SI
   const askrd = await startAskrd(scope);
   const site = await startSite(scope, askrd, {
     front: path.join(DEMO, 'answer.php'),
-    files: { 'answer.html': readFileSync(path.join(DEMO, 'answer.html'), 'utf8') },
+    files: Object.fromEntries(['answer.html', 'look.css'].map((file) => [file, readFileSync(path.join(DEMO, file), 'utf8')])),
   });
   const [page, second] = await openTabs(scope, `${site.url}/answer.html?words=${WORDS}&rate=1000`, [2]);
   const shown = (tab) => tab.evaluate(() => next);

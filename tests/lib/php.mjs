@@ -101,7 +101,7 @@ events { worker_connections 4096; }
 http {
 ${temp}
 access_log off;
-types { text/html html; text/javascript js; }
+types { text/html html; text/css css; text/javascript js; }
 ${withOrigins(packagedNginx(scope, askrd.socket, 'nginx-http.conf', name), origins, patterns)}
 server {
   listen 127.0.0.1:${port};
