@@ -148,7 +148,8 @@ namespace {
      *     published: events published by this process.
      *     failures: events not published by this process, by reason: missing, permission, wrong_owner,
      *         wrong_version, invalid, writers_full, too_large, contended, arena_full, closed, io, unsupported.
-     *     features: what the askrd that serves the ring reads, beyond what each askrd does: a list of "key".
+     *     features: what the askrd that serves the ring reads, beyond what each askrd does: a list of "key",
+     *         and, of what hosts of one application publish to each other's rings, "imported" and "gap".
      *     keys_ignored: events published without their key, because askrd is too old to know keys.
      */
     function askr_status(): array
@@ -297,6 +298,39 @@ namespace {
      */
     function askr_forget(string $channel): int
     {
+    }
+
+    /**
+     * Publishes an update to Mercure's subscribers of these topics: the function by which Laravel and Symfony find a hub
+     * in their own process. Not declared with askr.mercure = 0, or where FrankenPHP has it.
+     *
+     * Channels have nothing of it: no subscriber of a channel gets what is published to topics.
+     *
+     * @param string|list<string> $topics 1 to 256, each of 1 to 1,024 bytes of UTF-8 without control and format
+     *     characters, 32 KiB together; not "*", and not the hub's own URL or below it (askr.mercure_path). A topic
+     *     given twice gets the update once
+     * @param string $data UTF-8, up to the ring's largest payload (askr_status()['max_payload'])
+     * @param bool $private only for subscribers whose token grants them one of the topics
+     * @param string|null $id 1 to 200 bytes without control and format characters; not "earliest", not beginning with
+     *     "#", which the hub's own ids do, and not in the form of a cursor
+     * @param string|null $type the event's name for EventSource, 1 to 200 bytes without control and format characters;
+     *     not "mercure"
+     * @param int|null $retry milliseconds a browser waits before it reconnects, 0 to 4294967295
+     *
+     * @return string the update's id: $id, or one of the hub's. "" with askr.enabled = 0, or for a ring that cannot be
+     *     used where askr.on_failure is set to silent or log
+     *
+     * @throws \TypeError for topics that are no strings
+     * @throws \RuntimeException for a value outside of these bounds, and for a ring that cannot be used
+     */
+    function mercure_publish(
+        string|array $topics,
+        string $data = '',
+        bool $private = false,
+        ?string $id = null,
+        ?string $type = null,
+        ?int $retry = null,
+    ): string {
     }
 }
 

@@ -3,7 +3,7 @@
 PROOF      = $(or $(CARGO_TARGET_DIR),$(TARGET))/release
 PROOF_ASKRD = --askrd $(ASKRD)
 TORTURE     = PHP_FPM=/usr/sbin/php-fpm$(PHP_MINOR) $(PROOF)/torture
-FUZZ       = event header writer reader
+FUZZ       = event header writer reader update
 
 .PHONY: shuttle proof-build proof-short step step-short step-mutants torture torture-short hostile \
         hostile-short life life-short fuzz fuzz-short

@@ -19,7 +19,8 @@ echo php($after . 'askr_broadcast("a", new Fatal);', ['memory_limit' => '16M']);
 echo php($after . 'askr_broadcast_all([["channel" => "a", "payload" => "x"], ["channel" => ["a", 5], "payload" => new Fatal]]);', ['memory_limit' => '16M']);
 echo php($after . 'askr_register_event("a", new Fatal);', ['memory_limit' => '16M']);
 // Names of events without end: what is made of them is PHP's, which frees it.
-echo php('register_shutdown_function(fn () => print("\n" . count(askr_events()) . " events\n"));
+// The script's own are still there at its end, and may take all that there is.
+echo php('register_shutdown_function(function () { $GLOBALS["all"] = []; print("\n" . count(askr_events()) . " events\n"); });
     askr_register_event(...array_map(fn (int $n) => "an event with a name, $n", range(1, 1000)));
     for (;;) $all[] = askr_events();', ['memory_limit' => '16M']);
 // The warning about a ring that is not there meets a handler that dies.

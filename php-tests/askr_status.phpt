@@ -43,9 +43,15 @@ bool(true)
 bool(true)
 NULL
 bool(true)
-array(1) {
+array(4) {
   [0]=>
   string(3) "key"
+  [1]=>
+  string(5) "topic"
+  [2]=>
+  string(8) "imported"
+  [3]=>
+  string(3) "gap"
 }
 int(0)
 int(0)

@@ -124,9 +124,9 @@ ValueError: askr_history(): Argument #1 ($channel) must not start with "askr:"
 ValueError: askr_history(): Argument #2 ($limit) must be between 1 and 1000
 ValueError: askr_history(): Argument #2 ($limit) must be between 1 and 1000
 TypeError: askr_history(): Argument #2 ($limit) must be of type int, string given
-ValueError: askr_history(): Argument #3 ($since) must be a cursor: 12 hexadecimal digits, a dash, and a number
-ValueError: askr_history(): Argument #3 ($since) must be a cursor: 12 hexadecimal digits, a dash, and a number
-ValueError: askr_history(): Argument #4 ($before) must be a cursor: 12 hexadecimal digits, a dash, and a number
+ValueError: askr_history(): Argument #3 ($since) must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url
+ValueError: askr_history(): Argument #3 ($since) must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url
+ValueError: askr_history(): Argument #4 ($before) must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url
 ArgumentCountError: askr_forget() expects exactly 1 argument, 0 given
 TypeError: askr_forget(): Argument #1 ($channel) must be of type string, array given
 ValueError: askr_forget(): Argument #1 ($channel) must not contain control characters

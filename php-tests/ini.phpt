@@ -19,6 +19,7 @@ $cases = [
     [], ['ring' => 'askr'], ['ring' => ''], ['ring' => '/a/../b'], ['ring' => "/$long"], ['ring' => "/\xff"],
     ['enabled' => '2'], ['enabled' => 'maybe'], ['on_failure' => 'LOG'], ['on_failure' => ''],
     ['ring_owner' => 'two words'], ['ring_owner' => substr($long, 0, 33)],
+    ['ring_group' => 'two words'], ['ring_group' => substr($long, 0, 33)],
     ['ring' => '/askr-phpt-ini', 'enabled' => 'No', 'on_failure' => 'exception', 'ring_owner' => 'www-data'],
     ['ring' => '/run/askr/ring', 'enabled' => 'TRUE', 'ring_owner' => '1000'],
 ];
@@ -73,6 +74,12 @@ Warning: PHP Startup: askr.ring_owner must be empty, a user's name of at most 32
 ring=/askr enabled=1 on_failure=log ring_owner= | /askr enabled
 
 Warning: PHP Startup: askr.ring_owner must be empty, a user's name of at most 32 bytes, or a user's id in Unknown on line 0
+ring=/askr enabled=1 on_failure=log ring_owner= | /askr enabled
+
+Warning: PHP Startup: askr.ring_group must be empty, a group's name of at most 32 bytes, or a group's id in Unknown on line 0
+ring=/askr enabled=1 on_failure=log ring_owner= | /askr enabled
+
+Warning: PHP Startup: askr.ring_group must be empty, a group's name of at most 32 bytes, or a group's id in Unknown on line 0
 ring=/askr enabled=1 on_failure=log ring_owner= | /askr enabled
 ring=/askr-phpt-ini enabled=No on_failure=exception ring_owner=www-data | /askr-phpt-ini disabled
 ring=/run/askr/ring enabled=TRUE on_failure=log ring_owner=1000 | /run/askr/ring enabled

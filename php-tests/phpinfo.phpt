@@ -32,10 +32,13 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
+askr.ring_group => no value => no value
 askr.secret_file => no value => no value
 askr.control => /run/askr/control.sock => /run/askr/control.sock
 askr.events => no value => no value
 askr.strict => 0 => 0
+askr.mercure => 1 => 1
+askr.mercure_path => /.well-known/mercure => /.well-known/mercure
 
 askr
 
@@ -50,10 +53,13 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => 1 => 1
 askr.on_failure => log => log
 askr.ring_owner => no value => no value
+askr.ring_group => no value => no value
 askr.secret_file => no value => no value
 askr.control => /run/askr/control.sock => /run/askr/control.sock
 askr.events => no value => no value
 askr.strict => 0 => 0
+askr.mercure => 1 => 1
+askr.mercure_path => /.well-known/mercure => /.well-known/mercure
 
 askr
 
@@ -68,8 +74,11 @@ askr.ring => /askr-phpt-phpinfo => /askr-phpt-phpinfo
 askr.enabled => off => off
 askr.on_failure => silent => silent
 askr.ring_owner => deploy => deploy
+askr.ring_group => no value => no value
 askr.secret_file => no value => no value
 askr.control => no value => no value
 askr.events => no value => no value
 askr.strict => 0 => 0
+askr.mercure => 1 => 1
+askr.mercure_path => /.well-known/mercure => /.well-known/mercure
 in phpinfo()

@@ -79,7 +79,7 @@ ValueError: askr_register_event(): Argument #2 cannot be empty
 ValueError: askr_register_event(): Argument #1 must not contain CR, LF or NUL bytes
 ValueError: askr_register_event(): Argument #1 must not start with "pusher:"
 TypeError: askr_register_event(): Argument #1 must be of type string, array given
-ArgumentCountError: askr_register_event() does not accept unknown named parameters
+ArgumentCountError: %Saskr_register_event() does not accept %s
 LogicException: no
 ValueError: askr_register_event(): Argument #997 must be at most 1000 names of 65536 bytes in all
 ArgumentCountError: askr_events() expects exactly 0 arguments, 1 given

@@ -9,7 +9,7 @@ require __DIR__ . '/ring.inc';
 $describe = <<<'CODE'
     $type = fn (?ReflectionType $type) => (string) $type;
     foreach (['askr_broadcast', 'askr_broadcast_all', 'askr_register_event', 'askr_events', 'askr_cursor', 'askr_status', 'askr_token', 'askr_channels', 'askr_members', 'askr_disconnect',
-        'askr_disconnect_user', 'askr_disconnect_socket', 'askr_history', 'askr_forget'] as $name) {
+        'askr_disconnect_user', 'askr_disconnect_socket', 'askr_history', 'askr_forget', 'mercure_publish'] as $name) {
         $function = new ReflectionFunction($name);
         echo $name, ': ', $type($function->getReturnType()), ', ', $function->getNumberOfRequiredParameters(), " required\n";
         foreach ($function->getParameters() as $p) {
@@ -96,8 +96,15 @@ askr_history: array, 1 required
   ReflectionNamedType ?string $before = NULL
 askr_forget: int, 1 required
   ReflectionNamedType string $channel
+mercure_publish: string, 1 required
+  ReflectionUnionType array|string $topics
+  ReflectionNamedType string $data = ''
+  ReflectionNamedType bool $private = false
+  ReflectionNamedType ?string $id = NULL
+  ReflectionNamedType ?string $type = NULL
+  ReflectionNamedType ?int $retry = NULL
 Askr\Exception extends Exception, open, 10 methods
 the stub agrees
-askr_broadcast askr_broadcast_all askr_register_event askr_events askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket askr_history askr_forget Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.secret_file askr.control askr.events askr.strict
+askr_broadcast askr_broadcast_all askr_register_event askr_events askr_cursor askr_status askr_token askr_channels askr_members askr_disconnect askr_disconnect_user askr_disconnect_socket askr_history askr_forget mercure_publish Askr\Exception askr.ring askr.enabled askr.on_failure askr.ring_owner askr.ring_group askr.secret_file askr.control askr.events askr.strict askr.mercure askr.mercure_path
 bool(true)
 bool(true)

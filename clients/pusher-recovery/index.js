@@ -1,5 +1,6 @@
 // Recovery for pusher-js 8 on an Askr server: after a reconnect each channel goes on where it was, or its
-// listeners are told by `askr:gap` what is gone.
+// listeners are told by `askr:gap` what is gone. A page that is loaded begins where its state was read: at the cursor
+// that it was rendered with.
 //
 //   server ─► id of each event ─► Tap ─► pusher-js ─► listeners     the id is kept for the channel
 //   subscribe again ─► send_event ─► with the channel's last id ─► server replays what came after it
@@ -8,18 +9,19 @@
 // tapped where pusher-js makes them: at `Pusher.Runtime.createWebSocket(url)`. Connections of this class
 // are known there by a mark in their path, which never leaves this process; others are not touched.
 
+import { isBefore } from './cursor.js';
+
 const MARK = /\/askr-recovery\/(\d+)(?=\/)/;
 const USER = '#server-to-user-';
+/** These begin with their last event, wherever the page is. */
+const CACHE = /^(private-|private-encrypted-|presence-)?cache-/;
 
 /** Cursors of each instance, by the number in its mark. */
 const instances = new Map();
 const patched = new WeakSet();
 
-/** A cursor is `epoch-position`: whether `one` is before `other`. Of two epochs the newer is not known. */
-function isBefore(one, other) {
-  const [[epoch, a], [same, b]] = [one.split('-'), other.split('-')];
-  return epoch === same && (a.length < b.length || (a.length === b.length && a < b));
-}
+/** Where the page's state was read: `<meta name="askr-cursor">`. */
+const ofPage = () => globalThis.document?.querySelector?.('meta[name="askr-cursor"]')?.content;
 
 /** What one instance has got. */
 class Cursors {
@@ -33,6 +35,11 @@ class Cursors {
     this.#live.clear();
   }
 
+  /** The page has this much of a channel already, unless it has more. */
+  begin(channel, cursor) {
+    if (!this.#last.has(channel)) this.#last.set(channel, cursor);
+  }
+
   of(channel) {
     return this.#last.get(channel);
   }
@@ -42,7 +49,7 @@ class Cursors {
     this.#live.delete(channel);
   }
 
-  /** The message was passed on. */
+  /** The message is passed on. */
   passed({ event, channel }) {
     if (event === 'pusher_internal:subscription_succeeded') this.#live.add(channel);
     if (this.reading === undefined) return;
@@ -98,11 +105,15 @@ function tap(Runtime) {
   };
 }
 
-/** `Pusher`, with recovery: a class to be used in its place, also as Echo's option `Pusher`. */
-export function withRecovery(Pusher) {
+/**
+ * `Pusher`, with recovery: a class to be used in its place, also as Echo's option `Pusher`. `cursor`: where channels begin
+ * that are subscribed to before the first connection stands.
+ */
+export function withRecovery(Pusher, { cursor = ofPage() } = {}) {
   tap(Pusher.Runtime);
   return class extends Pusher {
     #cursors;
+    #wasConnected = false;
 
     constructor(key, options) {
       const number = String(instances.size + 1);
@@ -110,20 +121,32 @@ export function withRecovery(Pusher) {
       instances.set(number, cursors);
       super(key, { ...options, wsPath: `${options?.wsPath ?? ''}/askr-recovery/${number}` });
       this.#cursors = cursors;
+      this.connection.bind('connected', () => { this.#wasConnected = true; });
+      // Before pusher-js passes it on: a listener of the page that throws keeps it from all that come after.
+      this.connection.bind_global((name, event) => { if (name === 'message') cursors.passed(event); });
       this.connection.bind('message', (event) => {
-        cursors.passed(event);
         if (event.event === 'askr:gap') this.#tellGap(event);
       });
     }
 
+    subscribe(name) {
+      if (cursor && !this.#wasConnected && !CACHE.test(name)) this.#cursors.begin(name, cursor);
+      return super.subscribe(name);
+    }
+
+    unsubscribe(name) {
+      super.unsubscribe(name);
+      // Without a connection there is nothing to send. While it is being subscribed to, pusher-js keeps it.
+      if (!this.channel(name)) this.#cursors.forget(name);
+    }
+
     send_event(name, data, channel) {
-      const cursor = (of) => {
+      const withCursor = (of) => {
         const last = this.#cursors.of(of);
         return last === undefined ? data : { ...data, askr: { cursor: last } };
       };
-      if (name === 'pusher:subscribe') data = cursor(data.channel);
-      if (name === 'pusher:signin') data = cursor(USER + JSON.parse(data.user_data).id);
-      if (name === 'pusher:unsubscribe') this.#cursors.forget(data.channel);
+      if (name === 'pusher:subscribe') data = withCursor(data.channel);
+      if (name === 'pusher:signin') data = withCursor(USER + JSON.parse(data.user_data).id);
       return super.send_event(name, data, channel);
     }
 

@@ -15,6 +15,10 @@ pub mod cli;
 
 pub mod server;
 
+pub mod observe;
+
+pub mod cluster;
+
 pub mod http;
 
 pub mod engine;

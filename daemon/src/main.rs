@@ -9,10 +9,10 @@ use std::process::ExitCode;
 
 use askrd::cli::arguments::{Cli, Command};
 use askrd::cli::commands;
-use askrd::config::{self, Flags, Problem, Settings, Sources};
+use askrd::config::{self, Flags, LogFormat, Problem, Settings, Sources};
 use askrd::process::signals::{self, Held};
 use askrd::process::{logging, parts, quarantine};
-use askrd::server::preflight::{self, Prepared};
+use askrd::server::preflight::{self, Preparation};
 use askrd::server::serve::serve as run;
 use clap::Parser;
 
@@ -27,11 +27,27 @@ fn main() -> ExitCode {
         signals.release();
     }
     match verb {
-        Command::Serve(flags) => prepared(&flags, |settings, prepared| {
-            Ok(serve(settings, prepared, signals))
+        Command::Serve(flags) => with_prepared(&flags, |settings, _, prepared| {
+            serve(&flags, settings, prepared, signals)
         }),
-        Command::Check(flags) => prepared(&flags, |settings, _| Ok(commands::check(settings))),
-        Command::Stats(flags) => command(&flags, commands::stats),
+        Command::Check(flags) => with_prepared(&flags, |settings, sources, _| {
+            commands::check(settings, sources)
+        }),
+        Command::Reload(flags) => command(&flags, commands::reload),
+        Command::Drain(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::drain(settings, &arguments)
+        }),
+        Command::Doctor(arguments) => commands::doctor(&arguments),
+        Command::Health(flags) => command(&flags, commands::health),
+        Command::Stats(arguments) => command(&arguments.common.clone(), |settings| match arguments
+            .watch
+        {
+            true => commands::watch(settings, &arguments),
+            false => commands::stats(settings),
+        }),
+        Command::Nodes(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::nodes(settings, &arguments)
+        }),
         Command::Tail(arguments) => command(&arguments.common.clone().into(), |settings| {
             commands::tail(settings, &arguments)
         }),
@@ -40,6 +56,9 @@ fn main() -> ExitCode {
         }),
         Command::Forget(arguments) => command(&arguments.common.clone().into(), |settings| {
             commands::forget(settings, &arguments)
+        }),
+        Command::Trace(arguments) => command(&arguments.common.clone().into(), |settings| {
+            commands::trace(settings, &arguments)
         }),
         Command::Publish(arguments) => command(&arguments.common.clone().into(), |settings| {
             commands::publish(settings, &arguments)
@@ -56,16 +75,17 @@ fn main() -> ExitCode {
     }
 }
 
-fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> ExitCode {
+fn serve(flags: &Flags, settings: &Settings, prepared: Preparation, signals: Held) -> ExitCode {
     parts::end_at_a_panic();
-    if let Err(why) = logging::start() {
+    if let Err(why) = logging::start(&settings.log.level, settings.log.format == LogFormat::Json) {
         say(&why);
         return ExitCode::FAILURE;
     }
+    tracing::info!("askrd {} ({}) starts", env!("CARGO_PKG_VERSION"), build());
     let served = signals
         .listen()
         .map_err(|why| format!("cannot listen to signals: {why}").into())
-        .and_then(|stops| run(settings, prepared, stops))
+        .and_then(|received| run(flags, settings, prepared, received))
         .unwrap_or_else(|cannot| {
             tracing::error!("{}", cannot.why);
             match cannot.lasting {
@@ -79,14 +99,30 @@ fn serve(settings: &Settings, prepared: Vec<Prepared>, signals: Held) -> ExitCod
     served
 }
 
+/// What this was built from: the commit, where the build was told it, and for which machine.
+fn build() -> String {
+    let commit = option_env!("ASKR_BUILD").filter(|commit| !commit.is_empty());
+    let commit = commit.map_or(String::new(), |commit| format!("{commit}, "));
+    let kind = if cfg!(debug_assertions) {
+        "debug, "
+    } else {
+        ""
+    };
+    format!(
+        "{commit}{kind}{} {}",
+        std::env::consts::OS,
+        std::env::consts::ARCH
+    )
+}
+
 /// For what serves, or says whether it could.
-fn prepared(
+fn with_prepared(
     flags: &Flags,
-    work: impl FnOnce(&Settings, Vec<Prepared>) -> Result<ExitCode, String>,
+    work: impl FnOnce(&Settings, &Sources, Preparation) -> ExitCode,
 ) -> ExitCode {
     with_settings(flags, |settings, sources| {
         match preflight::prepare(settings) {
-            Ok(prepared) => work(settings, prepared).unwrap_or(ExitCode::FAILURE),
+            Ok(prepared) => work(settings, sources, prepared),
             Err((section, key, why)) => unusable(&sources.problem(&section, key, &why)),
         }
     })
@@ -115,5 +151,11 @@ fn unusable(problem: &Problem) -> ExitCode {
 
 /// What could not be done, as a program says it, to whoever still listens.
 fn say(why: &dyn Display) {
-    let _ = writeln!(io::stderr(), "askrd: {why}");
+    // No log has begun yet where it is the settings that are wrong.
+    let priority = logging::error_priority();
+    let lines: String = format!("askrd: {why}")
+        .lines()
+        .map(|line| format!("{priority}{line}\n"))
+        .collect();
+    let _ = io::stderr().write_all(lines.as_bytes());
 }

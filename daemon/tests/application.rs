@@ -1,8 +1,6 @@
 //! The application next door is asked about channels: what it is shown, what its answers open, and that
 //! nobody else suffers while it is away.
 
-mod common;
-
 use std::io::{BufReader, Read, Write};
 use std::net::TcpListener;
 use std::os::unix::net::UnixListener;
@@ -10,9 +8,10 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
-use common::grants::{Said, request, token_by};
-use common::ws::Socket;
-use common::{Daemon, grants, next_request};
+use crate::common;
+use crate::common::grants::{Said, request, token_by};
+use crate::common::ws::Socket;
+use crate::common::{Daemon, grants, next_request};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

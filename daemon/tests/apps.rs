@@ -1,13 +1,11 @@
 //! Two applications on one askrd, each with a ring: nothing of one is taken by or told to the other, and
 //! the limits of one are no limits of the other.
 
-mod common;
-
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 
-use common::grants::{Said, Socket, body, now, signature_by, token_by};
-use common::{Client, Daemon, askrd, exchange, publish, write_settings};
+use crate::common::grants::{Said, Socket, body, now, signature_by, token_by};
+use crate::common::{Client, Daemon, askrd, check, exchange, publish, refused};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::publisher::{AttachOptions, Publisher};
@@ -54,7 +52,10 @@ impl Two {
     fn blog(&self) -> Publisher {
         let mut publisher = Publisher::new();
         let name = self.blog_ring().to_str().unwrap().parse().unwrap();
-        publisher.configure(AttachOptions { name, owner: None });
+        publisher.configure(AttachOptions {
+            name,
+            ..AttachOptions::default()
+        });
         publisher
     }
 
@@ -365,29 +366,18 @@ fn an_app_at_its_limits_takes_nothing_from_the_other() {
 
 #[test]
 fn a_secret_that_cannot_be_used_is_told_with_its_app() {
-    let directory = tempfile::tempdir().unwrap();
-    let config = directory.path().join("askr.toml");
-    let check = |second: &str| {
-        let text = format!(
+    let with = |second: &str| {
+        format!(
             "[[app]]\nid = 'shop'\nsecret = '{SHOP}'\n[[app]]\nid = 'blog'\nring = '/blog'\n{second}"
-        );
-        write_settings(&config, &text);
-        let output = askrd().args(["check", "--config"]).arg(&config).output();
-        let output = output.unwrap();
-        (
-            output.status.code(),
-            String::from_utf8(output.stderr).unwrap(),
         )
     };
-    assert_eq!(check(&format!("secret = '{BLOG}'")).0, Some(0));
+    assert_eq!(check(&with(&format!("secret = '{BLOG}'"))).0, Some(0));
     for (bad, key) in [
         ("secret = 'short'", "app[2].secret: "),
         ("secret_file = '/nowhere'", "app[2].secret_file: "),
         (&format!("secret = '{SHOP}'"), "app[2].secret: "),
     ] {
-        let (code, text) = check(bad);
-        assert_eq!(code, Some(2), "{text}");
-        assert!(text.contains(&format!("askr.toml: {key}")), "{text}");
+        let text = refused(&with(bad), key);
         assert!(!text.contains(SHOP) && !text.contains("short"), "{text}");
     }
 }

@@ -1,13 +1,12 @@
 //! Cache channels: whoever comes new gets the last event, whoever comes back does not, and nobody twice.
 
-mod common;
-
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use common::grants::{SECRET, token, token_of};
-use common::{Daemon, publish};
+use crate::common;
+use crate::common::grants::{SECRET, token, token_of};
+use crate::common::{Daemon, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -1,15 +1,13 @@
 //! Streams that change: who they are, who may change them, what they receive after it, and that they
 //! stay who they are across reconnects.
 
-mod common;
-
 use std::sync::Barrier;
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 use std::thread;
 
-use common::grants::{SECRET, Socket, body, now, request, signature, token, token_by};
-use common::{Client, Daemon, exchange, publish};
+use crate::common::grants::{SECRET, Socket, body, now, request, signature, token, token_by};
+use crate::common::{Client, Daemon, exchange, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::cursor::Cursor;
@@ -83,6 +81,52 @@ fn channels_come_and_go_without_a_new_connection() {
     daemon.until("askr_streams", |n| n == 0);
     assert_eq!(daemon.channels(), json!({}));
     assert_eq!(daemon.metric("askr_subscriptions"), 0);
+}
+
+#[test]
+fn what_is_added_is_confirmed_on_the_stream_before_its_events() {
+    let daemon = daemon("server.ping = 0.2");
+    let missed = publish(&mut daemon.publisher(), &["a"], None, None, "missed");
+    // A page that adds its channels later begins without any.
+    let mut client = daemon.open_with("session=0123456789abcdef", &[]);
+    let me = client.me();
+    let begin = client.cursor();
+    let (epoch, _) = begin.split_once('-').unwrap();
+    let before = format!("{epoch}-{}", missed - 1);
+    let since = json!({"last_event_id": before});
+    assert_eq!(daemon.subscribe(&me, &["a", "b"], since), ["a", "b"]);
+    assert_eq!(client.next().data, "missed");
+    let told: Value = serde_json::from_str(&client.parser.subscribed()[0]).unwrap();
+    assert_eq!(told, json!({"channels": ["a", "b"], "cursor": before}));
+    // The first cursor after it covers all of them.
+    daemon.publish("b", "new");
+    assert_eq!(client.next().data, "new");
+    let mut back = daemon.resume("a&channel=b", &client.cursor_after(&begin));
+    daemon.publish("a", "last");
+    assert_eq!(back.next().data, "last");
+}
+
+#[test]
+fn an_event_with_an_id_of_its_own_says_where_it_is_on_each_channel() {
+    let daemon = daemon("");
+    let mut client = daemon.open_with("channel=a&channel=b&format=json", &[]);
+    let begin = client.cursor();
+    let mut publisher = daemon.publisher();
+    publish(&mut publisher, &["a", "b"], None, Some("own"), "x");
+    publish(&mut publisher, &["a"], None, None, "y");
+    let (first, second, third) = (
+        client.next_json().1,
+        client.next_json().1,
+        client.next_json().1,
+    );
+    assert_eq!(
+        (&first["channel"], &second["channel"]),
+        (&json!("a"), &json!("b"))
+    );
+    assert_eq!((&first["id"], &first["at"]), (&json!("own"), &second["at"]));
+    let at = Cursor::parse(first["at"].as_str().unwrap().as_bytes()).unwrap();
+    assert_eq!(at.seq, Cursor::parse(begin.as_bytes()).unwrap().seq + 1);
+    assert_eq!(third.get("at"), None, "its id is its cursor");
 }
 
 #[test]

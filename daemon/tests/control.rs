@@ -1,14 +1,12 @@
 //! The control socket under askers who do not finish, and at its limits.
 
-mod common;
-
 use std::io::{ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::grants::{Socket, token_of};
-use common::ws::{Pusher, app};
-use common::{Client, Daemon, askrd};
+use crate::common::grants::{Socket, token_of};
+use crate::common::ws::{Pusher, app};
+use crate::common::{Client, Daemon, askrd};
 use serde_json::json;
 
 /// As `askers.rs` has it.

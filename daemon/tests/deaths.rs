@@ -1,12 +1,11 @@
 //! A part that dies ends the whole: the process exits with an error that names it, for the service manager
 //! to start it again.
 
-mod common;
-
 use std::os::unix::process::ExitStatusExt;
 use std::process::Command;
 
-use common::{Client, Daemon, askrd, publish, write_settings};
+use crate::common;
+use crate::common::{Client, Daemon, askrd, publish, write_settings};
 use nix::sys::signal::Signal;
 use shared::publisher::{AttachOptions, Publisher};
 
@@ -161,7 +160,10 @@ impl Two {
         }
         let mut publisher = Publisher::new();
         let name = self.blog.to_str().unwrap().parse().unwrap();
-        publisher.configure(AttachOptions { name, owner: None });
+        publisher.configure(AttachOptions {
+            name,
+            ..AttachOptions::default()
+        });
         publish(&mut publisher, &["a"], None, None, data);
     }
 

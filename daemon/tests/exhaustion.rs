@@ -1,8 +1,6 @@
 //! What somebody may ask for without end: channel names, members, questions to an application that hangs.
 //! Bounded, counted, the others served, and given back. And tokens that were called back.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::atomic::AtomicUsize;
@@ -10,8 +8,9 @@ use std::sync::atomic::Ordering::SeqCst;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
-use common::grants::{self, SECRET, token, token_of};
-use common::{Client, Daemon};
+use crate::common;
+use crate::common::grants::{self, SECRET, token, token_of};
+use crate::common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -336,14 +335,12 @@ fn tokens_that_were_called_back_are_refused_also_after_a_restart() {
 
     // On the disk in a moment; killed after that, it still knows.
     let file = state.path().join("revoked-askr");
-    while !std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with(" 7\n")) {
-        thread::yield_now();
-    }
+    common::until(|| std::fs::read_to_string(&file).is_ok_and(|text| text.ends_with(" 7\n")));
     daemon.signal(Signal::SIGKILL);
     daemon.restart();
     assert!(refused(&daemon, &mine) && !refused(&daemon, &yours));
     // One issued after that second is good.
-    while refused(&daemon, &token_of("7", &channels, 600)) {}
+    common::until(|| !refused(&daemon, &token_of("7", &channels, 600)));
     assert!(refused(&daemon, &mine));
     // One connection alone: its tokens stay good.
     let mut one = open(&daemon, &yours);

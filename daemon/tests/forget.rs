@@ -1,10 +1,9 @@
 //! What was erased is given out no more: by no page, no replay, no cache channel and no command, also after a restart, and
 //! whatever else the ring keeps. It is nobody's loss.
 
-mod common;
-
-use common::pages::{MARK, ask, data, forget, page, replay};
-use common::{Daemon, askrd, publish};
+use crate::common;
+use crate::common::pages::{MARK, ask, data, forget, page, replay};
+use crate::common::{Daemon, askrd, publish};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 

@@ -1,11 +1,9 @@
 //! What a gap says. Exactly how many events of the stream's channels were lost, wherever that is known; a bound
 //! in the situations that docs/LOSS.md lists, here one by one; and nothing to a quiet channel outside of them.
 
-mod common;
-
 use std::os::unix::fs::FileExt;
 
-use common::{Client, Daemon, publish};
+use crate::common::{Client, Daemon, publish};
 use nix::sys::signal::Signal;
 use shared::cursor::Cursor;
 use shared::prim::Ordering::AcqRel;

@@ -1,12 +1,11 @@
 //! A channel's history: over the control socket, by HTTP with the access of a subscription, by the signed HTTP API,
 //! on the command line. What pages give together is what a replay gives.
 
-mod common;
-
-use common::api::Call;
-use common::grants;
-use common::pages::{ask, backward, data, forward, page, replay, rows};
-use common::{Daemon, askrd, publish};
+use crate::common;
+use crate::common::api::Call;
+use crate::common::grants;
+use crate::common::pages::{ask, backward, data, forward, page, replay, rows};
+use crate::common::{Daemon, askrd, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::cursor::Cursor;
@@ -476,7 +475,7 @@ fn over_http_origins_and_parameters_are_checked_as_those_of_a_stream() {
         ),
         (
             "channel=a&since=x",
-            "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+            "since must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url",
         ),
     ] {
         let (status, _, body) = get(&daemon, query, &[]);
@@ -554,7 +553,7 @@ fn what_is_asked_wrongly_is_refused_by_its_name() {
         ),
         (
             "channel=a&since=7",
-            "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+            "since must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url",
         ),
         (
             "channel=a&before=%zz",

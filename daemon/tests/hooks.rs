@@ -1,17 +1,17 @@
 //! Webhooks end to end: an endpoint that is told what happens on the channels, one that fails at first,
 //! and one that never answers and is in nobody's way.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 use std::time::Duration;
 
-use common::Daemon;
-use common::grants::code;
-use common::ws::{KEY, Pusher, app};
+use crate::common;
+use crate::common::Daemon;
+use crate::common::grants::{code, token};
+use crate::common::redis::Redis;
+use crate::common::ws::{KEY, Pusher, app};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -144,6 +144,19 @@ fn what_happens_on_the_channels_is_told_in_order() {
         "data": "{\"n\":1}", "socket_id": one.id});
     assert_eq!(endpoint.next(), told);
     assert_eq!(two.next()["event"], "client-hi");
+    // The same of a stream, which sends it by HTTP.
+    let query = format!("channel=private-a&token={}", token(&["private-a"], 60));
+    let mut stream = daemon.open_with(&query, &[]);
+    let me = stream.me();
+    let body = json!({"socket_id": me.id, "secret": me.secret, "channel": "private-a",
+        "event": "client-hi", "data": {"n": 1}});
+    let said = daemon.post("/askr/client-event", &body.to_string());
+    assert_eq!(said.status, 204, "{said:?}");
+    let told = json!({"name": "client_event", "channel": "private-a", "event": "client-hi",
+        "data": "{\"n\":1}", "socket_id": me.id});
+    assert_eq!(endpoint.next(), told);
+    assert_eq!(two.next()["event"], "client-hi");
+    drop(stream);
     two.subscribe("cache-c");
     let mut both = endpoint.take(2);
     both.sort_by_key(|event| event["name"].to_string());
@@ -197,7 +210,7 @@ fn what_happens_on_the_channels_is_told_in_order() {
     daemon.until("askr_webhooks_waiting", |n| n == 0);
     assert_eq!(
         daemon.metric("askr_webhooks_total{result=\"delivered\"}"),
-        15
+        16
     );
     assert_eq!(
         daemon.metric("askr_webhooks_total{result=\"failed_request\"}"),
@@ -348,4 +361,58 @@ fn a_presence_channel_is_vacated_after_its_member_is_removed() {
     assert!(daemon.wait().success());
     daemon.restart();
     assert_eq!(endpoint.take(2), went);
+}
+
+/// Each has an endpoint of its own here, so that it shows who sends.
+#[test]
+fn of_several_hosts_one_sends_what_is_so_on_all_and_another_goes_on_when_it_dies() {
+    let redis = Redis::start();
+    let (mut of_a, mut of_b) = (Endpoint::start(&[]), Endpoint::start(&[]));
+    let host = |endpoint: &Endpoint| {
+        let cluster = format!(
+            "app.presence_grace = 0.0\ncluster.url = '{}'\ncluster.lease = 1.0\ncluster.grace = 1.0",
+            redis.url()
+        );
+        Daemon::start(&endpoint.settings(&cluster))
+    };
+    let mut a = host(&of_a);
+    a.until("askr_cluster_nodes", |nodes| nodes == 1);
+    let b = host(&of_b);
+    for host in [&a, &b] {
+        host.until("askr_cluster_nodes", |nodes| nodes == 2);
+    }
+    let name = |event: &Value| {
+        let text = |key: &str| event[key].as_str().unwrap_or("").to_owned();
+        format!("{} {} {}", text("name"), text("channel"), text("user_id"))
+    };
+    let mut ann = Pusher::connect(&a);
+    ann.join("presence-room", "ann");
+    let mut bob = Pusher::connect(&b);
+    bob.join("presence-room", "bob");
+    assert_eq!(ann.next()["event"], "pusher_internal:member_added");
+    bob.subscribe("news");
+    let mut told: Vec<String> = of_a.take(4).iter().map(name).collect();
+    assert_eq!(told.remove(0), "channel_occupied presence-room ");
+    assert_eq!(told.remove(0), "member_added presence-room ann");
+    told.sort();
+    assert_eq!(
+        told,
+        ["channel_occupied news ", "member_added presence-room bob"]
+    );
+    // A second subscriber, on another host, occupies nothing; and the first one to go vacates nothing.
+    ann.subscribe("news");
+    ann.subscribe("more");
+    assert_eq!(name(&of_a.next()), "channel_occupied more ");
+    // A member and two channels, which it was told of.
+    b.until("askr_cluster_facts", |facts| facts == 3);
+    a.signal(Signal::SIGKILL);
+    a.wait();
+    // What was sent just before may be sent again.
+    let mut told = Vec::new();
+    let gone = "member_removed presence-room ann";
+    let vacated = "channel_vacated more ";
+    while !(told.iter().any(|one| one == gone) && told.iter().any(|one| one == vacated)) {
+        told.push(name(&of_b.next()));
+        assert!(told.last().unwrap() != "channel_vacated news ", "{told:?}");
+    }
 }

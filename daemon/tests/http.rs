@@ -1,12 +1,10 @@
 //! What requests are answered, good and bad.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 
-use common::{Client, Daemon, exchange};
+use crate::common::{Client, Daemon, exchange};
 
 fn get(target: &str, headers: &str) -> String {
     format!("GET {target} HTTP/1.1\r\nHost: a.example\r\nConnection: close\r\n{headers}\r\n")
@@ -154,7 +152,8 @@ fn the_first_bytes_come_at_once_with_retry_and_cursor() {
         "{cursor}"
     );
     assert!((1500..=2500).contains(&client.parser.retry().unwrap()));
-    assert_eq!(client.parser.comments(), 1);
+    // The first is the greeting; a ping may have followed.
+    assert!(client.parser.comments() >= 1);
 }
 
 #[test]

@@ -1,10 +1,8 @@
 //! Keys: of the events with one key the first counts, whoever publishes them, on every transport and after a restart.
 
-mod common;
-
-use common::Daemon;
-use common::api::{ok, post};
-use common::ws::{Pusher, app};
+use crate::common::Daemon;
+use crate::common::api::{ok, post};
+use crate::common::ws::{Pusher, app};
 use nix::sys::signal::Signal;
 use serde_json::json;
 use shared::event::EventRef;

@@ -1,15 +1,13 @@
 //! What the daemon says last arrives, whatever the other side is still sending when it is said: a refusal's
 //! status, a WebSocket's close code, when to come back. And nobody can hold an ended connection for long.
 
-mod common;
-
 use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
-use common::ws::{KEY, app, frame};
-use common::{Client, Daemon};
+use crate::common::ws::{KEY, app, frame};
+use crate::common::{Client, Daemon};
 
 /// Longer than anything here may take.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -39,10 +37,16 @@ fn tcp(daemon: &Daemon) -> Box<dyn Stream> {
 }
 
 /// A connection through each door.
-fn doors(daemon: &Daemon) -> [Box<dyn Stream>; 2] {
+fn doors(daemon: &Daemon) -> impl Iterator<Item = Box<dyn Stream>> {
+    // Each when it is its turn: one that says nothing for long is closed.
+    let tcp = std::iter::once_with(|| tcp(daemon));
+    tcp.chain(std::iter::once_with(|| unix(daemon)))
+}
+
+fn unix(daemon: &Daemon) -> Box<dyn Stream> {
     let unix = UnixStream::connect(daemon.directory.path().join("askrd.sock")).unwrap();
     unix.set_read_timeout(Some(PATIENCE)).unwrap();
-    [tcp(daemon), Box::new(unix)]
+    Box::new(unix)
 }
 
 /// Everything until the end, which must be an end and no reset.

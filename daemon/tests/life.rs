@@ -1,11 +1,9 @@
 //! The daemon's life: start, stop, kill, a second one; its verbs; a ring that cannot be trusted.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Command, Stdio};
 
-use common::{Client, Daemon, askrd, publish};
+use crate::common::{Client, Daemon, askrd, publish};
 use nix::sys::signal::Signal;
 
 fn output(command: &mut Command) -> (i32, String, String) {
@@ -217,14 +215,29 @@ fn check_names_the_file_the_key_and_the_reason() {
         )),
         "{err}"
     );
+    // What only this machine can tell is said before a start, too.
+    for (text, key) in [
+        ("[ring]\ngroup = 'no-such-group'\n", "ring.group"),
+        (
+            "[server]\nsocket_group = 'no-such-group'\n",
+            "server.socket_group",
+        ),
+    ] {
+        let (code, _, err) = check(text);
+        let says = format!("askrd: {}: {key}: ", file.display());
+        assert!(code == 2 && err.starts_with(&says), "{err}");
+        assert!(err.contains("\"no-such-group\" does not exist"), "{err}");
+    }
     let (code, out, err) = check("[server]\nping = 20\n");
     assert_eq!((code, err.as_str()), (0, ""));
     assert!(
-        out.contains("\nping = 20.0\n") && out.contains("\nslots = 32768\n"),
-        "{out}"
+        out.contains(&format!("\nping = 20.0  # {}\n", file.display()))
+            && out.contains("\nslots = 32768\n"),
+        "with the place of what is not the default: {out}"
     );
     // What it prints is a file that it accepts.
-    assert_eq!(check(&out).1, out);
+    let values = |text: &str| text.parse::<toml::Table>().unwrap();
+    assert_eq!(values(&check(&out).1), values(&out));
     let missing = directory.path().join("missing.toml");
     let (code, _, err) = output(askrd().args(["serve", "--config"]).arg(&missing));
     assert!(code == 2 && err.contains("missing.toml"), "{err}");

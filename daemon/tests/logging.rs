@@ -1,15 +1,15 @@
 //! The log when it cannot be written: its reader is gone, nobody reads it, its disk is full. Nothing else
 //! stops for it, and nothing of it is lost silently.
 
-mod common;
-
 use std::fs::File;
 use std::io::{ErrorKind, Read, Write, pipe};
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use common::{Client, PATIENCE, askrd, publish};
+use crate::common;
+use crate::common::{Client, PATIENCE, askrd, publish};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -81,7 +81,10 @@ impl Mute {
     fn publisher(&self) -> Publisher {
         let mut publisher = Publisher::new();
         let name = self.at("ring").to_str().unwrap().parse().unwrap();
-        publisher.configure(AttachOptions { name, owner: None });
+        publisher.configure(AttachOptions {
+            name,
+            ..AttachOptions::default()
+        });
         publisher
     }
 
@@ -229,4 +232,90 @@ fn a_command_whose_reader_is_gone_ends_quietly() {
     quiet(&["stats"]);
     quiet(&["channels"]);
     quiet(&["tail", "--history"]);
+}
+
+/// Starts it with these settings and a file as its standard error, until it is ready; what it has written by then.
+fn written(settings: &str, journal: bool) -> Vec<String> {
+    let directory = tempfile::tempdir_in("/dev/shm").unwrap();
+    let at = directory.path().display();
+    let config = directory.path().join("askr.toml");
+    let text = format!(
+        "ring.name = '{at}/ring'\nserver.listen = ['unix:{at}/askrd.sock']\n\
+         server.control = '{at}/control.sock'\n{settings}"
+    );
+    std::fs::write(&config, text).unwrap();
+    let path = directory.path().join("log");
+    let file = File::create(&path).unwrap();
+    let meta = file.metadata().unwrap();
+    let mut command = askrd();
+    command.args(["serve", "--config"]).arg(config).stderr(file);
+    if journal {
+        command.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
+    } else {
+        // Of another file: what it was before standard error was redirected.
+        command.env("JOURNAL_STREAM", format!("{}:1", meta.dev()));
+    }
+    let process = command.spawn().unwrap();
+    let mut daemon = Mute { directory, process };
+    while !daemon.is_ready() {
+        assert!(daemon.process.try_wait().unwrap().is_none(), "it ended");
+    }
+    daemon.signal(Signal::SIGTERM);
+    assert_eq!(daemon.process.wait().unwrap().code(), Some(0));
+    let text = std::fs::read_to_string(&path).unwrap();
+    text.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn settings_that_cannot_be_used_are_an_error_in_the_journal() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("journal");
+    let config = directory.path().join("askr.toml");
+    std::fs::write(&config, "[server]\nretry = 'soon'\n").unwrap();
+    for journal in [true, false] {
+        let file = File::create(&path).unwrap();
+        let meta = file.metadata().unwrap();
+        let mut command = askrd();
+        command
+            .args(["serve", "--config"])
+            .arg(&config)
+            .stderr(file);
+        if journal {
+            command.env("JOURNAL_STREAM", format!("{}:{}", meta.dev(), meta.ino()));
+        }
+        assert_eq!(command.status().unwrap().code(), Some(2));
+        let text = std::fs::read_to_string(&path).unwrap();
+        let begins = if journal { "<3>askrd: " } else { "askrd: " };
+        assert!(text.starts_with(begins) && text.contains("retry"), "{text}");
+        // A problem is one line there, so that each of it has the priority.
+        assert!(
+            !journal || text.trim_end().lines().all(|line| line.starts_with("<3>")),
+            "{text}"
+        );
+    }
+}
+
+#[test]
+fn the_first_line_has_the_version_and_another_says_what_is_open_to_whom() {
+    let lines = written("", false);
+    let version = format!(" INFO askrd {} (", env!("CARGO_PKG_VERSION"));
+    assert!(lines[0].contains(&version), "{lines:#?}");
+    let open = "public channels are open to pages of the same origin";
+    assert!(lines.iter().any(|line| line.contains(open)), "{lines:#?}");
+}
+
+#[test]
+fn the_journal_is_told_the_priority_of_each_line() {
+    let lines = written("", true);
+    assert!(lines[0].starts_with("<6> INFO askrd "), "{lines:#?}");
+    assert!(lines.iter().all(|line| line.starts_with('<')), "{lines:#?}");
+}
+
+#[test]
+fn json_is_one_object_a_line() {
+    for line in written("log.format = 'json'\n", false) {
+        let object: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(object["level"], "info");
+        assert!(object["time"].is_string() && object["message"].is_string());
+    }
 }

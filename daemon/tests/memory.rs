@@ -1,15 +1,13 @@
 //! askrd's own memory: a bound counts what is really held, shared bytes once, and who is slow pays for it,
 //! not whoever comes next. What was held is given back.
 
-mod common;
-
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
-use common::{Daemon, publish};
+use crate::common::{Daemon, publish};
 use protocol::testing::sse::{Message, Parser};
 
 const MIB: u64 = 1 << 20;

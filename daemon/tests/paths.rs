@@ -1,11 +1,9 @@
 //! Paths with dot segments: a proxy that resolves them chooses by another path than the one that it passes on, so that
 //! what it keeps closed would be reached through what it opens. askrd answers none, however they are written.
 
-mod common;
-
-use common::exchange;
-use common::ws::{KEY, app};
-use common::{Daemon, PATIENCE};
+use crate::common::exchange;
+use crate::common::ws::{KEY, app};
+use crate::common::{Daemon, PATIENCE};
 
 fn ask(daemon: &Daemon, method: &str, target: &str) -> (u16, String) {
     let request = format!(

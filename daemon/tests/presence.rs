@@ -1,13 +1,12 @@
 //! Presence: who is there, told once each over every transport, whatever connections break and whoever restarts.
 
-mod common;
-
 use std::collections::BTreeSet;
 
-use common::api::{get, ok};
-use common::grants::{SECRET, signature, token, token_of};
-use common::ws::{KEY, Pusher, Socket, app, data, frame};
-use common::{Client, Daemon};
+use crate::common;
+use crate::common::api::{get, ok};
+use crate::common::grants::{SECRET, signature, token, token_of};
+use crate::common::ws::{KEY, Pusher, Socket, app, data, frame};
+use crate::common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -410,9 +409,7 @@ fn after_a_start_nobody_waits_where_nobody_was_before() {
         ada.send("pusher:unsubscribe", json!({"channel": ROOM}));
         ada.send("pusher:ping", json!({}));
         assert_eq!(ada.next()["event"], "pusher:pong");
-        while std::fs::read_to_string(&note).unwrap().contains("somebody") {
-            std::thread::yield_now();
-        }
+        common::until(|| !std::fs::read_to_string(&note).unwrap().contains("somebody"));
         daemon.signal(signal);
         daemon.wait();
         daemon.restart();

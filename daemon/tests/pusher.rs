@@ -1,11 +1,10 @@
 //! Pusher's protocol against the daemon: client events, counts, users and their watchlists, presence,
 //! cache channels, and recovery.
 
-mod common;
-
-use common::grants::token_of;
-use common::ws::{KEY, Pusher, Socket, app, data};
-use common::{Daemon, publish};
+use crate::common;
+use crate::common::grants::token_of;
+use crate::common::ws::{KEY, Pusher, Socket, app, data};
+use crate::common::{Daemon, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 

@@ -1,14 +1,12 @@
 //! Pusher's HTTP API against the daemon: signatures, every endpoint, what it answers and what it refuses.
 
-mod common;
-
 use std::io::{Read, Write};
 use std::net::TcpStream;
 
-use common::Daemon;
-use common::api::{Call, get, ok, post};
-use common::grants::{Said, code, now, request};
-use common::ws::{KEY, Pusher, app};
+use crate::common::Daemon;
+use crate::common::api::{Call, get, ok, post};
+use crate::common::grants::{Said, code, now, request};
+use crate::common::ws::{KEY, Pusher, app};
 use serde_json::{Value, json};
 
 #[test]

@@ -1,14 +1,13 @@
 //! What a developer meets in the first hour: each refusal is in the log of askrd with what to change, once a minute
 //! for each reason and subject, and counted. No secret is ever in it, and no client fills it.
 
-mod common;
-
 use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
 
-use common::grants::{SECRET, body, now, request, signature_by, token_by};
-use common::ws::{KEY, Pusher, Socket, app};
-use common::{Daemon, exchange};
+use crate::common;
+use crate::common::grants::{SECRET, body, now, request, signature_by, token_by};
+use crate::common::ws::{KEY, Pusher, Socket, app};
+use crate::common::{Daemon, exchange};
 use serde_json::{Value, json};
 
 const OTHER: &str = "fedcba9876543210fedcba9876543210";
@@ -434,6 +433,69 @@ fn many_subjects_leave_a_bounded_number_of_lines_and_are_counted_all() {
     // Another reason has its own room.
     let said = line(&daemon, || assert_eq!(get(&daemon, "/other", ""), 404));
     assert!(said.contains("\"/other\""), "{said}");
+}
+
+#[test]
+fn a_channel_that_is_not_granted_is_logged_once_whoever_meets_it() {
+    let daemon = start(&app(""));
+    let token = token_by(
+        SECRET,
+        &json!({"channels": ["private-a"], "exp": now() + 60}),
+    );
+    let said = line(&daemon, || {
+        for channel in ["private-b", "private-c", "private-b&channel=private-a"] {
+            let target = format!("/askr/events?channel={channel}&token={token}");
+            assert_eq!(get(&daemon, &target, ""), 403, "{channel}");
+        }
+    });
+    all_in(
+        &said,
+        &[
+            "\"private-b\" for who showed valid credentials",
+            "the token does not grant channel 1",
+            "askr_token()",
+        ],
+    );
+    assert!(!said.contains(&token), "{said}");
+    assert_eq!(counted(&daemon, "grant"), 3);
+}
+
+#[test]
+fn an_applications_no_is_logged_with_what_it_may_be() {
+    use std::io::{BufReader, Write};
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/auth", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for (socket, n) in listener.incoming().zip(0..) {
+            let mut socket = BufReader::new(socket.unwrap());
+            common::next_request(&mut socket);
+            let status = if n < 2 {
+                "403 Forbidden"
+            } else {
+                "401 Unauthorized"
+            };
+            let _ = write!(
+                socket.get_mut(),
+                "HTTP/1.1 {status}\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
+            );
+        }
+    });
+    let daemon = start(&app(&format!("app.auth_url = '{url}'\n")));
+    let ask = |channel: &str| {
+        let target = format!("/askr/events?channel={channel}");
+        get(&daemon, &target, "Cookie: session=s3cr3t\r\n")
+    };
+    let said = line(&daemon, || {
+        assert_eq!((ask("private-a"), ask("private-b")), (403, 403));
+    });
+    all_in(
+        &said,
+        &["\"private-a\": app.auth_url answered with status 403"],
+    );
+    let said = line(&daemon, || assert_eq!(ask("private-c"), 401));
+    all_in(&said, &["status 401", "does its cookie reach askrd?"]);
+    assert!(!said.contains("s3cr3t"), "{said}");
+    assert_eq!(counted(&daemon, "grant"), 3);
 }
 
 #[test]

@@ -1,15 +1,14 @@
 //! What Reverb's users rely on and Pusher does not promise: where Reverb is laxer, askrd is, or says which limit and
 //! which setting it is.
 
-mod common;
-
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
 
-use common::Daemon;
-use common::api::{get, ok, post};
-use common::grants::{signature, signature_by};
-use common::ws::{KEY, Pusher, app, data};
+use crate::common;
+use crate::common::Daemon;
+use crate::common::api::{get, ok, post};
+use crate::common::grants::{signature, signature_by};
+use crate::common::ws::{KEY, Pusher, app, data};
 use serde_json::{Value, json};
 
 const ROOM: &str = "presence-room";

@@ -1,14 +1,12 @@
 //! Subscriptions that look back (`rewind=`): the newest events of each channel, then live ones, once and in order, on
 //! every transport.
 
-mod common;
-
 use std::io::Read;
 
-use common::grants::{SECRET, now, signature, token, token_of};
-use common::pages::forget;
-use common::ws::{KEY, Pusher, Socket, app, data};
-use common::{Client, Daemon, exchange, publish};
+use crate::common::grants::{SECRET, now, signature, token, token_of};
+use crate::common::pages::forget;
+use crate::common::ws::{KEY, Pusher, Socket, app, data};
+use crate::common::{Client, Daemon, exchange, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use shared::event::EventRef;

@@ -3,15 +3,13 @@
 //! A client is an address. Where the test is about more than its connections, a proxy says which
 //! (`X-Real-IP`): the test itself.
 
-mod common;
-
 use std::io::Read;
 use std::net::TcpListener;
 use std::sync::mpsc::{Receiver, channel};
 use std::thread;
 
-use common::ws::{KEY, Pusher, Socket, app, data};
-use common::{Client, Daemon, grants};
+use crate::common::ws::{KEY, Pusher, Socket, app, data};
+use crate::common::{Client, Daemon, grants};
 use serde_json::{Value, json};
 
 /// The test is a proxy.

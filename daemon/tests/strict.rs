@@ -1,10 +1,8 @@
 //! `app.strict`: only events whose names are listed are published over the HTTP API or sent by clients.
 
-mod common;
-
-use common::api::{ok, post};
-use common::ws::{Pusher, app};
-use common::{Daemon, askrd, write_settings};
+use crate::common::api::{ok, post};
+use crate::common::ws::{Pusher, app};
+use crate::common::{Daemon, refused};
 use serde_json::{Value, json};
 
 const STRICT: &str = "app.strict = true\napp.events = ['OrderShipped', 'client-typing']";
@@ -81,8 +79,6 @@ fn without_strict_any_name_will_do() {
 
 #[test]
 fn what_cannot_be_is_told_by_file_key_and_reason() {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("askr.toml");
     for (settings, why) in [
         (
             "strict = true",
@@ -93,14 +89,6 @@ fn what_cannot_be_is_told_by_file_key_and_reason() {
             "app.events: \"pusher:x\" must not start with \"pusher:\"",
         ),
     ] {
-        write_settings(&file, &format!("[app]\n{settings}\n"));
-        let output = askrd()
-            .args(["check", "--config"])
-            .arg(&file)
-            .output()
-            .unwrap();
-        let text = String::from_utf8(output.stderr).unwrap();
-        assert_eq!(output.status.code(), Some(2), "{text}");
-        assert!(text.contains(&format!("askr.toml: {why}")), "{text}");
+        refused(&format!("[app]\n{settings}\n"), why);
     }
 }

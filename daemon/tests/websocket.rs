@@ -1,13 +1,12 @@
 //! WebSockets against the daemon itself: the handshake, what is refused and with which code, what breaks
 //! the protocol, silence, slow clients, the end; and the plain protocol at /askr/ws.
 
-mod common;
-
 use std::time::{Duration, Instant};
 
-use common::grants::token;
-use common::ws::{KEY, Pusher, Socket, app, data, frame};
-use common::{Daemon, exchange, publish};
+use crate::common;
+use crate::common::grants::token;
+use crate::common::ws::{KEY, Pusher, Socket, app, data, frame};
+use crate::common::{Daemon, exchange, publish};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 
@@ -568,7 +567,7 @@ fn the_plain_protocol_subscribes_unsubscribes_and_pings() {
     let cursor = event["cursor"].clone();
     assert_eq!(
         event,
-        json!({"channel": "a", "event": "e", "id": "own", "data": "1", "cursor": cursor})
+        json!({"channel": "a", "event": "e", "id": "own", "data": "1", "at": cursor, "cursor": cursor})
     );
     publish(&mut publisher, &["a"], None, None, "2");
     let event = client.next();

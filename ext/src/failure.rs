@@ -41,6 +41,16 @@ pub fn report(error: PublishError) -> Result<bool, Thrown> {
     Ok(false)
 }
 
+/// The same for `mercure_publish()`, where the policy is to go on.
+///
+/// # Errors
+/// Never, by such a policy.
+#[cold]
+pub fn report_update(error: PublishError) -> Result<(), Thrown> {
+    let log = line!("mercure_publish(): event not published");
+    tell(error, &log, &line!("Event not published"))
+}
+
 /// Only the first of several events were published.
 ///
 /// # Errors

@@ -11,6 +11,7 @@ use ext_php_rs::zend::ExecuteData;
 use shared::control::LIMITS;
 use shared::cursor::{Cursor, CursorText};
 use shared::rules;
+use shared::vector::Vector;
 
 use crate::audience::{ask, ask_for_bytes, not_understood, part, text};
 use crate::line::line;
@@ -87,12 +88,40 @@ fn ask_history(frame: &mut ExecuteData) -> Result<Zval, Thrown> {
 /// What is asked for: events after one place, before another.
 #[derive(Clone, Copy)]
 struct Window {
-    since: Option<Cursor>,
-    before: Option<Cursor>,
+    since: Option<Place>,
+    before: Option<Place>,
+}
+
+/// A cursor's text, of one host or of several: on the stack, as calls of PHP may never return.
+#[derive(Clone, Copy)]
+struct Place {
+    len: usize,
+    text: [u8; Vector::MAX_LEN],
+}
+
+impl Place {
+    fn parse(text: &[u8]) -> Option<Self> {
+        let is_one = Cursor::parse(text).is_some() || Vector::parse(text).is_some();
+        is_one.then(|| {
+            let mut place = [0; Vector::MAX_LEN];
+            place[..text.len()].copy_from_slice(text);
+            let len = text.len();
+            Self { len, text: place }
+        })
+    }
+
+    fn of(cursor: Cursor) -> Option<Self> {
+        Self::parse(CursorText::new().of(cursor))
+    }
+
+    /// ASCII.
+    fn text(&self) -> &str {
+        std::str::from_utf8(&self.text[..self.len]).unwrap_or_default()
+    }
 }
 
 impl Window {
-    fn go_on(&mut self, next: Cursor) {
+    fn go_on(&mut self, next: Place) {
         match self.since {
             Some(_) => self.since = Some(next),
             None => self.before = Some(next),
@@ -100,20 +129,24 @@ impl Window {
     }
 
     /// The cursor of the gaps before `first`: whoever goes on there gets everything, and not the same gaps for ever.
-    fn place(&self, first: Option<&Zval>, known: Option<Cursor>) -> Option<Cursor> {
+    fn place(&self, first: Option<&Zval>, known: Option<Cursor>) -> Option<Place> {
         let first = first
             .and_then(|event| part(event, "cursor"))
             .and_then(Zval::zend_str)
-            .and_then(|cursor| Cursor::parse(cursor.as_bytes()));
+            .and_then(|cursor| Place::parse(cursor.as_bytes()));
+        let now = known.and_then(Place::of);
         match (self.since, first) {
             // From the oldest on: the events are still to come, or there are none up to now.
             (Some(since), Some(_)) => Some(since),
-            (Some(since), None) => self.before.or(known).or(Some(since)),
+            (Some(since), None) => self.before.or(now).or(Some(since)),
             // From the newest back: before the first there may be more; without one there is nothing.
             (None, Some(first)) => Some(first),
             (None, None) => {
-                let end = self.before.or(known);
-                end.map(|end| Cursor { seq: 0, ..end })
+                let before = self
+                    .before
+                    .and_then(|before| Cursor::parse(before.text().as_bytes()));
+                let end = before.or(known);
+                end.and_then(|end| Place::of(Cursor { seq: 0, ..end }))
             }
         }
     }
@@ -122,19 +155,13 @@ impl Window {
 /// A page: `events` with the keys `event`, `id`, `cursor`, `data` and `time`, `gap` and `next`.
 fn page(channel: &str, limit: i64, window: &Window) -> Result<Zval, Thrown> {
     let limit = line!("{limit}");
-    let (mut since, mut before) = (CursorText::new(), CursorText::new());
     let mut query = [("channel", channel); 5];
     query[1] = ("limit", limit.as_str());
     query[2] = ("form", "parts");
     let mut len = 3;
-    let mut ends = [
-        ("since", window.since, &mut since),
-        ("before", window.before, &mut before),
-    ];
-    for (name, end, text) in &mut ends {
-        if let Some(end) = *end {
-            // ASCII.
-            query[len] = (*name, std::str::from_utf8(text.of(end)).unwrap_or_default());
+    for (name, end) in [("since", &window.since), ("before", &window.before)] {
+        if let Some(end) = end {
+            query[len] = (name, end.text());
             len += 1;
         }
     }
@@ -189,20 +216,22 @@ fn event(row: &Zval, data: &mut &[u8]) -> Option<Zval> {
     Some(event)
 }
 
-fn cursor(argument: u32, text: &[u8]) -> Result<Cursor, Thrown> {
-    Cursor::parse(text).ok_or_else(|| {
-        let why = line!("must be a cursor: 12 hexadecimal digits, a dash, and a number");
+fn cursor(argument: u32, text: &[u8]) -> Result<Place, Thrown> {
+    Place::parse(text).ok_or_else(|| {
+        let why = line!(
+            "must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url"
+        );
         zend::value_error(argument, &why)
     })
 }
 
-fn next(answer: &Zval) -> Result<Option<Cursor>, Thrown> {
+fn next(answer: &Zval) -> Result<Option<Place>, Thrown> {
     let next = part(answer, "next").ok_or_else(not_understood)?;
     if next.is_null() {
         return Ok(None);
     }
     let next = next.zend_str().map(|next| next.as_bytes());
-    let next = next.and_then(Cursor::parse).ok_or_else(not_understood)?;
+    let next = next.and_then(Place::parse).ok_or_else(not_understood)?;
     Ok(Some(next))
 }
 
@@ -216,7 +245,7 @@ fn push_gap(gaps: &mut Zval, answer: &Zval) -> Result<(), Thrown> {
 }
 
 /// A gap as an element: an event as a stream has it.
-fn element(gap: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
+fn element(gap: &Zval, place: Option<Place>) -> Result<Zval, Thrown> {
     let number = |key| match part(gap, key) {
         Some(number) if number.is_null() => Ok(line!("null")),
         Some(number) => match number.long().filter(|number| *number >= 0) {
@@ -231,9 +260,7 @@ fn element(gap: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
         lost.as_str(),
         at_most.as_str()
     );
-    let mut text = CursorText::new();
-    let place = place.map(|place| text.of(place)).unwrap_or_default();
-    let place = std::str::from_utf8(place).unwrap_or_default();
+    let place = place.as_ref().map(Place::text).unwrap_or_default();
     let now = SystemTime::now().duration_since(UNIX_EPOCH);
     let mut element = Zval::new_array();
     zend::set(&mut element, "event", "askr:gap");
@@ -245,7 +272,7 @@ fn element(gap: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
 }
 
 /// The gaps, and behind them the events.
-fn joined(gaps: &Zval, events: &Zval, place: Option<Cursor>) -> Result<Zval, Thrown> {
+fn joined(gaps: &Zval, events: &Zval, place: Option<Place>) -> Result<Zval, Thrown> {
     let gaps = gaps.array().filter(|gaps| !gaps.is_empty());
     let (Some(gaps), Some(events)) = (gaps, events.array()) else {
         return Ok(events.shallow_clone());

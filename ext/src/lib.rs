@@ -2,7 +2,7 @@
 //! into the ring that askrd serves; `askr_register_event()` and `askr_events()` are the names they may have;
 //! `askr_cursor()` says where the ring is, `askr_status()` describes it, `askr_token()` signs who may listen;
 //! `askr_channels()`, `askr_members()`, `askr_disconnect_user()`, `askr_disconnect_socket()` and
-//! `askr_disconnect()` ask askrd itself. `askr.stub.php` beside this directory is the PHP signature.
+//! `askr_disconnect()` ask askrd itself; `mercure_publish()` is how frameworks publish to a Mercure hub in their process. `askr.stub.php` beside this directory is the PHP signature.
 //!
 //! `broadcast`, `broadcast_all`, `cursor`, `status`, `token` and `audience` are the functions, `message` is what a
 //! caller gives as an event, `strict` which names it may have, `failure` decides how an unusable ring is reported
@@ -27,6 +27,7 @@ mod history;
 mod info;
 mod ini;
 mod line;
+mod mercure;
 mod message;
 mod outage;
 mod signer;
@@ -164,6 +165,7 @@ fn module() -> (ModuleEntry, ModuleAllocations) {
 extern "C" fn startup(_: i32, module_number: i32) -> i32 {
     zend::guard_hook(|| {
         ini::register(module_number);
+        mercure::register();
         zend::register_exception()
     })
 }
@@ -172,6 +174,7 @@ extern "C" fn startup(_: i32, module_number: i32) -> i32 {
 extern "C" fn request_shutdown(_: i32, _: i32) -> i32 {
     zend::guard_hook(|| {
         strict::forget_registered();
+        state::state().publisher.borrow_mut().report();
         Ok(())
     })
 }

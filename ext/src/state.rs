@@ -11,6 +11,7 @@ use std::path::PathBuf;
 use ext_php_rs::zend::{ModuleGlobal, ModuleGlobals};
 use shared::cursor::CursorText;
 use shared::event_names::EventNames;
+use shared::mercure::hub_url::HubUrl;
 use shared::publisher::{AttachOptions, Publisher};
 
 use crate::outage::{OnFailure, Outage};
@@ -23,6 +24,12 @@ pub struct State {
     pub enabled: Cell<bool>,
     /// `askr.on_failure`
     pub on_failure: Cell<OnFailure>,
+    /// Where PHP keeps the value of `askr.on_failure` that it has if nobody sets it.
+    pub on_failure_default: Cell<usize>,
+    /// `askr.mercure`
+    pub mercure: Cell<bool>,
+    /// `askr.mercure_path`
+    pub mercure_hub: RefCell<HubUrl>,
     /// `askr.ring` and `askr.ring_owner`
     pub ring: RefCell<AttachOptions>,
     pub publisher: RefCell<Publisher>,
@@ -51,6 +58,9 @@ impl Default for State {
         Self {
             enabled: Cell::new(true),
             on_failure: Cell::new(OnFailure::Log),
+            on_failure_default: Cell::new(0),
+            mercure: Cell::new(true),
+            mercure_hub: RefCell::new(HubUrl::standard()),
             ring: RefCell::new(ring),
             publisher: RefCell::new(publisher),
             cursor_text: Cell::new(CursorText::new()),

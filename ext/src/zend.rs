@@ -25,19 +25,20 @@ use ext_php_rs::ffi::{
     _zend_expected_type_Z_EXPECTED_ARRAY as ARRAY,
     _zend_expected_type_Z_EXPECTED_ARRAY_OR_NULL as ARRAY_OR_NULL,
     _zend_expected_type_Z_EXPECTED_ARRAY_OR_STRING as ARRAY_OR_STRING,
-    _zend_expected_type_Z_EXPECTED_LONG as LONG,
+    _zend_expected_type_Z_EXPECTED_BOOL as BOOL, _zend_expected_type_Z_EXPECTED_LONG as LONG,
     _zend_expected_type_Z_EXPECTED_LONG_OR_NULL as LONG_OR_NULL,
     _zend_expected_type_Z_EXPECTED_STRING as STRING,
-    _zend_expected_type_Z_EXPECTED_STRING_OR_NULL as STRING_OR_NULL, E_WARNING, IS_ARRAY, IS_LONG,
-    IS_NULL, IS_STRING, ZEND_MODULE_API_NO, php_error_docref, php_info_print_table_end,
-    php_info_print_table_row, php_info_print_table_start, zend_ini_entry, zend_string,
-    zend_throw_error, zend_throw_exception_ex, zend_wrong_parameters_count_error,
+    _zend_expected_type_Z_EXPECTED_STRING_OR_NULL as STRING_OR_NULL, E_WARNING, IS_ARRAY, IS_FALSE,
+    IS_LONG, IS_NULL, IS_STRING, IS_TRUE, MODULE_PERSISTENT, ZEND_MODULE_API_NO,
+    ext_php_rs_compiler_globals, ext_php_rs_executor_globals, php_error_docref,
+    php_info_print_table_end, php_info_print_table_row, php_info_print_table_start, zend_ini_entry,
+    zend_string, zend_throw_error, zend_throw_exception_ex, zend_wrong_parameters_count_error,
 };
 use ext_php_rs::flags::IniEntryPermission;
 use ext_php_rs::types::{ZendHashTable, ZendStr, Zval};
 use ext_php_rs::zend::{
-    CatchError, ClassEntry, ExecuteData, ExecutorGlobals, IniEntryDef, ModuleEntry, bailout, ce,
-    try_catch,
+    CatchError, ClassEntry, ExecuteData, ExecutorGlobals, FunctionEntry, IniEntryDef, ModuleEntry,
+    bailout, ce, try_catch,
 };
 
 use crate::line::{Line, line};
@@ -82,6 +83,16 @@ unsafe extern "C" {
         options: i64,
         depth: i64,
     ) -> c_int;
+    fn zend_register_functions(
+        scope: *mut ClassEntry,
+        functions: *const FunctionEntry,
+        table: *mut ZendHashTable,
+        module_type: c_int,
+    ) -> c_int;
+    fn zend_hash_str_find(table: *const ZendHashTable, key: *const c_char, len: usize)
+    -> *mut Zval;
+    fn cfg_get_entry(name: *const c_char, len: usize) -> *mut Zval;
+    static spl_ce_RuntimeException: *mut ClassEntry;
     fn zend_zval_type_name(value: *const Zval) -> *const c_char;
     fn zend_argument_value_error(n: u32, format: *const c_char, ...);
     fn zend_argument_type_error(n: u32, format: *const c_char, ...);
@@ -103,6 +114,23 @@ mod parse_arg_str_slow {
         pub fn up_to_8_5(arg: *mut Zval, dest: *mut *mut zend_string, n: u32) -> bool;
         #[link_name = "zend_parse_arg_str_slow"]
         pub fn since_8_6(arg: *mut Zval, n: u32) -> *mut zend_string;
+    }
+}
+
+/// `zend_parse_arg_bool_slow()`, likewise.
+#[expect(
+    clashing_extern_declarations,
+    reason = "two releases of PHP, of which one is there"
+)]
+mod parse_arg_bool_slow {
+    use super::{Zval, c_int};
+
+    unsafe extern "C" {
+        #[link_name = "zend_parse_arg_bool_slow"]
+        pub fn up_to_8_5(arg: *mut Zval, dest: *mut bool, n: u32) -> bool;
+        /// `zpp_parse_bool_status`: 0 is false, 1 is true, anything else is an error.
+        #[link_name = "zend_parse_arg_bool_slow"]
+        pub fn since_8_6(arg: *mut Zval, n: u32) -> c_int;
     }
 }
 
@@ -270,6 +298,22 @@ impl<'f> Params<'f> {
         long(n, arg, LONG_OR_NULL).map(Some)
     }
 
+    /// A string that may be left out.
+    pub fn string_or_default(&mut self, default: &'static [u8]) -> Result<&'f [u8], Thrown> {
+        match self.next() {
+            Some((n, arg)) => string(n, arg, STRING),
+            None => Ok(default),
+        }
+    }
+
+    /// A boolean that may be left out.
+    pub fn bool_or_default(&mut self, default: bool) -> Result<bool, Thrown> {
+        match self.next() {
+            Some((n, arg)) => boolean(n, arg),
+            None => Ok(default),
+        }
+    }
+
     /// The next argument and its number, counted from 1; `None` when it was left out.
     #[inline]
     fn next(&mut self) -> Option<(u32, *mut Zval)> {
@@ -303,6 +347,32 @@ fn long(n: u32, arg: *mut Zval, expected: u32) -> Result<i64, Thrown> {
         Ok(long)
     } else {
         Err(wrong_type(n, arg, expected))
+    }
+}
+
+#[inline]
+fn boolean(n: u32, arg: *mut Zval) -> Result<bool, Thrown> {
+    if has_type(arg, IS_TRUE) {
+        return Ok(true);
+    }
+    if has_type(arg, IS_FALSE) {
+        return Ok(false);
+    }
+    let mut value = false;
+    // SAFETY: a live argument of the current call, and its number, in the form that this PHP takes.
+    let parsed = unsafe {
+        if ZEND_MODULE_API_NO >= PHP_8_6 {
+            let status = parse_arg_bool_slow::since_8_6(arg, n);
+            value = status == 1;
+            matches!(status, 0 | 1)
+        } else {
+            parse_arg_bool_slow::up_to_8_5(arg, &raw mut value, n)
+        }
+    };
+    match parsed {
+        true if !ExecutorGlobals::has_exception() => Ok(value),
+        true => Err(Thrown),
+        false => Err(wrong_type(n, arg, BOOL)),
     }
 }
 
@@ -562,6 +632,21 @@ pub fn exception(message: &Line) -> Thrown {
     Thrown
 }
 
+/// Throws a `RuntimeException`.
+#[cold]
+pub fn runtime_exception(message: &Line) -> Thrown {
+    // SAFETY: a class of PHP's own, which is there from startup on. `%s` gets a C string.
+    unsafe {
+        zend_throw_exception_ex(
+            spl_ce_RuntimeException,
+            0,
+            c"%s".as_ptr(),
+            message.as_c_str().as_ptr(),
+        )
+    };
+    Thrown
+}
+
 /// Raises an `E_WARNING`, which a user's handler may turn into an exception.
 #[cold]
 pub fn warning(message: &Line) {
@@ -581,6 +666,57 @@ pub fn warning(message: &Line) {
 pub fn log(message: &Line) {
     // SAFETY: a C string, copied by PHP.
     unsafe { php_log_err_with_severity(message.as_c_str().as_ptr(), LOG_WARNING) };
+}
+
+/// Whether PHP has a function of this name, in lower case. Only at module startup, when all modules have been loaded.
+pub fn has_function(name: &str) -> bool {
+    // SAFETY: PHP's table of functions, which is there before any module starts.
+    unsafe {
+        let table = (*ext_php_rs_compiler_globals()).function_table;
+        !zend_hash_str_find(table.cast(), name.as_ptr().cast(), name.len()).is_null()
+    }
+}
+
+/// Declares functions of this module; the last entry is empty. Only at module startup.
+pub fn register_functions(functions: &'static [FunctionEntry]) {
+    // SAFETY: a table that ends and lives as long as the process, of functions that PHP does not have yet. A null table
+    // is PHP's own.
+    unsafe {
+        zend_register_functions(
+            ptr::null_mut(),
+            functions.as_ptr(),
+            ptr::null_mut(),
+            MODULE_PERSISTENT as c_int,
+        );
+    }
+}
+
+/// Where PHP keeps the value of a setting, and whether it was changed while PHP ran; none if there is no such setting.
+fn setting(name: &str) -> Option<(usize, bool)> {
+    // SAFETY: PHP's table of settings, whose values are entries; one is only looked at.
+    unsafe {
+        let table = (*ext_php_rs_executor_globals()).ini_directives;
+        let found = zend_hash_str_find(table.cast(), name.as_ptr().cast(), name.len()).as_ref()?;
+        let entry = found.value.ptr.cast::<zend_ini_entry>().as_ref()?;
+        // A number before PHP 8.6, then a bool: in both the default is no.
+        Some((entry.value as usize, entry.modified != Default::default()))
+    }
+}
+
+/// Where PHP keeps the default value of a setting; 0 if php.ini or the command line says another. Only at module startup.
+pub fn default_unless_configured(name: &str) -> usize {
+    // SAFETY: looks the name up in what PHP has read; a name and its length.
+    let configured = unsafe { cfg_get_entry(name.as_ptr().cast(), name.len()) };
+    match setting(name) {
+        Some((value, _)) if configured.is_null() => value,
+        _ => 0,
+    }
+}
+
+/// Whether somebody has set a setting whose default value PHP keeps at `default`, if only to what it was. A pool of
+/// PHP-FPM puts its value at another place; a script or a directory marks the setting as changed.
+pub fn is_set(name: &str, default: usize) -> bool {
+    setting(name).is_some_and(|(value, changed)| changed || value != default)
 }
 
 /// `Askr\Exception`, of this start of the module. One for all threads, like every internal class.

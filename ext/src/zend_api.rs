@@ -56,6 +56,13 @@ mod tests {
     }
 
     #[test]
+    fn pie_is_told_of_the_same_ones() {
+        let composer = include_str!("../../composer.json");
+        assert!(composer.contains(r#""php": ">=8.2 <8.7""#), "{composer}");
+        assert_eq!((KNOWN[0], KNOWN[KNOWN.len() - 1]), (20_220_829, PHP_8_6));
+    }
+
+    #[test]
     #[should_panic(
         expected = "not written for Zend API 20271001 (ZEND_MODULE_API_NO): known are 20220829"
     )]

@@ -140,7 +140,7 @@ pub fn publisher(name: &RingName) -> Publisher {
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: name.clone(),
-        owner: None,
+        ..AttachOptions::default()
     });
     publisher
 }

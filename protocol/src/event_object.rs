@@ -1,4 +1,4 @@
-//! An event as JSON with its names: `{"channel","event","id","data"}`, which SSE's JSON format and the plain
+//! An event as JSON with its names: `{"channel","event","id","data"}` and what may be left out, which SSE's JSON format and the plain
 //! protocol share.
 
 use serde::Serialize;
@@ -12,9 +12,15 @@ pub struct EventObject<'a> {
     /// The publisher's own id, else the cursor; None for client events, which are not in the ring.
     pub id: Option<&'a str>,
     pub data: &'a str,
+    /// The cursor of an event with an id of its own, on every channel: by it a client knows what it has already.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub at: Option<&'a str>,
     /// The cursor that the client may move to, where the protocol has it in the object.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cursor: Option<&'a str>,
+    /// The sender's user id, of a client event on a presence channel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub user: Option<&'a str>,
 }
 
 impl<'a> EventObject<'a> {
@@ -25,7 +31,9 @@ impl<'a> EventObject<'a> {
             event: event.event(),
             id: Some(event.id().unwrap_or(cursor)),
             data: event.data_str(),
+            at: event.id().map(|_| cursor),
             cursor: None,
+            user: None,
         }
     }
 }

@@ -14,6 +14,8 @@ pub struct Gap {
 }
 
 impl Gap {
+    /// A bound that no ring can have is none: it says that nobody knows.
+    pub const ENDLESS: u64 = 1 << 62;
     /// Nothing was missed.
     pub const NONE: Self = Self {
         exact: 0,
@@ -66,12 +68,13 @@ impl Gap {
 
     /// The number of events missed, if it is known exactly.
     pub fn lost(&self) -> Option<u64> {
-        (!self.unbounded && self.unsure == 0).then_some(self.exact)
+        (self.bound().is_some() && self.unsure == 0).then_some(self.exact)
     }
 
     /// The largest number of events that can have been missed, if there is a bound.
     pub fn bound(&self) -> Option<u64> {
-        (!self.unbounded).then(|| self.exact.saturating_add(self.unsure))
+        let bound = self.exact.saturating_add(self.unsure);
+        (!self.unbounded && bound < Self::ENDLESS).then_some(bound)
     }
 
     /// The data of an `askr:gap` event: `{"lost":…,"at_most":…}`, `null` where the number is not known.

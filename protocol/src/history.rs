@@ -11,25 +11,26 @@
 use std::io::Write;
 
 use serde_json::to_writer;
-use shared::cursor::{Cursor, CursorText};
+use shared::cursor::CursorText;
 use shared::event::Event;
 
 use crate::gap::Gap;
 use crate::query;
+use crate::wire_cursor::{ClientCursor, WireCursor};
 
 /// Events of a page: at most, and when nothing is said.
 pub const MOST: usize = 1000;
 pub const DEFAULT: usize = 100;
 
 /// Which of a channel's events are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Window {
     /// Events at most.
     pub limit: usize,
     /// Those after this one, the oldest first.
-    pub since: Option<Cursor>,
+    pub since: Option<ClientCursor>,
     /// Those before this one: without `since` the newest of them.
-    pub before: Option<Cursor>,
+    pub before: Option<ClientCursor>,
 }
 
 /// Why a query is not one for a page. `Display` is one line for the client.
@@ -39,7 +40,7 @@ pub enum Invalid {
     Malformed(#[from] query::Malformed),
     #[error("limit must be a number from 1 to {MOST}")]
     Limit,
-    #[error("{0} must be a cursor: 12 hexadecimal digits, a dash, and a number")]
+    #[error("{0} {form}", form = ClientCursor::FORM)]
     Cursor(&'static str),
 }
 
@@ -51,7 +52,8 @@ impl Window {
     pub fn parse(text: &str) -> Result<Self, Invalid> {
         let cursor = |name| {
             let given = query::parameter(text, name)?;
-            let parse = |text: String| Cursor::parse(text.as_bytes()).ok_or(Invalid::Cursor(name));
+            let parse =
+                |text: String| ClientCursor::parse(text.as_bytes()).ok_or(Invalid::Cursor(name));
             given.map(parse).transpose()
         };
         let limit = match query::parameter(text, "limit")? {
@@ -125,9 +127,12 @@ impl Rows {
     }
 
     /// Adds an event if the page is no longer than `most` bytes with it, or has no other.
-    pub fn push(&mut self, event: &Event, cursor: Cursor, most: usize) -> bool {
+    pub fn push(&mut self, event: &Event, cursor: WireCursor<'_>, most: usize) -> bool {
         let before = (self.bytes.len(), self.data.len());
-        let cursor = self.cursor.of(cursor);
+        let cursor = match cursor {
+            WireCursor::Cursor(cursor) => self.cursor.of(cursor),
+            WireCursor::Vector(text) => text.as_bytes(),
+        };
         match self.form {
             Form::Json => row(&mut self.bytes, event, cursor),
             Form::Parts => {
@@ -146,7 +151,7 @@ impl Rows {
     }
 
     /// The page. `backward`: the newest event was pushed first.
-    pub fn page(&self, backward: bool, gap: &Gap, next: Option<Cursor>) -> Vec<u8> {
+    pub fn page(&self, backward: bool, gap: &Gap, next: Option<WireCursor<'_>>) -> Vec<u8> {
         let starts = std::iter::once((0, 0)).chain(self.ends.iter().copied());
         let mut events: Vec<_> = starts.zip(self.ends.iter().copied()).collect();
         if backward {
@@ -230,8 +235,9 @@ mod tests {
         let window =
             Window::parse("channel=a&limit=1000&since=0a0b0c0d0e0f-7&before=0a0b0c0d0e0f-9");
         let window = window.unwrap();
-        assert_eq!((window.limit, window.since.unwrap().seq), (1000, 7));
-        assert_eq!(window.before.unwrap().seq, 9);
+        let at = |seq| Some(ClientCursor::Cursor(cursor(seq)));
+        assert_eq!((window.limit, &window.since), (1000, &at(7)));
+        assert_eq!(window.before, at(9));
         assert!(!window.is_backward());
         for (query, reason) in [
             ("limit=0", "limit must be a number from 1 to 1000"),
@@ -249,11 +255,11 @@ mod tests {
             ),
             (
                 "since=x",
-                "since must be a cursor: 12 hexadecimal digits, a dash, and a number",
+                "since must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url",
             ),
             (
-                "before=",
-                "before must be a cursor: 12 hexadecimal digits, a dash, and a number",
+                "before=~",
+                "before must be a cursor: 12 hexadecimal digits, a dash, and a number, or a tilde and base64url",
             ),
         ] {
             assert_eq!(
@@ -269,9 +275,9 @@ mod tests {
         let one = event(&["a"], Some("order"), Some("x\"7"), None, "ä\n").unwrap();
         let other = event(&["a"], None, None, None, "").unwrap();
         let mut rows = Rows::default();
-        assert!(rows.push(&other, cursor(9), 10_000));
-        assert!(rows.push(&one, cursor(7), 10_000));
-        let page = rows.page(true, &Gap::exact(3), Some(cursor(7)));
+        assert!(rows.push(&other, cursor(9).into(), 10_000));
+        assert!(rows.push(&one, cursor(7).into(), 10_000));
+        let page = rows.page(true, &Gap::exact(3), Some(cursor(7).into()));
         let page: Value = serde_json::from_slice(&page).unwrap();
         assert_eq!(page["gap"], json!({ "lost": 3, "at_most": 3 }));
         assert_eq!(page["next"], cursor(7).to_string());
@@ -298,8 +304,8 @@ mod tests {
             event(&["a"], Some("e"), None, None, "old\n").unwrap(),
             event(&["a"], None, Some("i\""), None, "").unwrap(),
         );
-        assert!(rows.push(&new, cursor(9), 10_000));
-        assert!(rows.push(&old, cursor(7), 10_000));
+        assert!(rows.push(&new, cursor(9).into(), 10_000));
+        assert!(rows.push(&old, cursor(7).into(), 10_000));
         let page = rows.page(true, &Gap::NONE, None);
         let at = page.iter().position(|byte| *byte == b'\n').unwrap();
         let length: usize = std::str::from_utf8(&page[..at]).unwrap().parse().unwrap();
@@ -317,10 +323,10 @@ mod tests {
     fn a_page_is_within_its_bytes_but_for_its_first_event() {
         let large = event(&["a"], None, None, None, &"x".repeat(500)).unwrap();
         let mut rows = Rows::default();
-        assert!(rows.push(&large, cursor(1), 10), "one always fits");
-        assert!(!rows.push(&large, cursor(2), 1000));
-        assert!(rows.push(&large, cursor(2), 1500));
-        let page = rows.page(false, &Gap::UNKNOWN, Some(cursor(u64::MAX)));
+        assert!(rows.push(&large, cursor(1).into(), 10), "one always fits");
+        assert!(!rows.push(&large, cursor(2).into(), 1000));
+        assert!(rows.push(&large, cursor(2).into(), 1500));
+        let page = rows.page(false, &Gap::UNKNOWN, Some(cursor(u64::MAX).into()));
         assert!(page.len() <= 1500, "{}", page.len());
     }
 
@@ -339,7 +345,7 @@ mod tests {
         ) {
             let event = event(&["a"], name.as_deref(), None, None, &data).unwrap();
             let mut rows = Rows::default();
-            (0..count).for_each(|seq| assert!(rows.push(&event, cursor(seq), 1 << 20)));
+            (0..count).for_each(|seq| assert!(rows.push(&event, cursor(seq).into(), 1 << 20)));
             let page: Value = serde_json::from_slice(&rows.page(backward, &Gap::NONE, None)).unwrap();
             let events = page["events"].as_array().unwrap();
             prop_assert_eq!(events.len() as u64, count);

@@ -2,6 +2,7 @@
 //! Pure: no runtime, no sockets, no clock. Leans on `shared` alone.
 
 pub mod channel;
+pub mod client_event;
 pub mod close_reason;
 pub mod ephemeral;
 pub mod event_object;
@@ -12,6 +13,7 @@ pub mod json;
 pub mod keepalive;
 pub mod mac;
 pub mod member;
+pub mod mercure;
 pub mod plain;
 pub mod pusher;
 pub mod query;
@@ -21,6 +23,7 @@ pub mod session_guard;
 pub mod socket_id;
 pub mod sse;
 pub mod user_bounds;
+pub mod wire_cursor;
 pub mod ws;
 
 #[cfg(any(test, feature = "testing"))]

@@ -2,6 +2,8 @@
 //! `%xx` for a byte, `+` for a space. Strict: what a browser would never write is an error that names the
 //! parameter, not a parameter that is silently missing.
 
+use std::borrow::Cow;
+
 use percent_encoding::percent_decode;
 
 /// Why a query cannot be parsed, with the parameter's name. `Display` is one line for the client.
@@ -17,41 +19,47 @@ pub enum Malformed {
 
 /// One parameter, decoded. Its value need not be UTF-8: a cursor of another origin may be any bytes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Parameter {
-    pub name: String,
-    pub value: Vec<u8>,
+pub struct Parameter<'a> {
+    pub name: Cow<'a, str>,
+    pub value: Cow<'a, [u8]>,
 }
 
-impl Parameter {
+impl Parameter<'_> {
     /// The value as text.
     ///
     /// # Errors
     /// If the value is not UTF-8.
     pub fn text(self) -> Result<String, Malformed> {
-        String::from_utf8(self.value).map_err(|_| Malformed::NotUtf8(printable(self.name)))
+        String::from_utf8(self.value.into_owned())
+            .map_err(|_| Malformed::NotUtf8(printable(&self.name)))
     }
 }
 
 /// Every parameter in the order of the query. One without `=` has an empty value; empty pairs are skipped.
-pub fn parameters(query: &str) -> impl Iterator<Item = Result<Parameter, Malformed>> {
+pub fn parameters(query: &str) -> impl Iterator<Item = Result<Parameter<'_>, Malformed>> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
     pairs.map(|pair| {
         let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
         let of_name = || "a parameter's name".to_owned();
-        let name = decode(name).ok_or_else(|| Malformed::Escape(of_name()))?;
-        let name = String::from_utf8(name).map_err(|_| Malformed::NotUtf8(of_name()))?;
+        let name = match decode(name).ok_or_else(|| Malformed::Escape(of_name()))? {
+            Cow::Borrowed(_) => Cow::Borrowed(name),
+            Cow::Owned(name) => {
+                let name = String::from_utf8(name).map_err(|_| Malformed::NotUtf8(of_name()))?;
+                Cow::Owned(name)
+            }
+        };
         match decode(value) {
             Some(value) => Ok(Parameter { name, value }),
-            None => Err(Malformed::Escape(printable(name))),
+            None => Err(Malformed::Escape(printable(&name))),
         }
     })
 }
 
 /// The name as an error shows it: anything that no parameter here is named like is not repeated.
-fn printable(name: String) -> String {
+fn printable(name: &str) -> String {
     let plain = |b: u8| b.is_ascii_alphanumeric() || b == b'_' || b == b'-';
     match (1..=32).contains(&name.len()) && name.bytes().all(plain) {
-        true => name,
+        true => name.to_owned(),
         false => "a parameter".to_owned(),
     }
 }
@@ -71,9 +79,12 @@ pub fn parameter(query: &str, name: &str) -> Result<Option<String>, Malformed> {
     Ok(found)
 }
 
-/// None: a `%` without two hexadecimal digits.
-fn decode(text: &str) -> Option<Vec<u8>> {
+/// None: a `%` without two hexadecimal digits. What has nothing to decode is borrowed as it is.
+fn decode(text: &str) -> Option<Cow<'_, [u8]>> {
     let bytes = text.as_bytes();
+    if memchr::memchr2(b'%', b'+', bytes).is_none() {
+        return Some(Cow::Borrowed(bytes));
+    }
     let broken = |at: usize| {
         let digits = bytes.get(at + 1..at + 3);
         !digits.is_some_and(|pair| pair.iter().all(u8::is_ascii_hexdigit))
@@ -82,7 +93,7 @@ fn decode(text: &str) -> Option<Vec<u8>> {
         return None;
     }
     let spaced = text.replace('+', " ");
-    Some(percent_decode(spaced.as_bytes()).collect())
+    Some(Cow::Owned(percent_decode(spaced.as_bytes()).collect()))
 }
 
 #[cfg(test)]

@@ -2,7 +2,8 @@
 //!
 //! An id is `DIGITS.DIGITS` (Laravel accepts nothing else), 64 bits. It is not secret: a page sends it to its
 //! application with each request. So a stream is also sent the proof `SECONDS-WORKER-SLOT-CODE`: when it was
-//! issued, where the stream is held, and the HMAC of these and the id. It is checked without stored state, no
+//! issued, where the stream is held, and the HMAC of these and the id. Where there are several hosts, WORKER is
+//! `NODE.WORKER`. It is checked without stored state, no
 //! other page can forge it, and it leads straight to the stream.
 //!
 //! The key is derived from the application's secret, so a daemon that was restarted (or another one, after a
@@ -13,13 +14,16 @@
 //! A browser's EventSource reconnects with the same URL, so it cannot send the id it had. A page that names a
 //! *session*, a random text of its own making, gets the id derived from it each time.
 
+use std::cell::RefCell;
 use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
+use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::grant;
 use shared::secret::Secret;
+use shared::vector::OriginId;
 
 use crate::mac;
 
@@ -41,7 +45,40 @@ impl SocketId {
     /// # Errors
     /// If the system's random number generator fails.
     pub fn random() -> Result<Self, getrandom::Error> {
-        getrandom::u64().map(Self)
+        RANDOM.with_borrow_mut(Random::next).map(Self)
+    }
+}
+
+thread_local! {
+    static RANDOM: RefCell<Random> = const {
+        RefCell::new(Random { bytes: [0; RANDOM_BYTES], used: RANDOM_BYTES })
+    };
+}
+
+/// Random bytes of the system that are asked for at once: a system call for each id would be a noticeable part of what a
+/// connection costs.
+const RANDOM_BYTES: usize = 1024;
+
+/// What the system gave, in order, each byte used once. No generator of our own: ids are as unpredictable as the
+/// system's numbers.
+struct Random {
+    bytes: [u8; RANDOM_BYTES],
+    used: usize,
+}
+
+impl Random {
+    fn next(&mut self) -> Result<u64, getrandom::Error> {
+        if self.used == RANDOM_BYTES {
+            getrandom::fill(&mut self.bytes)?;
+            self.used = 0;
+        }
+        let mut number = [0; size_of::<u64>()];
+        let place = self.used..self.used + number.len();
+        number.copy_from_slice(&self.bytes[place.clone()]);
+        // What was given out is not kept.
+        self.bytes[place].fill(0);
+        self.used += number.len();
+        Ok(u64::from_ne_bytes(number))
     }
 }
 
@@ -74,9 +111,47 @@ pub struct Place {
     pub slot: u32,
 }
 
+/// The same among several hosts. `node`: None where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Held {
+    pub node: Option<OriginId>,
+    pub place: Place,
+}
+
+impl From<Place> for Held {
+    fn from(place: Place) -> Self {
+        Self { node: None, place }
+    }
+}
+
+/// `NODE.WORKER-SLOT`, or without a node.
+impl fmt::Display for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(node) = self.node {
+            write!(f, "{node}.")?;
+        }
+        write!(f, "{}-{}", self.place.worker, self.place.slot)
+    }
+}
+
+impl Held {
+    /// Where the worker is, and the slot.
+    fn parse(worker: &str, slot: &str) -> Option<Self> {
+        let (node, worker) = match worker.split_once('.') {
+            Some((node, worker)) => (Some(OriginId::parse(node.as_bytes())?), worker),
+            None => (None, worker),
+        };
+        let place = Place {
+            worker: worker.parse().ok()?,
+            slot: slot.parse().ok()?,
+        };
+        Some(Self { node, place })
+    }
+}
+
 /// Issues and checks the proofs of one application.
 pub struct Prover {
-    keys: Vec<[u8; mac::BYTES]>,
+    keys: Vec<mac::Key>,
     session: [u8; mac::BYTES],
     app: String,
 }
@@ -91,10 +166,10 @@ impl Prover {
         getrandom::fill(&mut random)?;
         let mut keys: Vec<_> = secrets
             .iter()
-            .map(|secret| mac::sign(secret.bytes(), &[PROOF]))
+            .map(|secret| mac::Key::new(&mac::sign(secret.bytes(), &[PROOF])))
             .collect();
         if keys.is_empty() {
-            keys.push(random);
+            keys.push(mac::Key::new(&random));
         }
         // From the oldest secret, so that adding a new one changes no id.
         let oldest = secrets.last().map_or(&random[..], Secret::bytes);
@@ -116,15 +191,18 @@ impl Prover {
     }
 
     /// The proof of an id, issued at `now`, in seconds since 1970.
-    pub fn prove(&self, id: SocketId, place: Place, now: u64) -> String {
-        let claim = format!("{now}-{}-{}", place.worker, place.slot);
-        let code = mac::sign(&self.keys[0], &[self.text(id, &claim).as_bytes()]);
-        format!("{claim}-{}", URL_SAFE_NO_PAD.encode(code))
+    pub fn prove(&self, id: SocketId, held: impl Into<Held>, now: u64) -> Proof<'_> {
+        Proof {
+            prover: self,
+            id,
+            held: held.into(),
+            now,
+        }
     }
 
     /// Where the stream with this proof is held. None: the proof is not one of this id.
-    pub fn place(&self, id: SocketId, proof: &str) -> Option<Place> {
-        self.read(id, proof).map(|(_, place)| place)
+    pub fn place(&self, id: SocketId, proof: &str) -> Option<Held> {
+        self.read(id, proof).map(|(_, held)| held)
     }
 
     /// Whether a client with this proof may resume with the id at `now`, in seconds since 1970.
@@ -133,7 +211,7 @@ impl Prover {
         made.is_some_and(|made| now.saturating_sub(made) <= RESUME_WITHIN)
     }
 
-    fn read(&self, id: SocketId, proof: &str) -> Option<(u64, Place)> {
+    fn read(&self, id: SocketId, proof: &str) -> Option<(u64, Held)> {
         if proof.len() > 128 {
             return None;
         }
@@ -141,21 +219,39 @@ impl Prover {
         let mut parts = proof.splitn(4, '-');
         let (made, worker, slot) = (parts.next()?, parts.next()?, parts.next()?);
         let code = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
-        let text = self.text(id, &format!("{made}-{worker}-{slot}"));
-        let by = |key: &[u8; mac::BYTES]| mac::verify(key, &[text.as_bytes()], &code);
+        // Ids and claims have no line breaks, so its parts cannot be confused.
+        let by = |key: &mac::Key| {
+            let text = format_args!("{id}\n{made}-{worker}-{slot}\n{}", self.app);
+            key.verify(text, &code)
+        };
         if !self.keys.iter().any(by) {
             return None;
         }
-        let place = Place {
-            worker: worker.parse().ok()?,
-            slot: slot.parse().ok()?,
-        };
-        Some((made.parse().ok()?, place))
+        Some((made.parse().ok()?, Held::parse(worker, slot)?))
     }
+}
 
-    /// The signed text. Ids and claims have no line breaks, so its parts cannot be confused.
-    fn text(&self, id: SocketId, claim: &str) -> String {
-        format!("{id}\n{claim}\n{}", self.app)
+/// The proof of an id. `Display`: its text, which is made as it is written.
+#[derive(Clone, Copy)]
+pub struct Proof<'a> {
+    prover: &'a Prover,
+    id: SocketId,
+    held: Held,
+    now: u64,
+}
+
+impl fmt::Display for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            prover,
+            id,
+            held,
+            now,
+        } = self;
+        let text = format_args!("{id}\n{now}-{held}\n{}", prover.app);
+        let code = prover.keys[0].sign(text);
+        let code = Base64Display::new(&code, &URL_SAFE_NO_PAD);
+        write!(f, "{now}-{held}-{code}")
     }
 }
 
@@ -214,9 +310,9 @@ mod tests {
     #[test]
     fn a_proof_is_for_its_id_and_application_alone() {
         let prover = prover(&["a"]);
-        let proof = prover.prove(id("1.2"), HERE, 1000);
+        let proof = prover.prove(id("1.2"), HERE, 1000).to_string();
         assert!(proof.starts_with("1000-3-7-"));
-        assert_eq!(prover.place(id("1.2"), &proof), Some(HERE));
+        assert_eq!(prover.place(id("1.2"), &proof), Some(HERE.into()));
         assert_eq!(prover.place(id("1.3"), &proof), None);
         let other = Prover::new("other", &[secret("a")]).unwrap();
         assert_eq!(other.place(id("1.2"), &proof), None);
@@ -235,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_proof_is_valid_across_a_restart_and_for_a_day() {
-        let proof = prover(&["a"]).prove(id("1.2"), HERE, 1000);
+        let proof = prover(&["a"]).prove(id("1.2"), HERE, 1000).to_string();
         let after = prover(&["b", "a"]);
         assert!(after.resumes(id("1.2"), &proof, 1000 + RESUME_WITHIN));
         assert!(!after.resumes(id("1.2"), &proof, 1001 + RESUME_WITHIN));
@@ -254,10 +350,24 @@ mod tests {
     }
 
     #[test]
+    fn a_proof_names_the_node_where_there_are_several() {
+        let prover = prover(&["a"]);
+        let held = Held {
+            node: Some(OriginId([0xab, 0, 1, 2, 0xff])),
+            place: HERE,
+        };
+        let proof = prover.prove(id("1.2"), held, 1000).to_string();
+        assert!(proof.starts_with("1000-ab000102ff.3-7-"), "{proof}");
+        assert_eq!(prover.place(id("1.2"), &proof), Some(held));
+        let forged = proof.replace("ab000102ff.", "");
+        assert_eq!(prover.place(id("1.2"), &forged), None);
+    }
+
+    #[test]
     fn without_a_secret_the_key_is_random() {
         let (one, two) = (prover(&[]), prover(&[]));
-        let proof = one.prove(id("1.2"), HERE, 1000);
-        assert_eq!(one.place(id("1.2"), &proof), Some(HERE));
+        let proof = one.prove(id("1.2"), HERE, 1000).to_string();
+        assert_eq!(one.place(id("1.2"), &proof), Some(HERE.into()));
         assert_eq!(two.place(id("1.2"), &proof), None);
         assert_eq!(format!("{one:?}"), r#"Prover { app: "shop", .. }"#);
     }

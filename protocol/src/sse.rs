@@ -15,10 +15,10 @@
 //! ids, checked when the event was decoded, allow none. One space follows each colon, since a receiver strips
 //! exactly one.
 
+use std::fmt::Display;
 use std::io::Write;
 
 use serde::Serialize;
-use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::ephemeral::Ephemeral;
@@ -26,15 +26,17 @@ use crate::event_object::EventObject;
 use crate::gap::Gap;
 use crate::member::{Count, Joined, Left, Member, Snapshot};
 use crate::socket_id::SocketId;
+use crate::wire_cursor::WireCursor;
 
 /// An event in the raw format: the payload itself, once per event.
-pub fn raw(event: &Event, cursor: Cursor) -> Vec<u8> {
+pub fn raw(event: &Event, cursor: WireCursor<'_>) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.data().len() + 96);
-    raw_lines(&mut out, event, Some(cursor));
+    lines(&mut out, event, Some(&cursor));
     out
 }
 
-fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
+/// The lines of an event, whose payload is its data, and its ids: its publisher's own if it has one, and the cursor.
+pub(crate) fn lines(out: &mut Vec<u8>, event: &Event, cursor: Option<&impl Display>) {
     if let Some(name) = event.event() {
         line(out, "event", name);
     }
@@ -49,51 +51,51 @@ fn raw_lines(out: &mut Vec<u8>, event: &Event, cursor: Option<Cursor>) {
     }
 }
 
-/// An event in the JSON format: `{"channel","event","id","data"}` for one channel. It has no `event:` line, so
+/// An event in the JSON format: `{"channel","event","id","data"}` for one channel, and `at`, the cursor, if its id is the
+/// publisher's own. It has no `event:` line, so
 /// that one listener for messages receives all of them.
 ///
 /// `last`: whether it is the last frame of this event for this stream. Only the last one moves the cursor: a
 /// client disconnected between two of them would otherwise lose the second.
-pub fn json(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
+pub fn json(event: &Event, channel: &str, cursor: WireCursor<'_>, last: bool) -> Vec<u8> {
     let shown = cursor.to_string();
     let object = EventObject::new(event, channel, &shown);
     let mut out = Vec::with_capacity(event.data().len() + 160);
     retry_line(&mut out, event.retry());
     if last {
-        id_line(&mut out, event.id(), cursor);
+        id_line(&mut out, event.id(), &cursor);
     }
     out.extend_from_slice(b"data: ");
     // Strings only: the serializer escapes every line break, and writing to a Vec cannot fail.
     serde_json::to_writer(&mut out, &object).expect("strings serialize");
     out.extend_from_slice(b"\n\n");
     if last && event.id().is_some() {
-        write_cursor_block(&mut out, cursor);
+        write_cursor_block(&mut out, &cursor);
     }
     out
 }
 
 /// A gap, up to and including `cursor`. None: the stream was already sent newer events, so its cursor must not
 /// move back.
-pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
+pub fn gap(gap: &Gap, cursor: Option<impl Display>) -> Vec<u8> {
     block("askr:gap", cursor, &gap.to_json())
 }
 
-/// The first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in milliseconds, and
+/// Appends the first bytes of a stream: a comment, so that `onopen` fires, the reconnection time in milliseconds, and
 /// the cursor unless a gap has yet to be reported.
-pub fn hello(retry: u32, cursor: Option<Cursor>) -> Vec<u8> {
-    let mut out = b": welcome\n".to_vec();
-    retry_line(&mut out, Some(retry));
+pub fn hello(out: &mut Vec<u8>, retry: u32, cursor: Option<impl Display>) {
+    out.extend_from_slice(b": welcome\n");
+    retry_line(out, Some(retry));
     if let Some(cursor) = cursor {
-        write_id(&mut out, cursor);
+        write_id(out, &cursor);
     }
     out.push(b'\n');
-    out
 }
 
 /// The heartbeat: a comment and the stream's cursor.
-pub fn ping(cursor: Cursor) -> Vec<u8> {
+pub fn ping(cursor: impl Display) -> Vec<u8> {
     let mut out = b": ping\n".to_vec();
-    write_cursor_block(&mut out, cursor);
+    write_cursor_block(&mut out, &cursor);
     out
 }
 
@@ -102,11 +104,36 @@ pub fn expiring(expires: u64) -> Vec<u8> {
     format!("event: askr:expiring\ndata: {{\"expires\":{expires}}}\n\n").into_bytes()
 }
 
-/// What a stream is: the id for `except`, and the secret by which its page may change it. The
+/// Appends what a stream is: the id for `except`, and the secret by which its page may change it. The
 /// cursor is repeated here: many parsers keep an id only of a block that has data.
-pub fn connected(socket: SocketId, secret: &str, cursor: Option<Cursor>) -> Vec<u8> {
-    let data = format!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
-    block("askr:connected", cursor, &data)
+pub fn connected(
+    out: &mut Vec<u8>,
+    socket: SocketId,
+    secret: impl Display,
+    cursor: Option<WireCursor<'_>>,
+) {
+    line(out, "event", "askr:connected");
+    if let Some(cursor) = cursor {
+        write_id(out, &cursor);
+    }
+    // Neither has a line break.
+    let data = format_args!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
+    write!(out, "data: {data}\n\n").expect("writing to a Vec cannot fail");
+}
+
+/// Channels were added to the stream, or renewed: what follows `cursor` of them comes, first without ids, then with the
+/// others' events. The first id after this covers them too. This has none, as it would have the others go back.
+pub fn subscribed(channels: &[String], cursor: WireCursor<'_>) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Subscribed<'a> {
+        channels: &'a [String],
+        cursor: &'a str,
+    }
+    let cursor = &cursor.to_string();
+    named(
+        "askr:subscribed",
+        &json_text(&Subscribed { channels, cursor }),
+    )
 }
 
 /// The members of a presence channel, each user once.
@@ -141,19 +168,20 @@ pub fn message(data: &[u8]) -> Vec<u8> {
 /// An event in the raw format that moves no cursor, because the stream was already sent newer ones.
 pub fn raw_without_id(event: &Event) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.data().len() + 64);
-    raw_lines(&mut out, event, None);
+    lines(&mut out, event, None::<&WireCursor<'_>>);
     out
 }
 
-fn named(event: &str, data: &str) -> Vec<u8> {
-    block(event, None, data)
+/// A named message without a cursor.
+pub fn named(event: &str, data: &str) -> Vec<u8> {
+    block(event, None::<WireCursor<'_>>, data)
 }
 
-fn block(event: &str, cursor: Option<Cursor>, data: &str) -> Vec<u8> {
+fn block(event: &str, cursor: Option<impl Display>, data: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(event.len() + data.len() + 64);
     line(&mut out, "event", event);
     if let Some(cursor) = cursor {
-        write_id(&mut out, cursor);
+        write_id(&mut out, &cursor);
     }
     data_lines(&mut out, data.as_bytes());
     out.push(b'\n');
@@ -174,19 +202,19 @@ pub fn retry(milliseconds: u32) -> Vec<u8> {
 }
 
 /// A block with the cursor alone.
-fn write_cursor_block(out: &mut Vec<u8>, cursor: Cursor) {
+fn write_cursor_block(out: &mut Vec<u8>, cursor: &impl Display) {
     write_id(out, cursor);
     out.push(b'\n');
 }
 
-fn id_line(out: &mut Vec<u8>, custom: Option<&str>, cursor: Cursor) {
+fn id_line(out: &mut Vec<u8>, custom: Option<&str>, cursor: &impl Display) {
     match custom {
         Some(id) => line(out, "id", id),
         None => write_id(out, cursor),
     }
 }
 
-fn write_id(out: &mut Vec<u8>, cursor: Cursor) {
+fn write_id(out: &mut Vec<u8>, cursor: &impl Display) {
     writeln!(out, "id: {cursor}").expect("writing to a Vec cannot fail");
 }
 
@@ -224,7 +252,7 @@ mod tests {
 
     use super::*;
     use crate::testing::sse::{Message, Parser};
-    use crate::testing::{cursor, event};
+    use crate::testing::{event, wire_cursor as cursor};
 
     /// The text as a receiver sees it, which joins the lines with LF.
     fn rejoined(text: &str) -> String {
@@ -283,10 +311,14 @@ mod tests {
             prop_assert_eq!(messages.len(), 1);
             let value: serde_json::Value = serde_json::from_str(&messages[0].data).unwrap();
             let shown = cursor(9).to_string();
-            prop_assert_eq!(value, serde_json::json!({
+            let mut expected = serde_json::json!({
                 "channel": "ü \"x\"", "event": "n", "data": data,
                 "id": id.as_deref().unwrap_or(&shown),
-            }));
+            });
+            if id.is_some() {
+                expected["at"] = shown.clone().into();
+            }
+            prop_assert_eq!(value, expected);
             let moved = if last { shown.as_str() } else { "" };
             prop_assert_eq!(parser.last_event_id(), moved);
         }
@@ -309,7 +341,9 @@ mod tests {
 
     #[test]
     fn hello_ping_and_retry_dispatch_nothing() {
-        for bytes in [hello(2000, Some(cursor(3))), ping(cursor(3))] {
+        let mut first = Vec::new();
+        hello(&mut first, 2000, Some(cursor(3)));
+        for bytes in [first, ping(cursor(3))] {
             let mut parser = Parser::default();
             assert_eq!(parser.feed(&bytes), vec![]);
             assert_eq!(
@@ -326,10 +360,9 @@ mod tests {
     #[test]
     fn what_tells_a_stream_who_it_is_has_the_cursor_for_its_id() {
         let socket = "1.2".parse().unwrap();
-        let (with, without) = (
-            connected(socket, "s", Some(cursor(3))),
-            connected(socket, "s", None),
-        );
+        let (mut with, mut without) = (Vec::new(), Vec::new());
+        connected(&mut with, socket, "s", Some(cursor(3)));
+        connected(&mut without, socket, "s", None);
         assert_eq!(
             String::from_utf8(with).unwrap(),
             "event: askr:connected\nid: 0a0b0c0d0e0f-3\ndata: {\"socket_id\":\"1.2\",\"secret\":\"s\"}\n\n"

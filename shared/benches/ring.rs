@@ -44,7 +44,7 @@ fn main() {
                 let mut publisher = Publisher::new();
                 publisher.configure(AttachOptions {
                     name: spec.name.clone(),
-                    owner: None,
+                    ..AttachOptions::default()
                 });
                 let data = &data;
                 move || {
@@ -135,7 +135,7 @@ fn read_row(keeper: &Keeper) {
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: bench_name(),
-        owner: None,
+        ..AttachOptions::default()
     });
     let slots = segment.geometry().slots();
     for _ in 0..slots {
@@ -243,7 +243,7 @@ fn wakes(mut keeper: Keeper, spec: &RingSpec, dying: bool) -> (Keeper, Vec<f64>)
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: spec.name.clone(),
-        owner: None,
+        ..AttachOptions::default()
     });
     let times = (0..PINGS)
         .map(|_| {

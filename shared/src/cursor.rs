@@ -116,7 +116,7 @@ const fn pairs<const N: usize>(base: usize) -> [[u8; 2]; N] {
 }
 
 /// Only lower case: one position has one text.
-fn hex(digit: u8) -> Option<u8> {
+pub(crate) fn hex(digit: u8) -> Option<u8> {
     match digit {
         b'0'..=b'9' => Some(digit - b'0'),
         b'a'..=b'f' => Some(digit - b'a' + 10),

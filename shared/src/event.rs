@@ -7,13 +7,14 @@
 //! tag    bit 7: optional, who does not know it skips the field     bit 6: the length is a u16
 //!        bits 0–5: number; fields come in the order of their tags
 //!        0x01 channel (1 to 100 times)   0x02 event   0x03 id   0x04 retry (u32 LE, ms)   0x05 except
-//!        0x06 kept free for a gap of another host
+//!        0x06 gap (u64 LE), instead of channels
 //!        0x41 topic (1 to 256 times, instead of channels)
 //!        0x86 key                        0x87 imported: epoch[6], position (u64 LE)
 //! flags  bits 0–3 origin, bit 4 private (of topics only), 5–9 required, 10–15 optional: none yet
 //! ```
 //!
-//! A channel's subscribers never get an event of topics, and the other way round. An event with a required tag or
+//! A *gap record* says what of another host can no longer be had: everything after the position in 0x06, up to the one in
+//! 0x87. It has nothing else. A channel's subscribers never get an event of topics, and the other way round. An event with a required tag or
 //! flag that this version does not know is `DecodeError::Unsupported`: it is skipped alone, and reported as a gap.
 //! Publishers use only what askrd says that it reads (see `features`), so only a downgrade of askrd leads to that.
 //!
@@ -24,6 +25,7 @@ use bytes::Bytes;
 
 use crate::cursor::{Cursor, Epoch};
 use crate::features::Features;
+use crate::fields::{self, OPTIONAL, WIDE};
 use crate::rules;
 
 const CHANNEL: u8 = 1;
@@ -31,14 +33,10 @@ const EVENT: u8 = 2;
 const ID: u8 = 3;
 const RETRY: u8 = 4;
 const EXCEPT: u8 = 5;
+const GAP: u8 = 6;
 const TOPIC: u8 = WIDE | 1;
 const KEY: u8 = OPTIONAL | 6;
 const IMPORTED: u8 = OPTIONAL | 7;
-
-/// Of a tag: who does not know it skips the field.
-const OPTIONAL: u8 = 0x80;
-/// Of a tag: the length has 16 bits.
-const WIDE: u8 = 0x40;
 
 /// Of the flags: who put the event into the ring.
 const ORIGIN_FLAGS: u16 = 0x000f;
@@ -113,6 +111,8 @@ pub struct EventRef<'a> {
     pub key: Option<&'a [u8]>,
     /// The place it has in the ring of the host that it was published on.
     pub imported: Option<Cursor>,
+    /// No event: what is after this position of another host, up to `imported`, can no longer be had.
+    pub gap: Option<u64>,
     pub origin: Origin,
     pub data: &'a [u8],
 }
@@ -129,6 +129,7 @@ impl EventRef<'_> {
         except: None,
         key: None,
         imported: None,
+        gap: None,
         origin: Origin::Php,
         data: &[],
     };
@@ -141,6 +142,7 @@ impl EventRef<'_> {
         for topic in self.topics {
             rules::topic(topic).map_err(|v| ("topic", v))?;
         }
+        rules::topics(self.topics).map_err(|v| ("topics", v))?;
         type Rule = fn(&[u8]) -> Result<(), rules::Violation>;
         let checks: [(_, _, Rule); 4] = [
             ("event", self.event, rules::event),
@@ -173,6 +175,9 @@ impl EventRef<'_> {
         }
         if self.imported.is_some() {
             needs = needs | Features::IMPORTED;
+        }
+        if self.gap.is_some() {
+            needs = needs | Features::GAP;
         }
         needs
     }
@@ -216,16 +221,32 @@ impl EventRef<'_> {
         }
     }
 
+    /// The event that who reads it from a ring gets, published at `published_ns`.
+    ///
+    /// # Errors
+    /// If it breaks a rule.
+    pub fn to_event(&self, published_ns: u64) -> Result<Event, DecodeError> {
+        let mut body = Vec::new();
+        self.encode_head(&mut body);
+        let head_len = u16::try_from(body.len()).map_err(|_| DecodeError::Head)?;
+        body.extend_from_slice(self.data);
+        Event::decode(body.into(), head_len, self.flags(), published_ns)
+    }
+
     #[inline(never)]
     fn len_of_more(&self) -> usize {
         let topics: usize = self.topics.iter().map(|name| 3 + name.len()).sum();
         let key = self.key.map_or(0, |key| 2 + key.len());
-        topics + key + self.imported.map_or(0, |_| 2 + IMPORTED_LEN)
+        let imported = self.imported.map_or(0, |_| 2 + IMPORTED_LEN);
+        topics + key + imported + self.gap.map_or(0, |_| 2 + 8)
     }
 
     /// What came after the first version.
     #[inline(never)]
     fn encode_more(&self, mut rest: &mut [u8]) {
+        if let Some(from) = self.gap {
+            rest = field(rest, GAP, &from.to_le_bytes());
+        }
         for topic in self.topics {
             rest = wide_field(rest, TOPIC, topic);
         }
@@ -256,6 +277,10 @@ fn imported(bytes: &[u8]) -> Option<Cursor> {
     })
 }
 
+fn gap(bytes: &[u8]) -> Option<u64> {
+    bytes.try_into().ok().map(u64::from_le_bytes)
+}
+
 /// Writes a field at the start of `out`; returns what is behind it.
 #[inline]
 fn field<'o>(out: &'o mut [u8], tag: u8, bytes: &[u8]) -> &'o mut [u8] {
@@ -283,7 +308,7 @@ pub enum DecodeError {
     Head,
     #[error("a name breaks the rules for names")]
     Name,
-    #[error("the data is not UTF-8")]
+    #[error("the data is not UTF-8, or a gap record has some")]
     Data,
     #[error("flags that do not go together")]
     Flags,
@@ -318,6 +343,9 @@ impl Event {
             return Err(DecodeError::Flags);
         }
         std::str::from_utf8(&body[head_len as usize..]).map_err(|_| DecodeError::Data)?;
+        if kind == Kind::Gap && body.len() > usize::from(head_len) {
+            return Err(DecodeError::Data);
+        }
         Ok(Self {
             body,
             head_len,
@@ -326,8 +354,8 @@ impl Event {
         })
     }
 
-    /// None for an event of topics, else at least one, at most `rules::MAX_CHANNELS`, each once.
-    pub fn channels(&self) -> impl Iterator<Item = &str> {
+    /// None for an event of topics or a gap record, else at least one, at most `rules::MAX_CHANNELS`, each once.
+    pub fn channels(&self) -> impl Iterator<Item = &str> + Clone {
         self.fields()
             .take_while(|(tag, _)| *tag == CHANNEL)
             .map(|(_, name)| text(name))
@@ -352,11 +380,16 @@ impl Event {
         self.field(EXCEPT).map(text)
     }
 
-    /// None for an event of channels, else at least one, at most `rules::MAX_TOPICS`, each once.
-    pub fn topics(&self) -> impl Iterator<Item = &str> {
+    /// None for an event of channels or a gap record, else at least one, at most `rules::MAX_TOPICS`, each once.
+    pub fn topics(&self) -> impl Iterator<Item = &str> + Clone {
         self.fields()
             .filter(|(tag, _)| *tag == TOPIC)
             .map(|(_, name)| text(name))
+    }
+
+    /// Whether it is published to topics.
+    pub fn is_of_topics(&self) -> bool {
+        self.channels().next().is_none() && self.gap().is_none()
     }
 
     /// Whether only who was granted one of its topics gets it.
@@ -374,6 +407,12 @@ impl Event {
         self.field(IMPORTED).and_then(imported)
     }
 
+    /// It is a gap record: what is after this position of the host that it is of, up to `imported`, can no longer be
+    /// had.
+    pub fn gap(&self) -> Option<u64> {
+        self.field(GAP).and_then(gap)
+    }
+
     pub fn origin(&self) -> Origin {
         Origin::from_flags(self.flags).unwrap_or_default()
     }
@@ -381,6 +420,19 @@ impl Event {
     /// Unix time of the publish, nanoseconds; a publisher's word, so only for statistics.
     pub fn published_ns(&self) -> u64 {
         self.published_ns
+    }
+
+    /// Head and data, as they lay in the ring; `decode` takes them, with `head_len`, `flags` and `published_ns`.
+    pub fn body(&self) -> &Bytes {
+        &self.body
+    }
+
+    pub fn head_len(&self) -> u16 {
+        self.head_len
+    }
+
+    pub fn flags(&self) -> u16 {
+        self.flags
     }
 
     /// Bytes it holds: head and payload.
@@ -414,24 +466,14 @@ fn text(bytes: &[u8]) -> &str {
 }
 
 /// Walks tagged fields; stops at padding, at the end, or at a field that runs over it.
+#[derive(Clone)]
 struct Fields<'a>(&'a [u8]);
 
 impl<'a> Iterator for Fields<'a> {
     type Item = (u8, &'a [u8]);
 
     fn next(&mut self) -> Option<Self::Item> {
-        let (&tag, rest) = self.0.split_first()?;
-        if tag == 0 {
-            return None;
-        }
-        let (len, rest) = if tag & WIDE == 0 {
-            let (&len, rest) = rest.split_first()?;
-            (usize::from(len), rest)
-        } else {
-            let (len, rest) = rest.split_first_chunk::<2>()?;
-            (usize::from(u16::from_le_bytes(*len)), rest)
-        };
-        let (bytes, rest) = rest.split_at_checked(len)?;
+        let (tag, bytes, rest) = fields::split(self.0).filter(|(tag, ..)| *tag != 0)?;
         self.0 = rest;
         Some((tag, bytes))
     }
@@ -442,6 +484,7 @@ impl<'a> Iterator for Fields<'a> {
 enum Kind {
     Channels,
     Topics,
+    Gap,
 }
 
 fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
@@ -449,6 +492,7 @@ fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
     let mut channels = Vec::new();
     let mut topics = Vec::new();
     let mut unsupported = false;
+    let (mut missing, mut last_of_gap, mut others) = (None, None, false);
     let mut last = 0;
     for (tag, bytes) in fields.by_ref() {
         // Fields come in the order of their tags, and of those that are known only names repeat.
@@ -457,6 +501,7 @@ fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
             return Err(DecodeError::Head);
         }
         last = tag;
+        others |= known(tag) && !matches!(tag, GAP | IMPORTED);
         let checked = match tag {
             CHANNEL => {
                 channels.push(bytes);
@@ -471,8 +516,15 @@ fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
             RETRY if bytes.len() == 4 => Ok(()),
             EXCEPT => rules::except(bytes),
             KEY => rules::key(bytes),
-            IMPORTED if imported(bytes).is_some() => Ok(()),
-            RETRY | IMPORTED => return Err(DecodeError::Head),
+            GAP if bytes.len() == 8 => {
+                missing = gap(bytes);
+                Ok(())
+            }
+            IMPORTED if imported(bytes).is_some() => {
+                last_of_gap = imported(bytes);
+                Ok(())
+            }
+            RETRY | GAP | IMPORTED => return Err(DecodeError::Head),
             _ => {
                 unsupported |= tag & OPTIONAL == 0;
                 Ok(())
@@ -494,6 +546,13 @@ fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
     if !names_fit || repeats(&mut channels) || repeats(&mut topics) {
         return Err(DecodeError::Head);
     }
+    if let Some(from) = missing {
+        let is_some = last_of_gap.is_some_and(|to| from < to.seq);
+        return match is_some && !others {
+            true => Ok(Kind::Gap),
+            false => Err(DecodeError::Head),
+        };
+    }
     match (channels.is_empty(), topics.is_empty()) {
         (false, true) => Ok(Kind::Channels),
         (true, false) => Ok(Kind::Topics),
@@ -504,7 +563,7 @@ fn check_head(head: &[u8]) -> Result<Kind, DecodeError> {
 fn known(tag: u8) -> bool {
     matches!(
         tag,
-        CHANNEL | EVENT | ID | RETRY | EXCEPT | TOPIC | KEY | IMPORTED
+        CHANNEL | EVENT | ID | RETRY | EXCEPT | GAP | TOPIC | KEY | IMPORTED
     )
 }
 
@@ -521,11 +580,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn encode(event: &EventRef<'_>) -> Result<Event, DecodeError> {
-        let mut body = Vec::new();
-        event.encode_head(&mut body);
-        let head_len = body.len() as u16;
-        body.extend_from_slice(event.data);
-        Event::decode(body.into(), head_len, event.flags(), 7)
+        event.to_event(7)
     }
 
     fn plain<'a>(channels: &'a [&'a [u8]]) -> EventRef<'a> {
@@ -575,7 +630,8 @@ mod tests {
         #[test]
         fn arbitrary_bytes_never_panic(body: Vec<u8>, head_len: u16, flags: u16) {
             if let Ok(event) = Event::decode(body.into(), head_len, flags, 0) {
-                prop_assert!(event.channels().count() + event.topics().count() >= 1);
+                let names = event.channels().count() + event.topics().count();
+                prop_assert!(names >= 1 || event.gap().is_some());
                 prop_assert!(event.channels().all(|c| rules::channel(c.as_bytes()).is_ok()));
             }
         }
@@ -622,6 +678,65 @@ mod tests {
             "reserved"
         );
         assert!(decode(b"\x01\x01a\0\0\0\0\0", 0).is_ok());
+    }
+
+    #[test]
+    fn a_gap_record_has_its_two_ends_and_nothing_else() {
+        let to = |seq| Cursor {
+            epoch: Epoch([7; 6]),
+            seq,
+        };
+        let record = EventRef {
+            gap: Some(40),
+            imported: Some(to(52)),
+            ..EventRef::EMPTY
+        };
+        let read = encode(&record).unwrap();
+        assert_eq!((read.gap(), read.imported()), (Some(40), Some(to(52))));
+        assert_eq!(read.channels().count() + read.topics().count(), 0);
+        assert_eq!(encode(&plain(&[b"a"])).unwrap().gap(), None);
+        let refused = |event: EventRef<'_>| encode(&event).unwrap_err();
+        let channels: &[&[u8]] = &[b"a"];
+        for (wrong, why) in [
+            (EventRef { channels, ..record }, DecodeError::Head),
+            (
+                EventRef {
+                    topics: channels,
+                    ..record
+                },
+                DecodeError::Head,
+            ),
+            (
+                EventRef {
+                    key: Some(b"k"),
+                    ..record
+                },
+                DecodeError::Head,
+            ),
+            (
+                EventRef {
+                    imported: None,
+                    ..record
+                },
+                DecodeError::Head,
+            ),
+            (
+                EventRef {
+                    gap: Some(52),
+                    ..record
+                },
+                DecodeError::Head,
+            ),
+            (
+                EventRef {
+                    data: b"x",
+                    ..record
+                },
+                DecodeError::Data,
+            ),
+        ] {
+            assert_eq!(refused(wrong), why, "{wrong:?}");
+        }
     }
 
     #[test]

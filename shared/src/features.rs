@@ -29,6 +29,13 @@ impl Features {
     pub const TOPIC: Self = Self(2);
     /// Events of other hosts.
     pub const IMPORTED: Self = Self(4);
+    /// Records that say what of another host can no longer be had.
+    pub const GAP: Self = Self(8);
+
+    /// These and `others`, for constants.
+    pub const fn and(self, others: Self) -> Self {
+        Self(self.0 | others.0)
+    }
 
     /// Whether all of `others` are among these.
     #[inline]
@@ -38,10 +45,11 @@ impl Features {
 
     /// With their names in `askr_status()`.
     pub fn names(self) -> impl Iterator<Item = &'static str> {
-        const NAMES: [(Features, &str); 3] = [
+        const NAMES: [(Features, &str); 4] = [
             (Features::KEY, "key"),
             (Features::TOPIC, "topic"),
             (Features::IMPORTED, "imported"),
+            (Features::GAP, "gap"),
         ];
         NAMES
             .into_iter()

@@ -145,6 +145,18 @@ pub fn published(ring: Ring<'_>, position: u64) -> Option<u64> {
     (slot[S_STAMP].load(Relaxed) == seen.0).then_some(time)
 }
 
+/// The run of arena cells that the event at `position` says it has: the first one, and how many.
+pub fn run(ring: Ring<'_>, position: u64) -> Option<(u64, u64)> {
+    let Look::Done(_) = look(ring, position, Acquire) else {
+        return None;
+    };
+    let slot = ring.slot(position);
+    let (len, ..) = unpack_len(slot[S_LEN].load(Relaxed));
+    let run = slot[S_ARENA].load(Relaxed);
+    let has = run != 0 && run < MAX_POSITION && u64::from(len) <= ring.hard_max_body();
+    has.then(|| (run, ring.cells_for(len as usize)))
+}
+
 struct Raw {
     len_word: u64,
     run: u64,

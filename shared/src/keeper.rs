@@ -5,7 +5,7 @@
 //! NAME            the ring publishers attach to
 //! NAME.lock       held by the daemon that serves it (0600: publishers cannot lock it)
 //! NAME.new-HEX    a segment in the making
-//! NAME.old-HEX    a retired segment, kept while its history counts
+//! NAME.old-HEX    a retired segment, kept while its history counts, without the memory that has none
 //! ```
 //!
 //! Replacing: make the new one completely, `link` the old one to NAME.old-…, `rename` the new one over
@@ -31,6 +31,7 @@ use crate::daemon_lock::DaemonLock;
 use crate::event::Event;
 use crate::features::{self, Features};
 use crate::fetch::Damage;
+use crate::give_back;
 pub use crate::keeper_error::KeeperError;
 use crate::keys::{BYTES_PER_KEY, Keys};
 use crate::layout::*;
@@ -41,7 +42,7 @@ use crate::prim::Ordering::*;
 use crate::reaping::Reaping;
 use crate::segment::{Segment, Unusable, now_ns};
 use crate::spec::RingSpec;
-use crate::tail::{Distrust, Step, Tail};
+use crate::tail::{self, Distrust, Step, Tail};
 use crate::wake;
 
 /// Far more positions than publishers can claim between `rename` and the close.
@@ -56,9 +57,14 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(8);
 /// Unreadable records per lap that are blamed on a broken publisher; more, and the ring is replaced.
 const UNREADABLE_PER_LAP: u64 = 256;
 /// What is read here, beyond what each askrd reads.
-const READS: Features = Features::KEY;
+const READS: Features = Features::KEY
+    .and(Features::TOPIC)
+    .and(Features::IMPORTED)
+    .and(Features::GAP);
 /// Retired segments kept for their history.
 const RETIRED: usize = 2;
+/// In so many steps the memory of a retired segment is given back, as newer events take the place of its own.
+const STEPS: u64 = 16;
 
 /// The most bytes that the keys of a ring's events take, beside the ring.
 pub const fn keys_ceiling(slots: u64) -> u64 {
@@ -106,6 +112,21 @@ struct Source {
     file: Option<File>,
     /// Where the file is, to unlink it when its history no longer counts; None: it has no name.
     path: Option<PathBuf>,
+    /// Up to which position its memory was given back.
+    given_back: Option<u64>,
+}
+
+/// The sleep of who reads a ring.
+#[must_use]
+pub struct Sleep {
+    segment: Arc<Segment>,
+    sleep: tail::Sleep,
+}
+
+impl Sleep {
+    pub fn sleep(self) {
+        self.sleep.sleep(self.segment.ring());
+    }
 }
 
 pub struct Keeper {
@@ -210,6 +231,13 @@ impl Keeper {
     /// How often a replacement failed.
     pub fn failures(&self) -> u64 {
         self.failures
+    }
+
+    /// Bytes of memory that retired rings take.
+    pub fn retired_bytes(&self) -> u64 {
+        let files = self.sources.iter().rev().skip(1);
+        let meta = files.filter_map(|source| source.file.as_ref()?.metadata().ok());
+        meta.map(|meta| meta.blocks() * 512).sum()
     }
 
     /// Keys that are remembered.
@@ -325,17 +353,27 @@ impl Keeper {
 
     /// Sleeps until something may be there, at most `limit` and at most a tick.
     pub fn wait(&mut self, limit: Duration) {
-        if self.news.is_empty() {
-            let until_tick = self.next_tick.saturating_duration_since(Instant::now());
-            let source = &mut self.sources[self.reading];
-            source
-                .tail
-                .wait(source.segment.ring(), limit.min(until_tick));
+        if let Some(sleep) = self.sleep(limit) {
+            sleep.sleep();
         }
         self.tick_if_due();
     }
 
-    fn tick_if_due(&mut self) {
+    /// What `wait` does, for who lets others use the keeper meanwhile; `tick_if_due` comes after it. None: there is
+    /// something to do.
+    pub fn sleep(&mut self, limit: Duration) -> Option<Sleep> {
+        if !self.news.is_empty() {
+            return None;
+        }
+        let until_tick = self.next_tick.saturating_duration_since(Instant::now());
+        let source = &mut self.sources[self.reading];
+        Some(Sleep {
+            segment: source.segment.clone(),
+            sleep: source.tail.sleep(limit.min(until_tick)),
+        })
+    }
+
+    pub fn tick_if_due(&mut self) {
         if Instant::now() >= self.next_tick {
             self.tick();
         }
@@ -356,6 +394,7 @@ impl Keeper {
             self.mend();
         }
         self.drop_retired();
+        self.give_back();
     }
 
     /// What no reading shows: a changed header, a file cut short.
@@ -528,6 +567,7 @@ impl Keeper {
             tail,
             file,
             path,
+            given_back: None,
         });
         self.reaping
             .keep_only(self.sources.iter().map(|source| &source.segment));
@@ -540,12 +580,19 @@ impl Keeper {
             .is_some_and(|source| source.segment.is_at(name))
     }
 
-    /// A retired segment has served when its successor holds a full lap of its own.
+    /// How many positions were claimed in the rings that replaced this one.
+    fn newer(&self, n: usize) -> u64 {
+        let newer = self.sources.iter().skip(n + 1);
+        newer
+            .map(|source| source.segment.head() - source.segment.first())
+            .sum()
+    }
+
+    /// A retired segment has served when its successors hold a full lap.
     fn drop_retired(&mut self) {
-        let current = self.current();
-        let full = current.head() - current.first() >= current.geometry().slots();
+        let slots = self.current().geometry().slots();
         let mut dropped = false;
-        while self.reading > 0 && (full || self.sources.len() > RETIRED + 1) {
+        while self.reading > 0 && (self.newer(0) >= slots || self.sources.len() > RETIRED + 1) {
             if let Some(source) = self.sources.pop_front() {
                 source.forget();
             }
@@ -563,9 +610,38 @@ impl Keeper {
         }
     }
 
+    /// Gives back the memory of retired rings beside the events that count: together with what is newer, as many as a ring
+    /// of the present size holds.
+    fn give_back(&mut self) {
+        let slots = self.current().geometry().slots();
+        let mut begun = false;
+        for n in 0..self.reading {
+            let counts = slots.saturating_sub(self.newer(n));
+            let source = &mut self.sources[n];
+            let segment = &source.segment;
+            let from = segment.oldest().max(segment.head().saturating_sub(counts));
+            let step = segment.geometry().slots() / STEPS;
+            if source.given_back.is_some_and(|before| from < before + step) {
+                continue;
+            }
+            begun |= source.given_back.replace(from).is_none();
+            source.give_up_below(from);
+            if let Some(file) = &source.file {
+                give_back::all_before(file, &source.segment, from);
+            }
+        }
+        if begun {
+            // Nobody claims there any more, and a sweep would touch the memory that was given back.
+            let swept = self.sources.iter().skip(self.reading);
+            self.reaping.keep_only(swept.map(|source| &source.segment));
+        }
+    }
+
     /// Takes over what former daemons retired.
     fn adopt_retired(&mut self) {
         for (segment, path) in leftovers::collect(&self.spec.name) {
+            let given_up = segment.ring().word(W_FLOOR).load(Acquire);
+            segment.give_up_below(given_up.min(segment.head()));
             self.push(segment, Some(path));
             // Killed between `rename` and the close: publishers may still be using it.
             if let Some(source) = self.sources.back_mut() {
@@ -693,11 +769,22 @@ impl Drop for Keeper {
 }
 
 impl Source {
-    /// Its history counts no longer.
+    /// Its history counts no longer. A publisher may have it mapped until it publishes again, which must not keep the
+    /// memory.
     fn forget(self) {
+        self.give_up_below(self.segment.head());
+        if let Some(file) = &self.file {
+            give_back::everything(file, &self.segment);
+        }
         if let Some(path) = self.path {
             let _ = std::fs::remove_file(path);
         }
+    }
+
+    /// Also for the daemon that finds the file after this one was killed, before the memory goes.
+    fn give_up_below(&self, position: u64) {
+        self.segment.ring().word(W_FLOOR).store(position, Release);
+        self.segment.give_up_below(position);
     }
 
     /// Whether somebody shortened (or lengthened) the file.

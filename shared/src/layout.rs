@@ -21,8 +21,11 @@
 //! 0x0200 │ heartbeat, Unix ns │ 0x0208 next position askrd reads      │ askrd
 //! 0x0210 │ closed at: the tail when the ring was closed, else 0        │ askrd
 //! 0x0218 │ features: what askrd reads, and since when (see `features`) │ askrd
-//! 0x0220 │ floor: see `Segment::cursor`; else 0                        │ askrd
+//! 0x0220 │ floor: see `Segment::cursor`; else 0. In a ring that was        │ askrd
+//!        │ replaced: below it nothing is held any more                  │
+//! 0x0228 │ sequence of what is at 0x0300; 0: nothing                   │ askrd
 //! 0x0240 │ eight consumer cursors (bridges, webhooks)                   │ askrd
+//! 0x0300 │ how far askrd is with other hosts (see `published_vector`)   │ askrd
 //!        ├──────────────────────────────────────────────────────────────┤
 //! 0x1000 │ writer table: 2^writer_bits × 64 B {dirty, published, …}     │ its owner
 //!        ├──────────────────────────────────────────────────────────────┤ page
@@ -70,7 +73,11 @@ pub const W_READ: usize = word(0x208);
 pub const W_CLOSED_AT: usize = word(0x210);
 pub const W_FEATURES: usize = word(0x218);
 pub const W_FLOOR: usize = word(0x220);
+/// Beside the floor, which the same readers look at.
+pub const W_VECTOR_SEQUENCE: usize = word(0x228);
 pub const W_CONSUMERS: usize = word(0x240);
+/// Not in a model's header, which has no room for it.
+pub const W_VECTOR: usize = word(0x300);
 pub const CONSUMERS: usize = 8;
 
 /// A claim that carries this bit found the ring closed: it was replaced by another.
@@ -94,6 +101,7 @@ pub const S_TIME: usize = 4;
 pub const S_BODY: usize = 5;
 
 const _: () = assert!(W_CRC < W_TAIL && W_CONSUMERS + CONSUMERS <= HEADER_LEN / 8);
+const _: () = assert!(W_VECTOR + 4 + 2 * 64 <= 0x1000 / 8);
 const _: () = assert!(WRITER_WORDS * 8 == 64 && S_BODY * 8 == 40);
 
 /// Least exponent of a count. Models use the smallest ring that can wrap.

@@ -1,7 +1,7 @@
 //! What former daemons left beside the ring: retired segments, which are its history, and the debris of
 //! one that was killed while it made a new one. Only whoever holds the daemon's lock may look here.
 
-use std::fs;
+use std::fs::{self, Metadata};
 use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use nix::unistd::geteuid;
 
 use crate::name::RingName;
-use crate::publisher::TrustedOwners;
 use crate::segment::{Segment, Unusable};
+use crate::trust::Trusted;
 
 /// A segment in the making.
 const NEW: &str = ".new-";
@@ -80,8 +80,8 @@ pub fn random<const N: usize>() -> io::Result<[u8; N]> {
 }
 
 /// Whose file may be a ring of ours.
-pub fn trusted(uid: u32) -> bool {
-    TrustedOwners::default().contains(uid)
+pub fn trusted(meta: &Metadata) -> bool {
+    Trusted::default().owner(meta.uid())
 }
 
 /// A plain file that this user may remove without asking anybody: root may remove everybody's.

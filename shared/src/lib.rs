@@ -7,7 +7,8 @@
 //! dead. `publisher` is what an application holds, `keeper` what the daemon holds. `daemon_lock` and
 //! `leftovers` are the files beside the ring. `event_names` are those that a strict
 //! application knows; `secret` and `grant`
-//! are what both sides of a token agree on; `control` asks the running daemon.
+//! are what both sides of a token agree on, `mercure` those of topics; `control` asks the running daemon,
+//! `failure_report` tells it what could not be published.
 
 pub mod arena;
 pub mod checksum;
@@ -17,19 +18,23 @@ pub mod event;
 pub mod event_names;
 pub mod features;
 pub mod fetch;
+pub mod fields;
 mod futex;
 pub mod grant;
 pub mod guarded_file;
 pub mod layout;
 pub mod lock;
+pub mod mercure;
 pub mod name;
 pub mod prim;
+pub mod published_vector;
 pub mod reaper;
 pub mod ring;
 pub mod rules;
 pub mod secret;
 pub mod stamp;
 pub mod tail;
+pub mod vector;
 pub mod wake;
 pub mod writer;
 
@@ -40,7 +45,11 @@ mod create;
 #[cfg(not(loom))]
 pub mod daemon_lock;
 #[cfg(not(loom))]
+pub mod failure_report;
+#[cfg(not(loom))]
 mod fork;
+#[cfg(not(loom))]
+mod give_back;
 #[cfg(not(loom))]
 pub mod keeper;
 #[cfg(not(loom))]
@@ -63,3 +72,5 @@ pub mod segment;
 mod sigbus;
 #[cfg(not(loom))]
 pub mod spec;
+#[cfg(not(loom))]
+pub mod trust;

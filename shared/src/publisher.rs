@@ -2,19 +2,23 @@
 //! when the ring appears. One per thread. Never waits, and never trusts what it maps.
 
 use std::io;
-
-use nix::unistd::{User, geteuid};
+use std::path::PathBuf;
 
 use crate::cursor::Cursor;
 use crate::event::EventRef;
+use crate::failure_report::Reporter;
 use crate::features::{self, Features};
 use crate::layout::*;
 use crate::name::RingName;
 use crate::owner::{NoOwner, Owner};
 use crate::prim::Ordering::*;
 use crate::segment::{Segment, Unusable, coarse_now_ns, now_ns};
+use crate::trust::Trusted;
+use crate::vector::Vector;
 use crate::wake::{self, daemon_alive};
 use crate::writer::{self, Body, Refused};
+
+pub use crate::failure_report::Failure;
 
 /// While nobody reads: how often to look whether the name still leads to this segment.
 const CHECK_NS: u64 = 1_000_000_000;
@@ -24,58 +28,6 @@ const UNWOKEN_PART: u64 = 8;
 const TABLE_RETRY_NS: u64 = 1_000_000_000;
 /// A ring that closes under a publish is replaced at once; a second time is a storm of rotations.
 const REATTACHES: usize = 3;
-
-/// Why an event was not published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Failure {
-    Missing,
-    Permission,
-    WrongOwner,
-    WrongVersion,
-    Invalid,
-    TableFull,
-    TooLarge,
-    Contended,
-    ArenaFull,
-    Closed,
-    Io,
-    Unsupported,
-}
-
-impl Failure {
-    pub const ALL: [Self; 12] = [
-        Self::Missing,
-        Self::Permission,
-        Self::WrongOwner,
-        Self::WrongVersion,
-        Self::Invalid,
-        Self::TableFull,
-        Self::TooLarge,
-        Self::Contended,
-        Self::ArenaFull,
-        Self::Closed,
-        Self::Io,
-        Self::Unsupported,
-    ];
-
-    /// The name used in statistics.
-    pub fn key(self) -> &'static str {
-        match self {
-            Self::Missing => "missing",
-            Self::Permission => "permission",
-            Self::WrongOwner => "wrong_owner",
-            Self::WrongVersion => "wrong_version",
-            Self::Invalid => "invalid",
-            Self::TableFull => "writers_full",
-            Self::TooLarge => "too_large",
-            Self::Contended => "contended",
-            Self::ArenaFull => "arena_full",
-            Self::Closed => "closed",
-            Self::Io => "io",
-            Self::Unsupported => "unsupported",
-        }
-    }
-}
 
 /// A failure and a sentence about it: what, which ring, what to do.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -91,6 +43,8 @@ pub struct AttachOptions {
     pub name: RingName,
     /// A user that may own the segment, besides root, `askr` and the process's own.
     pub owner: Option<String>,
+    /// A group that the segment may belong to instead, whoever owns it.
+    pub group: Option<String>,
 }
 
 /// A publisher's view of itself and of its ring.
@@ -146,6 +100,14 @@ struct Unwoken {
     cells: u64,
 }
 
+/// "Everything that was published until now".
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    Cursor(Cursor),
+    /// The application is on several hosts.
+    Vector(Vector),
+}
+
 #[derive(Default)]
 pub struct Publisher {
     options: Option<AttachOptions>,
@@ -159,6 +121,13 @@ pub struct Publisher {
     last_error: Option<PublishError>,
     next_check_ns: u64,
     table_retry_ns: u64,
+    reporter: Reporter,
+}
+
+impl Drop for Publisher {
+    fn drop(&mut self) {
+        self.report_now();
+    }
 }
 
 impl Publisher {
@@ -177,13 +146,39 @@ impl Publisher {
             last_error: None,
             next_check_ns: 0,
             table_retry_ns: 0,
+            reporter: Reporter::new(),
         }
     }
 
     /// Says which ring; must come first. Detaches from another.
     pub fn configure(&mut self, options: AttachOptions) {
+        // What has failed is of the ring of before.
+        self.report_now();
         self.attached = None;
         self.options = Some(options);
+    }
+
+    /// Where askrd is told what could not be published (`failure_report`). None: nobody is.
+    pub fn report_to(&mut self, socket: Option<PathBuf>) {
+        self.reporter.tell(socket);
+    }
+
+    /// Tells askrd of failures that it has not been told of, unless that was a moment ago. Never waits.
+    #[inline]
+    pub fn report(&mut self) {
+        if self.reporter.is_pending()
+            && let Some(options) = &self.options
+        {
+            self.reporter.report(&options.name, now_ns());
+        }
+    }
+
+    fn report_now(&mut self) {
+        if self.reporter.is_pending()
+            && let Some(options) = &self.options
+        {
+            self.reporter.report_now(&options.name);
+        }
     }
 
     pub fn is_configured(&self) -> bool {
@@ -239,10 +234,13 @@ impl Publisher {
                 self.published += 1;
                 if self.last_error.is_some() {
                     self.last_error = None;
+                    self.report();
                 }
             }
             Err(error) => {
                 self.failures[error.failure as usize] += 1;
+                self.reporter.note(error.failure);
+                self.report();
                 self.last_error = Some(error.clone());
             }
         }
@@ -304,8 +302,13 @@ impl Publisher {
             ..*event
         };
         if reduced.needs() != Features::NONE {
-            let why = "is served by an askrd that does not read such events; upgrade askrd";
-            return Err(self.error(Failure::Unsupported, why));
+            let parts: Vec<&str> = reduced.needs().names().collect();
+            let why = format!(
+                "is served by an askrd that does not read such events ({}); upgrade askrd to version {} or later",
+                parts.join(", "),
+                env!("CARGO_PKG_VERSION")
+            );
+            return Err(self.error(Failure::Unsupported, &why));
         }
         let published = self.try_publish(&reduced, wake)?;
         self.keys_ignored += 1;
@@ -331,6 +334,17 @@ impl Publisher {
             }
         }
         Err(self.error(Failure::Closed, REPLACED))
+    }
+
+    /// The same as a stream has it: across hosts of all of them.
+    ///
+    /// # Errors
+    /// As `cursor`.
+    pub fn place(&mut self) -> Result<Place, PublishError> {
+        let cursor = self.cursor()?;
+        let attached = self.attached.as_ref();
+        let vector = attached.and_then(|attached| attached.segment.vector(cursor));
+        Ok(vector.map_or(Place::Cursor(cursor), Place::Vector))
     }
 
     /// Largest payload in bytes, when there is a ring to ask.
@@ -411,14 +425,16 @@ impl Publisher {
         if now < self.table_retry_ns && self.table_retry_ns - now <= TABLE_RETRY_NS {
             return Err(self.error(Failure::TableFull, TABLE_FULL));
         }
-        let trusted = TrustedOwners {
-            extra: options.owner.as_deref(),
+        let trusted = Trusted {
+            owner: options.owner.as_deref(),
+            group: options.group.as_deref(),
         };
+        let path = options.name.path();
         // The name may lead to a new segment between the two opens; the second time it settles.
         for _ in 0..REATTACHES {
-            let segment = Segment::open(options.name.path(), |uid| trusted.contains(uid))
+            let segment = Segment::open(path, |meta| trusted.believes(path, meta))
                 .map_err(|why| self.unusable(why))?;
-            match Owner::acquire(segment.ring(), options.name.path(), segment.inode()) {
+            match Owner::acquire(segment.ring(), path, segment.inode()) {
                 Ok(owner) => {
                     self.next_check_ns = now + CHECK_NS;
                     self.attached = Some(Box::new(Attached { segment, owner }));
@@ -506,27 +522,3 @@ impl Publisher {
 
 const REPLACED: &str = "is being replaced; the next publish tries again";
 const TABLE_FULL: &str = "has no free entry in its writer table; raise ring.writers";
-
-/// Users whose file may be believed to be a ring: root, the process's own user, the user `askr`, and one
-/// more if it is named.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct TrustedOwners<'a> {
-    /// A name or a number.
-    pub extra: Option<&'a str>,
-}
-
-impl TrustedOwners<'_> {
-    /// Asks the user database only about owners that are neither root nor this process's user.
-    pub fn contains(&self, uid: u32) -> bool {
-        let named = |name: &str| {
-            let user = User::from_name(name).ok().flatten();
-            user.is_some_and(|user| user.uid.as_raw() == uid)
-        };
-        uid == 0
-            || uid == geteuid().as_raw()
-            || self
-                .extra
-                .is_some_and(|extra| extra.parse() == Ok(uid) || named(extra))
-            || named("askr")
-    }
-}

@@ -29,6 +29,7 @@ pub const RESERVED: [&str; 3] = ["askr:", "pusher:", "pusher_internal:"];
 pub enum Violation {
     Empty,
     TooLong { max: usize },
+    TooMany { max: usize },
     Control,
     LineBreak,
     NotUtf8,
@@ -41,6 +42,7 @@ impl fmt::Display for Violation {
         match self {
             Self::Empty => write!(f, "cannot be empty"),
             Self::TooLong { max } => write!(f, "must be at most {max} bytes long"),
+            Self::TooMany { max } => write!(f, "must be at most {max}"),
             Self::Control => write!(f, "must not contain control characters"),
             Self::LineBreak => write!(f, "must not contain CR, LF or NUL bytes"),
             Self::NotUtf8 => write!(f, "must be valid UTF-8"),
@@ -111,6 +113,19 @@ pub fn key(key: &[u8]) -> Result<(), Violation> {
 pub fn topic(topic: &[u8]) -> Result<(), Violation> {
     length(topic, MAX_TOPIC)?;
     printable(topic)
+}
+
+/// The topics of an event together: at most 256, of 32 KiB.
+pub fn topics(topics: &[&[u8]]) -> Result<(), Violation> {
+    if topics.len() > MAX_TOPICS {
+        return Err(Violation::TooMany { max: MAX_TOPICS });
+    }
+    match topics.iter().map(|topic| topic.len()).sum::<usize>() <= MAX_TOPICS_LEN {
+        true => Ok(()),
+        false => Err(Violation::TooLong {
+            max: MAX_TOPICS_LEN,
+        }),
+    }
 }
 
 /// A socket id to leave out.
@@ -200,6 +215,25 @@ mod tests {
         for other in ["~short", "~has.a.dot", "~", "a~bcdefghi"] {
             assert_eq!(id(other.as_bytes()), Ok(()), "{other}");
         }
+    }
+
+    #[test]
+    fn topics_are_printable_and_bounded_each_and_together() {
+        assert_eq!(topic("https://example.com/é".as_bytes()), Ok(()));
+        assert_eq!(topic(&[b'a'; MAX_TOPIC]), Ok(()));
+        let long = Err(Violation::TooLong { max: MAX_TOPIC });
+        assert_eq!(topic(&[b'a'; MAX_TOPIC + 1]), long);
+        assert_eq!(topic(b"a\n"), Err(Violation::Control));
+        let long = [b'a'; MAX_TOPIC];
+        let all = |count| vec![&long[..]; count];
+        assert_eq!(topics(&all(MAX_TOPICS_LEN / MAX_TOPIC)), Ok(()));
+        let together = Err(Violation::TooLong {
+            max: MAX_TOPICS_LEN,
+        });
+        assert_eq!(topics(&all(MAX_TOPICS_LEN / MAX_TOPIC + 1)), together);
+        let many = Err(Violation::TooMany { max: MAX_TOPICS });
+        assert_eq!(topics(&[&b"a"[..]; MAX_TOPICS]), Ok(()));
+        assert_eq!(topics(&[&b"a"[..]; MAX_TOPICS + 1]), many);
     }
 
     #[test]

@@ -92,6 +92,29 @@ pub fn read_stamped(path: &Path) -> Result<(Vec<NamedSecret>, Stamp), String> {
     Ok((secrets, Stamp::of(&meta)))
 }
 
+/// Reads a file with one password in its first line, of any length and any characters.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_line(path: &Path) -> Result<Zeroizing<String>, String> {
+    let at = |why: &dyn fmt::Display| format!("{}: {why}", path.display());
+    let (text, _) = guarded_file::read(path, &FILE).map_err(|why| at(&why))?;
+    match text.lines().next() {
+        Some(line) if !line.is_empty() => Ok(Zeroizing::new(line.to_owned())),
+        _ => Err(at(&"its first line is empty")),
+    }
+}
+
+/// Reads the text of a file of keys in another form.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_text(path: &Path) -> Result<Zeroizing<String>, String> {
+    let read = guarded_file::read(path, &FILE);
+    read.map(|(text, _)| text)
+        .map_err(|why| format!("{}: {why}", path.display()))
+}
+
 /// Whether a file may have secrets in it, whatever else it has.
 ///
 /// # Errors

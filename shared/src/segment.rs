@@ -1,9 +1,10 @@
 //! A segment: a file on tmpfs, mapped, whose header was validated once.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::Path;
+use std::sync::atomic::AtomicU64;
 
 use nix::time::{ClockId, clock_gettime};
 
@@ -12,8 +13,10 @@ use crate::fetch::{self, Fetch};
 use crate::layout::*;
 use crate::map::Map;
 use crate::prim::Ordering::*;
+use crate::published_vector;
 use crate::ring::{Ring, Shape};
 use crate::sigbus;
+use crate::vector::Vector;
 
 /// A mapped segment. Shared by reference; everything in it is atomic.
 pub struct Segment {
@@ -26,6 +29,8 @@ pub struct Segment {
     created_ns: u64,
     header: [u64; W_TAIL],
     inode: (u64, u64),
+    /// Below it nothing is read any more, whatever the file has there.
+    given_up: AtomicU64,
 }
 
 /// Why a file is not used as a ring.
@@ -58,9 +63,8 @@ impl From<io::Error> for Unusable {
 }
 
 impl Segment {
-    /// Opens and validates an existing segment. `trusted` says whether a uid may own it: any local
-    /// user could have created the name first.
-    pub fn open(path: &Path, trusted: impl Fn(u32) -> bool) -> Result<Self, Unusable> {
+    /// Opens and validates an existing segment. `trusted` says whether such a file may be one (`trust`).
+    pub fn open(path: &Path, trusted: impl Fn(&Metadata) -> bool) -> Result<Self, Unusable> {
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -70,7 +74,7 @@ impl Segment {
         if !meta.file_type().is_file() {
             return Err(Unusable::Header("not a regular file"));
         }
-        if !trusted(meta.uid()) {
+        if !trusted(&meta) {
             return Err(Unusable::Owner { found: meta.uid() });
         }
         if meta.mode() & 0o002 != 0 {
@@ -136,6 +140,7 @@ impl Segment {
             created_ns: header[W_CREATED],
             header,
             inode,
+            given_up: AtomicU64::new(0),
         })
     }
 
@@ -199,10 +204,21 @@ impl Segment {
 
     /// The event at `seq`.
     pub fn read(&self, seq: u64) -> Fetch {
-        if seq < self.first || seq >= self.geometry().max_position() {
+        let given_up = || seq < self.given_up.load(SeqCst);
+        if seq < self.first || seq >= self.geometry().max_position() || given_up() {
             return Fetch::Overwritten;
         }
-        fetch::fetch(self.ring(), seq)
+        match fetch::fetch(self.ring(), seq) {
+            found @ Fetch::Event(_) => found,
+            // Its memory may have been given back meanwhile.
+            _ if given_up() => Fetch::Overwritten,
+            found => found,
+        }
+    }
+
+    /// From now on nothing below `position` is read.
+    pub fn give_up_below(&self, position: u64) {
+        self.given_up.fetch_max(position, SeqCst);
     }
 
     /// The place before which everything lies that was published until now, and after which everything comes that is
@@ -223,6 +239,11 @@ impl Segment {
             // A forged word must not name a position that there cannot be.
             seq: next.clamp(1, self.geometry().max_position()) - 1,
         })
+    }
+
+    /// The same across hosts, for who has everything of this one up to `cursor`. None on one host.
+    pub fn vector(&self, cursor: Cursor) -> Option<Vector> {
+        published_vector::read(self.ring(), cursor)
     }
 
     /// Takes the event at `seq` out of the ring; see `fetch::erase`.
@@ -247,8 +268,10 @@ impl Segment {
 
     /// The oldest position that may still be readable.
     pub fn oldest(&self) -> u64 {
-        self.first
-            .max(self.head().saturating_sub(self.geometry().slots()))
+        let head = self.head();
+        let held = head.saturating_sub(self.geometry().slots());
+        let given_up = self.given_up.load(SeqCst);
+        self.first.max(held).max(given_up.min(head))
     }
 
     /// Seconds between the oldest event held and now; 0 when there is none.

@@ -267,10 +267,37 @@ impl Tail {
 
     /// Sleeps until something is published, at most `limit`; less when a claim is being waited for.
     pub fn wait(&mut self, ring: Ring<'_>, limit: Duration) {
+        self.sleep(limit).sleep(ring);
+    }
+
+    /// What `wait` does, for who lets others use this reader meanwhile.
+    pub fn sleep(&mut self, limit: Duration) -> Sleep {
         let limit = match self.waiting {
             Some((since, _)) => limit.min(POISON.saturating_sub(since.elapsed())),
             None => limit,
         };
+        Sleep {
+            next: self.next,
+            limit,
+            daemon: self.daemon,
+            lingers: std::mem::take(&mut self.fresh),
+        }
+    }
+}
+
+/// A reader's sleep. It ends early if others have read on meanwhile.
+#[derive(Debug)]
+#[must_use]
+pub struct Sleep {
+    next: u64,
+    limit: Duration,
+    daemon: bool,
+    lingers: bool,
+}
+
+impl Sleep {
+    pub fn sleep(self, ring: Ring<'_>) {
+        let Self { next, limit, .. } = self;
         if limit.is_zero() {
             return;
         }
@@ -279,8 +306,7 @@ impl Tail {
             std::thread::sleep(limit.min(Duration::from_millis(5)));
             return;
         }
-        let next = self.next;
-        if std::mem::take(&mut self.fresh) && lingered(ring, next, limit.min(LINGER)) {
+        if self.lingers && lingered(ring, next, limit.min(LINGER)) {
             return;
         }
         // A pending claim below the tail is waited for like an empty ring: its commit wakes us.
@@ -300,6 +326,8 @@ fn lingered(ring: Ring<'_>, position: u64, limit: Duration) -> bool {
             }
             std::hint::spin_loop();
         }
+        // Who was just handed something may be waiting for this very core.
+        std::thread::yield_now();
     }
     false
 }

@@ -85,6 +85,9 @@ fn an_askrd_that_says_nothing_of_features_gets_no_key() {
     };
     let error = publisher.publish(&topics).unwrap_err();
     assert_eq!(error.failure, Failure::Unsupported);
+    for named in ["(topic)", env!("CARGO_PKG_VERSION")] {
+        assert!(error.message.contains(named), "{error}");
+    }
 }
 
 #[test]
@@ -340,11 +343,11 @@ fn topics_and_imported_events_have_their_room() {
     let home = Home::small();
     let keeper = home.keeper();
     let ring = keeper.current().ring();
-    let all = Features::KEY | Features::TOPIC | Features::IMPORTED;
+    let all = Features::KEY | Features::TOPIC | Features::IMPORTED | Features::GAP;
     features::beat(ring, now_ns(), all);
     assert_eq!(
         all.names().collect::<Vec<_>>(),
-        ["key", "topic", "imported"]
+        ["key", "topic", "imported", "gap"]
     );
     let long = "t".repeat(1024);
     let imported = Cursor {
@@ -368,6 +371,44 @@ fn topics_and_imported_events_have_their_room() {
     assert_eq!(topics, ["https://example.com/books/1", &long]);
     assert_eq!((found.channels().count(), found.is_private()), (0, true));
     assert_eq!((found.imported(), found.key()), (Some(imported), Some("k")));
+}
+
+fn gap_record(from: u64, to: u64) -> EventRef<'static> {
+    let epoch = Epoch([1, 2, 3, 4, 5, 6]);
+    EventRef {
+        gap: Some(from),
+        imported: Some(Cursor { epoch, seq: to }),
+        ..EventRef::EMPTY
+    }
+}
+
+#[test]
+fn what_another_host_lost_is_a_record_that_this_askrd_reads() {
+    let home = Home::small();
+    let mut keeper = home.keeper();
+    let mut publisher = home.publisher();
+    publisher.publish(&gap_record(40, 52)).unwrap();
+    let Some(Next::Event { event, .. }) = drain(&mut keeper).pop() else {
+        panic!("not there")
+    };
+    assert_eq!((event.gap(), event.imported().unwrap().seq), (Some(40), 52));
+    for feature in [Features::IMPORTED, Features::GAP] {
+        assert!(publisher.status().features.contain(feature));
+    }
+}
+
+#[test]
+fn an_older_askrd_takes_what_another_host_lost_for_one_gap() {
+    let home = Home::small();
+    let keeper = home.keeper();
+    let mut head = Vec::new();
+    gap_record(40, 52).encode_head(&mut head);
+    // Its tag is a required one: the first version with such tags reports one gap.
+    assert!(head[0] & 0x80 == 0);
+    // It says which parts it reads, and then none is published.
+    features::beat(keeper.current().ring(), now_ns(), Features::KEY);
+    let error = home.publisher().publish(&gap_record(40, 52)).unwrap_err();
+    assert_eq!(error.failure, Failure::Unsupported);
 }
 
 #[test]

@@ -254,6 +254,7 @@ fn a_ring_of_an_untrusted_owner_or_version_is_refused() {
         let options = AttachOptions {
             name: home.spec.name.clone(),
             owner: Some("12345".into()),
+            group: None,
         };
         trusting.configure(options);
         trusting.publish(&event(b"x")).unwrap();

@@ -138,7 +138,10 @@ fn a_directory_that_was_removed_with_everything_in_it_is_served_when_it_is_there
         keeper.trouble().is_none()
     });
     let mut publisher = Publisher::new();
-    publisher.configure(AttachOptions { name, owner: None });
+    publisher.configure(AttachOptions {
+        name,
+        ..AttachOptions::default()
+    });
     publisher.publish(&event(b"after")).unwrap();
     assert_eq!(texts(&drain(&mut keeper)), ["after"]);
     assert!(inner.join("ring.lock").exists());

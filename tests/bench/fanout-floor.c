@@ -1,8 +1,8 @@
 /* The least a push server can do: fanout-floor DATAGRAM_SOCKET [CHANNEL]. One thread, one epoll loop, no
  * memory of anything: each datagram that comes in becomes one SSE event and one write() per subscriber,
  * also when many come at once. With a CHANNEL it is a text frame of Pusher's protocol over WebSocket, and
- * only the handshake that fanout-load sends is known. Prints its TCP port. Subscribers' sockets block: a
- * full one holds up all. */
+ * only the handshake that fanout-load sends is known. Prints its TCP port; a Unix socket for subscribers has the
+ * name of the other with ".stream". Subscribers' sockets block: a full one holds up all. */
 
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -27,7 +27,7 @@ static const char UPGRADED[] =
 static const char ESTABLISHED[] = "{\"event\":\"pusher:connection_established\",\"data\":"
     "\"{\\\"socket_id\\\":\\\"1.1\\\",\\\"activity_timeout\\\":120}\"}";
 
-static int subscribers[MOST], place[MOST], count;
+static int subscribers[MOST], place[MOST], count, local;
 static char buffer[1 << 17];
 static const char *channel;
 
@@ -62,7 +62,8 @@ static void accept_one(int queue, int listener)
         perror("accept");
         exit(1);
     }
-    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (listener != local)
+        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
     place[fd] = NEW;
     watch(queue, fd);
 }
@@ -147,8 +148,8 @@ static void fan_out(int events)
 
 int main(int argc, char **argv)
 {
-    struct sockaddr_un at = { .sun_family = AF_UNIX };
-    if (argc < 2 || argc > 3 || strlen(argv[1]) >= sizeof at.sun_path || (argc == 3 && strlen(argv[2]) > 200)) {
+    struct sockaddr_un at = { .sun_family = AF_UNIX }, streams = at;
+    if (argc < 2 || argc > 3 || strlen(argv[1]) + 7 >= sizeof at.sun_path || (argc == 3 && strlen(argv[2]) > 200)) {
         fprintf(stderr, "usage: fanout-floor DATAGRAM_SOCKET [CHANNEL]\n");
         return 2;
     }
@@ -159,13 +160,15 @@ int main(int argc, char **argv)
         after = "\"}";
     }
     strcpy(at.sun_path, argv[1]);
+    sprintf(streams.sun_path, "%s.stream", argv[1]);
+    local = socket(AF_UNIX, SOCK_STREAM, 0);
     signal(SIGPIPE, SIG_IGN);
     int events = socket(AF_UNIX, SOCK_DGRAM, 0), listener = socket(AF_INET, SOCK_STREAM, 0);
     struct sockaddr_in any = { .sin_family = AF_INET };
     any.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t length = sizeof any;
     if (bind(events, (struct sockaddr *)&at, sizeof at) || bind(listener, (struct sockaddr *)&any, sizeof any) ||
-        listen(listener, 4096) || getsockname(listener, (struct sockaddr *)&any, &length)) {
+        bind(local, (struct sockaddr *)&streams, sizeof streams) || listen(local, 4096) || listen(listener, 4096) || getsockname(listener, (struct sockaddr *)&any, &length)) {
         perror("fanout-floor");
         return 1;
     }
@@ -175,6 +178,7 @@ int main(int argc, char **argv)
     int queue = epoll_create1(EPOLL_CLOEXEC);
     watch(queue, events);
     watch(queue, listener);
+    watch(queue, local);
     struct epoll_event ready[BATCH];
     for (;;) {
         int n = epoll_wait(queue, ready, BATCH, -1);
@@ -182,7 +186,7 @@ int main(int argc, char **argv)
             int fd = ready[i].data.fd;
             if (fd == events)
                 fan_out(fd);
-            else if (fd == listener)
+            else if (fd == listener || fd == local)
                 accept_one(queue, fd);
             else if (channel)
                 read_frames(fd);

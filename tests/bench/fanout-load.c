@@ -1,5 +1,6 @@
 /* The load of the fan-out benchmark: fanout-load PROTOCOL PORT PATH [MORE] -- PUBLISHER ARGS…
  *
+ *   PORT may be the name of a Unix socket.
  *   sse PORT PATH [TOKENS]      Server-Sent Events; line k of the file TOKENS is sent by stream k
  *   pusher PORT PATH CHANNEL    a WebSocket that subscribes to CHANNEL by Pusher's protocol
  *   plain PORT PATH             a WebSocket whose PATH names the channel (askrd's own protocol)
@@ -10,7 +11,8 @@
  * WebSocket an event is a whole message with one clock in it.
  *
  * Commands come on standard input, a line each; each is answered by one line of JSON:
- *   open COUNT [LAST_EVENT_ID]  opens streams until there are COUNT ("%d" in PATH: the stream's number)
+ *   open COUNT [LAST_EVENT_ID]  opens streams until there are COUNT ("%d" in PATH: the stream's number,
+ *                               modulo DISTINCT, if that is in the environment)
  *   events COUNT BURST          publishes COUNT events, BURST at a time; the next when all have them
  *   spread COUNT BURST          the same, but event k is for stream k mod (number of streams) only
  *   rate COUNT PER_SECOND       publishes at this rate, whether streams keep up or not
@@ -31,6 +33,7 @@
 #include <sys/epoll.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/un.h>
 #include <time.h>
 #include <unistd.h>
 #include "fanout-stream.h"
@@ -101,25 +104,42 @@ static void next_burst(void)
     command_publisher(line);
 }
 
+/* A full queue of a Unix socket is not waited for by itself. */
+static int connect_unix(void)
+{
+    struct sockaddr_un to = { .sun_family = AF_UNIX };
+    strncpy(to.sun_path, port, sizeof to.sun_path - 1);
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    if (fd < 0 || connect(fd, (struct sockaddr *)&to, sizeof to) || fcntl(fd, F_SETFL, O_NONBLOCK))
+        die("connect");
+    return fd;
+}
+
+static int connect_tcp(void)
+{
+    struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(atoi(port)) };
+    to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
+    if (fd < 0)
+        die("socket");
+    setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
+    if (wanted > PER_ADDRESS) {
+        /* An address has some 28,000 ports. */
+        struct sockaddr_in from = { .sin_family = AF_INET };
+        from.sin_addr.s_addr = htonl(0x7f000101 + count / PER_ADDRESS);
+        setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &on, sizeof on);
+        if (bind(fd, (struct sockaddr *)&from, sizeof from))
+            die("bind");
+    }
+    if (connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
+        die("connect");
+    return fd;
+}
+
 static void connect_more(void)
 {
     while (opening < OPENING_AT_ONCE && count < wanted) {
-        struct sockaddr_in to = { .sin_family = AF_INET, .sin_port = htons(atoi(port)) };
-        to.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0), on = 1;
-        if (fd < 0)
-            die("socket");
-        setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof on);
-        if (wanted > PER_ADDRESS) {
-            /* An address has some 28,000 ports. */
-            struct sockaddr_in from = { .sin_family = AF_INET };
-            from.sin_addr.s_addr = htonl(0x7f000101 + count / PER_ADDRESS);
-            setsockopt(fd, IPPROTO_IP, 24 /* IP_BIND_ADDRESS_NO_PORT */, &on, sizeof on);
-            if (bind(fd, (struct sockaddr *)&from, sizeof from))
-                die("bind");
-        }
-        if (connect(fd, (struct sockaddr *)&to, sizeof to) && errno != EINPROGRESS)
-            die("connect");
+        int fd = *port == '/' ? connect_unix() : connect_tcp();
         streams[count] = (struct stream){ .fd = fd, .number = count, .digits = -1 };
         watch(fd, count, EPOLLOUT);
         count++;
@@ -338,7 +358,7 @@ int main(int argc, char **argv)
                     return 1;
                 }
                 now_doing.publisher_busy = 0;
-            } else {
+            } else if (ready[i].data.u64 < (unsigned)count) { /* it may have been closed since */
                 on_stream(&streams[ready[i].data.u64], ready[i].events);
             }
         }

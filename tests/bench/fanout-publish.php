@@ -1,7 +1,7 @@
 <?php
 
 // fanout-publish.php KIND CHANNEL BYTES…: publishes what standard input asks for.
-//   KIND: askr | floor SOCKET | nchan SOCKET | pusher PORT ID KEY SECRET BATCH, its arguments after BYTES
+//   KIND: askr | mercure public | mercure private (CHANNEL is the topic) | floor SOCKET | nchan SOCKET | pusher PORT ID KEY SECRET BATCH, its arguments after BYTES
 //   BYTES of an event's data, 20 or more; several, with commas, are taken in turns
 //   burst COUNT FIRST MODULO   COUNT events at once; FIRST >= 0: one each for c<FIRST>, c<FIRST+1>, …
 //   rate COUNT PER_SECOND      COUNT events, each at its time
@@ -29,6 +29,10 @@ function send(array $events): void
             if (!askr_broadcast($channel, $data)) {
                 throw new RuntimeException(json_encode(askr_status()));
             }
+        }
+    } elseif ($kind === 'mercure') {
+        foreach ($events as [$topic, $data]) {
+            mercure_publish($topic, $data, $target[0] === 'private');
         }
     } elseif ($kind === 'floor') {
         $peer ??= stream_socket_client("udg://$target[0]");

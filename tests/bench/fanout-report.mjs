@@ -5,6 +5,7 @@ import os from 'node:os';
 import path from 'node:path';
 import { ROOT } from '../lib/built.mjs';
 import { chart } from './fanout-chart.mjs';
+import { connectionsReport } from './fanout-connect.mjs';
 import { kindsReport } from './fanout-kinds-report.mjs';
 import { median, table } from './figures.mjs';
 
@@ -79,10 +80,10 @@ function overSse(figures, sizes) {
   return [{ head: ['', 'unit', ...NAMES, 'judged', 'must', 'aim', ''], rows }, { head: ['smallest .. largest of the rounds', ...NAMES], rows: noises }];
 }
 
-/** `figures`: null where only the kinds of subscriber were measured. */
-export function report(figures, kinds, sizes, { short: isShort, write, seconds }) {
-  const ofKinds = kindsReport(kinds, sizes, ns);
-  const tables = [...(figures ? overSse(figures, sizes) : []), ...ofKinds.tables];
+/** Each of the parts is null where it was not measured. */
+export function report({ figures, kinds, connections }, sizes, { short: isShort, write, seconds }) {
+  const ofKinds = kinds ? kindsReport(kinds, sizes, ns) : { tables: [], about: '' };
+  const tables = [...(figures ? overSse(figures, sizes) : []), ...(connections ? [connectionsReport(connections, sizes, ns)] : []), ...ofKinds.tables];
   const about = `${new Date().toISOString().slice(0, 10)}, ${machine()}; ${sizes.rounds} round${sizes.rounds > 1 ? 's' : ''}, `
     + `${Math.round(seconds)} s, load average at the end ${os.loadavg()[0].toFixed(1)}. ${ofKinds.about}`;
   console.log(`\n${tables.map(({ head, rows }) => table(head, rows)).join('\n\n')}\n\n${about}`);

@@ -55,13 +55,14 @@ export class Server {
 
   /**
    * A load on it, ready for commands. `protocol` and what goes with it (`path`, `tokens`) are those of
-   * fanout-load.c; `channel` is published to; `bytes` are the sizes of events; `port` is another way in.
+   * fanout-load.c; `channel` is published to, `by` the publisher's kind; `bytes` are the sizes of events; `port` is
+   * another way in; `distinct`: how many different paths there are.
    */
   load(program, options = {}) {
     const events = this.name === 'nchan' ? '/sub' : '/askr/events';
-    const { protocol = 'sse', channel = 'bench', path: asked = `${events}?channel=${channel}`, tokens, bytes = '200', port = this.port } = options;
+    const { protocol = 'sse', channel = 'bench', path: asked = `${events}?channel=${channel}`, tokens, bytes = '200', port = this.port, by = this.target, distinct } = options;
     const more = protocol === 'pusher' ? [channel] : tokens ? [tokens] : [];
-    return new Load(this, program, [protocol, String(port), asked, ...more], [channel, bytes]);
+    return new Load(this, program, [protocol, String(port), asked, ...more], [channel, bytes], by, distinct && { DISTINCT: String(distinct) });
   }
 
   async end() {
@@ -151,12 +152,14 @@ http {
 
 const children = (pid) => readFileSync(`/proc/${pid}/task/${pid}/children`, 'utf8').split(' ').filter(Boolean).map(Number);
 
-export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '0', settings = {}, program } = {}) {
+/** `env`: more of the environment. */
+export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '0', settings = {}, program, env = {} } = {}) {
   const askrd = new Askrd(scope, {
     ...settings,
     ring: { name: `${scope.shm}/${name}`, ...settings.ring },
     server: { workers, ping: PING_SECONDS, ...settings.server },
   }, name, program);
+  askrd.env = env;
   await askrd.start();
   pinned(cores, askrd.process.pid);
   // The directory of PHP's settings is made once per scope: the ring's name comes by a file of its own.
@@ -171,11 +174,12 @@ export async function startAskrd(scope, { name = 'askrd', workers = 1, cores = '
 export class Load {
   #answers = [];
 
-  constructor(on, program, asked, published) {
+  /** `by`: what events are published by, and where to. */
+  constructor(on, program, asked, published, by, env = {}) {
     const ring = on.environment.ASKR_BENCH_RING ? ['-d', `askr.ring=${on.environment.ASKR_BENCH_RING}`] : [];
-    const [kind, ...target] = on.target;
+    const [kind, ...target] = by;
     this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, ...ring, PUBLISHER, kind, ...published, ...target],
-      { env: { ...process.env, ...on.environment }, stdio: ['pipe', 'pipe', 'pipe'] });
+      { env: { ...process.env, ...on.environment, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     this.child.stderr.on('data', (bytes) => { said += bytes; });
     this.child.stdin.on('error', () => {});

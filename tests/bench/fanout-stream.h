@@ -79,8 +79,9 @@ static void read_tokens(const char *name)
 static void send_request(struct stream *stream)
 {
     char request[REQUEST], asked[512];
-    snprintf(asked, sizeof asked, path, stream->number);
-    int length = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n", asked, port);
+    const char *distinct = getenv("DISTINCT");
+    snprintf(asked, sizeof asked, path, distinct ? stream->number % atoi(distinct) : stream->number);
+    int length = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%s\r\n", asked, *port == '/' ? "80" : port);
     if (protocol != SSE)
         length += snprintf(request + length, sizeof request - length, "Upgrade: websocket\r\nConnection: Upgrade\r\n"
             "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: " WEBSOCKET_KEY "\r\n");

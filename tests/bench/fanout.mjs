@@ -1,9 +1,10 @@
 // The fan-out engine beside the least a server can do (fanout-floor.c) and Debian's nginx with nchan:
 // in one run, in turns, each on core 0 with the load on core 1; then WebSockets and private channels
-// (fanout-kinds.mjs). SHORT=1: small numbers, to try it. ONLY=kinds: the second part alone. WRITE=1: the
-// tables and the chart go to docs/ too.
+// (fanout-kinds.mjs); then what connections cost (fanout-connect.mjs). SHORT=1: small numbers, to try it. ONLY=kinds,
+// ONLY=connect: a part alone. WRITE=1: the tables and the chart go to docs/ too.
 
 import { Scope } from '../lib/scope.mjs';
+import { measureConnections } from './fanout-connect.mjs';
 import { measureKinds } from './fanout-kinds.mjs';
 import { BURST, cost, measure, perDelivery, settle } from './fanout-measure.mjs';
 import { report } from './fanout-report.mjs';
@@ -11,7 +12,7 @@ import { compile, startAskrd, startFloor, startNchan } from './fanout-servers.mj
 
 const SHORT = process.env.SHORT === '1';
 const ONLY = process.env.ONLY ?? 'all';
-if (!['all', 'kinds'].includes(ONLY)) throw new Error(`ONLY=${ONLY}: only "kinds" is a part by itself`);
+if (!['all', 'kinds', 'connect'].includes(ONLY)) throw new Error(`ONLY=${ONLY}: "kinds" and "connect" are parts by themselves`);
 const SIZES = SHORT
   ? { rounds: 1, turns: 1, many: 3000, few: 500, each: 300_000, bursts: 2, seconds: 1, idle: 6, growth: 300_000, processes: 1, channels: 5000, spread: 500 }
   : { rounds: Number(process.env.ROUNDS ?? 3), turns: Number(process.env.TURNS ?? 5), many: 10_000, few: 1000, each: 400_000, bursts: 4, seconds: 1, idle: 32,
@@ -140,8 +141,9 @@ try {
   const program = compile(scope, 'fanout-load');
   compile(scope, 'fanout-floor');
   if (ONLY === 'all') await overSse(scope, program, say);
-  const kinds = await measureKinds(scope, program, SIZES, { settle, cost, perDelivery, say });
-  report(ONLY === 'all' ? figures : null, kinds, SIZES,
+  const kinds = ONLY === 'connect' ? null : await measureKinds(scope, program, SIZES, { settle, cost, perDelivery, say });
+  const connections = ONLY === 'kinds' ? null : await measureConnections(scope, program, SIZES, say);
+  report({ figures: ONLY === 'all' ? figures : null, kinds, connections }, SIZES,
     { short: SHORT || ONLY !== 'all', write: process.env.WRITE === '1', seconds: (Date.now() - began) / 1000 });
 } finally {
   await scope.close();

@@ -11,9 +11,10 @@ import { Scope, until } from '../lib/scope.mjs';
 import { World } from '../siege/clients.mjs';
 import { anonymous } from '../siege/memory.mjs';
 import { APP } from '../siege/settings.mjs';
-import { events, message, plainPath, pusherPath, signedChannel, token, upgrade } from '../siege/wire.mjs';
+import { events, get, message, plainPath, pusherPath, signedChannel, token, upgrade } from '../siege/wire.mjs';
 import { freePort } from '../lib/http.mjs';
 import { table } from './figures.mjs';
+import { hub, P } from '../lib/hub.mjs';
 
 const COUNT = 4200;
 const LONG = (n) => `${n}-`.padEnd(200, 'n');
@@ -44,6 +45,15 @@ const subscribing = (data) => (n, socket, text) => {
   if (id) socket.write(message('pusher:subscribe', data(n, id)));
 };
 
+/** A subscriber of the hub, with a token of its own if it is to be granted something. */
+const subscriber = (query, topics) => ({ of }, n) => get(`${P}?${query(n)}`, topics ? `Authorization: Bearer ${of.token(['subscribe'], topics(n), n)}\r\n` : '');
+const topic = (n) => `https://example.com/${n}`.padEnd(200, 'n');
+/** As Echo's connector has it, of a presence channel. */
+const watched = (n) => `${P}/subscriptions/:match_type/${encodeURIComponent(`https://laravel.alt/echo/channel/presence-room.${n}`)}/:subscriber`;
+const echo = (n) => [{ match: topic(0) }, { match: watched(n), match_type: 'urlpattern' }];
+const asked = (n) => `match=${topic(0)}&match_urlpattern=${encodeURIComponent(watched(n))}`;
+const subscribers = (bytes) => (t) => crowd(t, streams, (n) => bytes(t, n));
+
 const ROWS = {
   'a connection that says nothing': (t) => crowd(t, null, () => ''),
   'a request that has begun': (t) => crowd(t, null, () => 'GET /askr/events?channel=a HTTP/1.1\r\n'),
@@ -55,6 +65,13 @@ const ROWS = {
   'a stream (SSE) on a channel of its own': (t) => crowd(t, streams, (n) => events([LONG(n)])),
   'a member of a channel of its own': (t) => crowd(t, (all) => all.askr_presence_members, () => upgrade(pusherPath()),
     subscribing((n, id) => signedChannel(id, `presence-${n}-`.padEnd(164, 'n'), user(n), info))),
+  'a subscriber (Mercure) of one topic of all': subscribers(subscriber(() => `match=${topic(0)}`)),
+  'a subscriber with a token of its own': subscribers(subscriber(() => `match=${topic(0)}`, (n) => [{ match: topic(n) }])),
+  'a subscriber of a pattern of all': subscribers(subscriber(() => 'match_urlpattern=/books/:id')),
+  'a subscriber of a pattern of its own': subscribers(subscriber((n) => `match_urlpattern=/${n}/:id`)),
+  'a subscriber of a pattern of its own with an expression': subscribers(subscriber((n) => `match_urlpattern=/${n}/:id([a-z0-9]%2B)`)),
+  'a member of a presence channel of all (Echo)': subscribers(subscriber(() => asked(0), () => echo(0))),
+  'a member of a presence channel of its own (Echo)': subscribers(subscriber(asked, echo)),
   'a position of the index': published(() => 'a'),
   'a position of the index, and its channel': published(LONG),
   'a position, its channel, the last event': published((n) => `cache-${LONG(n)}`.slice(0, 200), 'x'.repeat(100)),
@@ -64,14 +81,15 @@ async function row(name, act) {
   const scope = new Scope();
   try {
     const port = await freePort();
+    const of = hub(scope);
     const askrd = new Askrd(scope, {
       ring: { slots: 32768 },
       server: { listen: [`unix:${scope.path('askrd.sock')}`, `127.0.0.1:${port}`], workers: 1, connections_per_address: 0, header_timeout: 300, header_bytes: '64KiB' },
-      app: { ...APP, members: 100_000 },
+      app: { ...APP, members: 100_000, ...of.app, mercure_anonymous: true, mercure_patterns_per_address: 100_000 },
     });
     await askrd.start();
     const before = anonymous(askrd.process.pid);
-    await act({ scope, askrd, world: new World({ port }) });
+    await act({ scope, askrd, of, world: new World({ port }) });
     await until('askrd has read everything', async () => (await metrics(askrd)).askr_ring_lag_positions === 0);
     const after = anonymous(askrd.process.pid);
     return [name, before, Math.round((after - before) / COUNT)];

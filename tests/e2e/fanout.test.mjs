@@ -121,8 +121,8 @@ test('the load takes a message in parts with a ping between, and refuses what no
   const program = compile(scope, 'fanout-load');
   const open = async (...told) => {
     const port = await crooked(scope, told);
-    const load = new Load({ name: 'crooked', scope, target: ['floor', scope.path('nobody')], environment: {} },
-      program, ['pusher', String(port), PUSHER.path, 'bench'], ['bench', '200']);
+    const load = new Load({ name: 'crooked', scope, environment: {} },
+      program, ['pusher', String(port), PUSHER.path, 'bench'], ['bench', '200'], ['floor', scope.path('nobody')]);
     await load.command('open 1');
     return load.command('replay 2');
   };

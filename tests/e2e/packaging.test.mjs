@@ -2,13 +2,13 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { chmodSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
+import { chmodSync, existsSync, mkdirSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ASKRD, ASKR_SO, PHP, PHP_VERSION, ROOT, server } from '../lib/built.mjs';
 import { services } from '../lib/people.mjs';
 import { nginxTemp, packagedNginx } from '../lib/php.mjs';
 import { run } from '../lib/process.mjs';
-import { scoped } from '../lib/scope.mjs';
+import { scoped, until } from '../lib/scope.mjs';
 
 const packaging = (file) => path.join(ROOT, 'packaging', file);
 
@@ -30,6 +30,7 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
   assert.deepEqual(tree(dest).sort(), [
     'etc/askr/askr.toml',
     'etc/nginx/conf.d/askr.conf',
+    'etc/nginx/snippets/askr-mercure.conf',
     'etc/nginx/snippets/askr-pusher.conf',
     'etc/nginx/snippets/askr.conf',
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
@@ -38,6 +39,10 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
     'opt/askr/lib/systemd/system/askrd.socket',
     'opt/askr/lib/systemd/system/askrd@.service',
     'opt/askr/lib/sysusers.d/askr.conf',
+    'opt/askr/share/bash-completion/completions/askrd',
+    'opt/askr/share/fish/vendor_completions.d/askrd.fish',
+    'opt/askr/share/zsh/vendor-completions/_askrd',
+    ...readdirSync(packaging('man')).map((page) => `opt/askr/share/man/man${page.at(-1)}/${page}`),
     `${extensions}/askr.so`,
   ].sort());
   assert.match((await run(path.join(dest, 'opt/askr/bin/askrd'), ['--version'])).out, /^askrd [0-9]/);
@@ -54,9 +59,35 @@ test('make install puts every file under DESTDIR and PREFIX, keeps settings, and
 
   await make('uninstall');
   assert.deepEqual(tree(dest).sort(), [
-    'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr-pusher.conf', 'etc/nginx/snippets/askr.conf',
+    'etc/askr/askr.toml', 'etc/nginx/conf.d/askr.conf', 'etc/nginx/snippets/askr-mercure.conf',
+    'etc/nginx/snippets/askr-pusher.conf', 'etc/nginx/snippets/askr.conf',
     `etc/php/${PHP_VERSION}/mods-available/askr.ini`,
   ]);
+}));
+
+test('an asset of a release has the name by which PIE finds it, and an askr.so that loads', scoped(async (scope) => {
+  const assets = scope.path('assets');
+  const bin = scope.path('bin');
+  mkdirSync(bin);
+  const names = async (machine) => {
+    writeFileSync(path.join(bin, 'uname'), `#!/bin/sh\necho ${machine}\n`);
+    chmodSync(path.join(bin, 'uname'), 0o755);
+    const made = await run(packaging('assets'), [assets], { env: { PATH: `${bin}:${process.env.PATH}`, PHP, ASKR_SO } });
+    assert.equal(made.code, 0, made.out + made.err);
+    return made.out.split('\n');
+  };
+  const version = /^version = "(.*)"$/m.exec(readFileSync(path.join(ROOT, 'Cargo.toml'), 'utf8'))[1];
+  // PIE calls this one arm64 (Php\Pie\Platform\Architecture).
+  for (const [machine, named] of [['x86_64', 'x86_64'], ['aarch64', 'arm64']]) {
+    const zip = `php_askr-${version}_php${PHP_VERSION}-${named}-linux-glibc.zip`;
+    assert.ok((await names(machine)).includes(zip), zip);
+    const unpacked = await run('python3', ['-m', 'zipfile', '-e', path.join(assets, zip), scope.path(named)]);
+    assert.equal(unpacked.code, 0, unpacked.err);
+    const loaded = await run(PHP, ['-n', '-d', `extension=${path.join(scope.path(named), 'askr.so')}`, '-r', 'echo (int) function_exists("askr_broadcast");']);
+    assert.equal(loaded.out, '1', loaded.err);
+  }
+  const sums = await run('sha256sum', ['--check', '--quiet', '--ignore-missing', 'SHA256SUMS'], { cwd: assets });
+  assert.equal(sums.code, 0, sums.out + sums.err);
 }));
 
 test('settings that make install puts on this machine are for root and the group of the daemon', scoped(async (scope) => {
@@ -94,6 +125,7 @@ server {
 listen unix:${scope.path('nginx.sock')};
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx.conf', 'n')}
 ${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-pusher.conf', 'n')}
+${packagedNginx(scope, '/run/askr/askrd.sock', 'nginx-mercure.conf', 'n')}
 }
 # A host name of its own for Pusher's paths.
 server {
@@ -110,9 +142,10 @@ test('no query argument reaches the logs of the snippets', () => {
   const http = readFileSync(packaging('nginx-http.conf'), 'utf8').replace(/^\s*#.*$/gm, '');
   const format = /log_format askr ([^;]+);/.exec(http)[1];
   assert.doesNotMatch(format, /\$(request|request_uri|args|query_string|http_referer)\b/);
-  for (const file of ['nginx.conf', 'nginx-pusher.conf']) {
+  for (const file of ['nginx.conf', 'nginx-pusher.conf', 'nginx-mercure.conf']) {
     const snippet = readFileSync(packaging(file), 'utf8');
     for (const [, used] of snippet.matchAll(/access_log \S+ (\S+);/g)) assert.equal(used, 'askr');
+
     // Each location that is passed on has the log of its own.
     assert.equal(snippet.match(/access_log /g).length, snippet.match(/^location /gm).length, file);
     // And none of them tells the error log, which quotes requests with their query, but for one without any.
@@ -144,7 +177,7 @@ test('systemd accepts the units and finds them well confined', scoped(async (sco
 
 test('both units are confined alike, and nothing is allowed again that was taken away by mistake', () => {
   const confined = (unit) => readFileSync(packaging(unit), 'utf8').split('\n')
-    .filter((line) => /^(?!ExecStart=|Description=|StateDirectory=)[A-Za-z]+=/.test(line));
+    .filter((line) => /^(?!ExecStart=|ExecReload=|Description=|StateDirectory=)[A-Za-z]+=/.test(line));
   assert.deepEqual(confined('askrd@.service'), confined('askrd.service'));
   const all = confined('askrd.service');
   // systemd adds and takes away in this order.
@@ -170,7 +203,7 @@ test('php.ini names each setting with its default', async () => {
 });
 
 test('the scripts of the repository are executable', () => {
-  for (const script of ['.ci/run', '.ci/setup', 'demo/run', 'tests/phpt']) {
+  for (const script of ['.ci/run', '.ci/setup', '.ci/chroot', 'demo/run', 'packaging/leave', 'packaging/debian/pack', 'tests/packages/build', 'tests/phpt']) {
     assert.ok(statSync(path.join(ROOT, script)).mode & 0o100, script);
   }
 });
@@ -190,6 +223,43 @@ test('the demo shows events and leaves nothing behind', scoped(async (scope) => 
   assert.match(out, /[1-9][0-9]* events arrived/);
   assert.deepEqual(readdirSync(tmp), []);
   assert.deepEqual(rings(), before);
+}));
+
+/** The processes that were started with this directory in their environment or among their arguments. */
+function processesOf(dir) {
+  return readdirSync('/proc').filter((pid) => /^\d+$/.test(pid) && ['cmdline', 'environ'].some((what) => {
+    try {
+      return readFileSync(`/proc/${pid}/${what}`, 'latin1').includes(dir);
+    } catch {
+      // It has ended, or is another user's.
+      return false;
+    }
+  }));
+}
+
+test('the demo of two hosts shows on one what is published on the other, and leaves nothing behind', scoped(async (scope) => {
+  const tmp = scope.path('tmp');
+  mkdirSync(tmp);
+  chmodSync(scope.dir, 0o755);
+  chmodSync(tmp, 0o755);
+  const demo = scope.start('demo', path.join(ROOT, 'demo/run'), ['2'], { env: { TMPDIR: tmp, PHP } });
+  // With a cursor that is of both hosts.
+  await until('an event arrives', () => {
+    if (demo.ended) throw new Error(`the demo ${demo.state()}: ${demo.output()}`);
+    return /  ~[\w-]+  .*Hello from PHP, number [1-9]/.test(demo.output());
+  });
+  const [one, two] = demo.output().match(/http:\/\/127\.0\.0\.1:[0-9]+\//g);
+  assert.notEqual(one, two, 'each host has a page');
+  assert.ok(processesOf(tmp).length >= 7, 'redis, and twice askrd, php-fpm and nginx');
+  const [directory] = readdirSync(tmp);
+  const [, ring] = readFileSync(path.join(tmp, directory, 'two/askr.toml'), 'utf8').match(/^name = "(.+)"$/m);
+  assert.ok(existsSync(ring), ring);
+  // Ctrl-C.
+  demo.signal('SIGINT');
+  assert.deepEqual(await demo.exited, { code: 0, signal: null }, demo.output());
+  await until('nothing it started is left', () => processesOf(tmp).length === 0);
+  assert.deepEqual(readdirSync(tmp), []);
+  assert.ok(!existsSync(path.dirname(ring)), ring);
 }));
 
 test('the demo ends with 1 when no event arrives, and with 2 when its settings are wrong', scoped(async (scope) => {

@@ -130,8 +130,11 @@ test('format=json keeps every character, line ends of all kinds included', scope
   payloads.forEach((payload, i) => {
     const pair = events.slice(i * 2, i * 2 + 2).map(({ data }) => JSON.parse(data));
     assert.deepEqual(pair.map(({ channel }) => channel).sort(), ['a', 'b']);
+    // With an id of its own it says where it is, too: the same on each channel.
+    const [{ at }] = pair;
+    assert.match(at, /^[0-9a-f]{12}-[0-9]+$/);
     for (const one of pair) {
-      assert.deepEqual(one, { channel: one.channel, event: 'named', id: `own-${i}`, data: payload });
+      assert.deepEqual(one, { channel: one.channel, event: 'named', id: `own-${i}`, data: payload, at });
     }
   });
 }));

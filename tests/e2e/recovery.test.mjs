@@ -1,12 +1,17 @@
 // clients/pusher-recovery with pusher-js 8 and Laravel Echo 2 as npm has them: what was published while
-// they were away arrives once and in order, or they are told what is gone. Stock clients see no difference.
+// they were away, or since their page was rendered, arrives once and in order, or they are told what is gone. Stock clients
+// see no difference.
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
+import { readFileSync } from 'node:fs';
+import path from 'node:path';
 import StockPusher from 'pusher-js';
 import { withRecovery } from '../../clients/pusher-recovery/index.js';
-import { APP, first, rawPusher, recorded, serverLibrary, startApplication, startEcho, startPusher, subscribed } from '../lib/pusher.mjs';
-import { publishAll } from '../lib/php.mjs';
+import { ROOT, TESTS } from '../lib/built.mjs';
+import { openPage } from '../lib/chromium.mjs';
+import { APP, echoOptions, first, rawPusher, recorded, serverLibrary, startApplication, startEcho, startPusher, subscribed } from '../lib/pusher.mjs';
+import { publishAll, startSite } from '../lib/php.mjs';
 import { relay } from '../lib/relay.mjs';
 import { scoped, until } from '../lib/scope.mjs';
 
@@ -135,6 +140,62 @@ test('a ring that was overwritten meanwhile: askr:gap is told to the listeners o
   assert.ok(vault.at_most >= 1 && (vault.lost === null || vault.lost === 1), JSON.stringify(vault));
   await server.trigger('quiet', 'counted', {});
   assert.deepEqual([ofOrders.length, ofVault.length, ofQuiet.length], [1, 1, 0], 'each once, and none where nothing was lost');
+}));
+
+test('a page begins where it was rendered: nothing between that and its channels is lost', scoped(async (scope) => {
+  const askrd = await startPusher(scope);
+  const application = await startApplication(scope);
+  const npm = (file) => readFileSync(path.join(TESTS, 'node_modules', file), 'utf8');
+  const site = await startSite(scope, askrd, {
+    front: path.join(TESTS, 'php/front.php'),
+    files: {
+      'pusher.js': npm('pusher-js/dist/web/pusher-with-encryption.min.js'),
+      'echo.js': npm('laravel-echo/dist/echo.iife.js'),
+      ...Object.fromEntries(['index.js', 'cursor.js'].map((file) => [file, readFileSync(path.join(ROOT, 'clients/pusher-recovery', file), 'utf8')])),
+    },
+  });
+  const say = (n) => publishAll(scope, askrd, ['orders', 'private-room.1', 'presence-team', 'cache-price'].map((channel) => ({ channel, event: 'counted', payload: JSON.stringify({ n }) })));
+  const body = `<script src="/pusher.js"></script><script src="/echo.js"></script>
+    <script type="module">import { withRecovery } from '/index.js'; window.withRecovery = withRecovery;</script>`;
+  await say(1);
+  const page = await openPage(scope, `${site.url}/live?body=${encodeURIComponent(body)}`);
+  await page.waitForFunction(() => window.withRecovery);
+  // It was rendered, and has not subscribed yet.
+  await say(2);
+  await say(3);
+  const heard = (Pusher) => page.evaluate(([options, which]) => {
+    const classes = { stock: () => Pusher, page: () => withRecovery(Pusher), none: () => withRecovery(Pusher, { cursor: null }) };
+    const echo = new Echo.default({ ...options, Pusher: classes[which]() });
+    const seen = (window.seen ??= {})[which] = {};
+    const channels = { orders: echo.channel('orders'), room: echo.private('room.1'), team: echo.join('team'), price: echo.channel('cache-price') };
+    return Promise.all(Object.entries(channels).map(([name, channel]) => {
+      seen[name] = [];
+      channel.listen('.counted', ({ n }) => seen[name].push(n)).listen('.askr:gap', (gap) => seen[name].push(gap));
+      return new Promise((resolve) => { channel.subscribed(resolve); });
+    })).then(() => { (window.echoes ??= {})[which] = echo; });
+  }, [echoOptions(site.port, application, 'ada'), Pusher]);
+  for (const which of ['page', 'stock', 'none']) await heard(which);
+  await say(4);
+  const seen = () => page.evaluate(() => window.seen);
+  await until('the last has arrived', async () => Object.values(await seen()).every((one) => Object.values(one).every((numbers) => numbers.includes(4))));
+  const [all, live, price] = [[2, 3, 4], [4], [3, 4]];
+  assert.deepEqual(await seen(), {
+    page: { orders: all, room: all, team: all, price },
+    stock: { orders: live, room: live, team: live, price },
+    none: { orders: live, room: live, team: live, price },
+  });
+
+  // A channel that the page adds later, or enters again, begins then.
+  await page.evaluate(() => {
+    const echo = window.echoes.page;
+    seen.later = [];
+    echo.leave('orders');
+    return new Promise((resolve) => { echo.channel('orders').listen('.counted', ({ n }) => seen.later.push(n)).subscribed(resolve); });
+  });
+  await say(5);
+  await until('it has arrived', async () => (await seen()).later.length > 0);
+  assert.deepEqual((await seen()).later, [5]);
+  assert.deepEqual(page.problems, []);
 }));
 
 test('a channel that was left and entered again begins anew', scoped(async (scope) => {

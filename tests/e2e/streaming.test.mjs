@@ -36,7 +36,8 @@ test('2,000 words at 1,000 a second survive three reloads, a second tab and a SI
   for (let reload = 0; reload < 3; reload += 1) {
     const before = await shown(page);
     await page.reload();
-    await past(page, before + 100);
+    // Where the machine is slow, the answer may have ended by then.
+    await past(page, Math.min(before + 100, WORDS));
     if (reload === 0) await second.goto(page.url());
     if (reload === 1) {
       await askrd.kill();

@@ -9,17 +9,18 @@ import { run } from './process.mjs';
 import { services } from './people.mjs';
 import { until } from './scope.mjs';
 
-/** TOML of plain tables: `{ ring: { slots: 8 } }`. */
+/** TOML of tables, and lists of tables: `{ ring: { slots: 8 }, app: [{ id: 'shop' }] }`. */
 export function toml(tables) {
-  return Object.entries(tables).map(([table, keys]) =>
-    `[${table}]\n${Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join('')}`).join('\n');
+  const lines = (keys) => Object.entries(keys).map(([key, value]) => `${key} = ${JSON.stringify(value)}\n`).join('');
+  return Object.entries(tables).flatMap(([table, keys]) =>
+    (Array.isArray(keys) ? keys.map((one) => `[[${table}]]\n${lines(one)}`) : [`[${table}]\n${lines(keys)}`])).join('\n');
 }
 
 export class Askrd {
   /** `settings` is laid over the defaults of the tests, table by table; `program` may be another build's askrd. */
   constructor(scope, settings = {}, name = 'askrd', program = ASKRD) {
     const { daemon, group } = services();
-    Object.assign(this, { scope, name, user: daemon });
+    Object.assign(this, { scope, name, user: daemon, env: {} });
     this.ring = settings.ring?.name ?? `${scope.shm}/ring`;
     this.socket = scope.path(`${name}.sock`);
     this.control = settings.server?.control ?? scope.path(`${name}-control.sock`);
@@ -36,7 +37,7 @@ export class Askrd {
       server: { listen: [`unix:${this.socket}`, '127.0.0.1:0'], control: this.control, ...settings.server },
     };
     // A file with a secret in it is closed to others.
-    writeFileSync(this.config, toml(this.settings), { mode: this.settings.app?.secret ? 0o600 : 0o644 });
+    writeFileSync(this.config, toml(this.settings), { mode: [].concat(this.settings.app ?? []).some(({ secret }) => secret) ? 0o600 : 0o644 });
     if (daemon.uid !== undefined) chownSync(this.config, daemon.uid, daemon.gid);
   }
 
@@ -44,10 +45,10 @@ export class Askrd {
   async start() {
     const before = this.process?.output().length ?? 0;
     this.process = this.scope.start(this.name, this.binary, ['serve', '--config', this.config],
-      { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1', RUST_LOG: 'info' } });
+      { uid: this.user.uid, gid: this.user.gid, env: { RUST_BACKTRACE: '1', RUST_LOG: 'info', ...this.env } });
     const output = () => this.process.output().slice(before);
     // Port 0 is another one each time. What askrd writes may arrive after it is ready.
-    const port = () => Number(output().match(/127\.0\.0\.1:([1-9][0-9]*)\n/)?.[1]);
+    const port = () => Number(output().match(/listening on http:\/\/127\.0\.0\.1:([1-9][0-9]*)\n/)?.[1]);
     const hasPort = this.settings.server.listen.some((address) => address.startsWith('127.0.0.1:'));
     await until(`${this.name} is ready`, async () => {
       if (this.process.ended) throw new Error(`askrd ${this.process.state()}: ${output()}`);

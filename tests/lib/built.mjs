@@ -29,6 +29,7 @@ export function server(name) {
 }
 
 export const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
+export const FIREFOX = process.env.FIREFOX ?? '/usr/bin/firefox-esr';
 
 /** Python with what tests/python/requirements.txt names, as `make setup` makes it. */
 export const PYTHON = process.env.ASKR_TEST_PYTHON ?? path.join(ROOT, '.build/python/bin/python3');

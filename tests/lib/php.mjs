@@ -10,7 +10,7 @@ import { until } from './scope.mjs';
 
 /** Settings of PHP as this machine has them, without an askr.so that may be installed, and with ours. */
 function iniDirectory(scope, sapi, ring, ini) {
-  const dir = scope.path(`conf-${sapi}`);
+  const dir = scope.path(`conf-${sapi}-${path.basename(ring)}`);
   if (existsSync(dir)) return dir;
   mkdirSync(dir);
   const system = `/etc/php/${PHP_VERSION}/${sapi}/conf.d`;
@@ -73,7 +73,10 @@ export async function startSite(scope, askrd, { front, files = {}, workers = 4, 
   const port = await freePort();
   const htdocs = scope.path(`${name}-htdocs`);
   mkdirSync(htdocs);
-  for (const [file, content] of Object.entries(files)) writeFileSync(path.join(htdocs, file), content);
+  for (const [file, content] of Object.entries(files)) {
+    mkdirSync(path.dirname(path.join(htdocs, file)), { recursive: true });
+    writeFileSync(path.join(htdocs, file), content);
+  }
 
   const fpmSocket = scope.path(`${name}-fpm.sock`);
   writeFileSync(scope.path(`${name}-fpm.conf`), `

@@ -2,6 +2,7 @@
 // library, and the clients as their makers ship them (pusher-js, Laravel Echo), unchanged.
 
 import http from 'node:http';
+import { chownSync, writeFileSync } from 'node:fs';
 import { randomBytes } from 'node:crypto';
 import Echo from 'laravel-echo';
 import PusherServer from 'pusher';
@@ -9,6 +10,7 @@ import PusherClient from 'pusher-js';
 import WebSocket from 'ws';
 import { Askrd } from './askrd.mjs';
 import { freePort } from './http.mjs';
+import { services } from './people.mjs';
 import { until } from './scope.mjs';
 
 export const APP = { id: '7', key: 'app-key', secret: randomBytes(24).toString('hex') };
@@ -24,6 +26,15 @@ export async function startPusher(scope, { app, server, ...settings } = {}, name
     ...settings,
   }, name);
   return askrd.start();
+}
+
+/** The file that PHP signs tokens with: the application's secret. */
+export function secretFile(scope) {
+  const file = scope.path('secret');
+  writeFileSync(file, `${APP.secret}\n`, { mode: 0o640 });
+  const { daemon } = services();
+  if (daemon.uid !== undefined) chownSync(file, daemon.uid, daemon.gid);
+  return file;
 }
 
 /** Pusher's server library for Node. */
@@ -138,8 +149,8 @@ export async function join(echo, name) {
 }
 
 /** A bare WebSocket that keeps its frames as they came: what no client shows. */
-export async function rawSocket(scope, port, path) {
-  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`);
+export async function rawSocket(scope, port, path, headers = {}) {
+  const socket = new WebSocket(`ws://127.0.0.1:${port}${path}`, { headers });
   scope.defer(() => socket.terminate());
   const raw = { socket, texts: [], messages: [], closed: null };
   socket.on('message', (data) => {

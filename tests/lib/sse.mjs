@@ -6,7 +6,8 @@ import http from 'node:http';
 import { PATIENCE } from './scope.mjs';
 
 /** Bytes in; `{type:'event', event, data, id}`, `{type:'comment', text}`, `{type:'retry', ms}` out, and
- * `{type:'connected', data}` for askr:connected, with which each stream begins. */
+ * `{type:'connected', data}` for askr:connected, with which each stream begins, `{type:'subscribed', data}` for
+ * askr:subscribed, which every added channel has. */
 export class Parser {
   #decoder = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
   #rest = '';
@@ -47,8 +48,8 @@ export class Parser {
   #dispatch() {
     // Only now: a block that is cut in its middle leaves the cursor where it was.
     this.lastEventId = this.#id;
-    if (this.#event === 'askr:connected') {
-      this.emit({ type: 'connected', data: JSON.parse(this.#data.join('\n')) });
+    if (this.#event === 'askr:connected' || this.#event === 'askr:subscribed') {
+      this.emit({ type: this.#event.slice(5), data: JSON.parse(this.#data.join('\n')) });
     } else if (this.#data.length > 0) {
       this.emit({ type: 'event', event: this.#event || 'message', data: this.#data.join('\n'), id: this.lastEventId });
     } else {

@@ -1,9 +1,10 @@
 <?php
 
-// Asks askrd, as the JSON on standard input says: [[function, argument…], …]. Prints what each returned,
-// or {"class", "message"} of what it threw.
+// Asks askrd, as the JSON on standard input, or under FPM the request's body, says: [[function, argument…], …].
+// Prints what each returned, or {"class", "message"} of what it threw.
 
-$calls = json_decode(stream_get_contents(STDIN), true, flags: JSON_THROW_ON_ERROR);
+$input = PHP_SAPI === 'cli' ? 'php://stdin' : 'php://input';
+$calls = json_decode(file_get_contents($input), true, flags: JSON_THROW_ON_ERROR);
 echo json_encode(array_map(function (array $call): mixed {
     try {
         return $call[0](...array_slice($call, 1));

@@ -1,7 +1,8 @@
 <?php
 
 // The site's front under FPM. POST /publish with a JSON body publishes one event; GET /worker tells
-// who answers; POST /login gives a cookie with a token for the user's own channel.
+// who answers; POST /login gives a cookie with a token for the user's own channel, POST /token one for these channels;
+// GET /live is a page with the ring's place.
 
 header('Content-Type: application/json');
 switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
@@ -23,6 +24,18 @@ switch ("$_SERVER[REQUEST_METHOD] " . strtok($_SERVER['REQUEST_URI'], '?')) {
         // Over TLS it would be Secure, too.
         setcookie('askr_token', $token, ['path' => '/askr', 'httponly' => true, 'samesite' => 'Lax']);
         echo json_encode(['expires' => time() + $e['ttl']]);
+        break;
+    case 'POST /token':
+        $e = json_decode(file_get_contents('php://input'), true, flags: JSON_THROW_ON_ERROR);
+        $token = askr_token($e['channels'] ?? [], $e['ttl'], $e['user'], ['name' => ucfirst($e['user'])], $e['patterns'] ?? []);
+        // For every path: /askr/ and /app/.
+        setcookie('askr_token', $token, ['path' => '/', 'httponly' => true, 'samesite' => 'Lax']);
+        echo json_encode(['token' => $token]);
+        break;
+    case 'GET /live':
+        // A page that shows state, and where that was read.
+        header('Content-Type: text/html');
+        echo '<!doctype html><title>Askr</title><meta name="askr-cursor" content="', askr_cursor(), '">', $_GET['body'] ?? '';
         break;
     case 'GET /worker':
         echo json_encode(['worker' => getmypid()]);

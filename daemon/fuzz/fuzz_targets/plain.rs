@@ -9,6 +9,7 @@ use protocol::plain::{Action, Limits, Session, World};
 use protocol::rewind;
 use protocol::rewind::Rewind;
 use serde_json::Value;
+use shared::vector::Vector;
 
 const CHANNELS: usize = 3;
 
@@ -67,7 +68,7 @@ fuzz_target!(|data: &[u8]| {
                         Some(Rewind::Seconds(seconds)) => (1..=limits.seconds).contains(&seconds),
                         Some(Rewind::All) | None => true,
                     });
-                    assert!(since.is_none_or(|since| (1..=200).contains(&since.len())));
+                    assert!(since.is_none_or(|since| (1..=Vector::MAX_LEN).contains(&since.len())));
                     for channel in channels {
                         assert!(shared::rules::channel(channel.as_bytes()).is_ok());
                         assert!(!channel.starts_with("#server-to-user-"));
@@ -78,6 +79,10 @@ fuzz_target!(|data: &[u8]| {
                     for channel in channels {
                         assert!(engine.channels.remove(&channel));
                     }
+                }
+                Action::ClientEvent(event) => {
+                    let subscribed = engine.channels.contains(&event.channel);
+                    askrd_fuzz::check_client_event(&event, subscribed);
                 }
                 Action::Close { .. } => return,
                 Action::Ping | Action::Count(_) => {}

@@ -1,9 +1,9 @@
 //! Any text as the query and the path of a request for a stream or a page of history (the first line), as the body of a
-//! change of a stream (what follows), and as what is kept of erased channels: names obey the rules and the bound, and no
+//! change of a stream or of a client event (what follows), and as what is kept of erased channels: names obey the rules and the bound, and no
 //! body is taken without the right secret.
 #![no_main]
 
-use askrd::http::{change, path, query};
+use askrd::http::{change, client_event, path, query};
 use askrd::hub::command::Since;
 use askrd::hub::erased_file;
 use askrd_fuzz::credentials;
@@ -67,7 +67,7 @@ fuzz_target!(|data: &[u8]| {
         assert!(
             known
                 .iter()
-                .all(|(name, _)| shared::rules::channel(name.as_bytes()).is_ok())
+                .all(|erasure| shared::rules::channel(erasure.channel.as_bytes()).is_ok())
         );
     }
     let prover = Prover::new("shop", &credentials().secrets).expect("randomness");
@@ -76,15 +76,24 @@ fuzz_target!(|data: &[u8]| {
     } else {
         panic!("a secret was found by chance");
     }
+    if let Err(why) = client_event::read(body.as_bytes(), &prover) {
+        assert!(matches!(why.status.as_u16(), 400 | 403) && !why.reason.contains('\n'));
+    } else {
+        panic!("a secret was found by chance");
+    }
     // The same with the right secret in its place.
     let socket = "1.2".parse().expect("an id");
     let place = Place { worker: 1, slot: 2 };
-    let body = body.replace("SECRET", &prover.prove(socket, place, 1000));
+    let body = body.replace("SECRET", &prover.prove(socket, place, 1000).to_string());
     if let Ok(change) = change::read(body.as_bytes(), &prover, MOST, LIMITS) {
-        assert_eq!((change.socket, change.place), (socket, place));
+        assert_eq!((change.socket, change.held), (socket, place.into()));
         check(&change.channels);
         if let Some(Since::Rewind(rewind)) = change.since {
             check_rewind(rewind);
         }
+    }
+    if let Ok(sent) = client_event::read(body.as_bytes(), &prover) {
+        assert_eq!((sent.socket, sent.held), (socket, place.into()));
+        askrd_fuzz::check_client_event(&sent.event, true);
     }
 });

@@ -1,5 +1,7 @@
 //! What the fuzz targets share: an application's secret, and what plain readers make of JSON.
 
+use protocol::channel::Kind;
+use protocol::client_event::{ClientEvent, Limits};
 use protocol::mac;
 use protocol::pusher::signature::Credentials;
 use protocol::user_bounds::UserBounds;
@@ -29,6 +31,23 @@ pub fn check_user(user: Option<&str>, info: Option<&str>, bounds: UserBounds) {
         assert!(info.len() <= bounds.info);
         assert!(!info.contains(['\n', '\r']));
         assert!(serde_json::from_str::<serde_json::Value>(info).is_ok());
+    }
+}
+
+/// A client event as it would be forwarded, or refused.
+pub fn check_client_event(event: &ClientEvent, subscribed: bool) {
+    let limits = Limits {
+        enabled: true,
+        bytes: 200,
+        ..Limits::default()
+    };
+    match event.check(subscribed, &limits) {
+        Ok(()) => {
+            assert!(subscribed && Kind::of(&event.channel).allows_client_events());
+            assert!(event.event.starts_with("client-") && event.data.len() <= limits.bytes);
+            assert!(serde_json::from_str::<serde_json::Value>(&event.data).is_ok());
+        }
+        Err(why) => assert!(!why.to_string().contains(['\n', '\r'])),
     }
 }
 

@@ -13,9 +13,8 @@ use crate::process::shares;
 /// A rate limit of all workers together, of which one client has an eighth.
 #[derive(Debug)]
 pub struct ClientEventRate {
-    bound: Bound,
     started: Instant,
-    all: Mutex<Rate>,
+    all: Mutex<(Bound, Rate)>,
     clients: ClientRates,
 }
 
@@ -24,16 +23,25 @@ impl ClientEventRate {
     pub fn new(per_second: u32) -> Self {
         let share = shares::by_default(per_second as usize, shares::ANY);
         Self {
-            bound: Bound::per_second(per_second),
             started: Instant::now(),
-            all: Mutex::default(),
+            all: Mutex::new((Bound::per_second(per_second), Rate::default())),
             clients: ClientRates::new(Bound::per_second(share)),
         }
     }
 
+    /// The limit from now on.
+    pub fn set(&self, per_second: u32) {
+        let share = shares::by_default(per_second as usize, shares::ANY);
+        self.all.lock().0 = Bound::per_second(per_second);
+        self.clients.set(Bound::per_second(share));
+    }
+
     /// How many a second all connections together may send, and one client.
     pub fn limits(&self) -> (u32, u32) {
-        (self.bound.per_second, self.clients.bound().per_second)
+        (
+            self.all.lock().0.per_second,
+            self.clients.bound().per_second,
+        )
     }
 
     /// # Errors
@@ -46,7 +54,8 @@ impl ClientEventRate {
         if !self.clients.take_at(client, now) {
             return Err(Full::Client);
         }
-        match self.all.lock().take(self.bound, now) {
+        let (bound, rate) = &mut *self.all.lock();
+        match rate.take(*bound, now) {
             true => Ok(()),
             false => Err(Full::Application),
         }

@@ -8,13 +8,17 @@ use std::time::Duration;
 
 use protocol::gap::Gap;
 use protocol::history::{Form, Rows, Window};
+use protocol::wire_cursor::ClientCursor;
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
+use shared::vector::Vector;
 use tokio::task::yield_now;
 use tokio::time::sleep;
 
 use crate::hub::channel_index::Candidates;
 use crate::hub::hub::Hub;
+use crate::hub::origins::{GapRecord, Until};
+use crate::hub::sent_cursor::SentCursor;
 use crate::process::budget::{Charge, Held};
 use crate::process::client_key::ClientKey;
 use crate::process::scan_shares::READ;
@@ -32,7 +36,7 @@ const LOOKS: u32 = 64;
 const MOMENT: Duration = Duration::from_millis(1);
 
 /// Whose page it is, and of what.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 pub struct Ask<'a> {
     pub channel: &'a str,
     pub window: Window,
@@ -67,6 +71,8 @@ pub async fn page(hub: &Hub, ask: &Ask<'_>) -> Result<Held, Busy> {
         reader: Reader::new(hub, ask.channel, Some(ask.client)),
         ask,
         rows: Rows::new(ask.form),
+        since: None,
+        before: None,
         gap: Gap::NONE,
         charge: hub.process.memory.charge(0),
     };
@@ -77,7 +83,8 @@ pub async fn page(hub: &Hub, ask: &Ask<'_>) -> Result<Held, Busy> {
     let next = made.inspect_err(|_| metrics.history_busy.add(1))?;
     metrics.history_pages.add(1);
     metrics.history_events.add(page.rows.len() as u64);
-    let next = next.map(|seq| page.reader.cursor(seq));
+    let next = next.map(|seq| page.next(seq));
+    let next = next.as_ref().map(SentCursor::wire);
     let json = page.rows.page(ask.window.is_backward(), &page.gap, next);
     Ok(hub.process.memory.hold(json))
 }
@@ -101,6 +108,10 @@ struct Page<'a> {
     reader: Reader<'a>,
     ask: &'a Ask<'a>,
     rows: Rows,
+    /// What whoever asks has already, if it comes from another host, and up to where that matters.
+    since: Option<(Vector, Until)>,
+    /// What is asked for, where the hosts' events lie in another order.
+    before: Option<Vector>,
     gap: Gap,
     /// Memory of the rows.
     charge: Charge,
@@ -119,8 +130,13 @@ impl Page<'_> {
         let mut at = begin;
         while at < end {
             let missing = self.ask.window.limit - self.rows.len();
+            let (next, to) = self.stretch(at, end);
+            at = next;
             // One more, to know whether there is more.
-            let plan = self.reader.plan(at, end, PLAN.min(missing + 1));
+            let mut plan = self.reader.plan(at, to, PLAN.min(missing + 1));
+            if self.since_at(at).is_some() {
+                plan.gap = plan.gap.as_bound();
+            }
             if missing == 0 && (plan.scan.is_some() || !plan.gap.is_none()) {
                 return Ok(Some(at - 1));
             }
@@ -182,13 +198,100 @@ impl Page<'_> {
     /// The first position past the window. None: `before` is of another ring, and nothing is known of what was before.
     fn end(&mut self) -> Option<u64> {
         let here = self.reader.hub.watermarks.started();
-        match self.ask.window.before {
+        match &self.ask.window.before {
             None => Some(here),
-            Some(before) if before.epoch == self.reader.epoch => Some(before.seq.min(here)),
-            Some(_) => {
+            Some(ClientCursor::Cursor(before)) if before.epoch == self.reader.epoch => {
+                Some(before.seq.min(here))
+            }
+            Some(ClientCursor::Vector(before)) => self.end_of(before, here),
+            Some(ClientCursor::Cursor(_)) => {
                 self.unknown();
                 None
             }
+        }
+    }
+
+    /// The same for what a vector says: its events lie before that, among others that it does not have.
+    fn end_of(&mut self, before: &Vector, here: u64) -> Option<u64> {
+        let origins = self.reader.hub.origins.as_ref();
+        let known = origins.map(|origins| origins.begin(before, here, u64::MAX));
+        if known
+            .as_ref()
+            .is_none_or(|known| known.gap.bound().is_none())
+        {
+            self.unknown();
+        }
+        let known = known?.vector;
+        let end = match origins?.covered_from(&known) {
+            Until::Local(at) => (at + 1).min(here),
+            Until::Covered => here,
+        };
+        let is_some = !known.is_empty();
+        self.before = Some(known);
+        is_some.then_some(end)
+    }
+
+    /// Up to where the next plan from `at` on may go, and from where: gap records are apart, since whoever asks may
+    /// have what is missing here.
+    fn stretch(&self, mut at: u64, end: u64) -> (u64, u64) {
+        while let Some((since, until)) = self.since_at(at) {
+            let end = match until {
+                Until::Local(last) => end.min(last + 1),
+                Until::Covered => end,
+            };
+            let origins = self.reader.hub.origins.as_ref();
+            let gap = origins.and_then(|origins| origins.next_gap(at, end));
+            let has = |gap: &GapRecord| since.get(gap.origin).is_some_and(|has| has >= gap.to);
+            match gap {
+                None => return (at, end),
+                Some(gap) if gap.local > at => return (at, gap.local),
+                Some(gap) if has(&gap) => at += 1,
+                Some(_) => return (at, at + 1),
+            }
+        }
+        (at, end)
+    }
+
+    /// What whoever asks has, if some of it may lie at `seq` or behind it.
+    fn since_at(&self, seq: u64) -> Option<(&Vector, Until)> {
+        let concerns = |until| match until {
+            Until::Local(last) => seq <= last,
+            Until::Covered => true,
+        };
+        let since = self.since.as_ref();
+        since
+            .filter(|since| concerns(since.1))
+            .map(|(since, until)| (since, *until))
+    }
+
+    /// Whether an event is wanted that is at this place of the host that it was published on.
+    fn wants(&self, seq: u64, at: Cursor) -> bool {
+        let has = |vector: &Vector| {
+            let position = vector.get(at.epoch.into());
+            position.is_some_and(|position| position >= at.seq)
+        };
+        let is_new = self.since_at(seq).is_none_or(|(since, _)| !has(since));
+        is_new && self.before.as_ref().is_none_or(has)
+    }
+
+    /// The cursor of an event.
+    fn sent_cursor(&self, cursor: Cursor) -> SentCursor {
+        let since = self.since_at(cursor.seq).map(|(since, _)| since);
+        SentCursor::with(cursor, self.reader.hub.origins.as_deref(), since)
+    }
+
+    /// The cursor for the next page, which ends before `seq`, or goes on behind it.
+    fn next(&self, seq: u64) -> SentCursor {
+        let at = self.reader.cursor(seq);
+        if !self.ask.window.is_backward() {
+            return self.sent_cursor(at);
+        }
+        let origins = self.reader.hub.origins.as_ref();
+        let held = origins.and_then(|origins| origins.vector_at(seq - 1));
+        match (held, &self.before) {
+            (None, _) => SentCursor::Cursor(at),
+            (Some(held), None) => SentCursor::from(&held),
+            (Some(held), Some(before)) => SentCursor::from(&held.least(before)),
         }
     }
 
@@ -197,18 +300,36 @@ impl Page<'_> {
         let hub = self.reader.hub;
         // A publisher may be ahead of this daemon, and its cursor is none of the future.
         let published = hub.segments.head().max(hub.watermarks.started());
-        match self.ask.window.since {
-            Some(since) if since.epoch != self.reader.epoch => {
-                self.unknown();
-                hub.index.first().min(end)
-            }
-            // Nobody has published it yet.
-            Some(since) if since.seq >= published => {
-                self.unknown();
-                end
-            }
-            since => since.map_or(end, |since| since.seq + 1),
+        let since = match &self.ask.window.since {
+            None => return end,
+            Some(ClientCursor::Cursor(since)) => since,
+            Some(ClientCursor::Vector(since)) => return self.begin_of(since, published).min(end),
+        };
+        if since.epoch != self.reader.epoch {
+            self.unknown();
+            return hub.index.first().min(end);
         }
+        // Nobody has published it yet.
+        if since.seq >= published {
+            self.unknown();
+            return end;
+        }
+        since.seq + 1
+    }
+
+    fn begin_of(&mut self, since: &Vector, published: u64) -> u64 {
+        let hub = self.reader.hub;
+        let Some(origins) = &hub.origins else {
+            self.unknown();
+            return hub.index.first();
+        };
+        let begin = origins.begin(since, hub.watermarks.started(), published);
+        if begin.gap.bound().is_none() {
+            hub.process.metrics.unknown_cursors.add(1);
+        }
+        self.gap.add(begin.gap);
+        self.since = begin.filter.map(|until| (begin.vector, until));
+        begin.from
     }
 
     fn unknown(&mut self) {
@@ -229,18 +350,22 @@ impl Page<'_> {
         let cursor = self.reader.cursor(seq);
         let _in_hand = quarantine::hold(cursor);
         match self.reader.read(seq) {
+            Read::Event(event) if !self.wants(seq, event.imported().unwrap_or(cursor)) => true,
             Read::Event(event) => {
                 faults::at("history-event", event.data());
+                let sent = self.sent_cursor(cursor);
                 self.rows.len() < self.ask.window.limit
-                    && self.rows.push(&event, cursor, self.ask.bytes)
+                    && self.rows.push(&event, sent.wire(), self.ask.bytes)
             }
             Read::Nothing => true,
             Read::Gone => {
-                self.gap.add(if doubt {
-                    Gap::at_most(1)
-                } else {
-                    Gap::exact(1)
-                });
+                self.gap.add(
+                    if doubt || self.since_at(seq).is_some() || self.before.is_some() {
+                        Gap::at_most(1)
+                    } else {
+                        Gap::exact(1)
+                    },
+                );
                 true
             }
         }
@@ -419,6 +544,7 @@ mod tests {
     use super::*;
     use crate::engine::seam;
     use crate::hub::channel_index::Bounds;
+    use crate::hub::erased::Erasure;
     use crate::hub::event_store::EventStore;
 
     /// The same event at every position.
@@ -460,7 +586,7 @@ mod tests {
             matches!(reader.read(seq), Read::Event(_))
         };
         assert!(reads("a", 7) && !reads("c", 7));
-        erased.set(erased.with("a", cursor(7), 0).unwrap());
+        erased.set(erased.with(vec![Erasure::here("a", cursor(7))], 0).unwrap());
         assert!(!reads("a", 7) && reads("a", 8) && reads("b", 7));
     }
 }

@@ -1,14 +1,20 @@
 //! Publishes the events of the HTTP API to the ring. One instance for each application.
 
 use parking_lot::Mutex;
-use protocol::pusher::api::{Limits, Publish};
+use protocol::mercure::id::HubId;
+use protocol::mercure::publish::Update;
+use protocol::pusher::api::Publish;
+use shared::cursor::Cursor;
 use shared::event::{EventRef, Origin};
 use shared::publisher::Publisher;
+
+use crate::process::publish_failures::PublishFailures;
 
 /// An application's publisher, shared by all workers.
 pub struct Publishing {
     publisher: Mutex<Publisher>,
-    pub limits: Limits,
+    /// Events that could not be published to the application's ring, here or by any process that said so.
+    pub failures: PublishFailures,
 }
 
 /// Why an event was not published.
@@ -23,10 +29,10 @@ pub enum PublishError {
 }
 
 impl Publishing {
-    pub fn new(publisher: Publisher, limits: Limits) -> Self {
+    pub fn new(publisher: Publisher) -> Self {
         Self {
             publisher: Mutex::new(publisher),
-            limits,
+            failures: PublishFailures::default(),
         }
     }
 
@@ -43,11 +49,37 @@ impl Publishing {
             data: event.data.as_bytes(),
             ..EventRef::default()
         };
+        self.put(&event).map(drop)
+    }
+
+    /// Publishes an event of topics. Returns its id.
+    ///
+    /// # Errors
+    /// As `publish`.
+    pub fn publish_update(&self, update: &Update) -> Result<String, PublishError> {
+        let topics: Vec<&[u8]> = update.topics.iter().map(|topic| topic.as_bytes()).collect();
+        let at = self.put(&EventRef {
+            topics: &topics,
+            private: update.private,
+            event: update.event.as_deref().map(str::as_bytes),
+            id: update.id.as_deref().map(str::as_bytes),
+            retry: update.retry,
+            origin: Origin::Api,
+            data: update.data.as_bytes(),
+            ..EventRef::default()
+        })?;
+        Ok(match &update.id {
+            Some(id) => id.clone(),
+            None => HubId(at.into()).to_string(),
+        })
+    }
+
+    fn put(&self, event: &EventRef<'_>) -> Result<Cursor, PublishError> {
         let checked = event.check();
         checked.map_err(|(what, why)| PublishError::Invalid(format!("{what} {why}")))?;
-        let mut publisher = self.publisher.lock();
-        let published = publisher.publish(&event);
-        published.map(drop).map_err(|why| {
+        let published = self.publisher.lock().publish(event);
+        published.map_err(|why| {
+            self.failures.count(why.failure);
             tracing::warn!("the HTTP API cannot publish: {why}");
             PublishError::Unavailable(why.to_string())
         })

@@ -11,7 +11,7 @@ use crate::process::shares::Shares;
 #[derive(Debug)]
 pub struct Quota {
     /// 0: as many as the daemon has.
-    most: usize,
+    most: AtomicUsize,
     used: AtomicUsize,
     clients: Shares,
 }
@@ -27,13 +27,21 @@ impl Quota {
     /// `share`: of one client. Without a limit of the application, that of the daemon is enough.
     pub fn new(most: usize, share: u32) -> Self {
         Self {
-            most,
+            most: AtomicUsize::new(most),
             used: AtomicUsize::new(0),
-            clients: Shares::new(match most {
-                0 => shares::ANY,
-                _ => share,
-            }),
+            clients: Shares::new(share_of(most, share)),
         }
+    }
+
+    /// The limits from now on. Who is connected stays.
+    pub fn set(&self, most: usize, share: u32) {
+        self.most.store(most, Relaxed);
+        self.clients.set(share_of(most, share));
+    }
+
+    /// How many there are, and may be; 0: as many as the daemon has.
+    pub fn used_of(&self) -> (usize, usize) {
+        (self.used.load(Relaxed), self.most.load(Relaxed))
     }
 
     /// Counts one more.
@@ -41,8 +49,9 @@ impl Quota {
     /// # Errors
     /// At a limit; it is not counted then.
     pub fn enter(&self, client: ClientKey) -> Result<(), Full> {
+        let most = self.most.load(Relaxed);
         let before = self.used.fetch_add(1, Relaxed);
-        let room = match self.most == 0 || before < self.most {
+        let room = match most == 0 || before < most {
             true if self.clients.enter(client) => return Ok(()),
             true => Full::Client,
             false => Full::Application,
@@ -59,6 +68,13 @@ impl Quota {
     /// The number of connections.
     pub fn used(&self) -> usize {
         self.used.load(Relaxed)
+    }
+}
+
+fn share_of(most: usize, share: u32) -> u32 {
+    match most {
+        0 => shares::ANY,
+        _ => share,
     }
 }
 

@@ -96,6 +96,12 @@ pub trait Authorizer: fmt::Debug + Send + Sync {
         now: u64,
     ) -> Answers<'a>;
 
+    /// The same decisions, if they take neither a wait nor a refusal of the claim as a whole. None: [`Self::authorize`]
+    /// is to be asked, and nothing that was done here changes its answer or is counted twice.
+    fn at_once(&self, _claim: &Claim, _channels: &[Wanted], _now: u64) -> Option<Vec<Answer>> {
+        None
+    }
+
     /// Revokes what was granted to this user, or to everybody, until `now` (seconds since 1970).
     fn revoke(&self, _user: Option<&str>, _now: u64) {}
 }

@@ -5,6 +5,7 @@
 //! authority ─► tokens ─► token (by keys ◄─ rotation, against revoked ◄─► revocations_file)
 //!           ─► signatures                                    all of them use authorizer
 //!           ─► http_call ─► answer, remembered
+//! mercure: publishers and subscribers of a hub, by tokens of their own
 //!           ─► notes: what is logged of refused credentials
 //! ```
 
@@ -13,6 +14,7 @@ pub mod authority;
 pub mod authorizer;
 pub mod http_call;
 pub mod keys;
+pub mod mercure;
 pub mod notes;
 mod remembered;
 pub mod revocations_file;

@@ -62,6 +62,28 @@ pub fn no_credentials(channel: &str, needed: &str) -> Note {
     Note::new(Reason::Credentials, needed, text)
 }
 
+/// What was shown is valid, and does not open this channel. Of the users of a site that works some meet this, too: one
+/// line is enough for all channels.
+pub fn not_granted(channel: &str, reason: &str) -> Note {
+    let text = format!(
+        "{} for who showed valid credentials: {reason}: askr_token() has to name the channel or a pattern for it, and \
+         the user on a presence- channel; or app.auth_url to open it",
+        shown(channel)
+    );
+    let subject: String = reason.chars().filter(|c| !c.is_ascii_digit()).collect();
+    Note::new(Reason::Grant, subject, text)
+}
+
+/// The application at app.auth_url has said no, for all channels.
+pub fn application_refuses(channel: &str, status: u16) -> Note {
+    let text = format!(
+        "{}: app.auth_url answered with status {status}: the application does not know the viewer (401: does its cookie \
+         reach askrd? the same site, app.allowed_origins), or refuses it (403)",
+        shown(channel)
+    );
+    Note::new(Reason::Grant, format!("auth_url {status}"), text)
+}
+
 /// With these settings nobody is let into such a channel.
 pub fn nobody_authorizes(channel: &str) -> Note {
     let text = format!(

@@ -128,6 +128,19 @@ impl Rotation {
         })
     }
 
+    /// Counts on from where `before`, whose place it takes, has come to.
+    pub fn continue_counts(&mut self, before: &Self) {
+        let (own, before) = (self.counts(), before.counts());
+        for (own, before) in [
+            (&own.changed, &before.changed),
+            (&own.unchanged, &before.unchanged),
+            (&own.failed, &before.failed),
+            (&own.later, &before.later),
+        ] {
+            own.fetch_add(before.load(Relaxed), Relaxed);
+        }
+    }
+
     pub fn counts(&self) -> &Counts {
         &self.shared.counts
     }

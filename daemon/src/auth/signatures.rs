@@ -27,12 +27,19 @@ impl Authorizer for Signatures {
             .map(|channel| authorize(self, claim, channel));
         Box::pin(std::future::ready(answers.collect()))
     }
+
+    fn at_once(&self, claim: &Claim, channels: &[Wanted], _now: u64) -> Option<Vec<Answer>> {
+        let none = claim.signatures.is_empty();
+        none.then(|| channels.iter().map(|_| Err(NOT_SIGNED)).collect())
+    }
 }
+
+const NOT_SIGNED: Closed = Closed::NotShown("a signature for its socket id");
 
 fn authorize(app: &Signatures, claim: &Claim, channel: &Wanted) -> Result<Answer, Refused> {
     let mut all = claim.signatures.iter();
     let Some(signed) = all.find(|signed| signed.channel == channel.name) else {
-        return Ok(Err(Closed::NotShown("a signature for its socket id")));
+        return Ok(Err(NOT_SIGNED));
     };
     let Some(socket) = &claim.socket else {
         let reason = "a signature is for a socket id, and none is named";

@@ -9,7 +9,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockWriteGuard};
 use shared::secret::NamedSecret;
 use shared::segment::now_ns;
 
-use super::authorizer::{Access, Answers, Authorizer, Claim, Closed, Refused, Wanted};
+use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::keys::{Key, MAX_KEYS};
 use super::notes;
 use super::revocations_file::{self, RevocationsFile};
@@ -27,7 +27,7 @@ pub struct Tokens {
     rotation: Option<Rotation>,
     /// Read by every worker for each token, written when something is revoked.
     revoked: Arc<RwLock<Revoked>>,
-    file: Option<RevocationsFile>,
+    file: Option<Arc<RevocationsFile>>,
     /// When a revocation in the future was last logged, in seconds since 1970.
     told: AtomicU64,
 }
@@ -127,6 +127,16 @@ impl Tokens {
         Ok(())
     }
 
+    /// Takes over what `before`, whose place it takes, knows of revocations, and its counts.
+    pub fn succeed(&mut self, before: &Self) {
+        self.revoked = before.revoked.clone();
+        self.file = before.file.clone();
+        self.told = AtomicU64::new(before.told.load(Relaxed));
+        if let (Some(rotation), Some(before)) = (&mut self.rotation, &before.rotation) {
+            rotation.continue_counts(before);
+        }
+    }
+
     /// Reading the secrets again, if they are in a file.
     pub fn rotation(&self) -> Option<&Rotation> {
         self.rotation.as_ref()
@@ -142,13 +152,20 @@ impl Tokens {
         let known = revocations_file::read(path, now_ns() / 1_000_000_000).map_err(named)?;
         *self.write() = known;
         let file = RevocationsFile::start(path, self.revoked.clone()).map_err(named)?;
-        self.file = Some(file);
+        self.file = Some(Arc::new(file));
         Ok(())
+    }
+
+    /// The second up to which everybody's tokens are refused, and that of each user.
+    pub fn revocations(&self) -> (Option<u64>, Vec<(u64, String)>) {
+        let revoked = self.revoked.read().unwrap_or_else(PoisonError::into_inner);
+        let users = revoked.users().map(|(at, user)| (at, user.to_owned()));
+        (revoked.floor(), users.collect())
     }
 
     /// The file of revocations, if there is one.
     pub fn file(&self) -> Option<&RevocationsFile> {
-        self.file.as_ref()
+        self.file.as_deref()
     }
 
     fn write(&self) -> RwLockWriteGuard<'_, Revoked> {
@@ -172,6 +189,27 @@ fn keys(secrets: Vec<NamedSecret>, auth: &Auth) -> Result<Vec<Key>, (&'static st
     Ok(keys)
 }
 
+fn without_token(channels: &[Wanted]) -> Vec<Answer> {
+    let what = Closed::NotShown("a token (Authorization, cookie or query)");
+    channels.iter().map(|_| Err(what.clone())).collect()
+}
+
+fn by_grant(grant: &Grant, channels: &[Wanted]) -> Vec<Answer> {
+    let answer = |channel: &Wanted| match grant.allows(channel.name) {
+        true => Ok(Access {
+            user: grant.user.clone(),
+            info: grant.info.clone(),
+            expires: Some(grant.expires),
+            issued: grant.issued,
+        }),
+        false => Err(Closed::NotGranted(format!(
+            "the token does not grant channel {}",
+            channel.number
+        ))),
+    };
+    channels.iter().map(answer).collect()
+}
+
 impl Authorizer for Tokens {
     fn authorize<'a>(
         &'a self,
@@ -181,25 +219,20 @@ impl Authorizer for Tokens {
     ) -> Answers<'a> {
         let answers = async move {
             let Some(token) = &claim.token else {
-                let what = Closed::NotShown("a token (Authorization, cookie or query)");
-                return Ok(channels.iter().map(|_| Err(what.clone())).collect());
+                return Ok(without_token(channels));
             };
             let grant = self.grant(claim, token, now).await?;
-            let answer = |channel: &Wanted| match grant.allows(channel.name) {
-                true => Ok(Access {
-                    user: grant.user.clone(),
-                    info: grant.info.clone(),
-                    expires: Some(grant.expires),
-                    issued: grant.issued,
-                }),
-                false => Err(Closed::NotGranted(format!(
-                    "the token does not grant channel {}",
-                    channel.number
-                ))),
-            };
-            Ok(channels.iter().map(answer).collect())
+            Ok(by_grant(&grant, channels))
         };
         Box::pin(answers)
+    }
+
+    fn at_once(&self, claim: &Claim, channels: &[Wanted], now: u64) -> Option<Vec<Answer>> {
+        let Some(token) = &claim.token else {
+            return Some(without_token(channels));
+        };
+        let grant = self.grant_at(token, now).ok()?;
+        Some(by_grant(&grant, channels))
     }
 
     fn revoke(&self, user: Option<&str>, now: u64) {

@@ -25,8 +25,22 @@ pub enum Command {
     Serve(Flags),
     /// Check the settings: print what is wrong with them (exit code 2), or the settings in force.
     Check(Flags),
-    /// Print the metrics of the running daemon.
-    Stats(Flags),
+    /// Have the running daemon read its settings again: print what is in force now, and what needs a restart. A file that
+    /// cannot be used changes nothing.
+    Reload(Flags),
+    /// Let viewers go at a pace while the daemon goes on, so that a load balancer sends them elsewhere; print how many are
+    /// left, and end when nobody is. New viewers are asked to come back, /readyz and /up say 503, until `--stop` or a
+    /// restart. Interrupted, the drain goes on.
+    Drain(DrainArgs),
+    /// Look for what is wrong between PHP and a browser, and print it with the command that mends it. Nothing is printed
+    /// where nothing is wrong. Exit code 1: warnings, 2: problems.
+    Doctor(DoctorArgs),
+    /// Exit code 0 if the running daemon is ready; otherwise 1, and the reason.
+    Health(Flags),
+    /// Print the metrics of the running daemon; with --watch, the most important of them again and again.
+    Stats(StatsArgs),
+    /// Print the hosts of each application, and how far behind they are.
+    Nodes(NodesArgs),
     /// Print the events of a live ring as they are published, one JSON object a line.
     Tail(TailArgs),
     /// Print the events of a channel that the ring still holds, the newest by default, oldest first, one JSON object a
@@ -34,6 +48,8 @@ pub enum Command {
     History(HistoryArgs),
     /// Erase the events of a channel that the ring holds: nothing gives them out any more, also after a restart.
     Forget(ForgetArgs),
+    /// Print what happens to the events of a channel: when each was read, who gets it and who does not, when it was written.
+    Trace(TraceArgs),
     /// Publish one event.
     Publish(PublishArgs),
     /// Print the channels that have subscribers, and how many each has.
@@ -46,9 +62,83 @@ pub enum Command {
 }
 
 #[derive(Debug, Args)]
+pub struct StatsArgs {
+    /// Go on: on a terminal one picture, elsewhere a line each time. Ends at Ctrl-C, or when nobody reads it any more.
+    #[arg(long)]
+    pub watch: bool,
+    /// Seconds from one look to the next, 0.1 to 3600.
+    #[arg(long, value_name = "SECONDS", default_value_t = 1.0, value_parser = interval, requires = "watch")]
+    pub interval: f64,
+    /// End after this many.
+    #[arg(long, value_name = "N", requires = "watch")]
+    pub count: Option<u64>,
+    #[command(flatten)]
+    pub common: Flags,
+}
+
+fn interval(text: &str) -> Result<f64, String> {
+    let seconds: f64 = text.parse().map_err(|_| "must be a number".to_owned())?;
+    match (0.1..=3600.0).contains(&seconds) {
+        true => Ok(seconds),
+        false => Err("must be between 0.1 and 3600".to_owned()),
+    }
+}
+
+#[derive(Debug, Args)]
+pub struct NodesArgs {
+    /// As JSON.
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct DrainArgs {
+    /// Over how many seconds viewers are let go.
+    #[arg(long, value_name = "SECONDS", default_value_t = 30.0)]
+    pub over: f64,
+    /// For how many seconds before that only /readyz and /up say that no more should be sent here.
+    #[arg(long, value_name = "SECONDS", default_value_t = 5.0)]
+    pub notice: f64,
+    /// End it: new viewers are welcome again.
+    #[arg(long, conflicts_with_all = ["over", "notice"])]
+    pub stop: bool,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct DoctorArgs {
+    /// Where browsers get events, to look at the proxy: `https://shop.example/askr/events`.
+    #[arg(long, value_name = "URL")]
+    pub url: Option<String>,
+    /// With --url: an origin whose pages are to listen, as a browser says it: `https://app.example`.
+    #[arg(long, value_name = "ORIGIN", requires = "url")]
+    pub origin: Option<String>,
+    /// One JSON object.
+    #[arg(long)]
+    pub json: bool,
+    /// The PHP that publishes an event at the end.
+    #[arg(long, value_name = "PROGRAM", default_value = "php")]
+    pub php: String,
+    /// Publish nothing.
+    #[arg(long)]
+    pub no_event: bool,
+    /// Where etc/php is looked for.
+    #[arg(long, value_name = "DIRECTORY", default_value = "/")]
+    pub root: PathBuf,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
 pub struct TailArgs {
     /// Only events of this channel.
     pub channel: Option<String>,
+    /// Also events of topics, private ones too.
+    #[arg(long)]
+    pub topics: bool,
     /// Begin with the oldest event that the ring holds.
     #[arg(long)]
     pub history: bool,
@@ -78,6 +168,19 @@ pub struct HistoryArgs {
 #[derive(Debug, Args)]
 pub struct ForgetArgs {
     pub channel: String,
+    #[command(flatten)]
+    pub common: Source,
+}
+
+#[derive(Debug, Args)]
+pub struct TraceArgs {
+    pub channel: String,
+    /// End after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    pub seconds: Option<f64>,
+    /// One JSON object a line.
+    #[arg(long)]
+    pub json: bool,
     #[command(flatten)]
     pub common: Source,
 }

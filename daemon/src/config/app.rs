@@ -101,6 +101,24 @@ pub struct App {
     pub events: Vec<String>,
     /// Whether others are refused, of the HTTP API and of client events.
     pub strict: bool,
+    /// The public URL of its Mercure hub, whose path askrd serves. Empty: there is none.
+    pub mercure_url: String,
+    /// Who issues tokens of Mercure 1.0, `ISSUER FILE`: what the claim `iss` says, and the file of its keys.
+    pub mercure_issuers: Vec<String>,
+    /// File of the keys of tokens of Mercure 0.x. Empty: 0.x is not spoken.
+    pub mercure_legacy_key_file: String,
+    /// Whether public updates are also for subscribers without a token.
+    pub mercure_anonymous: bool,
+    /// The cookies that a token may be in, of 1.0 and of 0.x.
+    pub mercure_cookie: String,
+    pub mercure_legacy_cookie: String,
+    /// Matchers of one subscriber.
+    pub mercure_matchers: usize,
+    /// Different patterns that are subscribed to, in all and from one address.
+    pub mercure_patterns: usize,
+    pub mercure_patterns_per_address: u32,
+    /// Bytes of the different patterns that subscribers were granted.
+    pub mercure_grants: Size,
 }
 
 impl Default for App {
@@ -140,12 +158,22 @@ impl Default for App {
             client_event_bytes: Size(10 << 10),
             events: Vec::new(),
             strict: false,
+            mercure_url: String::new(),
+            mercure_issuers: Vec::new(),
+            mercure_legacy_key_file: String::new(),
+            mercure_anonymous: false,
+            mercure_cookie: "__Secure-mercure_access_token".to_owned(),
+            mercure_legacy_cookie: "mercureAuthorization".to_owned(),
+            mercure_matchers: 100,
+            mercure_patterns: 10_000,
+            mercure_patterns_per_address: 1000,
+            mercure_grants: Size(64 << 20),
         }
     }
 }
 
 /// `askrd check` prints the settings.
-fn hidden<S: serde::Serializer>(secret: &str, to: S) -> Result<S::Ok, S::Error> {
+pub(super) fn hidden<S: serde::Serializer>(secret: &str, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(if secret.is_empty() { "" } else { "(set)" })
 }
 
@@ -239,16 +267,15 @@ impl App {
         self.check_names()?;
         self.check_events()?;
         self.check_limits()?;
-        self.check_urls()
+        self.check_urls()?;
+        self.check_mercure()
     }
 
     fn check_names(&self) -> Result<(), Wrong> {
-        let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
-        let name = |text: &str| text.len() <= MAX_ID && text.bytes().all(plain);
-        if self.id.is_empty() || !name(&self.id) {
+        if self.id.is_empty() || !is_name(&self.id) {
             return Err(("id", bad_name()));
         }
-        if !name(&self.key) {
+        if !is_name(&self.key) {
             return Err(("key", bad_name()));
         }
         if !self.ring.is_empty() {
@@ -333,6 +360,12 @@ impl App {
     }
 }
 
-fn bad_name() -> String {
+/// Whether it may name an application or a host.
+pub(super) fn is_name(text: &str) -> bool {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"._-".contains(&b);
+    text.len() <= MAX_ID && text.bytes().all(plain)
+}
+
+pub(super) fn bad_name() -> String {
     format!("must be 1 to {MAX_ID} letters, digits, \"_\", \"-\" or \".\"")
 }

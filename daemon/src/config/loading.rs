@@ -16,6 +16,20 @@ use super::settings::Settings;
 /// Used when no file is named and it exists.
 const DEFAULT_FILE: &str = "/etc/askr/askr.toml";
 
+/// Variables that other servers of this kind read, and the setting of the same sense. `ASKR_SECTION_KEY` wins over them.
+const BROUGHT_ALONG: [(&str, &str, &str); 5] = [
+    ("BROADCAST_MAX_SUBSCRIBERS", "server", "max_connections"),
+    ("BROADCAST_MAX_CHANNELS", "server", "max_channels"),
+    ("BROADCAST_HEARTBEAT_INTERVAL", "server", "ping"),
+    ("BROADCAST_CLIENT_TIMEOUT", "server", "write_timeout"),
+    ("BROADCAST_ALLOW_CLIENT_EVENTS", "app", "client_events"),
+];
+/// What such a variable means by 0, no limit, where the setting has another value for it: its greatest one.
+const UNLIMITED: [(&str, &str); 2] = [
+    ("BROADCAST_MAX_CHANNELS", "2147483648"),
+    ("BROADCAST_CLIENT_TIMEOUT", "86400"),
+];
+
 /// An error in the settings: one line.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Problem(String);
@@ -45,6 +59,7 @@ pub fn load(
         file,
         exposed,
         overrides: Vec::new(),
+        in_file: Vec::new(),
     };
     merge(sources, &text, flags, environment)
 }
@@ -66,9 +81,22 @@ pub struct Sources {
     /// Why the file must not have a secret in it.
     exposed: Option<String>,
     overrides: Vec<(String, String)>,
+    /// The keys that the file sets, `server.ping`, `app[1].id`.
+    in_file: Vec<String>,
 }
 
 impl Sources {
+    /// Where the value of `section.key` came from: a flag, a variable, the file. None: it is the default.
+    pub fn place(&self, section: &str, key: &str) -> Option<String> {
+        let key = format!("{section}.{key}");
+        let mut overrides = self.overrides.iter().rev();
+        if let Some((_, place)) = overrides.find(|(name, _)| *name == key) {
+            return Some(place.clone());
+        }
+        let file = self.file.as_ref().filter(|_| self.in_file.contains(&key));
+        file.map(|file| file.display().to_string())
+    }
+
     /// An error of `section.key`, with the place that the value came from.
     pub fn problem(&self, section: &str, key: &str, reason: &str) -> Problem {
         let key = format!("{section}.{key}");
@@ -91,14 +119,26 @@ fn merge(
 ) -> Result<(Settings, Sources), Problem> {
     // The defaults, serialized, define the sections and keys and their types.
     let known = Table::try_from(Settings::default()).expect("the defaults are plain values");
-    let (mut table, apps) = parse(text, &known, &sources)?;
+    let (mut table, apps) = parse(text, &known, &mut sources)?;
     if let Some(why) = &sources.exposed
-        && let Some(section) = has_secret(&table, &apps)
+        && let Some((section, key)) = has_secret(&table, &apps)
     {
         let why = format!("the file it is in {why}");
-        return Err(sources.problem(&section, "secret", &why));
+        return Err(sources.problem(&section, key, &why));
     }
 
+    for (variable, section, key) in BROUGHT_ALONG {
+        if let Some(text) = environment(variable) {
+            let place = (format!("{section}.{key}"), variable.to_owned());
+            sources.overrides.push(place);
+            let unlimited = UNLIMITED.iter().find(|(name, _)| *name == variable);
+            let unlimited = unlimited.filter(|_| text.trim() == "0");
+            let text = unlimited.map_or(text.trim(), |(_, greatest)| greatest);
+            let value = from_text(text, &known[section][key])
+                .map_err(|reason| sources.problem(section, key, &reason))?;
+            set(&mut table, section, key, value);
+        }
+    }
     for (section, keys) in &known {
         for (key, model) in keys.as_table().expect("sections hold keys") {
             let variable = format!("ASKR_{section}_{key}").to_uppercase();
@@ -134,7 +174,7 @@ fn merge(
 }
 
 /// The file's text as a table whose sections and keys are all known; and what it has as `[[app]]`.
-fn parse(text: &str, known: &Table, sources: &Sources) -> Result<(Table, Vec<App>), Problem> {
+fn parse(text: &str, known: &Table, sources: &mut Sources) -> Result<(Table, Vec<App>), Problem> {
     let file = sources
         .file
         .as_ref()
@@ -170,12 +210,13 @@ fn parse(text: &str, known: &Table, sources: &Sources) -> Result<(Table, Vec<App
             )));
         };
         all_known(section, keys, model, sources)?;
+        sources.in_file.extend(named(section, keys));
     }
     Ok((table, apps))
 }
 
 /// Takes `[[app]]` out of the table: the only section that may be repeated.
-fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<App>, Problem> {
+fn several(table: &mut Table, known: &Table, sources: &mut Sources) -> Result<Vec<App>, Problem> {
     let Some(Value::Array(items)) = table.get("app") else {
         return Ok(Vec::new());
     };
@@ -196,6 +237,7 @@ fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<Ap
                 sources.problem(&section, key, &reason(why.message(), &model[key]))
             })?;
         }
+        sources.in_file.extend(named(&section, keys));
         let app = keys.clone().try_into();
         apps.push(app.map_err(|why: toml::de::Error| Problem(why.message().replace('\n', ", ")))?);
     }
@@ -203,14 +245,20 @@ fn several(table: &mut Table, known: &Table, sources: &Sources) -> Result<Vec<Ap
     Ok(apps)
 }
 
-/// The first section of a file that has a secret in it.
-fn has_secret(table: &Table, apps: &[App]) -> Option<String> {
-    let one = table.get("app").and_then(|app| app.get("secret"));
-    if one.is_some_and(|secret| secret.as_str() != Some("")) {
-        return Some("app".into());
+/// The first section and key of a file that is a secret.
+fn has_secret(table: &Table, apps: &[App]) -> Option<(String, &'static str)> {
+    for (section, key) in [("app", "secret"), ("cluster", "password")] {
+        let secret = table.get(section).and_then(|keys| keys.get(key));
+        if secret.is_some_and(|secret| secret.as_str() != Some("")) {
+            return Some((section.into(), key));
+        }
     }
     let first = apps.iter().position(|app| !app.secret.is_empty())?;
-    Some(format!("app[{}]", first + 1))
+    Some((format!("app[{}]", first + 1), "secret"))
+}
+
+fn named(section: &str, keys: &Table) -> Vec<String> {
+    keys.keys().map(|key| format!("{section}.{key}")).collect()
 }
 
 fn all_known(section: &str, keys: &Table, model: &Table, sources: &Sources) -> Result<(), Problem> {
@@ -317,6 +365,7 @@ mod tests {
             file: Some("/etc/askr/askr.toml".into()),
             exposed: None,
             overrides: Vec::new(),
+            in_file: Vec::new(),
         };
         let merged = merge(sources, text, flags, lookup);
         merged
@@ -349,6 +398,72 @@ mod tests {
         assert_eq!(settings.ring.arena, Size(1 << 20));
         let settings = try_merge(text, &Flags::default(), &environment).unwrap();
         assert_eq!(settings.server.listen, ["2.2.2.2:2", "unix:/x"]);
+    }
+
+    #[test]
+    fn what_people_bring_along_means_the_settings_of_the_same_sense() {
+        let none = Flags::default();
+        let with = |variables: &[(&str, &str)]| {
+            let settings = try_merge("server.ping = 3", &none, variables).unwrap();
+            let server = settings.server;
+            let limits = (server.max_connections, server.max_channels);
+            (
+                limits,
+                server.ping,
+                server.write_timeout,
+                settings.app.client_events,
+            )
+        };
+        assert_eq!(with(&[]), ((0, 1_000_000), 3.0, 60.0, true));
+        let brought = [
+            ("BROADCAST_MAX_SUBSCRIBERS", "500"),
+            ("BROADCAST_MAX_CHANNELS", "70"),
+            ("BROADCAST_HEARTBEAT_INTERVAL", "20"),
+            ("BROADCAST_CLIENT_TIMEOUT", "40"),
+            ("BROADCAST_ALLOW_CLIENT_EVENTS", "false"),
+        ];
+        assert_eq!(with(&brought), ((500, 70), 20.0, 40.0, false));
+        let unlimited = brought.map(|(name, _)| (name, "0"));
+        let [subscribers, channels, _, timeout, _] = unlimited;
+        let zero = with(&[subscribers, channels, timeout]);
+        assert_eq!(zero, ((0, 1 << 31), 3.0, 86_400.0, true), "0 is no limit");
+        let own = ("ASKR_SERVER_PING", "7");
+        assert_eq!(with(&[brought[2], own]).1, 7.0, "Askr's own name wins");
+        let wrong = |name, value| try_merge("", &none, &[(name, value)]).unwrap_err();
+        let why = wrong("BROADCAST_HEARTBEAT_INTERVAL", "x");
+        assert_eq!(
+            why,
+            "BROADCAST_HEARTBEAT_INTERVAL: server.ping: must be a number"
+        );
+        let why = wrong("BROADCAST_HEARTBEAT_INTERVAL", "0");
+        assert!(why.starts_with("BROADCAST_HEARTBEAT_INTERVAL: server.ping: must be between"));
+    }
+
+    #[test]
+    fn each_value_has_the_place_that_it_came_from() {
+        let flags = Flags {
+            ring: Some("/f".into()),
+            ..Flags::default()
+        };
+        let sources = Sources {
+            file: Some("/a.toml".into()),
+            exposed: None,
+            overrides: Vec::new(),
+            in_file: Vec::new(),
+        };
+        let variable = |name: &str| (name == "ASKR_SERVER_RETRY").then(|| "5".to_owned());
+        let text = "server.ping = 1\nserver.retry = 1\n[[app]]\nid = 'a'\n";
+        let (_, sources) = merge(sources, text, &flags, variable).unwrap();
+        let place = |section, key| sources.place(section, key);
+        assert_eq!(place("server", "ping").as_deref(), Some("/a.toml"));
+        assert_eq!(
+            place("server", "retry").as_deref(),
+            Some("ASKR_SERVER_RETRY")
+        );
+        assert_eq!(place("ring", "name").as_deref(), Some("--ring"));
+        assert_eq!(place("app[1]", "id").as_deref(), Some("/a.toml"));
+        assert_eq!(place("app[1]", "key"), None);
+        assert_eq!(place("server", "drain"), None);
     }
 
     #[test]

@@ -37,6 +37,13 @@ pub struct Server {
     /// Unix socket for /healthz, /readyz and /metrics. Empty: /run/askr/control.sock if that directory
     /// exists. `none`: no such socket.
     pub control: String,
+    /// Where Prometheus finds /metrics, beside the control socket: `host:port` or `unix:/path`. Empty: nowhere.
+    pub metrics: String,
+    /// Where the dashboard is: `host:port` or `unix:/path`. Empty: nowhere.
+    pub dashboard: String,
+    /// File with the operator's secret, which the dashboard asks for. On a Unix socket it may be left out: then only root
+    /// and the daemon's own user may connect.
+    pub dashboard_secret_file: String,
     /// Directory for what must outlive a restart: revoked tokens. Empty: systemd's StateDirectory, if there
     /// is one; otherwise they are lost.
     pub state_directory: String,
@@ -129,6 +136,9 @@ impl Default for Server {
             socket_mode: Mode(0o660),
             socket_group: String::new(),
             control: String::new(),
+            metrics: String::new(),
+            dashboard: String::new(),
+            dashboard_secret_file: String::new(),
             state_directory: String::new(),
             workers: 0,
             io: Io::Auto,
@@ -247,6 +257,21 @@ impl Server {
                 .parse::<Address>()
                 .map_err(|why| ("server", "listen", why))?;
         }
+        self.check_own("metrics", &self.metrics)?;
+        self.check_own("dashboard", &self.dashboard)?;
+        let is_tcp = matches!(self.dashboard.parse(), Ok(Address::Tcp(_)));
+        if is_tcp && self.dashboard_secret_file.is_empty() {
+            let why = "must name a file with a secret (openssl rand -hex 32): every user of this machine can reach an \
+                       address, so the dashboard asks for it there";
+            return Err(("server", "dashboard_secret_file", why.into()));
+        }
+        if !self.dashboard.is_empty()
+            && self.dashboard == self.metrics
+            && !self.metrics.ends_with(":0")
+        {
+            let why = "must be an address of its own, not that of server.metrics";
+            return Err(("server", "dashboard", why.into()));
+        }
         if let Some(path) = self.control_path()
             && !path.is_absolute()
         {
@@ -255,6 +280,24 @@ impl Server {
                 "control",
                 "must be an absolute path, or \"none\"".into(),
             ));
+        }
+        Ok(())
+    }
+
+    /// An address that only operators may reach: none of those of viewers.
+    fn check_own(&self, key: &'static str, address: &str) -> Result<(), Wrong> {
+        if address.is_empty() {
+            return Ok(());
+        }
+        let own = address.parse::<Address>();
+        let own = own.map_err(|why| ("server", key, why))?;
+        let listen = self.listen.iter();
+        let mut others = listen.filter_map(|other| other.parse::<Address>().ok());
+        // Port 0 is another one each time.
+        if !address.ends_with(":0") && others.any(|other| other == own) {
+            let why =
+                "must be an address of its own, not one of server.listen: viewers reach those";
+            return Err(("server", key, why.into()));
         }
         Ok(())
     }

@@ -6,6 +6,8 @@ use shared::spec::RingSpec;
 use super::app::{App, api_body_bytes};
 use super::auth::Auth;
 use super::broadcast::Broadcast;
+use super::cluster::Cluster;
+use super::log::Log;
 use super::ranges::{Wrong, range};
 use super::ring::Ring;
 use super::server::Server;
@@ -20,6 +22,8 @@ pub struct Settings {
     pub server: Server,
     pub broadcast: Broadcast,
     pub auth: Auth,
+    pub cluster: Cluster,
+    pub log: Log,
     /// The one application, unless there are several.
     pub app: App,
     /// `[[app]]`, in place of `[app]`. Not a section of its own in the file.
@@ -34,8 +38,10 @@ impl Settings {
         let named = |(section, key, why): Wrong| (section.to_owned(), key, why);
         self.ring.check().map_err(named)?;
         self.server.check().map_err(named)?;
+        self.log.check().map_err(named)?;
         self.check_apps()?;
         self.check_requests().map_err(named)?;
+        self.cluster.check().map_err(named)?;
         let broadcast = &self.broadcast;
         range("auth", "expiry_notice", self.auth.expiry_notice, 0, 86_400).map_err(named)?;
         range("broadcast", "queue", broadcast.queue, 16, 1 << 24).map_err(named)?;
@@ -127,6 +133,10 @@ impl Settings {
                 "must be left out beside [[app]], where a token's aud is its application's id";
             return Err(("auth".into(), "audience", why.into()));
         }
+        if !self.apps.is_empty() && !self.cluster.name.is_empty() {
+            let why = "must be left out beside [[app]], where each application's id is its name";
+            return Err(("cluster".into(), "name", why.into()));
+        }
         let apps = self.applications();
         for (n, (app, ..)) in apps.iter().enumerate() {
             let section = || match self.apps.is_empty() {
@@ -147,6 +157,9 @@ impl Settings {
                 }
                 if other.ring == app.ring {
                     return same("ring", "a ring of its own");
+                }
+                if app.mercure().is_some() && app.mercure_path() == other.mercure_path() {
+                    return same("mercure_url", "a path of its own");
                 }
                 if !app.secret.is_empty() && other.secret == app.secret {
                     return same("secret", "a secret of its own");

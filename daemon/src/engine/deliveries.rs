@@ -18,6 +18,7 @@ impl Engine {
         let began = Instant::now();
         // Read before the inbox is emptied: everything below is then among what is taken.
         let completed = self.hub.watermarks.completed();
+        let before = self.progress.safe;
         let mut batch = std::mem::take(&mut self.batch);
         self.hub.inboxes[self.worker].take(&mut batch);
         let (mut replaced, some) = (false, !batch.items.is_empty());
@@ -40,6 +41,9 @@ impl Engine {
         } else {
             completed.max(self.progress.processed)
         };
+        if some || self.progress.safe > before {
+            self.replays.go_on();
+        }
         for command in batch.commands.drain(..) {
             self.command(command);
         }
@@ -56,23 +60,35 @@ impl Engine {
             Delivery::Event(encoded) => {
                 let _in_hand = quarantine::hold(encoded.cursor);
                 faults::at("worker-event", encoded.event.data());
+                if encoded.traced {
+                    self.trace_event(&encoded);
+                }
                 self.output.fanout.event(
                     &encoded,
                     &mut self.streams,
                     &self.subscriptions,
+                    &self.subscribers,
                     &self.hub.index.erased,
                 );
                 self.output.published.push(encoded.event.published_ns());
                 self.progress.processed = encoded.seq() + 1;
             }
-            Delivery::Lost { to, gap } => {
+            Delivery::Lost { from, to, gap } => {
                 let cursor = self.progress.cursor(to - 1);
                 // A replay from there finds the loss in the channel index.
-                let from = gap.bound().map(|lost| to - lost);
-                self.report_gap(from, &gap, cursor);
+                self.report_gap(Some(from), &gap, cursor);
                 self.progress.processed = to;
             }
             Delivery::EncodedEphemeral(ephemeral) => self.on_ephemeral(&ephemeral),
+            Delivery::Notice(notice) => {
+                let fanout = &mut self.output.fanout;
+                fanout.notice(
+                    &notice,
+                    &mut self.streams,
+                    &self.subscriptions,
+                    &self.subscribers,
+                );
+            }
             Delivery::Settled(channel) => {
                 self.flush();
                 self.on_settled(&channel);
@@ -89,7 +105,8 @@ impl Engine {
         let before = self.output.fanout.count;
         // A stream that opened meanwhile has lost at most that: the bound holds.
         let memory = &self.hub.process.memory;
-        let frame = |format| memory.hold(format::gap(format, &[], gap, cursor, false));
+        let sent = self.hub.sent_cursor(cursor);
+        let frame = |format| memory.hold(format::gap(format, &[], gap, sent.wire(), false));
         self.output
             .fanout
             .all_live(from, cursor.seq, frame, &mut self.streams);

@@ -18,20 +18,35 @@ impl Engine {
         self.close_with(slot, end, format::farewell(format, end, retry));
     }
 
-    /// Drains: each stream ends. Its client is sent what waits for it, and when to reconnect, for as long as it takes
+    /// The daemon stops: each stream ends. Its client is sent what waits for it, and when to reconnect, for as long as it takes
     /// anything (`lingering.rs`).
     pub fn drain(&mut self, window: Window) {
         self.leaving = Some(window);
         self.on_inbox();
         for slot in 0..self.streams.capacity() as u32 {
-            let Some(stream) = self.streams.get(slot as usize) else {
-                continue;
-            };
-            let retry = window.pick(&self.jitter);
-            let message = format::farewell(stream.format, CloseReason::Drain, retry);
-            self.close_with(slot, CloseReason::Drain, message);
+            self.take_leave(slot, window);
         }
         self.replays.clear();
+    }
+
+    /// Lets one of so many streams go, while the others stay; so many at random that it comes to that in the long run.
+    pub(super) fn let_go(&mut self, one_of: u32, window: Window) {
+        let (all, one_of) = (self.streams.len() as u32, one_of.max(1));
+        let more = self.jitter.between(0, one_of - 1) < all % one_of;
+        let count = all / one_of + u32::from(more);
+        let slots = self.streams.iter().map(|(slot, _)| slot as u32);
+        for slot in slots.take(count as usize).collect::<Vec<_>>() {
+            self.take_leave(slot, window);
+        }
+    }
+
+    fn take_leave(&mut self, slot: u32, window: Window) {
+        let Some(stream) = self.streams.get(slot as usize) else {
+            return;
+        };
+        let retry = window.pick(&self.jitter);
+        let message = format::farewell(stream.format, CloseReason::Drain, retry);
+        self.close_with(slot, CloseReason::Drain, message);
     }
 
     /// Ends a stream without a message.
@@ -45,6 +60,8 @@ impl Engine {
             return;
         };
         self.slow.blocked.remove(&slot);
+        self.client_event_rates.remove(&slot);
+        self.subscribers.remove(slot);
         self.replays.remove(slot, stream.client);
         self.on_disconnect(&stream, end);
         self.sign_out(slot, &stream);
@@ -57,6 +74,7 @@ impl Engine {
         }
         self.hub.announce_counts(stream.client, counts);
         self.hub.process.metrics.streams.sub(1);
+        self.hub.open.streams[stream.format as usize].sub(1);
         self.expiring -= usize::from(stream.times.expires > 0);
         counter(&self.hub.process.metrics, end).add(1);
         self.linger(stream, end, message);

@@ -16,10 +16,12 @@ use slab::Slab;
 use crate::engine::identity::Identity;
 use crate::engine::outbox::{Frame, FrameKind, ReplayPosition};
 use crate::engine::stream::{NONE, Stream};
+use crate::engine::subscribers::Subscribers;
 use crate::engine::subscriptions::Subscriptions;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::ephemeral::EncodedEphemeral;
 use crate::hub::erased::Erased;
+use crate::hub::notice::Notice;
 use crate::process::budget::{Budget, Held};
 
 #[derive(Debug, Default)]
@@ -96,8 +98,12 @@ impl Fanout {
         encoded: &EncodedEvent,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
+        subscribers: &Subscribers,
         erased: &Erased,
     ) {
+        if encoded.event.is_of_topics() {
+            return self.update(encoded, streams, subscriptions, subscribers);
+        }
         let several = encoded.event.channels().nth(1).is_some();
         let mut places = [NONE; FORMATS];
         let at = ReplayPosition::start(encoded.seq());
@@ -139,6 +145,66 @@ impl Fanout {
         }
         if !self.hits.is_empty() {
             self.of_several(encoded, streams);
+        }
+    }
+
+    /// An event of topics, for the live streams with a matcher of one of them that may have it: once each.
+    fn update(
+        &mut self,
+        encoded: &EncodedEvent,
+        streams: &mut Slab<Stream>,
+        subscriptions: &Subscriptions,
+        subscribers: &Subscribers,
+    ) {
+        let mut place = NONE;
+        let at = ReplayPosition::start(encoded.seq());
+        let is_private = encoded.event.is_private();
+        for member in encoded.names().flat_map(|name| subscriptions.members(name)) {
+            let stream = &mut streams[member.slot as usize];
+            if !stream.takes(encoded.seq()) || encoded.except == Some(stream.socket) {
+                continue;
+            }
+            if is_private && !subscribers.may_have(member.slot, &encoded.event, encoded.cursor) {
+                continue;
+            }
+            if place == NONE && self.bytes >= MAX_EVENT {
+                self.aside.push((member.slot, at));
+                continue;
+            }
+            let frame = self.frame(&mut place, at, || encoded.update());
+            // It has it already, by another of its matchers.
+            if !self.ends_with(stream, frame) {
+                self.link(stream, member.slot, frame);
+            }
+        }
+    }
+
+    /// What the hub says itself, for the live streams that may have it.
+    pub fn notice(
+        &mut self,
+        notice: &Notice,
+        streams: &mut Slab<Stream>,
+        subscriptions: &Subscriptions,
+        subscribers: &Subscribers,
+    ) {
+        let mut place = NONE;
+        for member in notice.names().flat_map(|name| subscriptions.members(name)) {
+            let stream = &mut streams[member.slot as usize];
+            let subscriber = subscribers.of(member.slot);
+            let Some(subscriber) = subscriber.filter(|s| s.was_granted(&notice.event)) else {
+                continue;
+            };
+            if stream.replay.is_some() {
+                // Once it is live it is told how things are.
+                subscriber.missed.set(true);
+                continue;
+            }
+            if place == NONE {
+                place = self.push(FrameKind::Ephemeral, notice.frame.clone());
+            }
+            if !self.ends_with(stream, place) {
+                self.link(stream, member.slot, place);
+            }
         }
     }
 

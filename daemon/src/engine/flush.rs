@@ -32,6 +32,9 @@ impl Engine {
             .add(self.output.fanout.count);
         self.output.fanout.clear();
         self.output.observe_latency(self.hub.counters(self.worker));
+        if !self.output.traced.is_empty() {
+            self.trace_written();
+        }
         for (slot, from) in std::mem::take(&mut self.output.fanout.aside) {
             self.hub.process.metrics.large_replayed.add(1);
             self.fall_back(slot, from, false);

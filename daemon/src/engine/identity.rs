@@ -55,8 +55,20 @@ impl Identity {
         identity.as_mut()?.present.as_deref_mut()
     }
 
+    /// Whose it is.
+    pub fn name(&self) -> &str {
+        &self.user
+    }
+
     pub fn rows(&self) -> &[Row] {
         self.present.as_ref().map_or(&[], |present| &present.rows)
+    }
+
+    /// As whom a stream is on this presence channel. Not a method of the stream either.
+    pub fn member_of(identity: &Option<Box<Self>>, channel: u32) -> Option<&str> {
+        let mut rows = identity.as_deref()?.rows().iter();
+        let row = rows.find(|row| row.channel == channel)?;
+        Some(&row.user)
     }
 
     /// The stream has shown a grant of this user.

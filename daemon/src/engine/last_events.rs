@@ -72,7 +72,8 @@ fn last_event(hub: &Hub, stream: &Stream, channel: &str, from: u64) -> Vec<u8> {
         Some(last) if last.except == Some(stream.socket) => Vec::new(),
         Some(last) => {
             let _in_hand = quarantine::hold(last.cursor);
-            format::earlier(format, &last.event, last.cursor, channel)
+            let cursor = hub.sent_cursor(last.cursor);
+            format::earlier(format, &last.event, cursor.wire(), channel)
         }
         None => {
             let miss = webhooks::event::What::CacheMiss;

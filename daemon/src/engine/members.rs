@@ -13,6 +13,7 @@ use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
 use crate::hub::ephemeral::EncodedEphemeral;
 use crate::hub::presence::{Departure, Refused};
+use crate::hub::sent_cursor::SentCursor;
 
 impl Engine {
     /// The stream subscribed to a channel under this access, and is in its routes already.
@@ -63,6 +64,8 @@ impl Engine {
     /// `cursor`: from where the client goes on.
     pub(super) fn snapshots(&mut self, slot: u32, all: bool, cursor: Cursor) -> Vec<u8> {
         let mut out = Vec::new();
+        let origins = self.hub.origins.as_deref();
+        let filter = self.replays.filters.get(&slot);
         let stream = &mut self.streams[slot as usize];
         let present = Identity::present_of(&mut stream.identity);
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
@@ -75,11 +78,13 @@ impl Engine {
                 continue;
             };
             row.sent = snapshot.number;
+            let held = filter.map(|filter| filter.beside(stream.format, Some(row.channel)));
+            let cursor = SentCursor::with(cursor, origins, held);
             out.extend(format::snapshot(
                 stream.format,
                 name,
                 &snapshot.members,
-                cursor,
+                cursor.wire(),
             ));
             self.hub.process.metrics.snapshots.add(1);
         }
@@ -88,6 +93,7 @@ impl Engine {
 
     /// Sends snapshots to a stream that missed changes of members, or was not sent any yet, once its socket has room.
     pub(super) fn refresh_members(&mut self, slot: u32) {
+        self.tell_active(slot);
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
@@ -102,8 +108,7 @@ impl Engine {
             return;
         }
         let all = std::mem::take(&mut present.stale);
-        let cursor = self.cursor_of(slot);
-        let bytes = self.snapshots(slot, all, cursor);
+        let bytes = self.snapshots(slot, all, self.cursor_of(slot));
         if bytes.is_empty() {
             return;
         }
@@ -153,6 +158,7 @@ impl Engine {
 
     /// This worker may have missed changes of members.
     pub(super) fn mark_members_stale(&mut self) {
+        self.subscribers.miss();
         for (_, stream) in &mut self.streams {
             if let Some(identity) = &mut stream.identity {
                 identity.miss();

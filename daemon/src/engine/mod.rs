@@ -12,6 +12,8 @@
 //! turns, timers ► replaying ─► replay/;  timers ─► end  ────┘
 //! ```
 
+mod active;
+mod client_events;
 mod clock;
 mod commands;
 mod deliveries;
@@ -44,14 +46,18 @@ mod slow;
 pub mod stream;
 mod streams;
 mod subscribe;
+pub mod subscribers;
 pub mod subscriptions;
 mod timers;
+mod topics;
+mod traced;
 pub mod transmit;
 pub mod uring;
 pub mod websocket;
 
-pub use opening::{Opening, Resume};
+pub use opening::{Opening, Resume, TopicOpening};
 pub use rules::Rules;
 pub use streams::Engine;
 pub use timers::BUCKETS;
+pub use topics::resume;
 pub use websocket::session::WebSocketSession;

@@ -3,7 +3,7 @@
 use protocol::close_reason::CloseReason;
 use protocol::format;
 use protocol::pusher::code;
-use protocol::socket_id::Place;
+use protocol::socket_id::{Held, Place};
 use shared::segment::now_s;
 
 use crate::app::quota::Full;
@@ -11,12 +11,15 @@ use crate::auth::authorizer::Access;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::ReplayPosition;
+use crate::engine::replay::filter::Filter;
 use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
 use crate::engine::stream::{Chain, Stream, Times};
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::presence::Refused;
+use crate::hub::routes::Room;
+use crate::hub::sent_cursor::SentCursor;
 use crate::process::admission;
 
 impl Engine {
@@ -27,12 +30,17 @@ impl Engine {
             let message = format::farewell(opening.format, CloseReason::Drain, retry);
             return self.turn_away(opening, message);
         }
-        if let Err(code) = self.check_limits(&opening) {
-            return self.refuse(opening, code);
+        if self.hub.process.drain.turns_away() {
+            self.hub.process.metrics.over_drain.add(1);
+            return self.refuse(opening, code::OVER_CAPACITY, format::DRAINS);
         }
+        let mut room = match self.check_limits(&opening) {
+            Ok(room) => room,
+            Err(code) => return self.refuse(opening, code, format::FULL),
+        };
         let Ok(counts) = self.count_subscriptions(opening.client, &opening.channels) else {
             self.app.quota.leave(opening.client);
-            return self.refuse(opening, code::OVER_CAPACITY);
+            return self.refuse(opening, code::OVER_CAPACITY, format::FULL);
         };
         let slot = self.streams.vacant_key() as u32;
         if self.poller.add(&opening.fd, slot).is_err() {
@@ -42,8 +50,12 @@ impl Engine {
             .channels
             .iter()
             .zip(0..)
-            .map(|(name, sub)| self.add_subscriber(opening.client, name, Member { slot, sub }))
+            .map(|(name, sub)| {
+                let member = Member { slot, sub };
+                self.add_subscriber(opening.client, name, member, &mut room)
+            })
             .collect();
+        drop(room);
         // Added to the routes first, read second: events at or past this are delivered, those before are in the
         // channel index. See ARCHITECTURE.md, "The seam".
         let here = self.hub.watermarks.started();
@@ -51,7 +63,13 @@ impl Engine {
         if let Some(catch_up) = start.catch_up.take() {
             self.replays.catch_ups.insert(slot, catch_up);
         }
-        let numbers: Vec<u32> = subscriptions.iter().map(|s| s.channel).collect();
+        if let Some(held) = &start.held {
+            let numbers = subscriptions.iter().map(|s| s.channel);
+            let mut filter = Filter::default();
+            filter.add(numbers.clone(), held);
+            filter.settle(numbers);
+            self.replays.filters.insert(slot, filter);
+        }
         let (now, now_ms) = (self.clock.seconds(), self.clock.millis());
         self.streams.insert(Stream {
             fd: opening.fd,
@@ -76,14 +94,20 @@ impl Engine {
             outbox: None,
             replay: start.replay.map(Box::new),
         });
+        if let Some(topics) = opening.topics {
+            self.subscribers
+                .add(slot, *topics, opening.resume.is_some());
+        }
         let expires = opening.accesses.iter().filter_map(|a| a.expires).min();
         self.set_expiry(slot, expires);
         self.hub.process.metrics.streams.add(1);
-        if self.admit_all(slot, &numbers, &opening.accesses).is_err() {
-            return self.refuse_members(slot, &numbers, opening.head);
+        self.hub.open.streams[opening.format as usize].add(1);
+        if self.admit_all(slot, &opening.accesses).is_err() {
+            return self.refuse_members(slot, opening.head);
         }
         self.schedule_last_events(slot, &start.fresh);
         self.greet(slot, opening.head, &opening.channels, &start, here);
+        self.tell_active(slot);
         self.hub.announce_counts(opening.client, counts);
     }
 
@@ -91,38 +115,44 @@ impl Engine {
     /// replay up to `here`.
     fn greet(&mut self, slot: u32, head: Vec<u8>, channels: &[String], start: &Start, here: u64) {
         let Stream { socket, format, .. } = self.streams[slot as usize];
-        let place = Place {
-            worker: self.worker,
-            slot,
+        let held = Held {
+            node: self.app.node(),
+            place: Place {
+                worker: self.worker,
+                slot,
+            },
         };
         let replay = start
             .replay
             .unwrap_or(Replay::new(ReplayPosition::start(here), here));
-        let next = self.progress.cursor(replay.settled() - 1);
+        let place = self.progress.cursor(replay.settled() - 1);
+        let next = self.sent_cursor(slot, place);
+        let resume_from = start.cursor.map(|cursor| self.sent_cursor(slot, cursor));
         let first = format::Opening {
             retry: self.jitter.around(self.rules.retry),
-            resume_from: start.cursor,
-            next,
+            resume_from: resume_from.as_ref().map(SentCursor::wire),
+            next: next.wire(),
             socket,
-            secret: &self.app.prover.prove(socket, place, now_s()),
+            secret: self.app.prover.prove(socket, held, now_s()),
             channels,
             activity: self.rules.pusher.silence.after / 1000,
         };
         let mut bytes = head;
-        bytes.extend(format::opening(format, &first));
-        bytes.extend(self.snapshots(slot, false, next));
+        format::opening(&mut bytes, format, &first);
+        bytes.extend(self.snapshots(slot, false, place));
         self.replays.chunk.begin(bytes, replay);
         self.send_chunk(slot);
     }
 
     /// Enters the stream into the application's quota. The error is the WebSocket close code.
-    fn check_limits(&self, opening: &Opening) -> Result<(), u16> {
-        if !self.has_room(opening.channels.iter().map(String::as_str)) {
-            return Err(code::OVER_CAPACITY);
-        }
+    fn check_limits(&self, opening: &Opening) -> Result<Room, u16> {
+        let room = self
+            .room_for(opening.channels.iter().map(String::as_str))
+            .ok_or(code::OVER_CAPACITY)?;
         self.app
             .quota
             .enter(opening.client)
+            .map(|()| room)
             .map_err(|full| match full {
                 Full::Application => {
                     self.hub.process.metrics.over_app.add(1);
@@ -136,9 +166,9 @@ impl Engine {
     }
 
     /// A response other than 200 would end an EventSource for good: it is asked to reconnect later.
-    fn refuse(&self, opening: Opening, code: u16) {
+    fn refuse(&self, opening: Opening, code: u16, why: &str) {
         let retry = self.jitter.around(self.rules.retry);
-        let message = format::turned_away(opening.format, code, retry);
+        let message = format::turned_away(opening.format, code, why, retry);
         self.turn_away(opening, message);
     }
 
@@ -169,22 +199,20 @@ impl Engine {
     }
 
     /// Admits the stream to each of its channels under the access that was granted for it.
-    fn admit_all(
-        &mut self,
-        slot: u32,
-        channels: &[u32],
-        accesses: &[Access],
-    ) -> Result<(), Refused> {
-        let mut pairs = std::iter::zip(channels, accesses);
-        pairs.try_for_each(|(channel, access)| self.admit(slot, *channel, access))
+    fn admit_all(&mut self, slot: u32, accesses: &[Access]) -> Result<(), Refused> {
+        accesses.iter().enumerate().try_for_each(|(sub, access)| {
+            let channel = self.streams[slot as usize].subscriptions[sub].channel;
+            self.admit(slot, channel, access)
+        })
     }
 
     /// A presence channel is full. As in `refuse`, an EventSource is asked to reconnect later.
-    fn refuse_members(&mut self, slot: u32, channels: &[u32], head: Vec<u8>) {
+    fn refuse_members(&mut self, slot: u32, head: Vec<u8>) {
         self.hub.process.metrics.over_members.add(1);
         // It does not become a member where there was room.
-        for channel in channels {
-            self.leave_presence(slot, *channel);
+        for sub in 0..self.streams[slot as usize].subscriptions.len() {
+            let channel = self.streams[slot as usize].subscriptions[sub].channel;
+            self.leave_presence(slot, channel);
         }
         let format = self.streams[slot as usize].format;
         let retry = self.jitter.around(self.rules.retry);

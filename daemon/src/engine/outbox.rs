@@ -100,6 +100,11 @@ impl Outbox {
         self.begun = true;
     }
 
+    /// Bytes that wait.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// No frame waits; the stream only waits for its socket.
     pub fn is_empty(&self) -> bool {
         self.frames.is_empty()

@@ -3,6 +3,7 @@
 use std::io;
 
 use nix::errno::Errno;
+use shared::cursor::Cursor;
 use shared::segment::now_ns;
 
 use crate::config::Io;
@@ -14,6 +15,8 @@ pub struct Output {
     pub fanout: Fanout,
     /// When the gathered events were published, in nanoseconds since 1970.
     pub published: Vec<u64>,
+    /// Those of them that are traced.
+    pub traced: Vec<Cursor>,
     pub transmit: Transmit,
     /// Streams that are written to together, and how each write ended.
     pub writes: Vec<(u32, WriteBatch)>,
@@ -27,6 +30,7 @@ impl Output {
         Ok(Self {
             fanout: Fanout::default(),
             published: Vec::new(),
+            traced: Vec::new(),
             transmit: Transmit::new(io)?,
             writes: Vec::new(),
             results: Vec::new(),

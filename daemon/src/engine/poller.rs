@@ -10,6 +10,11 @@ pub struct Poller {
     ready: Vec<EpollEvent>,
 }
 
+/// What is watched for of every socket.
+const INPUT: EpollFlags = EpollFlags::EPOLLIN
+    .union(EpollFlags::EPOLLRDHUP)
+    .union(EpollFlags::EPOLLET);
+
 impl Poller {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
@@ -18,12 +23,17 @@ impl Poller {
         })
     }
 
+    /// Watches for input and the end. Room to write is not watched for: nearly every socket has some, and would report it
+    /// once it is added, and a Unix socket whenever its client has read.
     pub fn add(&self, fd: &OwnedFd, slot: u32) -> nix::Result<()> {
-        let flags = EpollFlags::EPOLLIN
-            | EpollFlags::EPOLLRDHUP
-            | EpollFlags::EPOLLOUT
-            | EpollFlags::EPOLLET;
-        self.epoll.add(fd, EpollEvent::new(flags, slot.into()))
+        self.epoll.add(fd, EpollEvent::new(INPUT, slot.into()))
+    }
+
+    /// Its socket is full: watches for room to write, too. It is reported also if there is some again by now.
+    pub fn await_writable(&self, fd: &OwnedFd, slot: u32) -> nix::Result<()> {
+        let flags = INPUT | EpollFlags::EPOLLOUT;
+        self.epoll
+            .modify(fd, &mut EpollEvent::new(flags, slot.into()))
     }
 
     pub fn delete(&self, fd: &OwnedFd) -> nix::Result<()> {

@@ -5,20 +5,26 @@ use protocol::channel::Kind;
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::command::Denied;
+use crate::hub::matcher_name;
+use crate::hub::routes::Room;
 use crate::hub::subscriber_counts::CountChanges;
 use crate::outbound::webhooks;
 use crate::process::client_key::ClientKey;
 use crate::process::holdings;
 
 impl Engine {
-    /// Whether the application may have these channels beside those it has.
-    pub(super) fn has_room<'a>(&self, channels: impl Iterator<Item = &'a str> + Clone) -> bool {
+    /// Room for these channels beside those that the application has, kept until they were added.
+    pub(super) fn room_for<'a>(
+        &self,
+        channels: impl Iterator<Item = &'a str> + Clone,
+    ) -> Option<Room> {
         let (routes, most) = (&self.hub.routes, self.rules.max_channels);
         let new = |name: &&str| routes.workers(std::iter::once(*name)) == 0;
         // Which of them are new only matters near the limit.
-        let room = routes.channels() + channels.clone().count() <= most
-            || routes.channels() + channels.filter(new).count() <= most;
-        if !room {
+        let room = routes
+            .room(channels.clone().count(), most)
+            .or_else(|| routes.room(channels.filter(new).count(), most));
+        if room.is_none() {
             self.hub.process.metrics.over_channels.add(1);
         }
         room
@@ -65,12 +71,14 @@ impl Engine {
         client: ClientKey,
         name: &str,
         member: Member,
+        room: &mut Room,
     ) -> Subscription {
         self.hub.process.metrics.subscriptions.add(1);
+        self.hub.open.subscriptions.add(1);
         let (subscription, first) = self.subscriptions.join(name, member);
         if first {
             let notify = || self.hook(client, name, webhooks::event::What::ChannelOccupied);
-            self.hub.routes.add(name, self.worker, notify);
+            self.hub.routes.add(name, self.worker, room, notify);
         }
         subscription
     }
@@ -78,6 +86,7 @@ impl Engine {
     /// Removes a stream of `client` from the subscribers of a channel.
     pub(super) fn remove_subscriber(&mut self, client: ClientKey, subscription: Subscription) {
         self.hub.process.metrics.subscriptions.sub(1);
+        self.hub.open.subscriptions.sub(1);
         let left = self.subscriptions.leave(subscription);
         if let Some(moved) = left.moved
             && let Some(other) = self.streams.get_mut(moved.slot as usize)
@@ -90,9 +99,11 @@ impl Engine {
         }
     }
 
-    /// A presence channel is occupied as long as it has members: its roster announces it, in order with them.
+    /// A presence channel is occupied as long as it has members: its roster announces it, in order with them. On several
+    /// hosts a channel is as long as it has subscribers anywhere: that is announced with their counts.
     fn hook(&self, client: ClientKey, channel: &str, what: webhooks::event::What) {
-        if !Kind::of(channel).is_presence() {
+        let is_matcher = matcher_name::is_matcher(channel);
+        if !is_matcher && !Kind::of(channel).is_presence() && self.hub.facts.is_none() {
             self.hub.hook(client, channel, what);
         }
     }

@@ -80,8 +80,17 @@ impl Engine {
         if written < self.replays.chunk.size() {
             return self.keep_remainder(slot, written, skips);
         }
+        let is_ahead = |(replay, turn): (Replay, Turn)| {
+            turn == Turn::Reached && self.is_ahead(slot, replay.target)
+        };
+        let is_ahead = filled.is_some_and(is_ahead);
         let stream = &mut self.streams[slot as usize];
         match filled {
+            Some((replay, Turn::Reached)) if is_ahead => {
+                stream.replay = Some(Box::new(replay));
+                self.replays.ahead.insert(slot);
+                self.refresh_members(slot);
+            }
             Some((replay, Turn::Reached)) => {
                 stream.from = replay.target;
                 stream.replay = None;
@@ -100,12 +109,23 @@ impl Engine {
         }
     }
 
+    /// Whether the stream may have something of another host already that comes at or behind `next`.
+    fn is_ahead(&mut self, slot: u32, next: u64) -> bool {
+        let filter = self.replays.filters.get_mut(&slot);
+        let origins = self.hub.origins.as_deref();
+        filter.is_some_and(|filter| !filter.is_over(next, origins))
+    }
+
     /// Fills the chunk with what the stream has to replay. Returns where it is once the chunk was written; None if
     /// it does not replay.
     fn fill_chunk(&mut self, slot: u32) -> Option<(Replay, Turn)> {
         let replay = self.streams[slot as usize].replay.as_deref_mut()?;
         // Deliveries that were dealt with meanwhile were not for it: it replays them too.
         replay.target = replay.target.max(self.progress.processed);
+        // On its way to what it has already, other channels' events count.
+        if self.replays.filters.contains_key(&slot) {
+            replay.target = replay.target.max(self.progress.safe);
+        }
         let mut replay = *replay;
         // Where memory is tight nothing more is begun: see `has_more`.
         if self.hub.process.memory.is_tight() {
@@ -121,17 +141,22 @@ impl Engine {
         let replays = &mut self.replays;
         let catch_up = replays.catch_ups.get(&slot);
         let joins = catch_up.and_then(|catch_up| catch_up.joins(replay.next));
-        let names: Vec<&str> = stream
-            .subscriptions
+        let takes =
+            |channel: &u32| catch_up.is_none_or(|catch_up| catch_up.takes(*channel, replay.next));
+        let channels = stream.subscriptions.iter().map(|s| s.channel);
+        let channels: Vec<u32> = channels.filter(takes).collect();
+        let names = channels
             .iter()
-            .filter(|s| catch_up.is_none_or(|catch_up| catch_up.takes(s.channel, replay.next)))
-            .map(|s| &**self.subscriptions.name(s.channel))
-            .collect();
+            .map(|channel| &**self.subscriptions.name(*channel));
+        let names: Vec<&str> = names.collect();
         let query = ReplayQuery {
             hub: &self.hub,
             counters: self.hub.counters(self.worker),
             epoch: self.progress.epoch,
             names: &names,
+            channels: &channels,
+            filter: replays.filters.get(&slot),
+            subscriber: self.subscribers.of(slot),
             format: stream.format,
             socket: stream.socket,
             client: stream.client,

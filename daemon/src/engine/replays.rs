@@ -1,10 +1,11 @@
 //! The replays of all streams of a worker: whose turn it is, what else each is to be sent, and the buffers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{HashMap, HashSet, VecDeque};
 
 use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::chunk::Chunk;
+use crate::engine::replay::filter::Filter;
 use crate::engine::replay::paced::Paced;
 use crate::process::client_key::ClientKey;
 
@@ -16,6 +17,10 @@ pub struct Replays {
     pub paced: Paced,
     /// Streams with channels that were added with a cursor.
     pub catch_ups: HashMap<u32, CatchUp>,
+    /// Streams that come from another host, as long as that matters.
+    pub filters: HashMap<u32, Filter>,
+    /// Those of them that have reached the end, and may have more than this host: they go on when it does.
+    pub ahead: HashSet<u32>,
     /// Last events of cache channels that are still to be sent: the number of each channel, and the position from
     /// which the stream gets its events.
     pub last_events: HashMap<u32, Vec<(u32, u64)>>,
@@ -27,6 +32,8 @@ impl Replays {
     /// The stream is live now.
     pub fn finish(&mut self, slot: u32) {
         self.catch_ups.remove(&slot);
+        self.filters.remove(&slot);
+        self.ahead.remove(&slot);
         self.last_events.remove(&slot);
     }
 
@@ -40,6 +47,12 @@ impl Replays {
     pub fn clear(&mut self) {
         self.ready.clear();
         self.paced.clear();
+        self.ahead.clear();
+    }
+
+    /// There is something new.
+    pub fn go_on(&mut self) {
+        self.ready.extend(self.ahead.drain());
     }
 
     /// The ring was replaced: nothing of it can be replayed.
@@ -47,6 +60,7 @@ impl Replays {
         self.clear();
         self.cache.forget();
         self.catch_ups.clear();
+        self.filters.clear();
         self.last_events.clear();
     }
 }

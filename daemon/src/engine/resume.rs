@@ -2,15 +2,19 @@
 //! from now on.
 
 use std::collections::HashMap;
+use std::rc::Rc;
 
+use protocol::channel::Kind;
 use protocol::gap::Gap;
 use protocol::rewind::Rewind;
 use shared::cursor::{Cursor, Epoch};
+use shared::vector::Vector;
 
 use crate::engine::opening::Resume;
 use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
+use crate::engine::replay::filter::Held;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
 use crate::hub::hub::Hub;
@@ -26,6 +30,8 @@ pub struct Start {
     /// Its channels that it gets no event of by its replay, by their numbers, and the position from which it gets
     /// what comes: of these the last event is due, if it is kept.
     pub fresh: Vec<(u32, u64)>,
+    /// What it has already of what it replays.
+    pub held: Option<Held>,
 }
 
 impl Start {
@@ -35,6 +41,7 @@ impl Start {
             replay: None,
             catch_up: None,
             fresh: Vec::new(),
+            held: None,
         }
     }
 
@@ -56,6 +63,7 @@ impl Start {
             replay: Some(replay),
             catch_up: None,
             fresh: Vec::new(),
+            held: None,
         }
     }
 }
@@ -71,22 +79,35 @@ impl Engine {
         let epoch = self.progress.epoch;
         let seq = match resume {
             None => {
-                let fresh = channels
-                    .iter()
-                    .filter_map(|name| self.subscriptions.number(name));
+                // Of others there is no last event: nothing is noted of them.
+                let cached = channels.iter().filter(|name| Kind::of(name).is_cached());
+                let fresh = cached.filter_map(|name| self.subscriptions.number(name));
                 return Start {
                     fresh: fresh.map(|channel| (channel, here)).collect(),
                     ..Start::live(self.progress.cursor(here - 1))
                 };
             }
+            Some(Resume::Earliest) => {
+                let first = self.hub.store.held_from(0).max(self.hub.index.first());
+                Some(first.min(here) - 1)
+            }
+            Some(Resume::Unknown) => None,
             Some(Resume::Rewind(rewind)) => return self.start_back(*rewind, channels, here),
             Some(Resume::Cursor(held)) => (held.epoch == epoch).then_some(held.seq),
+            Some(Resume::Vector(vector)) => match self.begin_at(vector, here) {
+                Some(begun) => return self.start_from(begun, here),
+                None => None,
+            },
             Some(Resume::Id(id)) => {
                 match find_id(&self.hub, &mut self.replays.cache, epoch, channels, id) {
                     // The client has one of them, and it is unknown which.
                     Some((oldest, newest)) if oldest < newest => {
                         let gap = Gap::at_most(newest - oldest);
                         return Start::after_gap(oldest + 1, newest + 1, gap, here);
+                    }
+                    // What it had of other hosts before that is unknown.
+                    Some((_, newest)) if self.hub.origins.is_some() => {
+                        return Start::after_gap(newest + 1, newest + 1, Gap::UNKNOWN, here);
                     }
                     found => found.map(|(_, newest)| newest),
                 }
@@ -114,10 +135,49 @@ impl Engine {
     }
 }
 
+/// Where a stream or a channel begins that comes with a vector.
+pub(super) struct Begun {
+    pub from: u64,
+    pub gap: Gap,
+    /// None: it is as any other from there on.
+    pub held: Option<Held>,
+}
+
 impl Engine {
+    /// The place of a vector when the tailer is at `here`. None: the application is on one host, and no vector of
+    /// another one means anything.
+    pub(super) fn begin_at(&self, vector: &Vector, here: u64) -> Option<Begun> {
+        let origins = self.hub.origins.as_ref()?;
+        let head = self.hub.segments.head().max(here);
+        let begin = origins.begin(vector, here, head);
+        if begin.gap.bound().is_none() {
+            self.hub.process.metrics.unknown_cursors.add(1);
+        }
+        Some(Begun {
+            from: begin.from,
+            gap: begin.gap,
+            held: begin.filter.map(|until| Held {
+                vector: Rc::new(begin.vector),
+                until,
+            }),
+        })
+    }
+
+    fn start_from(&self, begun: Begun, here: u64) -> Start {
+        let Begun { from, gap, held } = begun;
+        let start = match gap.is_none() {
+            true if from == here && held.is_none() => Start::live(self.progress.cursor(here - 1)),
+            true => Start::at(self.progress.cursor(from - 1), here),
+            false => Start::after_gap(from, from, gap, here),
+        };
+        Start { held, ..start }
+    }
+
     /// Where a stream begins that looks back: each channel at its own position.
     fn start_back(&self, rewind: Rewind, channels: &[String], here: u64) -> Start {
-        let Looked { since, fresh, gap } = self.look_back(rewind, channels, here);
+        let Looked {
+            since, fresh, gap, ..
+        } = self.look_back(rewind, channels, here);
         let from = since.values().copied().min().unwrap_or(here);
         let start = match gap.is_none() {
             true if from == here => Start::live(self.progress.cursor(here - 1)),
@@ -159,6 +219,8 @@ pub struct Looked {
     pub fresh: Vec<(u32, u64)>,
     /// What was asked for and is left out.
     pub gap: Gap,
+    /// What the page has of them already of what is replayed.
+    pub held: Option<Held>,
 }
 
 /// The positions of the oldest and of the newest event with this custom id on these channels.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use protocol::{plain, pusher, rewind};
+use protocol::{client_event, plain, pusher, rewind};
 
 use crate::config::{Io, SlowClients};
 use crate::engine::outbox::Bounds;
@@ -33,6 +33,8 @@ pub struct Rules {
     /// What a WebSocket's client may do, in each protocol.
     pub pusher: pusher::session::Limits,
     pub plain: plain::Limits,
+    /// What a subscriber may send to the others of its channel.
+    pub client_events: client_event::Limits,
     /// The most bytes of a client's message.
     pub message_bytes: usize,
 }

@@ -64,8 +64,11 @@ impl Engine {
     /// The stream's outbox, made if it has none.
     pub(super) fn outbox(&mut self, slot: u32) -> &mut Outbox {
         let memory = &self.hub.process.memory;
-        self.streams[slot as usize].outbox.get_or_insert_with(|| {
+        let stream = &mut self.streams[slot as usize];
+        stream.outbox.get_or_insert_with(|| {
             self.slow.blocked.insert(slot);
+            // It is watched already, so that this needs nothing that may be missing.
+            let _ = self.poller.await_writable(&stream.fd, slot);
             Box::new(Outbox::new(memory))
         })
     }
@@ -83,6 +86,9 @@ impl Engine {
         self.hub.process.metrics.ephemeral_missed.add(count as u64);
         if let Some(identity) = &mut self.streams[slot as usize].identity {
             identity.miss();
+        }
+        if let Some(subscriber) = self.subscribers.of(slot) {
+            subscriber.missed.set(true);
         }
     }
 

@@ -14,6 +14,7 @@ use crate::engine::resume::Looked;
 use crate::engine::streams::Engine;
 use crate::engine::subscriptions::Member;
 use crate::hub::command::{Denied, Since};
+use crate::hub::routes::Room;
 
 impl Engine {
     /// Adds channels, from `since` on; those it has already are only renewed.
@@ -28,13 +29,13 @@ impl Engine {
     ) -> Result<(), Denied> {
         let is_new = |(name, _): &&(String, Access)| self.find_channel(slot, name).is_none();
         let new: Vec<&(String, Access)> = channels.iter().filter(is_new).collect();
-        self.check_room(slot, &new, &channels)?;
+        let mut room = self.check_room(slot, &new, &channels)?;
         let names: Vec<String> = new.iter().map(|(name, _)| name.clone()).collect();
         let client = self.streams[slot as usize].client;
         let counts = self.count_subscriptions(client, &names)?;
         let expires = self.expiry_with(slot, &channels);
         for (n, (name, access)) in new.into_iter().enumerate() {
-            if let Err(why) = self.add_channel(slot, name, access) {
+            if let Err(why) = self.add_channel(slot, name, access, &mut room) {
                 // All or none of them. Those after this one were only counted.
                 let (added, rest) = names.split_at(n + 1);
                 let _ = self.uncount_subscriptions(client, rest.iter().map(String::as_str));
@@ -43,6 +44,7 @@ impl Engine {
                 return Err(why);
             }
         }
+        drop(room);
         self.set_expiry(slot, expires);
         // Also of those that are only renewed: if any user's access is revoked, the stream ends.
         for (_, access) in &channels {
@@ -56,13 +58,13 @@ impl Engine {
         Ok(())
     }
 
-    /// Whether the stream may have the `new` channels, and the users of `all`.
+    /// Room for the `new` channels, if the stream may have them, and the users of `all`.
     fn check_room(
         &self,
         slot: u32,
         new: &[&(String, Access)],
         all: &[(String, Access)],
-    ) -> Result<(), Denied> {
+    ) -> Result<Room, Denied> {
         let stream = &self.streams[slot as usize];
         const SOCKET: &str = "server.channels_per_socket";
         let (most, setting) = match stream.format {
@@ -71,30 +73,37 @@ impl Engine {
             }
             Format::Plain => (self.rules.plain.channels, SOCKET),
             Format::Pusher | Format::Recovery => (self.rules.pusher.channels, SOCKET),
+            Format::Mercure => return Err(Denied::Gone),
         };
         if stream.subscriptions.len() + new.len() > most {
             return Err(Denied::TooManyChannels(most, setting));
         }
-        if !self.has_room(new.iter().map(|(name, _)| name.as_str())) {
-            return Err(Denied::Full);
-        }
+        let room = self
+            .room_for(new.iter().map(|(name, _)| name.as_str()))
+            .ok_or(Denied::Full)?;
         let mut users = all.iter().filter_map(|(_, access)| access.user.as_ref());
         let identity = stream.identity.as_ref();
         let full = identity.filter(|identity| identity.others.len() >= most);
         if full.is_some_and(|identity| users.any(|user| !identity.is(user))) {
             return Err(Denied::Full);
         }
-        Ok(())
+        Ok(room)
     }
 
     /// Adds a channel that was counted.
     ///
     /// # Errors
     /// If the stream is not admitted. It is subscribed nevertheless: the caller unsubscribes it.
-    fn add_channel(&mut self, slot: u32, name: &str, access: &Access) -> Result<(), Denied> {
+    fn add_channel(
+        &mut self,
+        slot: u32,
+        name: &str,
+        access: &Access,
+        room: &mut Room,
+    ) -> Result<(), Denied> {
         let stream = &self.streams[slot as usize];
         let (client, sub) = (stream.client, stream.subscriptions.len() as u32);
-        let subscription = self.add_subscriber(client, name, Member { slot, sub });
+        let subscription = self.add_subscriber(client, name, Member { slot, sub }, room);
         let stream = &mut self.streams[slot as usize];
         let all = std::mem::take(&mut stream.subscriptions);
         stream.subscriptions = all.into_iter().chain([subscription]).collect();
@@ -107,7 +116,7 @@ impl Engine {
     fn confirm(&mut self, slot: u32, all: &[String], new: &[String], since: Option<Since>) {
         // See `open`: added to the routes first, read second.
         let here = self.hub.watermarks.started();
-        let looked = self.begin(new, since, here);
+        let looked = self.begin(new, since.as_ref(), here);
         let cursor = match since {
             Some(Since::Cursor(cursor)) => cursor,
             _ => {
@@ -121,17 +130,20 @@ impl Engine {
             true => held,
             false => cursor,
         };
+        self.filter(slot, new, &looked);
         let format = self.streams[slot as usize].format;
-        let mut bytes = format::all_subscribed(format, all, cursor_of_all);
+        let sent = self.sent_cursor(slot, cursor_of_all);
+        let mut bytes = format::all_subscribed(format, all, sent.wire());
         for name in all {
             if Kind::of(name).is_presence() {
                 self.reset_snapshot(slot, name);
-            } else {
+            } else if let Some((_, channel)) = self.find_channel(slot, name) {
                 let cursor = match new.contains(name) {
                     true => cursor,
                     false => cursor_of_all,
                 };
-                bytes.extend(format::subscribed(format, name, cursor));
+                let cursor = self.sent_cursor_on(slot, channel, cursor);
+                bytes.extend(format::subscribed(format, name, cursor.wire()));
             }
         }
         let least = match new.len() == all.len() {
@@ -150,10 +162,32 @@ impl Engine {
         }
     }
 
+    /// What the page has already of new channels is left out; of the others stays what it was.
+    fn filter(&mut self, slot: u32, new: &[String], looked: &Looked) {
+        if new.is_empty() || looked.held.is_none() && !self.replays.filters.contains_key(&slot) {
+            return;
+        }
+        let numbers = new
+            .iter()
+            .filter_map(|name| self.subscriptions.number(name));
+        let numbers: Vec<u32> = numbers.collect();
+        let filter = self.replays.filters.entry(slot).or_default();
+        match &looked.held {
+            Some(held) => filter.add(numbers, held),
+            None if looked.fresh.len() == numbers.len() => filter.add_from_now(numbers),
+            None => {}
+        }
+        let subscriptions = self.streams[slot as usize].subscriptions.iter();
+        filter.settle(subscriptions.map(|subscription| subscription.channel));
+    }
+
     /// Notifies a WebSocket in its own protocol why its subscriptions were refused.
     pub(super) fn deny(&mut self, slot: u32, channels: &[String], why: &Denied) {
         let format = self.streams[slot as usize].format;
-        let reply = format::denied(format, channels, 403, &why.to_string());
+        let why = why.to_string();
+        let names = channels.iter().map(String::as_str);
+        self.hub.trace.refused(names, &why);
+        let reply = format::denied(format, channels, format::Denied::Limit, &why);
         self.send_control(slot, reply);
     }
 
@@ -190,6 +224,11 @@ impl Engine {
         if let Some(catch_up) = self.replays.catch_ups.get_mut(&slot) {
             catch_up.since.remove(&removed.channel);
         }
+        if let Some(filter) = self.replays.filters.get_mut(&slot) {
+            filter.remove(removed.channel);
+            let left = self.streams[slot as usize].subscriptions.iter();
+            filter.settle(left.map(|subscription| subscription.channel));
+        }
         self.forget_sent_last_events(slot);
         if let Some(due) = self.replays.last_events.get_mut(&slot) {
             due.retain(|(channel, _)| *channel != removed.channel);
@@ -199,21 +238,28 @@ impl Engine {
 
     /// Where channels begin that are added when the tailer is at `here`. The page has everything of them up to a
     /// cursor, looks back, or gets what comes from `here` on.
-    fn begin(&self, names: &[String], since: Option<Since>, here: u64) -> Looked {
+    fn begin(&self, names: &[String], since: Option<&Since>, here: u64) -> Looked {
+        let unknown = (self.hub.index.first(), Gap::UNKNOWN);
+        let mut held = None;
         let (from, gap) = match since {
-            Some(Since::Rewind(rewind)) => return self.look_back(rewind, names, here),
+            Some(Since::Rewind(rewind)) => return self.look_back(*rewind, names, here),
             None => (here, Gap::NONE),
-            Some(Since::Cursor(since)) if since.epoch != self.progress.epoch => {
-                (self.hub.index.first(), Gap::UNKNOWN)
+            Some(Since::Vector(vector)) => {
+                let begun = self.begin_at(vector, here);
+                begun.map_or(unknown, |begun| {
+                    held = begun.held;
+                    (begun.from, begun.gap)
+                })
             }
-            // Ahead of the tailer, and not of the publishers (`askr_cursor()`). The stream's other channels are
-            // where the tailer is, so some events may come that are in the page's state already.
-            Some(Since::Cursor(since)) if (here..self.hub.segments.head()).contains(&since.seq) => {
-                (here, Gap::NONE)
-            }
-            // A position that was not published yet.
-            Some(Since::Cursor(since)) if since.seq >= here => (here, Gap::UNKNOWN),
-            Some(Since::Cursor(since)) => (since.seq + 1, Gap::NONE),
+            Some(Since::Cursor(since)) => match since.seq {
+                _ if since.epoch != self.progress.epoch => unknown,
+                // Ahead of the tailer, and not of the publishers (`askr_cursor()`). The stream's other channels are
+                // where the tailer is, so some events may come that are in the page's state already.
+                seq if (here..self.hub.segments.head()).contains(&seq) => (here, Gap::NONE),
+                // A position that was not published yet.
+                seq if seq >= here => (here, Gap::UNKNOWN),
+                seq => (seq + 1, Gap::NONE),
+            },
         };
         let numbers = names
             .iter()
@@ -226,18 +272,25 @@ impl Engine {
             },
             since: all.collect(),
             gap,
+            held,
         }
     }
 
     /// Has channels that were added when the tailer was at `here` begin where they are to. Returns those whose last
     /// events are due.
     fn catch_up(&mut self, slot: u32, added: Looked, here: u64) -> Vec<(u32, u64)> {
-        let Looked { since, fresh, gap } = added;
+        let Looked {
+            since,
+            fresh,
+            gap,
+            held,
+        } = added;
         let from = since.values().copied().min().unwrap_or(here);
         let stream = &mut self.streams[slot as usize];
         let live = self.progress.live(stream.from);
         // What is between the two may have been delivered or not: it is replayed.
-        let is_live = stream.replay.is_none() && live >= here && from == here && gap.is_none();
+        let is_new = from == here && gap.is_none() && held.is_none();
+        let is_live = stream.replay.is_none() && live >= here && is_new;
         if since.is_empty() || is_live {
             return fresh;
         }

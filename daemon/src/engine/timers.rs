@@ -34,7 +34,9 @@ impl Engine {
                 self.retire(slot as u32, CloseReason::Aged);
                 continue;
             }
-            if stream.replay.is_some() || stream.outbox.is_some() || fresh {
+            // One that is ahead of this host waits for it, and not for its socket.
+            let is_ahead = self.replays.ahead.contains(&(slot as u32));
+            if stream.replay.is_some() && !is_ahead || stream.outbox.is_some() || fresh {
                 continue;
             }
             if rules.max_idle > 0 && now - stream.times.active >= rules.max_idle {
@@ -45,17 +47,23 @@ impl Engine {
             if stream.format == Format::Pusher {
                 continue;
             }
+            if is_ahead {
+                let frame = self.own_ping(slot as u32);
+                self.send_control(slot as u32, frame);
+                sent += 1;
+                continue;
+            }
             // A stream that opened later than what is safe for all is further.
             let seq = self.progress.safe.max(stream.from) - 1;
             let frame = &mut frames[stream.format as usize];
             if frame.0 != seq || frame.1.is_empty() {
-                let cursor = self.progress.cursor(seq);
+                let cursor = self.hub.sent_cursor(self.progress.cursor(seq));
                 *frame = (
                     seq,
                     self.hub
                         .process
                         .memory
-                        .hold(format::ping(stream.format, cursor)),
+                        .hold(format::ping(stream.format, cursor.wire())),
                 );
             }
             sent += 1;
@@ -63,6 +71,16 @@ impl Engine {
             self.send_frame(slot as u32, FrameKind::Control, bytes);
         }
         self.hub.process.metrics.pings.add(sent);
+    }
+
+    /// A ping for this stream alone. One whose channels have different things of other hosts already gets no cursor that
+    /// is for all of them: it would be a step back for some.
+    pub(super) fn own_ping(&self, slot: u32) -> Vec<u8> {
+        let format = match self.streams[slot as usize].format {
+            Format::Recovery if self.replays.filters.contains_key(&slot) => Format::Pusher,
+            format => format,
+        };
+        format::ping(format, self.sent_cursor_of(slot).wire())
     }
 
     /// Notifies streams whose token expires soon, and ends them when it does. `now`: seconds since 1970.
@@ -106,7 +124,7 @@ impl Engine {
                 && !session.is_authorized()
             {
                 let actions = session.end_unauthorized();
-                let _ = self.apply_pusher(slot, actions);
+                let _ = self.apply_pusher(slot, &None, actions);
             }
         }
     }

@@ -22,6 +22,7 @@ use super::respond::{self, Answer};
 use super::socket::Progress;
 use crate::app::application::App;
 use crate::app::history;
+use crate::app::lacking::Lacking;
 use crate::app::publishing::PublishError;
 use crate::app::queries;
 use crate::config::api_body_bytes;
@@ -49,15 +50,17 @@ pub async fn serve(
         body: &[],
     };
     // The signature covers the body's digest: no body is kept in memory for a client that cannot sign.
-    let keep = match app.api_credentials.verify_request(&signed, now_s()) {
+    let settings = app.reloadable.get();
+    let credentials = &settings.api_credentials;
+    let keep = match credentials.verify_request(&signed, now_s()) {
         Ok(()) | Err(Refused::Body) => Keep::All,
         Err(why) => {
-            let has_secret = !app.api_credentials.secrets.is_empty();
+            let has_secret = !credentials.secrets.is_empty();
             refusals::report(notes::api_signature(&app.id, &why, has_secret));
             Keep::Nothing
         }
     };
-    let limits = &app.publishing.limits;
+    let limits = &settings.api_limits;
     let body = body::read(
         body,
         api_body_bytes(limits.payload),
@@ -67,18 +70,21 @@ pub async fn serve(
     )
     .await?;
     signed.body = &body;
-    let call = api::call(&signed, &app.api_credentials, now_s(), limits).map_err(|why| {
+    let call = api::call(&signed, credentials, now_s(), limits).map_err(|why| {
         let refusal = Refusal::new(why.status, why.reason);
         match why.status {
             StatusCode::NOT_FOUND => refusal.noted(notes::path(signed.path)),
             _ => refusal,
         }
     })?;
-    perform(app, call).await.map(respond::json)
+    let mut lacking = Lacking::default();
+    let mut answer = perform(app, call, &mut lacking).await.map(respond::json)?;
+    lacking.say(answer.headers_mut());
+    Ok(answer)
 }
 
 /// Performs a call. Returns the response's body.
-async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
+async fn perform(app: &App, call: Call, lacking: &mut Lacking) -> Result<Bytes, Refusal> {
     let body = match call {
         Call::Publish(event) => {
             known(app, &event)?;
@@ -86,7 +92,7 @@ async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
             if event.info.is_none() {
                 return Ok(answer::done().into());
             }
-            let infos = infos(app, &event.channels, event.info).await;
+            let infos = infos(app, &event.channels, event.info, lacking).await;
             answer::channels(event.channels.iter().map(String::as_str).zip(infos))
         }
         Call::Batch(events) => {
@@ -99,23 +105,24 @@ async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
             }
             let mut all = Vec::new();
             for event in &events {
-                all.extend(infos(app, &event.channels, event.info).await);
+                all.extend(infos(app, &event.channels, event.info, lacking).await);
             }
             answer::batch(&all)
         }
         Call::Channels { prefix, info } => {
-            let all = occupied(app, prefix.unwrap_or_default()).await;
+            let all = occupied(app, prefix.unwrap_or_default(), lacking).await;
             let each = all
                 .iter()
                 .map(|(name, size)| (name.as_str(), channel_info(app, name, *size, info)));
             answer::channels(each)
         }
         Call::Channel { channel, info } => {
-            let counts = subscriber_counts(app, std::slice::from_ref(&channel)).await;
+            let counts = subscriber_counts(app, std::slice::from_ref(&channel), lacking).await;
             let size = size(app, &channel, &counts);
             answer::channel(&channel_info(app, &channel, size, info))
         }
         Call::Users { channel } => {
+            lacking.of_members(app);
             let members = app.roster.list(&channel);
             if members.is_empty() {
                 let why = "nobody is on this channel";
@@ -124,18 +131,24 @@ async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
             answer::users(members.iter().map(|member| &*member.id))
         }
         Call::Terminate { user } => {
-            queries::end(app, Target::User(user)).await;
+            let ended = queries::end(app, Target::User(user)).await;
+            lacking.of_hosts(ended.missing);
             answer::done()
         }
-        Call::Connections => answer::connections(app.quota.used() as u64),
+        Call::Connections => {
+            let connections = queries::connections(app).await;
+            lacking.of_hosts(connections.missing);
+            answer::connections(connections.all as u64)
+        }
         Call::Events { channel, window } => {
             let ask = history::Ask {
                 channel: &channel,
                 window,
                 client: ClientKey::NONE,
-                bytes: app.history_bytes,
+                bytes: app.reloadable.get().history_bytes,
                 form: Form::Json,
             };
+            lacking.of_events(app);
             let page = history::page(&app.hub, &ask).await;
             return page
                 .map(Bytes::from)
@@ -147,7 +160,9 @@ async fn perform(app: &App, call: Call) -> Result<Bytes, Refusal> {
 
 /// Whether the application has events of this name.
 fn known(app: &App, event: &Publish) -> Result<(), Refusal> {
-    app.event_names
+    app.reloadable
+        .get()
+        .event_names
         .check(&event.name)
         .map_err(|why| Refusal::new(StatusCode::BAD_REQUEST, format!("name {why}")))
 }
@@ -160,13 +175,22 @@ fn refused(why: PublishError) -> Refusal {
     Refusal::new(status, why.to_string())
 }
 
-async fn subscriber_counts(app: &App, names: &[String]) -> BTreeMap<String, usize> {
-    queries::channels(app, Which::Names(names.to_vec())).await
+async fn subscriber_counts(
+    app: &App,
+    names: &[String],
+    lacking: &mut Lacking,
+) -> BTreeMap<String, usize> {
+    let counts = queries::channels(app, Which::Names(names.to_vec())).await;
+    lacking.of_hosts(counts.missing);
+    if names.iter().any(|name| Kind::of(name).is_presence()) {
+        lacking.of_members(app);
+    }
+    counts.all
 }
 
-async fn infos(app: &App, names: &[String], info: Info) -> Vec<ChannelInfo> {
+async fn infos(app: &App, names: &[String], info: Info, lacking: &mut Lacking) -> Vec<ChannelInfo> {
     let counts = match info.subscription_count || info.occupied {
-        true => subscriber_counts(app, names).await,
+        true => subscriber_counts(app, names, lacking).await,
         false => BTreeMap::new(),
     };
     let infos = names
@@ -193,8 +217,12 @@ fn size(app: &App, channel: &str, subscribers: &BTreeMap<String, usize>) -> Size
 }
 
 /// The channels that are occupied.
-async fn occupied(app: &App, prefix: String) -> BTreeMap<String, Size> {
-    let subscribers = queries::channels(app, Which::Prefix(prefix.clone())).await;
+async fn occupied(app: &App, prefix: String, lacking: &mut Lacking) -> BTreeMap<String, Size> {
+    let subscribers = queries::channels(app, Which::Prefix(prefix.clone()));
+    let subscribers = subscribers.await;
+    lacking.of_hosts(subscribers.missing);
+    lacking.of_members(app);
+    let subscribers = subscribers.all;
     let of_members = app
         .roster
         .channels(&prefix)

@@ -20,19 +20,25 @@ fn from_header(headers: &HeaderMap) -> Option<String> {
     headers.get(AUTHORIZATION).and_then(bearer)
 }
 
-fn bearer(authorization: &HeaderValue) -> Option<String> {
+/// The token of a header that has the form of RFC 6750.
+pub fn bearer(authorization: &HeaderValue) -> Option<String> {
     let (scheme, token) = authorization.to_str().ok()?.split_once(' ')?;
     let token = token.trim();
     (scheme.eq_ignore_ascii_case("bearer") && !token.is_empty()).then(|| token.to_owned())
 }
 
 fn from_cookie(headers: &HeaderMap) -> Option<String> {
+    cookie(headers, COOKIE_NAME)
+}
+
+/// The value of a cookie.
+pub fn cookie(headers: &HeaderMap, wanted: &str) -> Option<String> {
     let all = headers.get_all(COOKIE).iter();
     let mut pairs = all
         .filter_map(|cookies| cookies.to_str().ok())
         .flat_map(|cookies| cookies.split(';'))
         .filter_map(|pair| pair.trim().split_once('='));
-    let (_, value) = pairs.find(|(name, value)| *name == COOKIE_NAME && !value.is_empty())?;
+    let (_, value) = pairs.find(|(name, value)| *name == wanted && !value.is_empty())?;
     Some(value.trim_matches('"').to_owned())
 }
 
@@ -52,7 +58,7 @@ pub fn that_count(headers: &HeaderMap, origin: &Origin) -> HeaderMap {
 
 /// Whether the page that sent a request is this site's or of an exact origin. A browser sends cookies with requests of
 /// other sites too, but no page can set the headers that show it.
-fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
+pub fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
     let other_site = headers
         .get("sec-fetch-site")
         .is_some_and(|site| site != "same-origin" && site != "none");
@@ -65,6 +71,8 @@ fn is_from_allowed_page(headers: &HeaderMap, origin: &Origin) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use hyper::header::HeaderName;
+
     use super::*;
 
     fn find(pairs: &[(&'static str, &str)], query: Option<&str>, origin: Origin) -> Option<String> {
@@ -113,6 +121,19 @@ mod tests {
         // Another site cannot send the token that is in the query.
         let foreign = [("sec-fetch-site", "cross-site")];
         assert_eq!(find(&foreign, Some("q"), Origin::Own).as_deref(), Some("q"));
+    }
+
+    #[test]
+    fn cookies_that_a_browser_adds_for_another_site_do_not_count() {
+        let counts = |site: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            headers.insert("cookie", HeaderValue::from_static("session=1"));
+            let site = site.map(HeaderValue::from_static);
+            headers.extend(site.map(|site| (HeaderName::from_static("sec-fetch-site"), site)));
+            that_count(&headers, &Origin::Own).contains_key("cookie")
+        };
+        assert!(counts(None) && counts(Some("same-origin")));
+        assert!(!counts(Some("cross-site")));
     }
 
     #[test]

@@ -10,14 +10,14 @@
 
 use std::collections::HashMap;
 
-use hyper::StatusCode;
 use protocol::json::object_from_slice;
 use protocol::rewind;
 use protocol::rewind::Asked;
-use protocol::socket_id::{Place, Prover, SocketId};
+use protocol::socket_id::{Held, Prover, SocketId};
+use protocol::wire_cursor::ClientCursor;
 use serde::Deserialize;
-use shared::cursor::Cursor;
 
+use super::proof;
 use super::query::add_channel;
 use super::refusal::{Refusal, bad};
 use crate::auth::authorizer::Signed;
@@ -28,7 +28,7 @@ use crate::hub::command::Since;
 pub struct Change {
     pub socket: SocketId,
     /// Where the stream is held.
-    pub place: Place,
+    pub held: Held,
     /// Distinct, at least one.
     pub channels: Vec<String>,
     /// From where on added channels are replayed.
@@ -82,17 +82,12 @@ pub fn read(
         return Err(bad("channels must name at least one channel"));
     }
     let since = body.last_event_id.filter(|id| !id.is_empty()).map(|id| {
-        let cursor = Cursor::parse(id.as_bytes());
+        let cursor = ClientCursor::parse(id.as_bytes());
         cursor.ok_or_else(|| bad("last_event_id must be a cursor, as events have it for their id"))
     });
     let rewind = body.rewind.map(|asked| asked.within(limits)).transpose();
     let rewind = rewind.map_err(|why| bad(why.to_string()))?;
-    let denied = || {
-        let reason = "the secret is not this socket's";
-        Refusal::new(StatusCode::FORBIDDEN, reason)
-    };
-    let socket: SocketId = body.socket_id.parse().map_err(|()| denied())?;
-    let place = prover.place(socket, &body.secret).ok_or_else(denied)?;
+    let (socket, held) = proof::check(prover, &body.socket_id, &body.secret)?;
     let signed = |(channel, auth): (String, Auth)| Signed {
         channel,
         auth: auth.auth,
@@ -100,7 +95,7 @@ pub fn read(
     };
     Ok(Change {
         socket,
-        place,
+        held,
         channels,
         since: Since::of(since.transpose()?, rewind),
         token: body.token.filter(|token| !token.is_empty()),
@@ -114,6 +109,8 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::super::query::tests::{channel, check_channels, samples};
+    use protocol::socket_id::Place;
+
     use super::*;
 
     const LIMITS: rewind::Limits = rewind::Limits {
@@ -133,11 +130,11 @@ mod tests {
     #[test]
     fn a_malformed_body_and_a_foreign_secret_are_refused() {
         let prover = prover();
-        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
+        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000).to_string();
         let body = |rest: &str| format!(r#"{{"socket_id":"1.2","secret":"{secret}",{rest}}}"#);
         let good = body(r#""channels":["a","private-b"],"auth":{"private-b":{"auth":"k:1"}}"#);
         let change = read(good.as_bytes(), &prover, 3, LIMITS).unwrap();
-        assert_eq!(change.place, HERE);
+        assert_eq!(change.held, HERE.into());
         assert_eq!(change.channels, ["a", "private-b"]);
         assert_eq!(change.signatures[0].channel, "private-b");
         for (rest, expected) in [
@@ -208,7 +205,7 @@ mod tests {
 
     fn read_with_proof(body: &str) -> Result<Change, Refusal> {
         let prover = prover();
-        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000);
+        let secret = prover.prove("1.2".parse().unwrap(), HERE, 1000).to_string();
         read(
             body.replace("SECRET", &secret).as_bytes(),
             &prover,
@@ -239,7 +236,7 @@ mod tests {
         fn an_accepted_body_obeys_the_rules(body in body()) {
             match read_with_proof(&body) {
                 Ok(change) => {
-                    prop_assert_eq!(change.place, HERE);
+                    prop_assert_eq!(change.held, HERE.into());
                     prop_assert!(!change.channels.is_empty());
                     check_channels(&change.channels, 3);
                     prop_assert_ne!(change.token.as_deref(), Some(""));

@@ -4,10 +4,9 @@ use std::cell::RefCell;
 use std::net::IpAddr;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
-use hyper::Request;
 use hyper::body::Incoming;
+use hyper::{HeaderMap, Request, StatusCode};
 use protocol::socket_id::SocketId;
 
 use super::policy::Policy;
@@ -16,12 +15,13 @@ use super::socket::Progress;
 use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim};
 use crate::engine::lingering::Lingering;
-use crate::engine::{Engine, WebSocketSession};
+use crate::engine::{Engine, TopicOpening, WebSocketSession};
 use crate::process::admission::{Admission, Place, Verdict};
 use crate::process::client_key::ClientKey;
 use crate::process::jitter::Jitter;
 use crate::process::metrics::Metrics;
 use crate::process::requests::Requests;
+use crate::process::state::Process;
 
 /// What every connection of a worker needs.
 pub struct World {
@@ -30,23 +30,35 @@ pub struct World {
     /// This worker's connections that were sent their final bytes.
     pub lingering: Rc<RefCell<Lingering<Place>>>,
     pub requests: Arc<Requests>,
-    pub policy: Policy,
-    pub header_timeout: Duration,
-    pub write_timeout: Duration,
-    /// Milliseconds.
-    pub retry: u32,
+    /// Replaced at a reload: each request and each connection takes it once.
+    pub policy: RefCell<Arc<Policy>>,
     pub jitter: Jitter,
 }
 
 impl World {
-    /// The metrics that all applications share.
+    /// What all applications share.
+    pub fn process(&self) -> &Process {
+        &self.apps[0].0.hub.process
+    }
+
     pub fn metrics(&self) -> &Metrics {
-        &self.apps[0].0.hub.process.metrics
+        &self.process().metrics
+    }
+
+    /// A request is refused with this status.
+    pub fn count_refused(&self, status: StatusCode) {
+        let process = &self.apps[0].0.hub.process;
+        process.metrics.refused_requests.add(1);
+        process.statuses.count(status.as_u16());
+    }
+
+    pub fn policy(&self) -> Arc<Policy> {
+        self.policy.borrow().clone()
     }
 
     /// Milliseconds after which a client comes back, spread at random.
     pub fn spread_retry(&self) -> u32 {
-        self.jitter.around(self.retry)
+        self.jitter.around(self.policy.borrow().retry)
     }
 }
 
@@ -57,6 +69,8 @@ pub struct Takeover {
     pub socket: SocketId,
     pub head: Vec<u8>,
     pub websocket: Option<Box<WebSocketSession>>,
+    /// Only for a subscriber of topics.
+    pub topics: Option<Box<TopicOpening>>,
 }
 
 /// One connection's state, shared by its handler and the task around it.
@@ -98,12 +112,17 @@ impl Client {
         Some(self.admission.key(address))
     }
 
-    /// The viewer's address as far as it is known: a proxy that does not name a viewer is none itself.
     fn viewer(&self, request: &Request<Incoming>) -> Option<IpAddr> {
-        self.address.or_else(|| {
-            // The last line is the proxy's own, where it adds one to the viewer's.
-            let named = request.headers().get_all("x-real-ip").iter().next_back()?;
-            named.to_str().ok()?.parse().ok()
-        })
+        viewer(self.address, request.headers())
     }
+}
+
+/// The viewer's address as far as it is known: a proxy that does not name a viewer is none itself. `address`: as of
+/// [`Client::address`].
+pub fn viewer(address: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
+    address.or_else(|| {
+        // The last line is the proxy's own, where it adds one to the viewer's.
+        let named = headers.get_all("x-real-ip").iter().next_back()?;
+        named.to_str().ok()?.parse().ok()
+    })
 }

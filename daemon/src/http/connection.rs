@@ -1,4 +1,7 @@
-//! One connection: hyper answers its requests; a request for a stream takes the socket out of hyper.
+//! One connection that hyper has: it answers the requests; a request for a stream takes the socket out of hyper.
+//!
+//! Nearly all streams begin without hyper (`arrivals.rs`). Here are the other requests, those that are refused, and streams
+//! whose request is not here as a whole, has to wait for somebody's word, or follows others on a kept connection.
 //!
 //! hyper hands a socket over only after 101 or CONNECT. So the handler of a stream leaves what the stream needs
 //! in the [`Client`] and stays pending; the task around hyper, which looks there after each poll, takes the
@@ -13,7 +16,6 @@ use std::os::fd::OwnedFd;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::task::Poll;
-use std::time::Duration;
 
 use bytes::Bytes;
 use hyper::body::{Body, Incoming};
@@ -27,6 +29,7 @@ use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
 
 use super::client::{Client, Takeover, World};
+use super::first::MAX_HEADERS;
 use super::handler::handle;
 use super::notes;
 use super::refusal::{Refusal, bad};
@@ -36,76 +39,49 @@ use crate::engine::Opening;
 use crate::engine::lingering::{AwaitedClose, Ending};
 use crate::process::admission::Admission;
 use crate::process::client_key::ClientKey;
-use crate::process::faults;
 use crate::process::refusals;
 use crate::process::requests::Held;
 
-/// The smallest buffer that hyper accepts, and the most headers of a request.
+/// The smallest buffer that hyper accepts.
 const MIN_BUFFER: usize = 8 << 10;
-const MAX_HEADERS: usize = 256;
-/// How long the request of a connection that was just accepted is awaited when the daemon stops: closed at once, its
-/// client would get no answer.
-const LATE: Duration = Duration::from_millis(100);
 /// Bytes of a message from a WebSocket that was refused.
 const MESSAGE: usize = 16 << 10;
 
 /// A socket that can be taken out of Tokio.
 pub trait Socket: AsyncRead + AsyncWrite + Unpin {
-    /// Waits until there is something to read, or the end.
-    fn ready(&self) -> impl Future<Output = io::Result<()>>;
-
     /// Without Tokio, still non-blocking.
     fn into_fd(self) -> io::Result<OwnedFd>;
 }
 
 impl Socket for TcpStream {
-    fn ready(&self) -> impl Future<Output = io::Result<()>> {
-        self.readable()
-    }
-
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
 }
 
 impl Socket for UnixStream {
-    fn ready(&self) -> impl Future<Output = io::Result<()>> {
-        self.readable()
-    }
-
     fn into_fd(self) -> io::Result<OwnedFd> {
         Ok(self.into_std()?.into())
     }
 }
 
-/// Serves `socket` until it ends or becomes a stream. `leaving` turns true when the daemon stops. `address`:
-/// of the viewer; None if the peer is a proxy, which names it.
+/// Serves `socket` until it ends or becomes a stream. `first`: what was read of it already. `leaving` turns true when the
+/// daemon stops. `address`: of the viewer; None if the peer is a proxy, which names it.
 pub async fn serve<S: Socket + 'static>(
     socket: S,
+    first: Bytes,
     address: Option<IpAddr>,
     admission: Admission,
     world: Rc<World>,
     leaving: watch::Receiver<bool>,
 ) {
-    faults::at("connection", b"");
     // A worker that drains waits for who holds one; what waits for the stop gives its own up when it comes.
     let _until_the_end = leaving.clone();
-    // A client that has sent nothing costs neither hyper nor a buffer.
-    match first_input(&socket, world.header_timeout, stopping(leaving.clone())).await {
-        First::Input => {}
-        First::Nothing => return,
-        First::Stopping => {
-            if let Ok(fd) = socket.into_fd() {
-                let ending = Ending::new(fd, admission.into_place());
-                world.lingering.borrow_mut().end(ending);
-            }
-            return;
-        }
-    }
     let held = Held::new(world.requests.clone(), admission.client());
     let progress = Rc::new(Progress::new(held, admission.client()));
-    let header_bytes = world.policy.header_bytes;
-    let socket = Watched::new(socket, progress.clone(), header_bytes, world.write_timeout);
+    let policy = world.policy();
+    let (head, patience) = (policy.header_bytes, policy.write_timeout);
+    let socket = Watched::new(socket, first, progress.clone(), head, patience);
     let client = Rc::new(RefCell::new(Client {
         world: world.clone(),
         admission,
@@ -121,38 +97,9 @@ pub async fn serve<S: Socket + 'static>(
 }
 
 /// Ready when the daemon stops.
-async fn stopping(mut leaving: watch::Receiver<bool>) {
+pub(super) async fn stopping(mut leaving: watch::Receiver<bool>) {
     if leaving.wait_for(|leaving| *leaving).await.is_err() {
         pending::<()>().await;
-    }
-}
-
-/// The first that happens on a new connection.
-enum First {
-    Input,
-    /// The client closed, or sent nothing in time.
-    Nothing,
-    /// The daemon stops; the client may be about to send a request.
-    Stopping,
-}
-
-async fn first_input(
-    socket: &impl Socket,
-    timeout: Duration,
-    stop: impl Future<Output = ()>,
-) -> First {
-    let late = async {
-        stop.await;
-        tokio::time::sleep(LATE).await;
-    };
-    tokio::select! {
-        biased;
-        ready = socket.ready() => match ready {
-            Ok(()) => First::Input,
-            Err(_) => First::Nothing,
-        },
-        () = tokio::time::sleep(timeout) => First::Nothing,
-        () = late => First::Stopping,
     }
 }
 
@@ -191,11 +138,12 @@ async fn answer_requests<S: Socket + 'static>(
         begins.head_ended(!request.body().is_end_stream());
         handle(handler.clone(), request)
     });
+    let policy = world.policy();
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(world.header_timeout)
+        .header_read_timeout(policy.header_timeout)
         // One byte more than a head may have: the socket refuses a longer one with a reason, as hyper would not.
-        .max_buf_size((world.policy.header_bytes + 1).max(MIN_BUFFER))
+        .max_buf_size((policy.header_bytes + 1).max(MIN_BUFFER))
         .max_headers(MAX_HEADERS)
         .serve_connection(TokioIo::new(socket), service);
     let mut stopping = false;
@@ -301,26 +249,38 @@ fn final_response<S>(
             respond::final_refusal(&Refusal::new(StatusCode::REQUEST_TIMEOUT, reason))
         }
         (Outcome::Ended, Some(Stopped::HeadTooLong)) => {
-            world.metrics().refused_requests.add(1);
-            respond::final_refusal(&Refusal::head(world.policy.header_bytes))
+            let refusal = Refusal::head(world.policy().header_bytes);
+            world.count_refused(refusal.status);
+            respond::final_refusal(&refusal)
         }
         (Outcome::Ended, stopped) if stopped != Some(Stopped::Full) => Vec::new(),
         // Any answer but a stream would end an EventSource for good.
-        _ if progress.is_in_head() && early.starts_with(b"GET /askr/events") => {
+        _ if progress.is_in_head() && is_for_stream(world, early) => {
             respond::final_retry(world.spread_retry())
         }
         _ => respond::final_refusal(&Refusal::crowded()),
     }
 }
 
+/// Whether a request begins as one for Server-Sent Events.
+fn is_for_stream(world: &World, early: &[u8]) -> bool {
+    let Some(path) = early.strip_prefix(b"GET ") else {
+        return false;
+    };
+    let policy = world.policy();
+    let hubs = policy.apps.iter().filter_map(|app| app.mercure.as_deref());
+    path.starts_with(b"/askr/events") || hubs.map(str::as_bytes).any(|hub| path.starts_with(hub))
+}
+
 /// The socket becomes a stream.
-fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
+pub(super) fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
     let Takeover {
         request,
         accesses,
         socket,
         head,
         websocket,
+        topics,
     } = takeover;
     world.apps[request.app].1.borrow_mut().open(Opening {
         fd,
@@ -331,6 +291,7 @@ fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
         format: request.format,
         resume: request.resume,
         socket,
+        topics,
         websocket,
     });
 }

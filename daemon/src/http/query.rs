@@ -60,8 +60,8 @@ pub fn parse(text: &str, max: usize, limits: rewind::Limits) -> Result<Query, Re
     let (mut socket, mut secret) = (None, None);
     for parameter in parameters(text) {
         let parameter = parameter?;
-        if CURSORS.contains(&parameter.name.as_str()) {
-            let before = query.last_event_id.replace(parameter.value);
+        if CURSORS.contains(&&*parameter.name) {
+            let before = query.last_event_id.replace(parameter.value.into_owned());
             if before.is_some() {
                 return Err(bad(
                     "last_event_id (or lastEventId, lastEventID, last-event-id) may be given once",
@@ -69,10 +69,10 @@ pub fn parse(text: &str, max: usize, limits: rewind::Limits) -> Result<Query, Re
             }
             continue;
         }
-        match parameter.name.as_str() {
-            "channel" => add_channel(&mut query.channels, parameter.value, max)?,
+        match &*parameter.name {
+            "channel" => add_channel(&mut query.channels, parameter.value.into_owned(), max)?,
             "format" => {
-                query.json = match parameter.value.as_slice() {
+                query.json = match &*parameter.value {
                     b"raw" => false,
                     b"json" => true,
                     _ => return Err(bad("format must be raw or json")),
@@ -105,7 +105,7 @@ fn rewind_of(text: &str, limits: rewind::Limits) -> Result<Rewind, Refusal> {
     rewind.map_err(|why| bad(why.to_string()))
 }
 
-fn session(parameter: Parameter) -> Result<String, Refusal> {
+fn session(parameter: Parameter<'_>) -> Result<String, Refusal> {
     let session = parameter.text()?;
     let printable = session.bytes().all(|b| b.is_ascii_graphic());
     match printable && SESSION.contains(&session.len()) {

@@ -61,11 +61,8 @@ impl Refusal {
         }
     }
 
-    /// More requests a second than one client may send.
-    pub fn too_often(per_second: u32) -> Self {
-        let reason = format!(
-            "more than {per_second} pages of history a second from one address (server.history_rate)"
-        );
+    /// More a second than is allowed.
+    pub fn too_often(reason: String) -> Self {
         Self {
             header: Some((RETRY_AFTER, "1")),
             ..Self::new(StatusCode::TOO_MANY_REQUESTS, reason)

@@ -9,13 +9,14 @@ use protocol::format::Format;
 use protocol::history::Window;
 use protocol::pusher::{api, code, connect};
 use protocol::query::parameter;
+use protocol::wire_cursor::ClientCursor;
 use protocol::ws::handshake;
 use protocol::ws::handshake::Accept;
-use shared::cursor::Cursor;
 use shared::rules;
 
 use super::bearer;
 use super::cors::{Origin, origin};
+use super::mercure::target::target;
 use super::notes;
 use super::path;
 use super::policy::Policy;
@@ -30,6 +31,7 @@ const SOCKET: &str = "/askr/ws";
 const HISTORY: &str = "/askr/history";
 const SUBSCRIBE: &str = "/askr/subscribe";
 const UNSUBSCRIBE: &str = "/askr/unsubscribe";
+const CLIENT_EVENT: &str = "/askr/client-event";
 
 /// What a request asks for.
 #[derive(Debug)]
@@ -55,12 +57,21 @@ pub enum Route {
     },
     /// The health check of Pusher's HTTP API.
     Up,
+    /// A request to this application's Mercure hub.
+    Mercure {
+        app: usize,
+    },
     /// A change of a stream's channels: its body names the stream and the channels.
     Change {
         app: usize,
         /// Whether channels are added; else they are removed.
         subscribe: bool,
         claim: Claim,
+    },
+    /// A client event of a stream: its body, of at most `max` bytes, names the stream and has the event.
+    ClientEvent {
+        app: usize,
+        max: u64,
     },
 }
 
@@ -92,6 +103,11 @@ pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route,
         let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
         return (Origin::Own, sized.and_then(|()| api_route(target, policy)));
     }
+    if let Some((app, _)) = target(request.uri().path(), &policy.apps) {
+        let origin = origin(request.headers(), &policy.apps[app].origins);
+        let sized = check_head(request, policy).and_then(|()| check_host(request, policy));
+        return (origin, sized.map(|()| Route::Mercure { app }));
+    }
     let key = connect::key(request.uri().path());
     let app = match &key {
         Some(key) => Ok(policy.apps.iter().position(|app| app.key == *key)),
@@ -99,7 +115,11 @@ pub fn route<B>(request: &Request<B>, policy: &Policy) -> (Origin, Result<Route,
     };
     let index = app.as_ref().ok().copied().flatten().unwrap_or(0);
     let origin = origin(request.headers(), &policy.apps[index].origins);
-    let checked = check_size(request, policy).and_then(|()| check_host(request, policy));
+    let max = match request.uri().path() {
+        CLIENT_EVENT => policy.apps[index].client_event_bytes,
+        _ => policy.body_bytes,
+    };
+    let checked = check_size(request, policy, max).and_then(|()| check_host(request, policy));
     let route = checked.and(app).and_then(|app| match (key, app) {
         (None, app) => askr_route(request, policy, app.unwrap_or(0), &origin),
         (Some(key), app) => pusher_route(request, policy, &key, app, &origin),
@@ -174,7 +194,8 @@ fn pusher_route<B>(
             },
             accept: Some(accept),
             resume: None,
-            claim: None,
+            // For what it subscribes to later. No query: pages cannot add to it, and proxies log it.
+            claim: Some(claim(request.headers(), None, origin)),
             name: Name::New,
         })),
     }
@@ -201,7 +222,7 @@ fn askr_route<B>(
     let (path, method) = (request.uri().path(), request.method());
     let reads = match path {
         EVENTS | SOCKET | HISTORY => true,
-        SUBSCRIBE | UNSUBSCRIBE => false,
+        SUBSCRIBE | UNSUBSCRIBE | CLIENT_EVENT => false,
         _ => {
             let reason = format!("not found; events are at {EVENTS}");
             return Err(Refusal::new(StatusCode::NOT_FOUND, reason).noted(notes::path(path)));
@@ -230,11 +251,16 @@ fn askr_route<B>(
             if path == SOCKET {
                 subscribe.accept = Some(handshake(request)?);
                 subscribe.format = Format::Plain;
-            } else if subscribe.channels.is_empty() {
+            } else if subscribe.channels.is_empty() && matches!(subscribe.name, Name::New) {
+                // With an id of its own making it is a page that adds its channels by POST.
                 return Err(bad("name at least one channel: ?channel=NAME"));
             }
             Ok(Route::Stream(subscribe))
         }
+        Method::POST if path == CLIENT_EVENT => Ok(Route::ClientEvent {
+            app,
+            max: policy.apps[app].client_event_bytes,
+        }),
         Method::POST if !reads => Ok(Route::Change {
             app,
             subscribe: path == SUBSCRIBE,
@@ -245,19 +271,20 @@ fn askr_route<B>(
     }
 }
 
-/// The credentials of a request. `query`: the token in it.
+/// The token of a request. `query`: the one in it. What else the application may be shown is added where it is asked
+/// (`handler.rs`).
 fn claim(headers: &HeaderMap, query: Option<String>, origin: &Origin) -> Claim {
     Claim {
         token: bearer::token(headers, query, origin),
-        headers: bearer::that_count(headers, origin),
         ..Claim::default()
     }
 }
 
-fn check_size<B>(request: &Request<B>, policy: &Policy) -> Result<(), Refusal> {
+/// `max`: bytes of a body.
+fn check_size<B>(request: &Request<B>, policy: &Policy, max: u64) -> Result<(), Refusal> {
     check_head(request, policy)?;
-    if body_length(request.headers()).is_some_and(|length| length > policy.body_bytes) {
-        let reason = format!("the body is longer than {} bytes", policy.body_bytes);
+    if body_length(request.headers()).is_some_and(|length| length > max) {
+        let reason = format!("the body is longer than {max} bytes");
         return Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, reason));
     }
     Ok(())
@@ -359,7 +386,11 @@ fn resume(id: &[u8]) -> Option<Resume> {
     // An id that no event can have is not found, and is reported as unknown.
     let text =
         || Resume::Id(String::from_utf8_lossy(&id[..id.len().min(4 * rules::MAX_ID)]).into_owned());
-    Some(Cursor::parse(id).map_or_else(text, Resume::Cursor))
+    Some(match ClientCursor::parse(id) {
+        Some(ClientCursor::Cursor(cursor)) => Resume::Cursor(cursor),
+        Some(ClientCursor::Vector(vector)) => Resume::Vector(vector),
+        None => text(),
+    })
 }
 
 #[cfg(test)]
@@ -486,20 +517,6 @@ mod tests {
         assert!(claim("channel=a", &[("authorization", "Bearer t")]).is_none());
         let private = "channel=a&channel=private-b&token=q";
         assert_eq!(claim(private, &[]).unwrap().token.as_deref(), Some("q"));
-        let cookie = ("cookie", "session=1");
-        assert!(
-            claim(private, &[cookie])
-                .unwrap()
-                .headers
-                .contains_key("cookie")
-        );
-        let elsewhere = [cookie, ("sec-fetch-site", "cross-site")];
-        assert!(
-            !claim(private, &elsewhere)
-                .unwrap()
-                .headers
-                .contains_key("cookie")
-        );
     }
 
     #[test]
@@ -647,6 +664,9 @@ mod tests {
         assert_eq!(status(named().uri("/askr/subscribe"), &policy()), 405);
         let post = named().uri("/askr/subscribe").method("POST");
         assert_eq!(status(post, &policy()), 200);
+        assert_eq!(status(named().uri("/askr/client-event"), &policy()), 405);
+        let post = named().uri("/askr/client-event").method("POST");
+        assert_eq!(status(post, &policy()), 200);
         assert_eq!(
             status(named().header("origin", "https://x"), &policy()),
             403
@@ -672,6 +692,7 @@ mod tests {
             5 => Just(SOCKET),
             3 => Just(HISTORY),
             1 => Just(SUBSCRIBE),
+            1 => Just(CLIENT_EVENT),
             4 => Just("/app/KEY"),
             1 => Just("/app/other"),
             1 => Just("/apps/askr/events"),
@@ -737,6 +758,7 @@ mod tests {
         assert!(reached(|route| matches!(route, Route::Refused { .. })));
         assert!(reached(|route| matches!(route, Route::Api { .. })));
         assert!(reached(|route| matches!(route, Route::Change { .. })));
+        assert!(reached(|route| matches!(route, Route::ClientEvent { .. })));
         assert!(reached(|route| matches!(route, Route::History { .. })));
         let is = |route: &&Route| matches!(route, Route::Stream(ask) if ask.resume.is_some() && ask.claim.is_some());
         assert!(routes.iter().flatten().any(|route| is(&route)));

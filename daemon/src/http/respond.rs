@@ -1,11 +1,13 @@
 //! Responses: a status and one line or JSON, and the head of a stream.
 
+use std::io::Write;
+
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
     ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_MAX_AGE, ALLOW, CACHE_CONTROL, CONNECTION,
-    CONTENT_TYPE, HeaderValue, VARY, WWW_AUTHENTICATE,
+    CONTENT_TYPE, HeaderName, HeaderValue, VARY, WWW_AUTHENTICATE,
 };
 use hyper::{Response, StatusCode};
 use protocol::sse;
@@ -90,6 +92,51 @@ pub fn json(body: impl Into<Bytes>) -> Answer {
     answer
 }
 
+/// The same with status 503, for whoever asks whether viewers may be sent here.
+pub fn down(body: impl Into<Bytes>) -> Answer {
+    let mut answer = json(body);
+    *answer.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    answer
+}
+
+/// The same, for a page of an allowed origin too.
+pub fn json_to(body: impl Into<Bytes>, origin: &Origin) -> Answer {
+    let mut answer = json(body);
+    allow_origin(&mut answer, origin);
+    answer
+}
+
+/// What the client has already is still so.
+pub fn unchanged(origin: &Origin) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NOT_MODIFIED;
+    allow_origin(&mut answer, origin);
+    answer
+}
+
+/// The id of what was published, alone.
+pub fn id(id: String, origin: &Origin) -> Answer {
+    let mut answer = text(StatusCode::OK, "");
+    *answer.body_mut() = Full::new(Bytes::from(id));
+    allow_origin(&mut answer, origin);
+    answer
+}
+
+/// The head of a stream as an answer of its own.
+pub fn head_of(stream_head: &[u8]) -> Answer {
+    let mut answer = Response::new(Full::default());
+    for line in stream_head.split(|byte| *byte == b'\n').skip(1) {
+        let mut parts = line.trim_ascii_end().splitn(2, |byte| *byte == b':');
+        if let (Some(name), Some(value)) = (parts.next(), parts.next())
+            && let Ok(name) = HeaderName::from_bytes(name)
+            && let Ok(value) = HeaderValue::from_bytes(value.trim_ascii())
+        {
+            answer.headers_mut().append(name, value);
+        }
+    }
+    answer
+}
+
 /// A page of history.
 pub fn page(page: Held, origin: &Origin) -> Answer {
     let mut answer = json(page);
@@ -101,6 +148,16 @@ pub fn page(page: Held, origin: &Origin) -> Answer {
 pub fn changed(channels: &[String], origin: &Origin) -> Answer {
     let body = serde_json::json!({ "channels": channels }).to_string();
     let mut answer = json(body.into_bytes());
+    allow_origin(&mut answer, origin);
+    answer
+}
+
+/// A response with status 204: it was done, and there is nothing to say.
+pub fn nothing(origin: &Origin) -> Answer {
+    let mut answer = Response::new(Full::default());
+    *answer.status_mut() = StatusCode::NO_CONTENT;
+    let headers = answer.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     allow_origin(&mut answer, origin);
     answer
 }
@@ -158,18 +215,22 @@ fn allowed(origin: &Origin) -> Option<(HeaderValue, bool)> {
 }
 
 /// The head of an SSE response, written here because a stream leaves hyper. It has neither a length nor chunked
-/// encoding, so that the same bytes serve every subscriber, and ends when the connection is closed.
-pub fn stream_head(origin: &Origin) -> Vec<u8> {
-    let mut head = b"HTTP/1.1 200 OK\r\n\
+/// encoding, so that the same bytes serve every subscriber, and ends when the connection is closed. `more`: header lines,
+/// each with its line break.
+pub fn stream_head(origin: &Origin, more: &str) -> Vec<u8> {
+    // With room for what the stream is sent first.
+    let mut head = Vec::with_capacity(768);
+    head.extend_from_slice(
+        b"HTTP/1.1 200 OK\r\n\
         Content-Type: text/event-stream\r\n\
         Cache-Control: no-store\r\n\
         X-Accel-Buffering: no\r\n\
         X-Content-Type-Options: nosniff\r\n\
         Connection: close\r\n\
-        Vary: Origin\r\n"
-        .to_vec();
-    let now = httpdate::fmt_http_date(std::time::SystemTime::now());
-    head.extend_from_slice(format!("Date: {now}\r\n").as_bytes());
+        Vary: Origin\r\n",
+    );
+    let now = httpdate::HttpDate::from(std::time::SystemTime::now());
+    write!(head, "Date: {now}\r\n{more}").expect("writing to a Vec cannot fail");
     if let Some((origin, credentials)) = allowed(origin) {
         if credentials {
             head.extend_from_slice(b"Access-Control-Allow-Credentials: true\r\n");

@@ -9,6 +9,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
+use bytes::Bytes;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::time::{Sleep, sleep};
 
@@ -135,6 +136,8 @@ pub enum Stopped {
 /// The socket that hyper reads and writes.
 pub struct Watched<S> {
     inner: S,
+    /// What was read of it before hyper had it, and comes first.
+    first: Bytes,
     progress: Rc<Progress>,
     header_bytes: usize,
     write_timeout: Duration,
@@ -147,12 +150,14 @@ pub struct Watched<S> {
 impl<S> Watched<S> {
     pub fn new(
         inner: S,
+        first: Bytes,
         progress: Rc<Progress>,
         header_bytes: usize,
         write_timeout: Duration,
     ) -> Self {
         Self {
             inner,
+            first,
             progress,
             header_bytes,
             write_timeout,
@@ -225,7 +230,15 @@ impl<S: AsyncRead + Unpin> AsyncRead for Watched<S> {
         // hyper offers the rest of its buffer; the head received so far is in front of it.
         let size = if in_head { head + room } else { room };
         progress.buffer.set(progress.buffer.get().max(size));
-        let outcome = if room <= max {
+        let outcome = if !this.first.is_empty() {
+            let count = this.first.len().min(room).min(max);
+            buffer.put_slice(&this.first.split_to(count));
+            if this.first.is_empty() {
+                // Without its memory.
+                this.first = Bytes::new();
+            }
+            Poll::Ready(Ok(()))
+        } else if room <= max {
             Pin::new(&mut this.inner).poll_read(cx, buffer)
         } else {
             let mut part = ReadBuf::new(buffer.initialize_unfilled_to(max));

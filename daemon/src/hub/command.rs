@@ -1,13 +1,18 @@
 //! Commands to an engine: change a stream, end streams, count subscribers. They are delivered through the
 //! worker's inbox, so that only its own thread ever accesses a stream.
 
+use protocol::client_event;
+use protocol::client_event::ClientEvent;
 use protocol::rewind::Rewind;
 use protocol::socket_id::SocketId;
+use protocol::wire_cursor::ClientCursor;
 use shared::cursor::Cursor;
+use shared::vector::Vector;
 use tokio::sync::oneshot;
 
 use crate::auth::authorizer::Access;
 use crate::hub::presence;
+use crate::process::reconnect::Window;
 
 /// A command to one worker's engine of an application.
 #[derive(Debug)]
@@ -40,30 +45,67 @@ pub enum Command {
         channels: Vec<String>,
         answer: oneshot::Sender<Result<Vec<String>, Denied>>,
     },
+    /// Send a stream's client event to the other subscribers of its channel.
+    ClientEvent {
+        slot: u32,
+        socket: SocketId,
+        event: ClientEvent,
+        answer: oneshot::Sender<Result<(), client_event::Refused>>,
+    },
     /// End streams; answered with how many ended.
     End {
         target: Target,
         answer: oneshot::Sender<usize>,
     },
+    /// Let one of so many streams go: its client is to reconnect within the window.
+    LetGo { one_of: u32, window: Window },
     /// Count the subscribers of each of these channels that has any.
     Count {
         which: Which,
         answer: oneshot::Sender<Vec<(String, usize)>>,
     },
+    /// The channels with the most subscribers here, so many at most.
+    Largest {
+        most: usize,
+        answer: oneshot::Sender<Vec<(String, usize)>>,
+    },
+    /// The streams for which most is waiting, so many at most.
+    Slow {
+        most: usize,
+        answer: oneshot::Sender<Vec<SlowStream>>,
+    },
+}
+
+/// A stream whose socket is full.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SlowStream {
+    pub socket: SocketId,
+    pub user: Option<String>,
+    pub transport: &'static str,
+    pub channels: usize,
+    /// Bytes that wait for it.
+    pub bytes: usize,
+    pub replays: bool,
 }
 
 /// From where on a channel is wanted that is added.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Since {
     /// The page has all its events up to here.
     Cursor(Cursor),
+    /// The same, of several hosts.
+    Vector(Vector),
     Rewind(Rewind),
 }
 
 impl Since {
     /// A cursor wins: who comes back may still ask for the rewind that it began with.
-    pub fn of(cursor: Option<Cursor>, rewind: Option<Rewind>) -> Option<Self> {
-        cursor.map(Self::Cursor).or(rewind.map(Self::Rewind))
+    pub fn of(cursor: Option<ClientCursor>, rewind: Option<Rewind>) -> Option<Self> {
+        let cursor = cursor.map(|cursor| match cursor {
+            ClientCursor::Cursor(cursor) => Self::Cursor(cursor),
+            ClientCursor::Vector(vector) => Self::Vector(vector),
+        });
+        cursor.or(rewind.map(Self::Rewind))
     }
 }
 
@@ -102,9 +144,7 @@ pub enum Denied {
 impl std::fmt::Display for Denied {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
-            Self::Gone => {
-                f.write_str("there is no such stream now; use what the last askr:connected said")
-            }
+            Self::Gone => client_event::Refused::Gone.fmt(f),
             Self::TooManyChannels(most, setting) => {
                 write!(f, "at most {most} channels a stream ({setting})")
             }

@@ -7,22 +7,32 @@ use std::sync::{Arc, OnceLock};
 
 use protocol::format::{FORMATS, Format};
 use protocol::socket_id::SocketId;
-use protocol::{format, sse};
+use protocol::wire_cursor::WireCursor;
+use protocol::{format, mercure, sse};
 use shared::cursor::{Cursor, Epoch};
 use shared::event::Event;
 
+use crate::hub::sent_cursor::SentCursor;
 use crate::process::budget::{Budget, Charge, Held};
 
 #[derive(Debug)]
 pub struct EncodedEvent {
     pub cursor: Cursor,
+    /// The cursor as it is sent, made once.
+    sent: SentCursor,
     pub event: Event,
+    /// Of an event of topics that is live: what it is found by.
+    names: Box<[Arc<str>]>,
     /// The connection that must not get it.
     pub except: Option<SocketId>,
+    /// Somebody asks what happens to it.
+    pub traced: bool,
     body: Charge,
     /// Bytes of the forms that are kept.
     kept: AtomicUsize,
     raw: OnceLock<Held>,
+    /// For subscribers of topics.
+    update: OnceLock<Held>,
     /// The forms that are made for one channel: see `form`.
     forms: OnceLock<Forms>,
 }
@@ -33,6 +43,9 @@ struct Forms {
     _charge: Charge,
 }
 
+/// Bytes of a name beside its text.
+const NAME: usize = 32;
+
 /// Forms of one channel: for each format, whether it is a stream's last frame of this event.
 const PER_CHANNEL: usize = 2 * FORMATS;
 
@@ -42,13 +55,48 @@ impl EncodedEvent {
         let except = event.except().and_then(|socket| socket.parse().ok());
         Self {
             cursor,
+            sent: SentCursor::Cursor(cursor),
             except,
+            traced: false,
             body: budget.charge(event.size() + size_of::<Self>()),
             event,
+            names: Box::default(),
             kept: AtomicUsize::new(0),
             raw: OnceLock::new(),
+            update: OnceLock::new(),
             forms: OnceLock::new(),
         }
+    }
+
+    /// The budget that it counts in.
+    pub fn budget(&self) -> &Arc<Budget> {
+        self.body.budget()
+    }
+
+    /// With this cursor on the wire.
+    pub fn sent_as(mut self, sent: SentCursor) -> Self {
+        self.sent = sent;
+        self.body.set(self.own_size());
+        self
+    }
+
+    /// With the names by which an event of topics is found.
+    pub fn found_by(mut self, names: Box<[Arc<str>]>) -> Self {
+        self.names = names;
+        self.body.set(self.own_size());
+        self
+    }
+
+    /// What it is found by: its channels, or the matchers that are known to match its topics.
+    pub fn names(&self) -> impl Iterator<Item = &str> + Clone {
+        self.event
+            .channels()
+            .chain(self.names.iter().map(|name| &**name))
+    }
+
+    /// The cursor as it is sent.
+    pub fn wire_cursor(&self) -> WireCursor<'_> {
+        self.sent.wire()
     }
 
     pub fn seq(&self) -> u64 {
@@ -57,11 +105,25 @@ impl EncodedEvent {
 
     /// Bytes it holds now: the event, and the forms made so far.
     pub fn size(&self) -> usize {
-        self.event.size() + size_of::<Self>() + self.kept.load(Relaxed)
+        self.own_size() + self.kept.load(Relaxed)
+    }
+
+    fn own_size(&self) -> usize {
+        let names = self.names.iter().map(|name| name.len() + NAME);
+        self.event.size() + size_of::<Self>() + self.sent.size() + names.sum::<usize>()
     }
 
     pub fn raw(&self) -> Held {
-        self.kept_at(Some(&self.raw), || sse::raw(&self.event, self.cursor))
+        self.kept_at(Some(&self.raw), || {
+            sse::raw(&self.event, self.wire_cursor())
+        })
+    }
+
+    /// An event of topics, as all their subscribers get it.
+    pub fn update(&self) -> Held {
+        self.kept_at(Some(&self.update), || {
+            mercure::stream::update(&self.event, self.wire_cursor())
+        })
     }
 
     /// `channel`: its index among the event's channels. `last`: whether it is the stream's last frame of
@@ -74,7 +136,7 @@ impl EncodedEvent {
         self.kept_at(self.places().map(|places| &places[at]), || {
             let name = self.event.channels().nth(channel);
             let name = name.expect("one of the event's channels");
-            format::event(format, &self.event, self.cursor, name, last)
+            format::event(format, &self.event, self.wire_cursor(), name, last)
         })
     }
 

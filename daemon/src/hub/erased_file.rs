@@ -7,6 +7,9 @@
 //! 3f9a1c22d07e-32768 a channel's name
 //! ```
 //!
+//! On several hosts there are lines with a vector before the cursor: of what lies up to the cursor, what the vector has
+//! is erased.
+//!
 //! A new file takes the place of the old one when it is complete. Whoever may read the ring may read it.
 
 use std::fmt::Write as _;
@@ -17,20 +20,22 @@ use std::path::Path;
 
 use shared::cursor::Cursor;
 use shared::rules;
+use shared::vector::Vector;
 
-use crate::hub::erased::MOST;
+use crate::hub::erased::{self, Erasure, MOST};
 
 /// Of the file's name, after that of the ring.
 pub const SUFFIX: &str = ".forgotten";
 const HEAD: &str = "askr forgotten 1\n";
 /// Bytes of the longest file.
-const LONGEST: u64 = (HEAD.len() + MOST * (Cursor::MAX_LEN + rules::MAX_CHANNEL + 2)) as u64;
+const LONGEST: u64 = (HEAD.len() + MOST * (2 * LINE + Vector::MAX_LEN + 1)) as u64;
+const LINE: usize = Cursor::MAX_LEN + rules::MAX_CHANNEL + 2;
 
 /// What the file at `path` says; nothing, if there is none. `trusted`: whether this user may own it.
 ///
 /// # Errors
 /// One line: the file, and why it is not believed.
-pub fn read(path: &Path, trusted: impl Fn(u32) -> bool) -> Result<Vec<(Box<str>, Cursor)>, String> {
+pub fn read(path: &Path, trusted: impl Fn(u32) -> bool) -> Result<Vec<Erasure>, String> {
     let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     let file = OpenOptions::new()
         .read(true)
@@ -58,29 +63,42 @@ pub fn read(path: &Path, trusted: impl Fn(u32) -> bool) -> Result<Vec<(Box<str>,
 
 /// # Errors
 /// The line's number and what it must be.
-pub fn parse(text: &str) -> Result<Vec<(Box<str>, Cursor)>, String> {
+pub fn parse(text: &str) -> Result<Vec<Erasure>, String> {
     let lines = text.strip_prefix(HEAD);
     let lines = lines.ok_or_else(|| format!("line 1: must be \"{}\"", HEAD.trim_end()))?;
     let mut all = Vec::new();
     for (n, line) in lines.split_terminator('\n').enumerate() {
-        let entry = line.split_once(' ').and_then(|(cursor, name)| {
-            rules::channel(name.as_bytes()).ok()?;
-            Some((name.into(), Cursor::parse(cursor.as_bytes())?))
-        });
-        match entry {
-            Some(entry) if all.len() < MOST => all.push(entry),
-            Some(_) => return Err(format!("has more than {MOST} channels")),
-            None => return Err(format!("line {}: must be a cursor and a channel", n + 2)),
+        let erasure =
+            erasure(line).ok_or_else(|| format!("line {}: must be a cursor and a channel", n + 2));
+        all.push(erasure?);
+        if erased::are_too_many(&all) {
+            return Err(format!("has more than {MOST} channels"));
         }
     }
     Ok(all)
+}
+
+fn erasure(line: &str) -> Option<Erasure> {
+    let (vector, line) = match line.split_once(' ')? {
+        (vector, line) if vector.starts_with('~') => {
+            (Some(Vector::parse(vector.as_bytes())?), line)
+        }
+        _ => (None, line),
+    };
+    let (cursor, name) = line.split_once(' ')?;
+    rules::channel(name.as_bytes()).ok()?;
+    Some(Erasure {
+        channel: name.into(),
+        at: Cursor::parse(cursor.as_bytes())?,
+        vector,
+    })
 }
 
 /// Replaces the file at `path`. `ring`: the ring's file, whose readers may read this one.
 ///
 /// # Errors
 /// Then the old one is as it was.
-pub fn write(path: &Path, ring: &Path, entries: &[(Box<str>, Cursor)]) -> io::Result<()> {
+pub fn write(path: &Path, ring: &Path, entries: &[Erasure]) -> io::Result<()> {
     let mut new = path.as_os_str().to_owned();
     new.push(".new");
     let new = Path::new(&new);
@@ -93,11 +111,14 @@ pub fn write(path: &Path, ring: &Path, entries: &[(Box<str>, Cursor)]) -> io::Re
     done
 }
 
-fn fill(path: &Path, ring: &Path, entries: &[(Box<str>, Cursor)]) -> io::Result<()> {
+fn fill(path: &Path, ring: &Path, entries: &[Erasure]) -> io::Result<()> {
     let mut text = HEAD.to_owned();
-    for (name, cursor) in entries {
+    for erasure in entries {
         // Writing to a String cannot fail.
-        let _ = writeln!(text, "{cursor} {name}");
+        if let Some(vector) = &erasure.vector {
+            let _ = write!(text, "{vector} ");
+        }
+        let _ = writeln!(text, "{} {}", erasure.at, erasure.channel);
     }
     let mut file: File = OpenOptions::new()
         .write(true)
@@ -117,6 +138,7 @@ fn fill(path: &Path, ring: &Path, entries: &[(Box<str>, Cursor)]) -> io::Result<
 mod tests {
     use nix::unistd::geteuid;
     use protocol::testing::cursor;
+    use shared::vector::OriginId;
 
     use super::*;
 
@@ -135,9 +157,11 @@ mod tests {
         fs::write(&ring, "").unwrap();
         fs::set_permissions(&ring, Permissions::from_mode(0o660)).unwrap();
         fs::write(directory.path().join("ring.forgotten.new"), "half").unwrap();
-        let all: Vec<(Box<str>, Cursor)> = vec![
-            ("a channel of é".into(), cursor(7)),
-            ("b".into(), cursor(9)),
+        let vector = [(OriginId([7; 5]), 3)].into_iter().collect();
+        let all = vec![
+            Erasure::here("a channel of é", cursor(7)),
+            Erasure::across("a channel of é", cursor(8), vector),
+            Erasure::here("b", cursor(9)),
         ];
         write(&path, &ring, &all).unwrap();
         assert_eq!(read(&path, own), Ok(all));
@@ -164,6 +188,7 @@ mod tests {
         );
         assert!(why(&format!("{HEAD}0a0b0c0d0e0f-7 a\n0a0b-7 a\n")).contains("line 3"));
         assert!(why(&format!("{HEAD}0a0b0c0d0e0f-7 askr:x\n")).contains("line 2"));
+        assert!(why(&format!("{HEAD}~! 0a0b0c0d0e0f-7 a\n")).contains("line 2"));
         assert!(why(&"x".repeat(LONGEST as usize + 1)).contains("is longer"));
         let many: String = (0..=MOST)
             .map(|n| format!("0a0b0c0d0e0f-7 {n}\n"))

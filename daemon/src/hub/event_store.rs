@@ -22,6 +22,20 @@ pub trait EventStore: Send + Sync {
     fn held_from(&self, seq: u64) -> u64;
 }
 
+/// What lies at a position.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Place {
+    Event(Event),
+    /// No event is there, nor behind it up to this position.
+    Nothing {
+        through: u64,
+    },
+    /// What was there up to this position can no longer be read, or never could.
+    Lost {
+        through: u64,
+    },
+}
+
 /// The store of one ring: the tailer updates its segments, workers read.
 #[derive(Clone, Default)]
 pub struct RingStore(Arc<RwLock<Vec<Arc<Segment>>>>);
@@ -57,6 +71,42 @@ impl RingStore {
             return None;
         }
         Some(self.segment(epoch, seq)?.read(seq))
+    }
+
+    /// What lies at a position that publishers are done with.
+    pub fn place(&self, at: Cursor) -> Place {
+        if quarantine::skips(at) {
+            return Place::Lost { through: at.seq };
+        }
+        let segments = self.0.read();
+        let newest_first = segments.iter().enumerate().rev();
+        let mut begun = newest_first.filter(|(_, segment)| segment.first() <= at.seq);
+        let Some((n, segment)) = begun.next() else {
+            let first = segments.first().map_or(at.seq + 1, |first| first.first());
+            return Place::Lost { through: first - 1 };
+        };
+        if segment.epoch() != at.epoch {
+            return Place::Lost { through: at.seq };
+        }
+        if at.seq >= segment.head() {
+            // Between two segments there is nothing.
+            let next = segments.get(n + 1).map_or(at.seq + 1, |next| next.first());
+            return Place::Nothing { through: next - 1 };
+        }
+        match segment.read(at.seq) {
+            Fetch::Event(event) => Place::Event(event),
+            Fetch::Hole => Place::Nothing { through: at.seq },
+            Fetch::Overwritten => Place::Lost {
+                through: at.seq.max(segment.oldest() - 1),
+            },
+            Fetch::Pending | Fetch::Unreadable(_) => Place::Lost { through: at.seq },
+        }
+    }
+
+    /// The oldest position that may still be readable.
+    pub fn oldest(&self) -> u64 {
+        let segments = self.0.read();
+        segments.first().map_or(0, |segment| segment.oldest())
     }
 
     /// Takes an event out of the ring: from now on there is a hole, for all readers.

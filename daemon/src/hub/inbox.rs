@@ -14,19 +14,23 @@ use tokio::sync::Notify;
 use crate::hub::command::Command;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::ephemeral::EncodedEphemeral;
+use crate::hub::notice::Notice;
 use crate::process::budget::Budget;
 
 /// What is delivered to a worker, in order of position.
 #[derive(Clone, Debug)]
 pub enum Delivery {
     Event(Arc<EncodedEvent>),
-    /// Positions up to `to`, not with it, were lost; `gap` is what that may mean for a stream.
+    /// What was at the positions `from..to` was lost; `gap` is what that may mean for a stream.
     Lost {
+        from: u64,
         to: u64,
         gap: Gap,
     },
     /// Not from the ring, and without a position.
     EncodedEphemeral(Arc<EncodedEphemeral>),
+    /// Of the hub's own, on topics; without a position, too.
+    Notice(Arc<Notice>),
     /// The members of a presence channel are known again after the start.
     Settled(Arc<str>),
     /// The ring was replaced by one that does not continue it. Its positions begin at `first`.
@@ -42,6 +46,7 @@ impl Delivery {
         let more = match self {
             Self::Event(live) => live.event.size(),
             Self::EncodedEphemeral(notice) => notice.size(),
+            Self::Notice(notice) => notice.size(),
             Self::Settled(channel) => channel.len(),
             Self::Lost { .. } | Self::Replaced { .. } => 0,
         };
@@ -55,6 +60,8 @@ impl Delivery {
 pub struct Watermarks {
     started: CachePadded<AtomicU64>,
     completed: CachePadded<AtomicU64>,
+    /// Rung when more of this host's is completed, for who carries it to the others. None: nobody does.
+    news: Option<Notify>,
 }
 
 impl Watermarks {
@@ -62,6 +69,23 @@ impl Watermarks {
         Self {
             started: AtomicU64::new(next).into(),
             completed: AtomicU64::new(next).into(),
+            news: None,
+        }
+    }
+
+    /// The same of an application that is on several hosts.
+    pub fn on_several_hosts(next: u64) -> Self {
+        Self {
+            news: Some(Notify::new()),
+            ..Self::new(next)
+        }
+    }
+
+    /// Waits for `announce`, since the last time or from now on. For one task.
+    pub async fn news(&self) {
+        match &self.news {
+            Some(news) => news.notified().await,
+            None => std::future::pending().await,
         }
     }
 
@@ -73,6 +97,13 @@ impl Watermarks {
     /// Stored after the delivery.
     pub fn complete(&self, next: u64) {
         self.completed.store(next, SeqCst);
+    }
+
+    /// Wakes who waits for `news`.
+    pub fn announce(&self) {
+        if let Some(news) = &self.news {
+            news.notify_one();
+        }
     }
 
     pub fn started(&self) -> u64 {
@@ -192,6 +223,7 @@ mod tests {
 
     fn lost(seq: u64) -> Delivery {
         Delivery::Lost {
+            from: seq,
             to: seq + 1,
             gap: Gap::at_most(1),
         }

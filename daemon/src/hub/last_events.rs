@@ -44,7 +44,7 @@ struct Inner {
 
 impl LastEvents {
     /// Keeps `live` for its cache channels. Positions must rise.
-    pub fn put(&self, live: &Arc<EncodedEvent>) {
+    pub fn put(&self, live: &EncodedEvent) {
         let mut cached = live
             .event
             .channels()

@@ -11,6 +11,9 @@
 //! If it is only known that there were members, not who ([`Before::Somebody`]), no channel settles until the grace
 //! time is over.
 //!
+//! On several hosts a member may be *here*, because of connections of this node, or *elsewhere*, because other nodes say
+//! so, or both: it is announced once, and leaves when it is nowhere any more. What is here is announced too, for the others.
+//!
 //! A channel is occupied while it has members. This and the changes of its members are announced in one order:
 //! occupied before the first one joined, vacated after the last one left.
 
@@ -28,7 +31,8 @@ pub type Connection = u64;
 pub struct Limits {
     /// Members of a channel, including those in grace. Default: 100, as at Pusher.
     pub channel_members: usize,
-    /// Members of all channels, and of those, one user on so many channels.
+    /// Members of all channels, those elsewhere included, and of those, one user on so many channels. Who is elsewhere is
+    /// refused by its own node alone.
     pub members: usize,
     pub user_channels: usize,
     /// Connections of one member to one channel.
@@ -85,6 +89,17 @@ pub enum Announcement {
     Vacated(Arc<str>),
     /// The channel's members are known again: its subscribers that wait for a snapshot are sent it now.
     Settled(Arc<str>),
+    /// For the other nodes: the user is a member on this one now.
+    Here {
+        channel: Arc<str>,
+        user: Arc<str>,
+        info: Option<Arc<str>>,
+    },
+    /// For the other nodes: it no longer is.
+    NotHere {
+        channel: Arc<str>,
+        user: Arc<str>,
+    },
 }
 
 /// Why a user cannot join. `Display` is a phrase for the client that names the limit and its setting.
@@ -106,6 +121,27 @@ pub enum Refused {
     TooLong(#[from] TooLong),
 }
 
+impl Refused {
+    /// The bounds, as metrics name them.
+    pub const LIMITS: [&str; 5] = [
+        "members_of_channel",
+        "members",
+        "channels_of_user",
+        "connections_of_user",
+        "bytes",
+    ];
+
+    fn limit(&self) -> usize {
+        match self {
+            Self::ChannelFull(_) => 0,
+            Self::Full(_) => 1,
+            Self::TooManyChannels(_) => 2,
+            Self::TooManyConnections(_) => 3,
+            Self::TooLong(_) => 4,
+        }
+    }
+}
+
 /// How a connection left a channel.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Departure {
@@ -121,11 +157,17 @@ struct Member {
     user: Arc<str>,
     info: Option<Arc<str>>,
     connections: Vec<Connection>,
+    /// It has a connection here, or had one and is in grace.
+    here: bool,
+    /// The other nodes that have it, a bit each.
+    elsewhere: u64,
+    /// It is nowhere, and in grace: another node may be about to say that it is there.
+    lingering: bool,
     /// It was a member before the start, and is not back yet.
     returning: bool,
     /// When the grace time ends, of the last connection or of one of several that was lost.
     until: u64,
-    /// Neighbours in the list, only used while there is no connection.
+    /// Neighbours in the list, only used while it is in grace.
     before: Option<usize>,
     after: Option<usize>,
 }
@@ -152,8 +194,17 @@ pub struct Presence {
     now: u64,
     /// Until when nobody knows who was there before the start.
     settling: Option<u64>,
-    /// Joins refused at a bound.
-    pub refused: u64,
+    /// There are other nodes.
+    clustered: bool,
+    /// Until when it is waited for what the other nodes have.
+    others: Option<u64>,
+    /// Nothing is lacking of what the other nodes said.
+    sure: bool,
+    /// Members that are here, and those of them that are returning.
+    here: usize,
+    returning: usize,
+    /// Joins refused at each bound of [`Refused::LIMITS`].
+    pub refused: [u64; Refused::LIMITS.len()],
 }
 
 impl Presence {
@@ -169,7 +220,12 @@ impl Presence {
             last: None,
             now,
             settling: unknown.then(|| now.saturating_add(limits.grace)),
-            refused: 0,
+            clustered: false,
+            others: None,
+            sure: true,
+            here: 0,
+            returning: 0,
+            refused: Default::default(),
         };
         if let Before::These(members) = before {
             for (channel, user) in members {
@@ -179,10 +235,123 @@ impl Presence {
         presence
     }
 
+    /// The limits from now on, for who joins. The grace time stays: those in grace are in the order of its end.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = Limits {
+            grace: self.limits.grace,
+            ..limits
+        };
+    }
+
     /// Whether the members of a channel are known, so that a snapshot of them may be sent.
     pub fn settled(&self, channel: &str) -> bool {
         let channel = self.channels.get(channel);
-        self.settling.is_none() && channel.is_none_or(|channel| channel.returning == 0)
+        self.all_known() && channel.is_none_or(|channel| channel.returning == 0)
+    }
+
+    fn all_known(&self) -> bool {
+        self.settling.is_none() && self.others.is_none()
+    }
+
+    /// There are other nodes, and no snapshot is sent before it is known what they have ([`Self::others_known`]), up to
+    /// `until`.
+    pub fn expect_others(&mut self, until: u64) {
+        self.clustered = true;
+        self.others = Some(until);
+    }
+
+    /// All that the other nodes have was said.
+    pub fn others_known(&mut self) -> Vec<Announcement> {
+        match self.others.take() {
+            Some(_) => self.settled_now(),
+            None => Vec::new(),
+        }
+    }
+
+    /// Of the channels that nobody is expected back to, unless all are unknown.
+    fn settled_now(&self) -> Vec<Announcement> {
+        if !self.all_known() {
+            return Vec::new();
+        }
+        let channels = self.channels.iter();
+        let settled = channels.filter(|(_, channel)| channel.returning == 0);
+        settled
+            .map(|(name, _)| Announcement::Settled(name.clone()))
+            .collect()
+    }
+
+    /// Another node has a member. `node`: below 64. `info`: JSON on one line.
+    pub fn set_elsewhere(
+        &mut self,
+        channel: &str,
+        user: &str,
+        info: Option<&Arc<str>>,
+        node: u8,
+    ) -> Vec<Announcement> {
+        // What could not be one here is none.
+        let fits = self.limits.users.check(user, info.map(|info| &**info));
+        if fits.is_err() {
+            return Vec::new();
+        }
+        if let Some(at) = self.find(channel, user) {
+            self.members[at].elsewhere |= 1 << node;
+            self.linger_no_more(at);
+            return Vec::new();
+        }
+        let (at, others) = self.add(channel, user);
+        let member = &mut self.members[at];
+        member.elsewhere = 1 << node;
+        member.info = info.cloned();
+        self.joined(at, others)
+    }
+
+    /// That node has it no longer. `sure`: nor is any other about to say that it has it; else it may be said within the
+    /// grace time.
+    pub fn unset_elsewhere(
+        &mut self,
+        channel: &str,
+        user: &str,
+        (node, sure): (u8, bool),
+        now: u64,
+    ) -> Vec<Announcement> {
+        self.now = self.now.max(now);
+        let Some(at) = self.find(channel, user) else {
+            return Vec::new();
+        };
+        let member = &mut self.members[at];
+        if member.elsewhere & 1 << node == 0 {
+            return Vec::new();
+        }
+        member.elsewhere &= !(1 << node);
+        match member.here || member.elsewhere != 0 {
+            true => Vec::new(),
+            false if (sure && self.sure) || self.limits.grace == 0 => self.remove(at),
+            false => {
+                self.linger(at);
+                Vec::new()
+            }
+        }
+    }
+
+    /// Whether nothing is lacking of what the other nodes said.
+    pub fn set_sure(&mut self, sure: bool) {
+        self.sure = sure;
+    }
+
+    fn linger(&mut self, at: usize) {
+        self.members[at].lingering = true;
+        self.link(at);
+    }
+
+    fn linger_no_more(&mut self, at: usize) {
+        if std::mem::take(&mut self.members[at].lingering) {
+            self.unlink(at);
+        }
+    }
+
+    /// Whether somebody of before may come back.
+    pub fn expects_anybody(&self) -> bool {
+        self.settling.is_some() || self.returning > 0
     }
 
     /// Whether somebody of before may come back of whom nothing is known.
@@ -204,7 +373,9 @@ impl Presence {
     ) -> Result<Vec<Announcement>, Refused> {
         self.now = self.now.max(now);
         let joined = self.try_join(channel, user, info, connection);
-        self.refused += u64::from(joined.is_err());
+        if let Err(why) = &joined {
+            self.refused[why.limit()] += 1;
+        }
         joined
     }
 
@@ -224,31 +395,84 @@ impl Presence {
             if connections.len() >= self.limits.connections {
                 return Err(Refused::TooManyConnections(connections.len()));
             }
-            if connections.is_empty() {
+            let was_here = self.members[at].here;
+            self.linger_no_more(at);
+            if self.members[at].connections.is_empty() && was_here {
                 self.unlink(at);
             }
             let member = &mut self.members[at];
             member.connections.push(connection);
             member.until = 0;
+            if !was_here {
+                return Ok(self.comes(at, info).into_iter().collect());
+            }
             if !member.returning {
                 return Ok(Vec::new());
             }
             member.info = info.map(Into::into);
-            return Ok(self.returned(at));
+            let mut announcements = self.returned(at);
+            announcements.extend(self.say_here(at, info));
+            return Ok(announcements);
         }
         let (at, others) = self.insert(channel, user)?;
         let member = &mut self.members[at];
         member.connections.push(connection);
         member.info = info.map(Into::into);
+        let mut announcements = self.joined(at, others);
+        announcements.extend(self.comes(at, info));
+        Ok(announcements)
+    }
+
+    /// A new member. `others`: of its channel.
+    fn joined(&self, at: usize, others: usize) -> Vec<Announcement> {
+        let member = &self.members[at];
         let joined = Announcement::Joined {
             channel: member.channel.clone(),
             user: member.user.clone(),
             info: member.info.clone(),
         };
-        Ok(match others {
+        match others {
             0 => vec![Announcement::Occupied(member.channel.clone()), joined],
             _ => vec![joined],
+        }
+    }
+
+    /// The member is here from now on.
+    fn comes(&mut self, at: usize, info: Option<&str>) -> Option<Announcement> {
+        self.members[at].here = true;
+        self.here += 1;
+        self.say_here(at, info)
+    }
+
+    /// For the other nodes. Not before it is back: as long as this node has not settled, they keep whom they knew.
+    fn say_here(&self, at: usize, info: Option<&str>) -> Option<Announcement> {
+        let member = &self.members[at];
+        self.clustered.then(|| Announcement::Here {
+            channel: member.channel.clone(),
+            user: member.user.clone(),
+            info: info.map(Into::into),
         })
+    }
+
+    /// The member is no longer here. It leaves, unless it is elsewhere. `lingers`: unless another node may be about to say
+    /// that it is there.
+    fn goes(&mut self, at: usize, lingers: bool) -> Vec<Announcement> {
+        let member = &mut self.members[at];
+        member.here = false;
+        self.here -= 1;
+        let mut announcements = Vec::new();
+        if self.clustered {
+            announcements.push(Announcement::NotHere {
+                channel: member.channel.clone(),
+                user: member.user.clone(),
+            });
+        }
+        if member.elsewhere == 0 && lingers && self.limits.grace > 0 {
+            self.linger(at);
+        } else if member.elsewhere == 0 {
+            announcements.extend(self.remove(at));
+        }
+        announcements
     }
 
     /// A member of before is expected back.
@@ -256,7 +480,10 @@ impl Presence {
         if self.find(channel, user).is_none()
             && let Ok((at, _)) = self.insert(channel, user)
         {
+            self.members[at].here = true;
+            self.here += 1;
             self.members[at].returning = true;
+            self.returning += 1;
             if let Some(channel) = self.channels.get_mut(channel) {
                 channel.returning += 1;
             }
@@ -268,30 +495,37 @@ impl Presence {
     fn returned(&mut self, at: usize) -> Vec<Announcement> {
         let member = &mut self.members[at];
         member.returning = false;
+        self.returning -= 1;
         let name = &member.channel;
         let Some(channel) = self.channels.get_mut(name) else {
             return Vec::new();
         };
         channel.returning -= 1;
-        match channel.returning == 0 && self.settling.is_none() {
+        let settled = channel.returning == 0 && self.settling.is_none() && self.others.is_none();
+        match settled {
             true => vec![Announcement::Settled(name.clone())],
             false => Vec::new(),
         }
     }
 
-    /// Adds a member without a connection, if there is room. Also returns how many others the channel has.
+    /// [`Self::add`], if there is room.
     fn insert(&mut self, channel: &str, user: &str) -> Result<(usize, usize), Refused> {
         if self.members.len() >= self.limits.members {
             return Err(Refused::Full(self.limits.members));
         }
-        let others = self.count(channel);
-        if others >= self.limits.channel_members {
+        if self.count(channel) >= self.limits.channel_members {
             return Err(Refused::ChannelFull(self.limits.channel_members));
         }
         let channels = self.users.get(user).copied().unwrap_or(0);
         if channels >= self.limits.user_channels {
             return Err(Refused::TooManyChannels(self.limits.user_channels));
         }
+        Ok(self.add(channel, user))
+    }
+
+    /// Adds a member that is nowhere yet. Also returns how many others the channel has.
+    fn add(&mut self, channel: &str, user: &str) -> (usize, usize) {
+        let others = self.count(channel);
         let channel: Arc<str> = match self.channels.get_key_value(channel) {
             Some((name, _)) => name.clone(),
             None => channel.into(),
@@ -301,7 +535,10 @@ impl Presence {
             channel: channel.clone(),
             user: user.clone(),
             info: None,
-            connections: Vec::with_capacity(1),
+            connections: Vec::new(),
+            here: false,
+            elsewhere: 0,
+            lingering: false,
             returning: false,
             until: 0,
             before: None,
@@ -309,8 +546,8 @@ impl Presence {
         });
         let users = &mut self.channels.entry(channel).or_default().users;
         users.insert(user.clone(), at);
-        self.users.insert(user, channels + 1);
-        Ok((at, others))
+        *self.users.entry(user).or_default() += 1;
+        (at, others)
     }
 
     /// A connection of `user` is no longer subscribed. One that never was changes nothing.
@@ -344,7 +581,7 @@ impl Presence {
             self.link(at);
             return Vec::new();
         }
-        self.remove(at)
+        self.goes(at, false)
     }
 
     /// Handles the passing of time; to be called at [`Self::next`] or later.
@@ -355,16 +592,20 @@ impl Presence {
             && self.members[at].until <= self.now
         {
             self.unlink(at);
-            if self.members[at].returning {
+            let returning = self.members[at].returning;
+            if returning {
                 settled.extend(self.returned(at));
             }
-            announcements.extend(self.remove(at));
+            announcements.extend(match self.members[at].here {
+                true => self.goes(at, !self.sure && !returning),
+                false => self.remove(at),
+            });
         }
         // Once all that is over is over.
         announcements.extend(settled);
-        if self.settling.is_some_and(|at| at <= self.now) {
-            self.settling = None;
-            announcements.extend(self.channels.keys().cloned().map(Announcement::Settled));
+        let over = |at: &mut Option<u64>| at.take_if(|at| *at <= self.now).is_some();
+        if over(&mut self.settling) | over(&mut self.others) {
+            announcements.extend(self.settled_now());
         }
         announcements
     }
@@ -372,7 +613,8 @@ impl Presence {
     /// When [`Self::tick`] has something to do next. None: not until a connection is lost.
     pub fn next(&self) -> Option<u64> {
         let first = self.first.map(|at| self.members[at].until);
-        [first, self.settling].into_iter().flatten().min()
+        let all = [first, self.settling, self.others];
+        all.into_iter().flatten().min()
     }
 
     /// The user and info of each member, in no particular order.
@@ -392,10 +634,16 @@ impl Presence {
         channels.map(|(name, channel)| (name, channel.users.len()))
     }
 
-    /// The channel and the user of each member.
-    pub fn all(&self) -> impl Iterator<Item = (&str, &str)> {
+    /// The channel and the user of each member that is here.
+    pub fn all_here(&self) -> impl Iterator<Item = (&Arc<str>, &Arc<str>)> {
         let all = self.members.iter();
-        all.map(|(_, member)| (&*member.channel, &*member.user))
+        let here = all.filter(|(_, member)| member.here);
+        here.map(|(_, member)| (&member.channel, &member.user))
+    }
+
+    /// The number of members that are here, those in grace included.
+    pub fn here(&self) -> usize {
+        self.here
     }
 
     /// The number of members of a channel, including those in grace.
@@ -413,7 +661,7 @@ impl Presence {
         self.channels.get(channel)?.users.get(user).copied()
     }
 
-    /// Removes a member without connections that is not in the list.
+    /// Removes a member that is nowhere and not in the list.
     fn remove(&mut self, at: usize) -> Vec<Announcement> {
         let Member { channel, user, .. } = self.members.remove(at);
         let mut vacated = None;
@@ -622,7 +870,7 @@ mod tests {
         assert_eq!(join("a", "1", 5), Err(Refused::TooManyConnections(2)));
         assert_eq!(join("b", "1", 1), Ok(()));
         assert_eq!(join("c", "1", 1), Err(Refused::Full(3)));
-        assert_eq!(p.refused, 3);
+        assert_eq!(p.refused, [1, 1, 0, 1, 0]);
         assert_eq!(p.leave("b", "1", 1, Departure::Lost, 0).len(), 2);
         let long = p.join("b", "1", Some("0123456789"), 1, 0);
         assert_eq!(long, Err(TooLong::Info(9).into()));
@@ -691,8 +939,8 @@ mod tests {
     type Members = BTreeSet<(String, String)>;
 
     fn listed(p: &Presence) -> Members {
-        let own = |(channel, user): (&str, &str)| (channel.to_owned(), user.to_owned());
-        p.all().map(own).collect()
+        let own = |(channel, user): (&Arc<str>, &Arc<str>)| (channel.to_string(), user.to_string());
+        p.all_here().map(own).collect()
     }
 
     fn on(members: &Members, channel: &str) -> Members {
@@ -743,6 +991,9 @@ mod tests {
                     Announcement::Settled(channel) => {
                         let members = on(&listed(presence), &channel);
                         self.page.insert(channel.to_string(), members);
+                    }
+                    Announcement::Here { .. } | Announcement::NotHere { .. } => {
+                        panic!("there are no other nodes")
                     }
                 }
             }

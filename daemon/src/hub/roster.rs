@@ -10,6 +10,7 @@ use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
 
+use cluster::facts::{Key, Value};
 use parking_lot::{Mutex, MutexGuard};
 use protocol::ephemeral::Ephemeral;
 use protocol::member::Member;
@@ -50,6 +51,18 @@ pub struct Snapshot {
     pub number: u64,
 }
 
+/// What another node says of a member.
+#[derive(Debug, Clone)]
+pub struct Elsewhere {
+    pub node: u8,
+    /// Whether nothing that other nodes may have said of it is lacking.
+    pub sure: bool,
+    pub channel: Arc<str>,
+    pub user: Arc<str>,
+    /// None: it is there no longer.
+    pub info: Option<Option<Arc<str>>>,
+}
+
 impl Roster {
     /// With those who were there before. `note`: for the next start.
     pub fn new(limits: Limits, before: Before, note: Option<Note>) -> Self {
@@ -63,6 +76,11 @@ impl Roster {
             due: Notify::new(),
             connections: AtomicU64::new(0),
         }
+    }
+
+    /// The limits from now on, for who joins.
+    pub fn set_limits(&self, limits: Limits) {
+        self.lock().presence.set_limits(limits);
     }
 
     /// A new number for one stream.
@@ -137,19 +155,57 @@ impl Roster {
         all.map(|(name, count)| (name.to_string(), count)).collect()
     }
 
+    /// There are other nodes: who is here is said to them, and nobody is sent a snapshot before it is known whom they
+    /// have, or `patience` is over.
+    pub fn expect_others(&self, hub: &Hub, patience: Duration) {
+        let inner = &mut *self.lock();
+        let until = self.now() + patience.as_millis() as u64;
+        inner.presence.expect_others(until);
+        inner.say_whether_settled(hub);
+    }
+
+    /// Whether nothing is lacking of what the other nodes said.
+    pub fn set_sure(&self, sure: bool) {
+        self.lock().presence.set_sure(sure);
+    }
+
+    /// All that the other nodes have was said.
+    pub fn others_known(&self, hub: &Hub) {
+        let mut inner = self.lock();
+        let announcements = inner.presence.others_known();
+        inner.announce(hub, ClientKey::NONE, announcements);
+    }
+
+    /// Another node has these members now, or has them no longer. `node`: below 64.
+    pub fn on_elsewhere(&self, hub: &Hub, changes: &[Elsewhere]) {
+        let now = self.now();
+        let mut inner = self.lock();
+        for change in changes {
+            let (channel, user) = (&change.channel, &change.user);
+            let presence = &mut inner.presence;
+            let announcements = match &change.info {
+                Some(info) => presence.set_elsewhere(channel, user, info.as_ref(), change.node),
+                None => presence.unset_elsewhere(channel, user, (change.node, change.sure), now),
+            };
+            inner.announce(hub, ClientKey::NONE, announcements);
+        }
+        drop(inner);
+        self.due.notify_one();
+    }
+
     /// Notes who is there, for the next start; nobody joins or leaves any more.
     pub fn leave_note(&self) {
         let inner = &mut *self.lock();
         let Some(note) = &mut inner.note else { return };
-        let own = |(channel, user): (&str, &str)| (channel.to_owned(), user.to_owned());
-        note.leave(&match inner.presence.total() {
+        let own = |(channel, user): (&Arc<str>, &Arc<str>)| (channel.to_string(), user.to_string());
+        note.leave(&match inner.presence.here() {
             _ if inner.presence.expects_somebody() => Before::Somebody,
             0 => Before::Nobody,
             // One more says that it is too long.
             _ => Before::These(
                 inner
                     .presence
-                    .all()
+                    .all_here()
                     .take(presence_note::MOST + 1)
                     .map(own)
                     .collect(),
@@ -157,8 +213,8 @@ impl Roster {
         });
     }
 
-    /// The number of members of all channels, and of joins refused at a bound.
-    pub fn counts(&self) -> (usize, u64) {
+    /// The number of members of all channels, and of joins refused at each bound of `Refused::LIMITS`.
+    pub fn counts(&self) -> (usize, [u64; Refused::LIMITS.len()]) {
         let inner = self.lock();
         (inner.presence.total(), inner.presence.refused)
     }
@@ -185,6 +241,7 @@ impl Roster {
         // Whose it was is not known any more.
         inner.announce(hub, ClientKey::NONE, announcements);
         inner.note_whether_somebody();
+        inner.say_whether_settled(hub);
     }
 
     fn now(&self) -> u64 {
@@ -207,8 +264,15 @@ fn list(presence: &Presence, channel: &str) -> Vec<Member> {
 }
 
 impl Inner {
+    /// So that the other nodes no longer wait for members of before.
+    fn say_whether_settled(&self, hub: &Hub) {
+        if !self.presence.expects_anybody() {
+            hub.say_settled();
+        }
+    }
+
     fn note_whether_somebody(&mut self) {
-        let somebody = self.presence.total() > 0 || self.presence.expects_somebody();
+        let somebody = self.presence.here() > 0 || self.presence.expects_somebody();
         if let Some(note) = &mut self.note {
             note.set(somebody);
         }
@@ -220,9 +284,11 @@ impl Inner {
         for announcement in announcements {
             match announcement {
                 Announcement::Occupied(channel) => {
-                    hub.hook(client, &channel, What::ChannelOccupied);
+                    hub.hook_once(client, &channel, What::ChannelOccupied);
                 }
-                Announcement::Vacated(channel) => hub.hook(client, &channel, What::ChannelVacated),
+                Announcement::Vacated(channel) => {
+                    hub.hook_once(client, &channel, What::ChannelVacated)
+                }
                 Announcement::Settled(channel) => hub.settle(channel),
                 Announcement::Joined {
                     channel,
@@ -231,16 +297,27 @@ impl Inner {
                 } => {
                     self.number += 1;
                     let number = self.number;
-                    hub.hook(client, &channel, What::MemberAdded { user: user.clone() });
+                    hub.hook_once(client, &channel, What::MemberAdded { user: user.clone() });
                     let joined = Ephemeral::Joined { number, user, info };
                     hub.send_ephemeral(EncodedEphemeral::new(channel, joined));
                 }
                 Announcement::Left { channel, user } => {
                     self.number += 1;
                     let number = self.number;
-                    hub.hook(client, &channel, What::MemberRemoved { user: user.clone() });
+                    hub.hook_once(client, &channel, What::MemberRemoved { user: user.clone() });
                     let left = Ephemeral::Left { number, user };
                     hub.send_ephemeral(EncodedEphemeral::new(channel, left));
+                }
+                Announcement::Here {
+                    channel,
+                    user,
+                    info,
+                } => {
+                    let value = info.map_or(Value::Plain, Value::Info);
+                    hub.say(Key::Member { channel, user }, Some(value));
+                }
+                Announcement::NotHere { channel, user } => {
+                    hub.say(Key::Member { channel, user }, None);
                 }
             }
         }

@@ -5,8 +5,9 @@
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
-use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::Ordering::{Relaxed, SeqCst};
 
 use parking_lot::RwLock;
 
@@ -27,6 +28,32 @@ pub struct Routes {
     hasher: RandomState,
     /// Distinct channels in all shards.
     channels: AtomicUsize,
+    /// Those that workers have room for and are about to add.
+    reserved: Arc<AtomicUsize>,
+}
+
+/// Room for channels that are about to be added, given back when they were.
+#[must_use]
+#[derive(Debug)]
+pub struct Room {
+    reserved: Arc<AtomicUsize>,
+    channels: usize,
+}
+
+impl Room {
+    /// A channel was added, and counts by itself now.
+    fn taken(&mut self) {
+        if let Some(rest) = self.channels.checked_sub(1) {
+            self.channels = rest;
+            self.reserved.fetch_sub(1, SeqCst);
+        }
+    }
+}
+
+impl Drop for Room {
+    fn drop(&mut self) {
+        self.reserved.fetch_sub(self.channels, SeqCst);
+    }
 }
 
 impl Default for Routes {
@@ -35,6 +62,7 @@ impl Default for Routes {
             shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
             hasher: RandomState::new(),
             channels: AtomicUsize::new(0),
+            reserved: Arc::default(),
         }
     }
 }
@@ -43,13 +71,14 @@ impl Routes {
     /// Adds a worker with a subscriber of `channel`: once this returns, the tailer finds the worker. `first` is
     /// called under the lock if no worker had a subscriber, so that its calls and those of `last` in
     /// [`Self::remove`] happen in the right order.
-    pub fn add(&self, channel: &str, worker: usize, first: impl FnOnce()) {
+    pub fn add(&self, channel: &str, worker: usize, room: &mut Room, first: impl FnOnce()) {
         let mut shard = self.shard(channel).write();
         match shard.get_mut(channel) {
             Some(set) => *set |= 1 << worker,
             None => {
                 shard.insert(channel.into(), 1 << worker);
-                self.channels.fetch_add(1, Relaxed);
+                self.channels.fetch_add(1, SeqCst);
+                room.taken();
                 first();
             }
         }
@@ -77,6 +106,21 @@ impl Routes {
         })
     }
 
+    /// Room for so many more channels, of `most` there may be: several workers that add at one time do not exceed it
+    /// together.
+    pub fn room(&self, channels: usize, most: usize) -> Option<Room> {
+        // Reserved is read before what it becomes: nothing is overlooked in between.
+        let fits = |reserved: usize| {
+            let all = self.channels.load(SeqCst) + reserved + channels;
+            (all <= most).then_some(reserved + channels)
+        };
+        self.reserved.fetch_update(SeqCst, SeqCst, fits).ok()?;
+        Some(Room {
+            reserved: self.reserved.clone(),
+            channels,
+        })
+    }
+
     /// The number of channels with a subscriber on any worker.
     pub fn channels(&self) -> usize {
         self.channels.load(Relaxed)
@@ -94,11 +138,12 @@ mod tests {
     #[test]
     fn a_worker_is_found_from_its_first_subscriber_to_its_last() {
         let routes = Routes::default();
+        let mut room = routes.room(9, 9).unwrap();
         let of = |names: &[&str]| routes.workers(names.iter().copied());
         assert_eq!(of(&["a"]), 0);
-        routes.add("a", 0, || {});
-        routes.add("a", 63, || {});
-        routes.add("b", 1, || {});
+        routes.add("a", 0, &mut room, || {});
+        routes.add("a", 63, &mut room, || {});
+        routes.add("b", 1, &mut room, || {});
         assert_eq!(of(&["a", "b", "c"]), 1 | 1 << 63 | 2);
         routes.remove("a", 0, || {});
         routes.remove("c", 0, || {});
@@ -106,5 +151,23 @@ mod tests {
         routes.remove("a", 63, || {});
         assert_eq!(of(&["a"]), 0);
         assert_eq!(routes.channels(), 1);
+    }
+
+    #[test]
+    fn workers_that_add_at_one_time_have_room_for_no_more_than_there_is() {
+        let routes = Routes::default();
+        let mut first = routes.room(3, 4).unwrap();
+        assert!(routes.room(2, 4).is_none());
+        let second = routes.room(1, 4).unwrap();
+        // What is added counts once.
+        routes.add("a", 0, &mut first, || {});
+        routes.add("a", 1, &mut first, || {});
+        assert!(routes.room(1, 4).is_none());
+        drop(second);
+        let second = routes.room(1, 4).unwrap();
+        drop((first, second));
+        assert!(routes.room(4, 4).is_none());
+        assert!(routes.room(3, 4).is_some());
+        assert!(routes.room(3, 4).is_some(), "given back");
     }
 }

@@ -2,8 +2,8 @@
 
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::sync::atomic::AtomicUsize;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 
 use crossbeam_utils::CachePadded;
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
@@ -24,8 +24,8 @@ const RESERVE: u64 = 64 + control_places::MOST as u64;
 
 #[derive(Debug)]
 pub struct Limits {
-    max: usize,
-    loopback_counts: bool,
+    max: AtomicUsize,
+    loopback_counts: AtomicBool,
     /// Connections that were admitted.
     total: CachePadded<AtomicUsize>,
     /// Those of each client.
@@ -52,8 +52,8 @@ impl Limits {
     /// `share`: connections of one client. `loopback_counts`: whether those of this machine are counted so.
     pub fn new(max: usize, share: u32, loopback_counts: bool, workers: usize) -> Self {
         Self {
-            max,
-            loopback_counts,
+            max: AtomicUsize::new(max),
+            loopback_counts: AtomicBool::new(loopback_counts),
             total: CachePadded::default(),
             clients: Shares::new(share),
             over: AtomicUsize::new(0),
@@ -61,6 +61,13 @@ impl Limits {
             loads: (0..workers).map(|_| CachePadded::default()).collect(),
             scans: ScanShares::default(),
         }
+    }
+
+    /// The limits from now on. Who is connected stays.
+    pub fn set(&self, max: usize, share: u32, loopback_counts: bool) {
+        self.max.store(max, Relaxed);
+        self.loopback_counts.store(loopback_counts, Relaxed);
+        self.clients.set(share);
     }
 
     /// The worker with the fewest connections.
@@ -71,6 +78,11 @@ impl Limits {
             .map_or(0, |(worker, _)| worker)
     }
 
+    /// Connections there may be.
+    pub fn most(&self) -> usize {
+        self.max.load(Relaxed)
+    }
+
     pub fn connections(&self) -> usize {
         self.total.load(Relaxed) + self.over.load(Relaxed)
     }
@@ -78,7 +90,9 @@ impl Limits {
     /// The client that `address` counts as.
     pub fn client(&self, address: Option<IpAddr>) -> ClientKey {
         match address {
-            Some(address) if self.loopback_counts || !address.to_canonical().is_loopback() => {
+            Some(address)
+                if self.loopback_counts.load(Relaxed) || !address.to_canonical().is_loopback() =>
+            {
                 ClientKey::of(address)
             }
             _ => ClientKey::NONE,
@@ -93,7 +107,7 @@ impl Limits {
     }
 
     fn enter(&self, client: ClientKey, metrics: &Metrics) -> bool {
-        if self.total.fetch_add(1, Relaxed) >= self.max {
+        if self.total.fetch_add(1, Relaxed) >= self.max.load(Relaxed) {
             metrics.over_total.add(1);
         } else if !self.clients.enter(client) {
             metrics.over_address.add(1);
@@ -164,12 +178,18 @@ impl Admission {
 
     /// A proxy named the client's address. False: that client has too many connections already.
     pub fn identify(&mut self, address: IpAddr) -> bool {
+        let room = self.try_identify(address);
+        self.metrics.over_address.add((!room).into());
+        room
+    }
+
+    /// The same, and nothing is counted if there are too many.
+    pub fn try_identify(&mut self, address: IpAddr) -> bool {
         let client = self.limits.client(Some(address));
         if client == self.client {
             return true;
         }
         if !self.limits.clients.enter(client) {
-            self.metrics.over_address.add(1);
             return false;
         }
         let before = std::mem::replace(&mut self.client, client);

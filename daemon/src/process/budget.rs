@@ -25,7 +25,7 @@ use crate::process::metrics::Counter;
 
 #[derive(Debug)]
 pub struct Budget {
-    limit: u64,
+    limit: AtomicU64,
     /// Every worker changes it for every event; `limit` beside it is only read.
     used: CachePadded<AtomicU64>,
     /// Bytes that wait for slow clients; shared bytes count for each of them.
@@ -37,11 +37,20 @@ pub struct Budget {
 impl Budget {
     pub fn new(limit: u64) -> Self {
         Self {
-            limit,
+            limit: AtomicU64::new(limit),
             used: CachePadded::default(),
             waiting: CachePadded::default(),
             holders: Mutex::default(),
         }
+    }
+
+    /// The limit from now on; what is held over it gives way as ever.
+    pub fn set_limit(&self, limit: u64) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    pub fn limit(&self) -> u64 {
+        self.limit.load(Relaxed)
     }
 
     pub fn used(&self) -> u64 {
@@ -50,7 +59,7 @@ impl Budget {
 
     /// There is room to cache what may be requested again.
     pub fn is_roomy(&self) -> bool {
-        self.used() <= self.limit / 2
+        self.used() <= self.limit() / 2
     }
 
     pub fn is_tight(&self) -> bool {
@@ -58,7 +67,7 @@ impl Budget {
     }
 
     pub fn is_full(&self) -> bool {
-        self.used() > self.limit
+        self.used() > self.limit()
     }
 
     /// Wakes `holder` whenever memory gets tight.
@@ -88,7 +97,7 @@ impl Budget {
     }
 
     fn tight(&self) -> u64 {
-        self.limit / 4 * 3
+        self.limit() / 4 * 3
     }
 
     fn add(&self, bytes: usize) {

@@ -10,13 +10,13 @@ use crate::process::client_key::ClientKey;
 
 #[derive(Debug)]
 pub struct ClientRates {
-    bound: Bound,
     started: Instant,
     inner: Mutex<Inner>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Inner {
+    bound: Bound,
     /// Of clients that took some in the last second or two.
     clients: HashMap<ClientKey, Rate>,
     swept: u64,
@@ -25,14 +25,22 @@ struct Inner {
 impl ClientRates {
     pub fn new(bound: Bound) -> Self {
         Self {
-            bound,
             started: Instant::now(),
-            inner: Mutex::default(),
+            inner: Mutex::new(Inner {
+                bound,
+                clients: HashMap::new(),
+                swept: 0,
+            }),
         }
     }
 
     pub fn bound(&self) -> Bound {
-        self.bound
+        self.inner.lock().bound
+    }
+
+    /// The limit from now on.
+    pub fn set(&self, bound: Bound) {
+        self.inner.lock().bound = bound;
     }
 
     /// Whether this client may have one more. One without an address (`ClientKey::NONE`) always may.
@@ -46,12 +54,8 @@ impl ClientRates {
             inner.swept = now;
             inner.clients.retain(|_, rate| !rate.is_fresh(now));
         }
-        client == ClientKey::NONE
-            || inner
-                .clients
-                .entry(client)
-                .or_default()
-                .take(self.bound, now)
+        let bound = inner.bound;
+        client == ClientKey::NONE || inner.clients.entry(client).or_default().take(bound, now)
     }
 
     #[cfg(test)]

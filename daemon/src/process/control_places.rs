@@ -57,6 +57,13 @@ struct User {
     work: Arc<Semaphore>,
 }
 
+/// The bound that was reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Full {
+    User,
+    All,
+}
+
 /// The place of one connection, given back when dropped.
 #[derive(Debug)]
 pub struct Place {
@@ -88,24 +95,25 @@ impl Askers {
         }
     }
 
-    /// None if there is no room for this user.
-    pub fn enter(self: &Arc<Self>, uid: u32) -> Option<Arc<Place>> {
+    /// # Errors
+    /// If there is no room for this user: at which bound.
+    pub fn enter(self: &Arc<Self>, uid: u32) -> Result<Arc<Place>, Full> {
         let mut inner = self.lock();
         let other = self.is_other(uid);
         if other && inner.others >= OF_OTHERS {
-            return None;
+            return Err(Full::All);
         }
         let user = inner.users.entry(uid).or_insert_with(|| User {
             connections: 0,
             work: Arc::new(Semaphore::new(WORK)),
         });
         if user.connections >= OF_A_USER {
-            return None;
+            return Err(Full::User);
         }
         user.connections += 1;
         let work = user.work.clone();
         inner.others += usize::from(other);
-        Some(Arc::new(Place {
+        Ok(Arc::new(Place {
             askers: self.clone(),
             uid,
             work,
@@ -161,7 +169,7 @@ mod tests {
     }
 
     fn fill(askers: &Arc<Askers>, uid: u32) -> Vec<Arc<Place>> {
-        std::iter::from_fn(|| askers.enter(uid)).collect()
+        std::iter::from_fn(|| askers.enter(uid).ok()).collect()
     }
 
     #[test]
@@ -176,7 +184,7 @@ mod tests {
         let kept = [fill(&askers, 0), fill(&askers, OWN)];
         assert!(kept.iter().all(|places| places.len() == OF_A_USER));
         all.pop();
-        assert!(askers.enter(1010).is_some(), "given back");
+        assert!(askers.enter(1010).is_ok(), "given back");
         drop((all, kept));
         assert!(askers.lock().users.is_empty());
         assert_eq!(askers.lock().others, 0);

@@ -11,10 +11,13 @@
 
 use std::collections::HashMap;
 use std::hash::{BuildHasher, RandomState};
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::process::client_key::ClientKey;
+#[cfg(test)]
 use crate::process::shares::ANY;
 
 /// A growing table holds up the clients of one shard, and only for that table's growth.
@@ -22,7 +25,9 @@ const SHARDS: usize = 64;
 
 #[derive(Debug)]
 pub struct Holdings {
-    limits: Limits,
+    /// See [`Limits`].
+    channels: AtomicU32,
+    subscriptions: AtomicU32,
     shards: Vec<Mutex<Shard>>,
     hasher: RandomState,
 }
@@ -69,10 +74,17 @@ pub const fn ceiling(subscriptions: u64) -> u64 {
 impl Holdings {
     pub fn new(limits: Limits) -> Self {
         Self {
-            limits,
+            channels: AtomicU32::new(limits.channels),
+            subscriptions: AtomicU32::new(limits.subscriptions),
             shards: (0..SHARDS).map(|_| Mutex::default()).collect(),
             hasher: RandomState::new(),
         }
+    }
+
+    /// The limits from now on. Who holds more keeps it.
+    pub fn set(&self, limits: Limits) {
+        self.channels.store(limits.channels, Relaxed);
+        self.subscriptions.store(limits.subscriptions, Relaxed);
     }
 
     /// Counts one more subscription of `client` to each of `channels`, which are distinct.
@@ -80,7 +92,7 @@ impl Holdings {
     /// # Errors
     /// If it has its share; nothing is counted then.
     pub fn enter(&self, client: ClientKey, channels: &[String]) -> Result<(), Full> {
-        if !self.counts(client) {
+        if client == ClientKey::NONE {
             return Ok(());
         }
         let mut shard = self.shard(client);
@@ -88,7 +100,7 @@ impl Holdings {
         let mut new = 0;
         for key in keys.clone() {
             match shard.held.get(&key) {
-                Some(count) if *count >= self.limits.subscriptions => {
+                Some(count) if *count >= self.subscriptions.load(Relaxed) => {
                     return Err(Full::Subscriptions);
                 }
                 Some(_) => {}
@@ -96,7 +108,7 @@ impl Holdings {
             }
         }
         let held = shard.channels.get(&client).copied().unwrap_or(0);
-        if new > self.limits.channels.saturating_sub(held) {
+        if new > self.channels.load(Relaxed).saturating_sub(held) {
             return Err(Full::Channels);
         }
         for key in keys {
@@ -110,7 +122,7 @@ impl Holdings {
 
     /// Gives back what `enter` counted.
     pub fn leave<'a>(&self, client: ClientKey, channels: impl Iterator<Item = &'a str>) {
-        if !self.counts(client) {
+        if client == ClientKey::NONE {
             return;
         }
         let mut shard = self.shard(client);
@@ -131,10 +143,6 @@ impl Holdings {
                 }
             }
         }
-    }
-
-    fn counts(&self, client: ClientKey) -> bool {
-        client != ClientKey::NONE && (self.limits.channels, self.limits.subscriptions) != (ANY, ANY)
     }
 
     fn key(&self, client: ClientKey, channel: &str) -> (ClientKey, u64) {
@@ -195,12 +203,15 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_address_and_where_there_is_no_bound_nobody_is_counted() {
+    fn who_has_no_address_is_not_counted_and_a_bound_that_is_set_later_finds_all_counted() {
         let holdings = Holdings::new(LIMITS);
         assert_eq!(holdings.enter(ClientKey::NONE, &names("a b c d")), Ok(()));
         assert!(holdings.is_empty());
         let open = Holdings::new(Limits::NONE);
         assert_eq!(open.enter(client(1), &names("a b c d")), Ok(()));
+        open.set(LIMITS);
+        assert_eq!(open.enter(client(1), &names("e")), Err(Full::Channels));
+        open.leave(client(1), ["a", "b", "c", "d"].into_iter());
         assert!(open.is_empty());
     }
 

@@ -1,18 +1,24 @@
-//! The log: standard error, one line an event. Under systemd the journal adds the time.
+//! The log: standard error, one line an event. The journal adds the time, and is told the priority.
 //!
 //! A thread of its own writes the lines: no other thread waits for the log's reader, or fails because there is
 //! none or its disk is full. Lines that cannot be written yet wait, up to a bound; past that they are lost and
 //! counted, and a line reports how many as soon as there is room again.
 
 use std::collections::VecDeque;
+use std::fmt::{self, Write as _};
 use std::io::{self, IsTerminal, Write};
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::thread;
 use std::time::Duration;
 
-use tracing_subscriber::EnvFilter;
+use nix::sys::stat::fstat;
+use tracing::field::{Field, Visit};
+use tracing::{Event, Level, Subscriber};
 use tracing_subscriber::fmt::format::Writer;
 use tracing_subscriber::fmt::time::{FormatTime, SystemTime};
+use tracing_subscriber::layer::{Context, SubscriberExt};
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
 /// Lines that wait, and their bytes.
 const LINES: usize = 4096;
@@ -42,29 +48,57 @@ struct Queue {
     unreported: u64,
 }
 
-/// `RUST_LOG` filters what is logged; `info` when it is not set.
+/// What a line looks like. Decided at the start.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Form {
+    /// Standard error is the journal's, which adds the time and takes a priority in front (sd-daemon(3)).
+    journal: bool,
+    /// One object a line.
+    json: bool,
+    /// The level has a colour.
+    terminal: bool,
+}
+
+static FORM: OnceLock<Form> = OnceLock::new();
+static LEVEL: OnceLock<reload::Handle<EnvFilter, Registry>> = OnceLock::new();
+
+/// Logs what `level` filters (tracing's directives); `RUST_LOG` wins over it. `json`: one object a line.
 ///
 /// # Errors
 /// If there is no thread to be had.
-pub fn start() -> io::Result<()> {
+pub fn start(level: &str, json: bool) -> io::Result<()> {
     let writer = thread::Builder::new().name("log".into());
     writer.spawn(|| {
         loop {
             LOG.write_next(&mut io::stderr());
         }
     })?;
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let lines = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_target(false)
-        .with_ansi(io::stderr().is_terminal())
-        .with_writer(|| Line);
-    if is_journal() {
-        lines.without_time().init();
-    } else {
-        lines.init();
-    }
+    let journal = is_journal();
+    let terminal = !json && !journal && io::stderr().is_terminal();
+    let _ = FORM.set(Form {
+        journal,
+        json,
+        terminal,
+    });
+    let filter = EnvFilter::try_from_default_env().or_else(|_| EnvFilter::try_new(level));
+    let filter = filter.unwrap_or_else(|_| EnvFilter::new("info"));
+    let (filter, handle) = reload::Layer::new(filter);
+    let _ = LEVEL.set(handle);
+    tracing_subscriber::registry()
+        .with(filter)
+        .with(Lines)
+        .init();
     Ok(())
+}
+
+/// What is logged from now on, unless `RUST_LOG` says it.
+pub fn set_level(level: &str) {
+    if std::env::var_os("RUST_LOG").is_none()
+        && let (Some(handle), Ok(filter)) = (LEVEL.get(), EnvFilter::try_new(level))
+    {
+        // Fails only if the subscriber is gone.
+        let _ = handle.reload(filter);
+    }
 }
 
 /// Waits a moment for what is not written yet.
@@ -79,7 +113,7 @@ pub fn finish() {
 
 /// The same with one more line, written without `tracing`: the thread may have panicked inside it.
 pub fn finish_with(text: &str) {
-    LOG.push(line("ERROR", text), true);
+    LOG.push(line(Level::ERROR, text), true);
     LOG.finish();
 }
 
@@ -89,37 +123,96 @@ pub fn counts() -> (usize, u64) {
     (queue.lines.len() + usize::from(queue.writing), queue.lost)
 }
 
-fn is_journal() -> bool {
-    std::env::var_os("JOURNAL_STREAM").is_some()
+/// What the journal takes in front of an error that is written without the log (sd-daemon(3)).
+pub fn error_priority() -> &'static str {
+    if is_journal() { "<3>" } else { "" }
 }
 
-/// A line in the form that `tracing` writes.
-fn line(level: &str, text: &str) -> Vec<u8> {
+/// Whether standard error is the one that the journal was connected to: it may have been redirected since.
+fn is_journal() -> bool {
+    let named = std::env::var("JOURNAL_STREAM").unwrap_or_default();
+    let is = |(device, inode): (&str, &str)| {
+        fstat(io::stderr())
+            .is_ok_and(|own| device.parse() == Ok(own.st_dev) && inode.parse() == Ok(own.st_ino))
+    };
+    named.split_once(':').is_some_and(is)
+}
+
+fn line(level: Level, text: &str) -> Vec<u8> {
+    let form = FORM.get().copied().unwrap_or(Form {
+        journal: false,
+        json: false,
+        terminal: false,
+    });
+    form.line(level, text, &now()).into_bytes()
+}
+
+fn now() -> String {
     let mut time = String::new();
-    if !is_journal() && SystemTime.format_time(&mut Writer::new(&mut time)).is_ok() {
-        time.push(' ');
+    let _ = SystemTime.format_time(&mut Writer::new(&mut time));
+    time
+}
+
+impl Form {
+    fn line(self, level: Level, text: &str, time: &str) -> String {
+        let (priority, colour) = match level {
+            Level::ERROR => ("<3>", 31),
+            Level::WARN => ("<4>", 33),
+            Level::INFO => ("<6>", 32),
+            _ => ("<7>", 34),
+        };
+        let priority = if self.journal { priority } else { "" };
+        if self.json {
+            let level = level.as_str().to_ascii_lowercase();
+            let object = serde_json::json!({ "time": time, "level": level, "message": text });
+            return format!("{priority}{object}\n");
+        }
+        // Each line of the journal is an entry of its own.
+        let text = match self.journal {
+            true => &text.replace('\n', &format!("\n{priority}")),
+            false => text,
+        };
+        match (self.journal, self.terminal) {
+            (true, _) => format!("{priority}{level:>5} {text}\n"),
+            (false, true) => {
+                format!("\x1b[2m{time}\x1b[0m \x1b[{colour}m{level:>5}\x1b[0m {text}\n")
+            }
+            (false, false) => format!("{time} {level:>5} {text}\n"),
+        }
     }
-    format!("{time}{level:>5} {text}\n").into_bytes()
 }
 
 fn lost_line(count: u64) -> Vec<u8> {
     line(
-        "WARN",
+        Level::WARN,
         &format!("{count} log lines were lost: they could not be written"),
     )
 }
 
-/// Takes one line, which `tracing` writes in one piece.
-struct Line;
+/// Makes a line of each event.
+struct Lines;
 
-impl Write for Line {
-    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        LOG.push(bytes.to_vec(), false);
-        Ok(bytes.len())
+impl<S: Subscriber> Layer<S> for Lines {
+    fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
+        let mut text = Text::default();
+        event.record(&mut text);
+        LOG.push(line(*event.metadata().level(), &text.0), false);
     }
+}
 
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
+/// An event's message, and what else it has.
+#[derive(Default)]
+struct Text(String);
+
+impl Visit for Text {
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        let space = if self.0.is_empty() { "" } else { " " };
+        let _ = match field.name() {
+            "message" => write!(self.0, "{space}{value:?}"),
+            // Where a library logs by the crate `log`.
+            name if name.starts_with("log.") => Ok(()),
+            name => write!(self.0, "{space}{name}={value:?}"),
+        };
     }
 }
 
@@ -307,6 +400,31 @@ mod tests {
         );
         assert_eq!(state(&log), (0, 3));
         assert_eq!(log.lock().bytes, 0);
+    }
+
+    #[test]
+    fn the_journal_gets_a_priority_for_each_line_and_no_time() {
+        let journal = Form {
+            journal: true,
+            json: false,
+            terminal: false,
+        };
+        let line = |form: Form, level, text| form.line(level, text, "TIME");
+        assert_eq!(line(journal, Level::ERROR, "a\nb"), "<3>ERROR a\n<3>b\n");
+        assert_eq!(line(journal, Level::WARN, "a"), "<4> WARN a\n");
+        assert_eq!(line(journal, Level::INFO, "a"), "<6> INFO a\n");
+        assert_eq!(line(journal, Level::DEBUG, "a"), "<7>DEBUG a\n");
+        let plain = Form {
+            journal: false,
+            ..journal
+        };
+        assert_eq!(line(plain, Level::INFO, "a"), "TIME  INFO a\n");
+        let json = Form {
+            json: true,
+            ..plain
+        };
+        let text = r#"{"level":"warn","message":"a\n\"b\"","time":"TIME"}"#;
+        assert_eq!(line(json, Level::WARN, "a\n\"b\""), format!("{text}\n"));
     }
 
     #[test]

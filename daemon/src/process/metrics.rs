@@ -2,9 +2,10 @@
 //! counted here, but by each worker (`worker_counters.rs`) and tailer for itself; rows of such metrics are filled
 //! in when they are read.
 
-use std::fmt::Write;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
+
+use crate::process::exposition::{Exposition, Kind};
 
 #[derive(Debug, Default)]
 pub struct Counter(AtomicU64);
@@ -36,24 +37,41 @@ macro_rules! metrics {
         }
 
         impl Metrics {
-            /// The Prometheus text format, version 0.0.4.
-            pub fn to_text(&self) -> String {
-                let mut out = String::with_capacity(4096);
+            /// Each family with its samples.
+            pub fn write_to(&self, out: &mut Exposition) {
                 let mut family = "";
                 $(
                     let bare: &'static str = $name.split('{').next().unwrap_or($name);
                     // Rows of one family share its head.
                     if bare != family {
-                        let help = concat!($($doc),*).trim();
-                        let _ = writeln!(out, "# HELP {bare} {help}\n# TYPE {bare} {}", stringify!($kind));
+                        out.family(bare, kind!($kind), concat!($($doc),*).trim());
                         family = bare;
                     }
-                    let _ = writeln!(out, "{} {}", $name, self.$field.get());
+                    out.row($name, self.$field.get());
                 )*
                 let _ = family;
-                out
+            }
+
+            /// The samples of a family that has one label: its value, and the count.
+            pub fn labelled(&self, family: &str) -> Vec<(&'static str, u64)> {
+                let rows = [$(($name, &self.$field)),*];
+                let label = |name: &'static str| {
+                    let (_, value) = name.strip_prefix(family)?.strip_prefix('{')?.split_once("=\"")?;
+                    value.strip_suffix("\"}")
+                };
+                let each = rows.into_iter();
+                each.filter_map(|(name, count)| Some((label(name)?, count.get()))).collect()
             }
         }
+    };
+}
+
+macro_rules! kind {
+    (counter) => {
+        Kind::Counter
+    };
+    (gauge) => {
+        Kind::Gauge
     };
 }
 
@@ -66,6 +84,8 @@ metrics! {
     subscriptions: gauge "askr_subscriptions";
     /// Channels with a subscriber.
     channels: gauge "askr_channels";
+    /// 1 while viewers are let go, because of `askrd drain`.
+    draining: gauge "askr_draining";
     /// Connections accepted.
     accepted: counter "askr_accepted_total";
     /// Connections answered with a time to come back, or closed at once, at a limit.
@@ -78,6 +98,9 @@ metrics! {
     over_app: counter "askr_refused_total{limit=\"app_connections\"}";
     over_app_address: counter "askr_refused_total{limit=\"app_address\"}";
     over_members: counter "askr_refused_total{limit=\"members\"}";
+    over_patterns: counter "askr_refused_total{limit=\"patterns\"}";
+    over_grants: counter "askr_refused_total{limit=\"grants\"}";
+    over_drain: counter "askr_refused_total{limit=\"drain\"}";
     over_subscribers: counter "askr_refused_total{limit=\"subscribers_per_channel\"}";
     over_requests: counter "askr_refused_total{limit=\"requests\"}";
     /// Bytes of requests in progress.
@@ -89,24 +112,40 @@ metrics! {
     answers_stalled: counter "askr_answers_stalled_total";
     /// Connections to the control socket refused because the user, or all users together, had too many.
     control_refused: counter "askr_control_refused_total";
+    /// Connections to the control socket refused, by the bound that was reached: of their user, or of all users together.
+    control_full_user: counter "askr_control_connections_refused_total{limit=\"user\"}";
+    control_full_all: counter "askr_control_connections_refused_total{limit=\"all\"}";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
     /// Requests without a required token, or with one that was refused.
     refused_tokens: counter "askr_tokens_refused_total";
+    /// Reports of publishers (askr_publish_failures_total) that were none.
+    reports_malformed: counter "askr_publish_reports_malformed_total";
     /// Events read from the ring.
     events: counter "askr_events_read_total";
     /// Events not delivered because an earlier one that the ring still holds has the same key.
     repeated: counter "askr_events_repeated_total";
     /// Positions lost: overwritten before they were read, unreadable, written by a publisher that is too new for
-    /// this askrd, or skipped because askrd died twice while it worked on them.
+    /// this askrd, skipped because askrd died twice while it worked on them, or said to be of another host by somebody
+    /// who does not import its events.
     lapped: counter "askr_positions_lost_total{reason=\"lapped\"}";
     unreadable: counter "askr_positions_lost_total{reason=\"unreadable\"}";
     unsupported: counter "askr_positions_lost_total{reason=\"unsupported\"}";
     quarantined: counter "askr_positions_lost_total{reason=\"quarantined\"}";
+    forged: counter "askr_positions_lost_total{reason=\"forged\"}";
+    /// Positions of other hosts that can no longer be had, as gap records in the ring say.
+    imported_gaps: counter "askr_imported_positions_lost_total";
+    /// Reloads that took effect, and those refused because the settings could not be used.
+    reloads_taken: counter "askr_reloads_total{result=\"taken\"}";
+    reloads_refused: counter "askr_reloads_total{result=\"refused\"}";
+    /// Settings that the last reload found changed and that wait for a restart.
+    settings_waiting: gauge "askr_settings_waiting_for_restart";
     /// Positions claimed by publishers and not delivered to workers yet.
     behind: gauge "askr_ring_lag_positions";
     /// Times the ring was replaced, with or without its history.
     replaced: counter "askr_ring_replaced_total";
+    /// Bytes of memory that replaced rings take, which are kept for their history (`.old-…`).
+    retired_bytes: gauge "askr_ring_retired_bytes";
     /// Rings that publishers cannot reach, or that cannot be trusted, because a replacement fails; /readyz gives
     /// the reason.
     rings_in_trouble: gauge "askr_rings_in_trouble";
@@ -121,8 +160,9 @@ metrics! {
     slow_skipped: counter "askr_slow_clients_total{action=\"skip\"}";
     /// Events that slow clients skipped; each client was sent a gap.
     skipped: counter "askr_events_skipped_total";
-    /// Channels that a new subscription looked back at, and those of which a bound withheld some events.
+    /// Channels that a new subscription looked back at.
     rewinds: counter "askr_rewinds_total";
+    /// Those of them of which a bound withheld some events.
     rewinds_cut: counter "askr_rewinds_cut_total";
     /// Positions read one by one for a replay, because the index had forgotten their channels.
     scanned: counter "askr_positions_scanned_total";
@@ -149,7 +189,9 @@ metrics! {
     /// Times a worker was too far behind and its streams read from the ring instead.
     overruns: counter "askr_worker_overruns_total";
     /// Bytes written to streams.
-    bytes: counter "askr_bytes_written_total";
+    bytes: counter "askr_written_bytes_total";
+    /// The same under its name of before, which the next release no longer has.
+    bytes_before: counter "askr_bytes_written_total";
     /// Bytes waiting for slow clients; what is shared counts for each of them.
     outbox_bytes: gauge "askr_outbox_bytes";
     /// Bytes of memory for events, in every form; what is shared counts once. Bounded by server.outbox_total.
@@ -191,7 +233,7 @@ metrics! {
     last_events_forgotten: counter "askr_last_events_forgotten_total";
     /// Client events passed on.
     client_events: counter "askr_client_events_total";
-    /// What WebSocket clients were refused.
+    /// What WebSocket clients were refused; client events also of those who send them by HTTP.
     talk_malformed: counter "askr_websocket_refused_total{what=\"malformed\"}";
     talk_subscription: counter "askr_websocket_refused_total{what=\"subscription\"}";
     talk_client_event: counter "askr_websocket_refused_total{what=\"client_event\"}";
@@ -231,6 +273,52 @@ metrics! {
     hooks_failed: counter "askr_webhooks_total{result=\"failed_request\"}";
     /// Webhook events waiting.
     hooks_waiting: gauge "askr_webhooks_waiting";
+    /// Applications that are connected to other hosts, by way of the server of cluster.url.
+    cluster_connected: gauge "askr_cluster_connected";
+    /// Times a connection to it was made.
+    cluster_connections: counter "askr_cluster_connections_total";
+    /// Hosts that live, this one among them, of all applications together.
+    cluster_nodes: gauge "askr_cluster_nodes";
+    /// What is known of the other hosts beside events: their members, subscriber counts and signed-in users.
+    cluster_facts: gauge "askr_cluster_facts";
+    /// How often such facts of a host were read again, because some change of them was missing.
+    cluster_facts_read: counter "askr_cluster_facts_read_total";
+    /// Such facts that found no room.
+    cluster_facts_left_out: counter "askr_cluster_facts_left_out_total";
+    /// Events that other hosts were given; those that they were given once more, because they asked; stretches that had
+    /// been overwritten before.
+    cluster_relayed: counter "askr_cluster_relayed_total{what=\"event\"}";
+    cluster_resent: counter "askr_cluster_relayed_total{what=\"again\"}";
+    cluster_unrelayed: counter "askr_cluster_relayed_total{what=\"lost\"}";
+    /// Events of other hosts that were taken, and what is no event: copies of those that were there, stretches that
+    /// can no longer be had.
+    cluster_imported: counter "askr_cluster_imported_total{what=\"event\"}";
+    cluster_duplicates: counter "askr_cluster_imported_total{what=\"duplicate\"}";
+    cluster_gaps: counter "askr_cluster_imported_total{what=\"gap\"}";
+    /// Events that came before earlier ones of their host, and waited for those, or found no room to wait and come again.
+    cluster_held: counter "askr_cluster_held_back_total{result=\"kept\"}";
+    cluster_not_held: counter "askr_cluster_held_back_total{result=\"dropped\"}";
+    /// Bytes of events that wait so. Bounded by cluster.held_back.
+    cluster_held_bytes: gauge "askr_cluster_held_back_bytes";
+    /// What the server has that is not used: of too many hosts or of two with one name, or not what askrd writes.
+    cluster_refused: counter "askr_cluster_refused_total{reason=\"host\"}";
+    cluster_malformed: counter "askr_cluster_refused_total{reason=\"malformed\"}";
+    /// Times that events of other hosts had to wait for the ring, because publishers had filled it with unfinished claims.
+    cluster_stalls: counter "askr_cluster_import_stalls_total";
+    /// Times that it could not be written down beside the ring what was taken from other hosts.
+    cluster_unnoted: counter "askr_cluster_unnoted_total";
+    /// Positions that are not relayed yet, and those of other hosts that are not here yet.
+    cluster_out: gauge "askr_cluster_lag_events{direction=\"out\"}";
+    cluster_in: gauge "askr_cluster_lag_events{direction=\"in\"}";
+    /// Events that the server keeps.
+    cluster_log: gauge "askr_cluster_log_entries";
+    /// Messages between hosts; lost: not sent, because the server was away or too many waited; unanswered: questions
+    /// without an answer in time.
+    cluster_sent: counter "askr_cluster_messages_total{result=\"sent\"}";
+    cluster_heard: counter "askr_cluster_messages_total{result=\"heard\"}";
+    cluster_lost: counter "askr_cluster_messages_total{result=\"lost\"}";
+    cluster_unanswered: counter "askr_cluster_messages_total{result=\"unanswered\"}";
+    cluster_not_understood: counter "askr_cluster_messages_total{result=\"not_understood\"}";
     /// Times the file of revoked tokens could not be written.
     revocations_unsaved: counter "askr_revocations_unsaved_total";
     /// Presence snapshots sent.
@@ -252,12 +340,15 @@ metrics! {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::exposition::Syntax;
 
     #[test]
     fn a_family_has_one_head_and_a_row_for_each_label() {
         let metrics = Metrics::default();
         metrics.closed_slow.add(3);
-        let text = metrics.to_text();
+        let mut out = Exposition::new(Syntax::Prometheus);
+        metrics.write_to(&mut out);
+        let text = out.finish();
         assert_eq!(
             text.matches("# TYPE askr_streams_ended_total counter\n")
                 .count(),

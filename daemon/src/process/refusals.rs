@@ -4,6 +4,7 @@
 //!
 //! Subjects are what clients wrote: they are escaped and cut, and of each reason [`SUBJECTS`] are logged in a minute.
 
+use std::collections::VecDeque;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::{Duration, Instant};
@@ -64,6 +65,8 @@ reasons! {
     Token "token";
     /// Neither a token nor anything else is shown.
     Credentials "credentials";
+    /// A channel that valid credentials do not grant, or that the application refuses.
+    Grant "grant";
     /// An event whose name is not among those of a strict application.
     Event "event";
     /// A channel that nobody can authorize with these settings.
@@ -130,7 +133,25 @@ pub fn listed<T: std::fmt::Display>(names: impl IntoIterator<Item = T>) -> Strin
     each.collect::<Vec<_>>().join(", ")
 }
 
+/// What was logged last, the newest first.
+pub fn recent() -> Vec<Logged> {
+    let logged = REFUSALS.logged.lock();
+    logged.iter().rev().cloned().collect()
+}
+
+/// A refusal that was logged.
+#[derive(Debug, Clone)]
+pub struct Logged {
+    pub at: Instant,
+    pub text: String,
+}
+
+/// Refusals that are remembered after they were logged, and bytes of each.
+const REMEMBERED: usize = 32;
+const MAX_TEXT: usize = 1000;
+
 struct Refusals {
+    logged: Mutex<VecDeque<Logged>>,
     each: [OfReason; Reason::ALL.len()],
     unlogged: AtomicU64,
 }
@@ -150,6 +171,7 @@ struct Recent {
 impl Refusals {
     const fn new() -> Self {
         Self {
+            logged: Mutex::new(VecDeque::new()),
             each: [const {
                 OfReason {
                     count: AtomicU64::new(0),
@@ -167,6 +189,15 @@ impl Refusals {
         &self.each[reason as usize]
     }
 
+    fn remember(&self, text: &str, at: Instant) {
+        let mut logged = self.logged.lock();
+        if logged.len() == REMEMBERED {
+            logged.pop_front();
+        }
+        let text = text[..text.floor_char_boundary(MAX_TEXT)].to_owned();
+        logged.push_back(Logged { at, text });
+    }
+
     /// Counts a refusal at `now`. Returns the line to log, if there is one.
     fn line(&self, note: Note, now: Instant) -> Option<String> {
         let of = self.of(note.reason);
@@ -182,6 +213,7 @@ impl Refusals {
         }
         if recent.subjects.len() < SUBJECTS {
             recent.subjects.push((subject.to_owned(), now));
+            self.remember(&note.text, now);
             return Some(format!("refused: {}", note.text));
         }
         self.unlogged.fetch_add(1, Relaxed);
@@ -242,6 +274,7 @@ mod tests {
         assert_eq!(all(2_000_000, now + QUIET).len(), SUBJECTS + 1);
         let held = &refusals.of(Reason::Path).recent.lock().subjects;
         assert_eq!(held.len(), SUBJECTS);
+        assert_eq!(refusals.logged.lock().len(), REMEMBERED);
     }
 
     #[test]

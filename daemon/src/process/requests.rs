@@ -14,8 +14,8 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::atomic::{AtomicBool, AtomicUsize};
 use std::task::Waker;
 
 use parking_lot::{Mutex, MutexGuard};
@@ -28,8 +28,8 @@ const SHARE: usize = 8;
 
 #[derive(Debug)]
 pub struct Requests {
-    bound: usize,
-    share: usize,
+    bound: AtomicUsize,
+    share: AtomicUsize,
     metrics: Arc<Metrics>,
     all: Mutex<All>,
 }
@@ -87,11 +87,22 @@ impl Requests {
     /// `largest`: bytes of the largest request there may be; a share has room for it.
     pub fn new(bound: usize, largest: usize, metrics: Arc<Metrics>) -> Self {
         Self {
-            bound,
-            share: (bound / SHARE).max(largest),
+            bound: AtomicUsize::new(bound),
+            share: AtomicUsize::new((bound / SHARE).max(largest)),
             metrics,
             all: Mutex::default(),
         }
+    }
+
+    /// Bytes that may be held.
+    pub fn bound(&self) -> usize {
+        self.bound.load(Relaxed)
+    }
+
+    /// The bounds from now on; what is in progress beyond them gives way as ever.
+    pub fn set(&self, bound: usize, largest: usize) {
+        self.bound.store(bound, Relaxed);
+        self.share.store((bound / SHARE).max(largest), Relaxed);
     }
 
     /// Bytes of memory that requests in progress need at the most, where they may hold `bound`: as much again
@@ -123,7 +134,7 @@ impl Requests {
             while all
                 .clients
                 .get(&client)
-                .is_some_and(|c| c.bytes > self.share)
+                .is_some_and(|c| c.bytes > self.share.load(Relaxed))
             {
                 let first = all.clients[&client].order.first().copied();
                 let Some(key) = first.filter(|key| key.0 < Stage::Us && *key != except) else {
@@ -133,7 +144,7 @@ impl Requests {
                 self.metrics.requests_gave_way_address.add(1);
             }
         }
-        while all.used - all.leaving > self.bound / 4 * 3 {
+        while all.used - all.leaving > self.bound.load(Relaxed) / 4 * 3 {
             let mut keys = all.order.keys().copied();
             let Some(key) = keys
                 .find(|key| *key != except)
@@ -283,7 +294,8 @@ impl Held {
         };
         let own = all.clients.get(&self.client);
         let own = own.map_or(0, |client| client.bytes + client.leaving);
-        let fits = all.used - before + bytes <= requests.bound && own + bytes <= 2 * requests.share;
+        let fits = all.used - before + bytes <= requests.bound.load(Relaxed)
+            && own + bytes <= 2 * requests.share.load(Relaxed);
         let bytes = if fits { bytes } else { before };
         all.used = all.used - before + bytes;
         all.most = all.most.max(all.used);

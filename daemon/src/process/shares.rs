@@ -1,9 +1,12 @@
 //! Each client's share of a pool, so that no client takes all of it.
 
-use crate::process::client_key::ClientKey;
 use std::collections::HashMap;
+use std::sync::atomic::AtomicU32;
+use std::sync::atomic::Ordering::Relaxed;
 
 use parking_lot::{Mutex, MutexGuard};
+
+use crate::process::client_key::ClientKey;
 
 /// A client may have any number.
 pub const ANY: u32 = u32::MAX;
@@ -31,7 +34,7 @@ pub const fn ceiling(clients: u64) -> u64 {
 /// What each client has of one pool. Only the pool bounds a client without an address (`ClientKey::NONE`).
 #[derive(Debug)]
 pub struct Shares {
-    most: u32,
+    most: AtomicU32,
     held: Mutex<HashMap<ClientKey, u32>>,
 }
 
@@ -45,9 +48,14 @@ pub struct Share<'a> {
 impl Shares {
     pub fn new(most: u32) -> Self {
         Self {
-            most,
+            most: AtomicU32::new(most),
             held: Mutex::default(),
         }
+    }
+
+    /// The share from now on. Who has more keeps it.
+    pub fn set(&self, most: u32) {
+        self.most.store(most, Relaxed);
     }
 
     /// Counts one more place of `client`. False, and not counted, if it has its share.
@@ -62,12 +70,12 @@ impl Shares {
 
     /// Counts so many more.
     pub fn add(&self, client: ClientKey, amount: u32) -> bool {
-        if !self.counts(client) {
+        if client == ClientKey::NONE {
             return true;
         }
         let mut held = self.lock();
         let count = held.get(&client).copied().unwrap_or(0);
-        let room = amount <= self.most.saturating_sub(count);
+        let room = amount <= self.most.load(Relaxed).saturating_sub(count);
         if room {
             held.insert(client, count + amount);
         }
@@ -75,7 +83,7 @@ impl Shares {
     }
 
     pub fn give_back(&self, client: ClientKey, amount: u32) {
-        if !self.counts(client) {
+        if client == ClientKey::NONE {
             return;
         }
         let mut held = self.lock();
@@ -94,10 +102,6 @@ impl Shares {
             shares: self,
             client,
         })
-    }
-
-    fn counts(&self, client: ClientKey) -> bool {
-        client != ClientKey::NONE && self.most != ANY
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<ClientKey, u32>> {
@@ -138,12 +142,16 @@ mod tests {
     }
 
     #[test]
-    fn who_has_no_address_and_where_there_is_no_bound_nobody_is_counted() {
+    fn who_has_no_address_is_not_counted_and_a_bound_that_is_set_later_finds_all_counted() {
         let (shares, open) = (Shares::new(1), Shares::new(ANY));
         for _ in 0..10 {
             assert!(shares.enter(ClientKey::NONE) && open.enter(client(1)));
         }
-        assert!(shares.lock().is_empty() && open.lock().is_empty());
+        assert!(shares.lock().is_empty());
+        open.set(10);
+        assert!(!open.enter(client(1)));
+        open.give_back(client(1), 10);
+        assert!(open.enter(client(1)));
     }
 
     #[test]

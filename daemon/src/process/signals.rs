@@ -10,15 +10,17 @@ use crate::process::parts;
 
 /// They request a shutdown.
 const STOP: [Signal; 3] = [Signal::SIGTERM, Signal::SIGINT, Signal::SIGQUIT];
-/// Their default action would end the process; they may be meant for a reload, which does not exist.
-const IGNORED: [Signal; 3] = [Signal::SIGHUP, Signal::SIGUSR1, Signal::SIGUSR2];
+/// It requests a reload.
+const RELOAD: Signal = Signal::SIGHUP;
+/// Their default action would end the process.
+const IGNORED: [Signal; 2] = [Signal::SIGUSR1, Signal::SIGUSR2];
 
 /// Pending signals, until `listen` or `release`.
 pub struct Held(SigSet);
 
 /// Blocks them. Called in the main thread before there is any other: threads inherit the mask.
 pub fn hold() -> Held {
-    let set: SigSet = STOP.into_iter().chain(IGNORED).collect();
+    let set: SigSet = STOP.into_iter().chain(IGNORED).chain([RELOAD]).collect();
     // Fails only for an invalid set; so below.
     let _ = set.thread_block();
     Held(set)
@@ -34,8 +36,9 @@ impl Held {
     ///
     /// # Errors
     /// If no thread can be started.
-    pub fn listen(self) -> io::Result<Stops> {
+    pub fn listen(self) -> io::Result<(Stops, Reloads)> {
         let (asked, stops) = watch::channel(0);
+        let (reload, reloads) = watch::channel(());
         parts::thread("signals", move || {
             loop {
                 match self.0.wait() {
@@ -43,15 +46,31 @@ impl Held {
                         tracing::info!("{signal}: asked to stop");
                         asked.send_modify(|times| *times += 1);
                     }
-                    Ok(signal) => tracing::info!("{signal}: ignored, there is no reload"),
+                    Ok(RELOAD) => {
+                        tracing::info!("{RELOAD}: asked to reload");
+                        let _ = reload.send(());
+                    }
+                    Ok(signal) => tracing::info!("{signal}: ignored, it means nothing here"),
                     Err(_) => {}
                 }
             }
         })?;
-        Ok(Stops {
+        let stops = Stops {
             asked: stops,
             taken: 0,
-        })
+        };
+        Ok((stops, Reloads(reloads)))
+    }
+}
+
+/// Requests to reload. Several that come before the next one is waited for are one.
+pub struct Reloads(watch::Receiver<()>);
+
+impl Reloads {
+    /// The next one, also if it came before.
+    pub async fn next(&mut self) {
+        // The thread that sends never ends.
+        let _ = self.0.changed().await;
     }
 }
 

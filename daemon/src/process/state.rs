@@ -3,26 +3,36 @@
 
 use std::sync::Arc;
 
+use shared::segment::now_ns;
+
 use crate::process::admission::Limits;
 use crate::process::budget::Budget;
+use crate::process::drain::Drain;
 use crate::process::heartbeats::Heartbeats;
 use crate::process::metrics::Metrics;
+use crate::process::publish_failures::PublishFailures;
 use crate::process::requests::Requests;
-use crate::process::worker_counters::Workers;
+use crate::process::statuses::Statuses;
 
 /// Parts that live on in what they count (a connection's place, bytes of an event or a request) are shared by
 /// themselves as well.
 pub struct Process {
+    /// When it began, in nanoseconds since 1970.
+    pub started_ns: u64,
     /// How many connections there may be.
     pub limits: Arc<Limits>,
     pub metrics: Arc<Metrics>,
-    /// What is counted for every event, by each worker for itself.
-    pub workers: Workers,
     /// Memory for events, in every form.
     pub memory: Arc<Budget>,
     /// Requests in progress.
     pub requests: Arc<Requests>,
     pub heartbeats: Heartbeats,
+    /// Whether viewers are being let go.
+    pub drain: Drain,
+    /// Events that could not be published to a ring that no application here has.
+    pub unclaimed: PublishFailures,
+    /// Refused requests, by the status of the response.
+    pub statuses: Statuses,
 }
 
 /// Sizes of what [`Process`] bounds, in bytes.
@@ -36,9 +46,10 @@ pub struct Sizes {
 }
 
 impl Process {
-    pub fn new(workers: usize, limits: Limits, sizes: Sizes) -> Self {
+    pub fn new(limits: Limits, sizes: Sizes) -> Self {
         let metrics: Arc<Metrics> = Arc::default();
         Self {
+            started_ns: now_ns(),
             limits: Arc::new(limits),
             requests: Arc::new(Requests::new(
                 sizes.requests,
@@ -46,9 +57,21 @@ impl Process {
                 metrics.clone(),
             )),
             metrics,
-            workers: Workers::new(workers),
             memory: Arc::new(Budget::new(sizes.events)),
             heartbeats: Heartbeats::default(),
+            drain: Drain::default(),
+            unclaimed: PublishFailures::default(),
+            statuses: Statuses::default(),
         }
+    }
+
+    /// Why no viewer should be sent here.
+    pub fn unready(&self) -> Option<String> {
+        let drains = || {
+            let left = self.metrics.streams.get();
+            let plan = self.drain.plan();
+            plan.map(|_| format!("draining: {left} viewers are left"))
+        };
+        self.heartbeats.unready().or_else(drains)
     }
 }

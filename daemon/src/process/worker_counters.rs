@@ -6,7 +6,7 @@ use crossbeam_utils::CachePadded;
 use crate::process::histogram::Histogram;
 use crate::process::metrics::Counter;
 
-/// One worker's, for all applications.
+/// One worker's, for one application.
 #[derive(Debug, Default)]
 pub struct WorkerCounters {
     /// From a publish to the end of the writes of its event, for each event.
@@ -23,7 +23,7 @@ pub struct WorkerCounters {
     pub scanned: Counter,
 }
 
-/// Those of all workers.
+/// Those of all workers, for one application.
 #[derive(Debug)]
 pub struct Workers(Box<[CachePadded<WorkerCounters>]>);
 
@@ -56,6 +56,7 @@ impl Workers {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::process::exposition::{Exposition, Syntax};
 
     #[test]
     fn what_each_worker_counted_is_added_up() {
@@ -68,8 +69,9 @@ mod tests {
         assert_eq!(workers.sum(|worker| &worker.delivered), 0);
         let turns = workers.merged(|worker| &worker.turns);
         assert_eq!(turns.count(), 3);
-        let mut text = String::new();
-        turns.write_to(&mut text, "x", "Help.");
+        let mut out = Exposition::new(Syntax::Prometheus);
+        turns.write_to(&mut out, "x", &[]);
+        let text = out.finish();
         assert!(text.contains("\nx_bucket{le=\"0.001\"} 2\n"), "{text}");
         assert!(text.ends_with("\nx_sum 0.003\nx_count 3\n"), "{text}");
         assert_eq!(workers.merged(|worker| &worker.latency).count(), 0);

@@ -1,5 +1,6 @@
-//! Accepts connections, counts them, and passes each to the worker with the fewest. One acceptor for all
-//! listeners: SO_REUSEPORT, which would let workers accept, does not exist for Unix sockets.
+//! Accepts connections, counts them, and passes each to the worker with the fewest: on the main thread for several workers
+//! (SO_REUSEPORT, which would let each accept, does not exist for Unix sockets), on the worker itself if it is the only one,
+//! so that no connection is passed between threads.
 
 use std::io;
 use std::net::SocketAddr;
@@ -7,24 +8,33 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::mpsc::UnboundedSender;
+use mio::net::{TcpListener, UnixListener};
 
 use crate::config::Network;
+use crate::http::arrivals::{AT_ONCE, Arrival, Peer};
 use crate::process::admission::Admission;
 use crate::process::async_fd;
+use crate::process::current::Current;
 use crate::process::state::Process;
 use crate::server::listeners::Listener;
-use crate::server::worker::{Accepted, Peer};
 
-/// Connections accepted in a row before other listeners have their turn.
-const BURST: usize = 64;
 /// Out of descriptors or memory: how long until the next try.
 const PAUSE: Duration = Duration::from_millis(100);
 
 pub struct Acceptor {
     pub process: Arc<Process>,
-    pub workers: Vec<UnboundedSender<Accepted>>,
-    pub trusted: Vec<Network>,
+    /// Replaced at a reload.
+    pub trusted: Arc<Current<Vec<Network>>>,
+}
+
+/// Who takes connections over.
+pub trait Takes {
+    fn take(&self, worker: usize, arrival: Arrival);
+
+    /// Whether connections wait until it is done with something that comes before them.
+    fn is_busy(&self) -> bool {
+        false
+    }
 }
 
 impl Acceptor {
@@ -32,13 +42,18 @@ impl Acceptor {
     ///
     /// # Errors
     /// If it cannot be waited for at all.
-    pub async fn run(self: Arc<Self>, listener: Listener) -> io::Result<()> {
+    pub async fn run(self: Arc<Self>, listener: Listener, to: impl Takes) -> io::Result<()> {
         let watched = async_fd::readable(listener.as_fd().try_clone_to_owned()?)?;
+        let source = Source::new(&listener)?;
         loop {
             let mut ready = watched.readable().await?;
-            for _ in 0..BURST {
-                match accept(&listener) {
-                    Ok((peer, address)) => self.assign(peer, address),
+            // However many come, other listeners and the streams have their turn.
+            for _ in 0..AT_ONCE {
+                if to.is_busy() {
+                    break;
+                }
+                match source.accept() {
+                    Ok((peer, address)) => self.assign(peer, address, &to),
                     Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();
                         break;
@@ -57,7 +72,7 @@ impl Acceptor {
         }
     }
 
-    fn assign(&self, socket: Peer, address: Option<SocketAddr>) {
+    fn assign(&self, socket: Peer, address: Option<SocketAddr>, to: &impl Takes) {
         let Process {
             limits, metrics, ..
         } = &*self.process;
@@ -65,37 +80,45 @@ impl Acceptor {
         // On a Unix socket every peer is a proxy.
         let address = address
             .map(|address| address.ip())
-            .filter(|ip| !self.trusted.iter().any(|net| net.contains(*ip)));
+            .filter(|ip| !self.trusted.get().iter().any(|net| net.contains(*ip)));
         let worker = limits.least_loaded();
         let Some(admission) = Admission::new(limits, metrics, worker, address) else {
             return;
         };
-        if prepare(&socket).is_ok() {
-            // A worker that has drained takes no more.
-            let _ = self.workers[worker].send(Accepted {
-                socket,
-                address,
-                admission,
-            });
-        }
+        let arrival = Arrival {
+            socket,
+            address,
+            admission,
+        };
+        to.take(worker, arrival);
     }
 }
 
-fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
-    match listener {
-        Listener::Tcp(listener) => {
-            let (socket, address) = listener.accept()?;
-            Ok((Peer::Tcp(socket), Some(address)))
-        }
-        Listener::Unix { listener, .. } => Ok((Peer::Unix(listener.accept()?.0), None)),
-    }
+/// A listener whose connections are non-blocking from the first call on: the standard library's take a second one for
+/// that. Their other options are inherited (`listeners.rs`).
+enum Source {
+    Tcp(TcpListener),
+    Unix(UnixListener),
 }
 
-/// Other options are inherited from its listener (`listeners.rs`).
-fn prepare(socket: &Peer) -> io::Result<()> {
-    match socket {
-        Peer::Tcp(socket) => socket.set_nonblocking(true),
-        Peer::Unix(socket) => socket.set_nonblocking(true),
+impl Source {
+    fn new(listener: &Listener) -> io::Result<Self> {
+        Ok(match listener {
+            Listener::Tcp(tcp) => Self::Tcp(TcpListener::from_std(tcp.try_clone()?)),
+            Listener::Unix { listener, .. } => {
+                Self::Unix(UnixListener::from_std(listener.try_clone()?))
+            }
+        })
+    }
+
+    fn accept(&self) -> io::Result<(Peer, Option<SocketAddr>)> {
+        match self {
+            Self::Tcp(listener) => {
+                let (socket, address) = listener.accept()?;
+                Ok((Peer::Tcp(socket.into()), Some(address)))
+            }
+            Self::Unix(listener) => Ok((Peer::Unix(listener.accept()?.0.into()), None)),
+        }
     }
 }
 

@@ -3,55 +3,86 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use cluster::facts::others;
+use cluster::recovery::{self, recover};
 use nix::unistd::geteuid;
+use protocol::mercure::hub_url::HubUrl;
 use protocol::pusher::api;
 use protocol::pusher::signature::Credentials;
 use protocol::rate_limit::Bound;
 use protocol::socket_id::Prover;
-use shared::cursor::Epoch;
+use shared::cursor::{Cursor, Epoch};
 use shared::keeper::Keeper;
 use shared::name::RingName;
 use shared::publisher::{AttachOptions, Publisher};
 use shared::secret::Secret;
 use shared::segment::now_ns;
 
-use crate::app::application::App;
+use crate::app::application::{App, ChangeLimits, Mercure, Reloadable};
 use crate::app::client_event_rate::ClientEventRate;
 use crate::app::event_names::EventNames;
+use crate::app::peers::Peers;
 use crate::app::publishing::Publishing;
 use crate::app::quota::Quota;
-use crate::auth::authority::Authority;
+use crate::auth::authority::{Authority, Authorizers};
 use crate::auth::http_call::{self, HttpCall};
+use crate::auth::mercure::tokens::HubTokens;
 use crate::auth::signatures::Signatures;
 use crate::auth::tokens::Tokens;
+use crate::cluster::Joining;
 use crate::config;
 use crate::config::Settings;
+use crate::hub::active;
+use crate::hub::active::Active;
+use crate::hub::active_note;
+use crate::hub::active_note::Journal;
 use crate::hub::channel_index::ChannelIndex;
-use crate::hub::event_store::RingStore;
+use crate::hub::event_store::{Place, RingStore};
+use crate::hub::facts::Facts;
 use crate::hub::hub::Hub;
+use crate::hub::import_journal::{self, ImportJournal, Record};
 use crate::hub::inbox::{Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
+use crate::hub::origins::Origins;
 use crate::hub::presence::Before;
 use crate::hub::presence_note;
 use crate::hub::presence_note::Note;
 use crate::hub::roster::Roster;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
-use crate::hub::tailer::Tailer;
+use crate::hub::tailer::{LentTailer, Tailer};
+use crate::hub::topics;
+use crate::hub::topics::Topics;
 use crate::hub::watchlists::Watchlists;
 use crate::hub::{channel_index, erased_file, inbox, presence};
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::admission::Limits;
 use crate::process::client_rates::ClientRates;
+use crate::process::current::Current;
 use crate::process::heartbeats::Heartbeats;
 use crate::process::holdings::Holdings;
 use crate::process::signals::Stops;
 use crate::process::state::{Process, Sizes};
+use crate::process::worker_counters::Workers;
 use crate::process::{quarantine, shares};
 use crate::server::cannot_start::CannotStart;
 use crate::server::preflight::Prepared;
 use crate::server::ring_place;
+
+/// How long snapshots of members wait for those of the other hosts.
+const OTHERS: Duration = Duration::from_secs(5);
+
+/// Reconnection times (`server.retry`) that clients have to come back after a start, beside the grace of every subscription.
+const RETRIES: u32 = 4;
+
+/// An application whose ring is open.
+pub struct Opened {
+    pub app: Arc<App>,
+    pub tailer: LentTailer,
+    /// What it joins the other hosts with; None: there is one.
+    pub joining: Option<Joining>,
+}
 
 /// What all applications share, within the bounds of `settings`.
 pub fn process(settings: &Settings, connections: usize, workers: usize) -> Process {
@@ -67,7 +98,7 @@ pub fn process(settings: &Settings, connections: usize, workers: usize) -> Proce
         requests: settings.requests_total(),
         largest_request: settings.largest_request(),
     };
-    Process::new(workers, limits, sizes)
+    Process::new(limits, sizes)
 }
 
 /// Opens every application's ring and reads what it holds, or part of it if it is asked to stop.
@@ -80,7 +111,7 @@ pub fn open(
     process: &Arc<Process>,
     workers: usize,
     stops: &Stops,
-) -> Result<Vec<(Arc<App>, Tailer)>, CannotStart> {
+) -> Result<Vec<Opened>, CannotStart> {
     let one = |prepared| open_one(settings, process, workers, stops, prepared);
     prepared.into_iter().map(one).collect()
 }
@@ -91,13 +122,14 @@ fn open_one(
     workers: usize,
     stops: &Stops,
     prepared: Prepared,
-) -> Result<(Arc<App>, Tailer), CannotStart> {
+) -> Result<Opened, CannotStart> {
     let Prepared {
         app,
         spec,
         secrets,
         tokens,
         auth,
+        hub: hub_tokens,
     } = prepared;
     let began = now_ns();
     let (slots, name) = (spec.slots, spec.name.clone());
@@ -110,14 +142,21 @@ fn open_one(
     if let Some(why) = &not_in_memory {
         tracing::warn!("{why}");
     }
-    // The ring's lock is held, so no other process notes anything there. Main thread, tailers and workers do.
-    let threads = 1 + settings.applications().len() + workers;
+    // The ring's lock is held, so no other process notes anything there. Main thread, tailers, workers, and the one that
+    // carries events between hosts do.
+    let threads = 2 + settings.applications().len() + workers;
     if let Err(why) = quarantine::start(&name.beside(quarantine::SUFFIX), threads) {
         tracing::warn!("{why}");
     }
 
-    let authority = authority(settings, &app, &auth, &secrets, tokens)?;
+    let authorizers = authorizers(settings, &app, &auth, &secrets, tokens, None)?;
+    let imported = settings
+        .cluster
+        .address()
+        .map(|_| imported(&keeper, &name, slots, fresh));
+    let (journal, origins) = imported.transpose().map_err(CannotStart::lasting)?.unzip();
     let hub = Hub {
+        origins: origins.map(Arc::new),
         webhooks: webhooks(&app, &secrets, &process.heartbeats)?,
         ..hub(settings, process, workers, &keeper, slots, &app)
     };
@@ -127,11 +166,14 @@ fn open_one(
         settings,
         app,
         name,
-        secrets,
-        authority,
+        (secrets, hub_tokens),
+        Authority::new(authorizers),
         hub.clone(),
         before,
     )?);
+    if hub.facts.is_some() {
+        opened.roster.expect_others(&hub, OTHERS);
+    }
     let mut tailer = Tailer::new(keeper, hub.clone());
     tailer.read_history(stops);
     tracing::info!(
@@ -140,7 +182,84 @@ fn open_one(
         hub.index.entries(),
         hub.segments.history_seconds()
     );
-    Ok((opened, tailer))
+    let tailer = LentTailer::new(tailer);
+    let joining = journal.zip(hub.origins.clone());
+    Ok(Opened {
+        joining: joining.map(|(journal, origins)| Joining {
+            name: match settings.cluster.name.as_str() {
+                "" => opened.id.clone(),
+                name => name.to_owned(),
+            },
+            app: opened.clone(),
+            origins,
+            journal,
+            tailer: tailer.clone(),
+        }),
+        app: opened,
+        tailer,
+    })
+}
+
+/// What other hosts' events the ring holds, as it was written down. What may have been published just before the process
+/// ended is looked for.
+fn imported(
+    keeper: &Keeper,
+    name: &RingName,
+    slots: u64,
+    fresh: bool,
+) -> Result<(ImportJournal, Origins), String> {
+    let (epoch, first) = (keeper.current().epoch(), keeper.position());
+    let segments = RingStore::new(keeper.segments());
+    let head = keeper.current().head();
+    let own = geteuid().as_raw();
+    let path = name.beside(import_journal::SUFFIX);
+    // What is in a ring that was made just now is for others, too.
+    let now = if fresh { first } else { head } - 1;
+    let mut journal = ImportJournal::open(path, epoch, now, slots, |uid| uid == own)?;
+    let found = recover(journal.intents(), first..head, |seq| {
+        lies(&segments, Cursor { epoch, seq })
+    });
+    let found: Vec<Record> = found.into_iter().map(Record::from).collect();
+    // What cannot be written now is found again.
+    let _ = journal.write(&found, first);
+    journal.forget_intents();
+    // Each event that the ring can hold, and those of a ring that is being replaced.
+    let origins = Origins::new(epoch, journal.start(), first, 2 * slots as usize);
+    {
+        let import = origins.import();
+        for known in journal.known() {
+            let origin = known.epoch.into();
+            let _ = import.meet(origin, known.start, known.base);
+            import.forgotten_up_to(origin, known.floor);
+            for note in &known.notes {
+                let at = Cursor {
+                    epoch,
+                    seq: note.local,
+                };
+                let _ = match note.gap {
+                    None => import.event(origin, note.position, at),
+                    Some(from) => import.gap(origin, from, note.position, at),
+                };
+            }
+            import.through(origin, known.through);
+        }
+    }
+    Ok((journal, origins))
+}
+
+/// What lies in the ring, for who looks for imports.
+fn lies(segments: &RingStore, at: Cursor) -> recovery::Place {
+    match segments.place(at) {
+        Place::Nothing { through } => recovery::Place::Nothing { through },
+        Place::Lost { through } => recovery::Place::Lost { through },
+        Place::Event(event) => match event.imported() {
+            None => recovery::Place::Own,
+            Some(at) => recovery::Place::Imported {
+                at,
+                gap: event.gap(),
+            },
+        },
+    }
 }
 
 /// What was erased stays so. Without it askrd does not serve: it would give out again what it promised to forget.
@@ -148,6 +267,9 @@ fn remember_erased(hub: &Hub, ring: &RingName, epoch: Epoch) -> Result<(), Strin
     let path = ring.beside(erased_file::SUFFIX);
     let own = geteuid().as_raw();
     let known = erased_file::read(&path, |uid| uid == own)?;
+    if let Some(origins) = &hub.origins {
+        hub.index.erased.among(origins.clone());
+    }
     hub.index.erased.restart(epoch);
     hub.index.erased.set(known);
     if hub.index.erased.is_empty() {
@@ -162,20 +284,17 @@ fn application(
     settings: &Settings,
     app: config::App,
     ring: RingName,
-    secrets: Vec<Secret>,
+    (secrets, hub_tokens): (Vec<Secret>, Option<HubTokens>),
     authority: Authority,
     hub: Arc<Hub>,
     before: Before,
 ) -> Result<App, String> {
-    let key = app.key().to_owned();
     let prover = Prover::new(&app.id, &secrets).map_err(|why| format!("no randomness: {why}"))?;
     let mut publisher = Publisher::new();
     publisher.configure(AttachOptions {
         name: ring.clone(),
-        owner: None,
+        ..AttachOptions::default()
     });
-    // Looked at with the settings.
-    let event_names = app.event_names().unwrap_or_default();
     let connections_share = settings.server.connections_share(app.max_connections);
     Ok(App {
         quota: Quota::new(app.max_connections, connections_share),
@@ -186,7 +305,34 @@ fn application(
             before.clone(),
             Some(Note::new(ring.beside(presence_note::SUFFIX), &before)),
         ),
+        peers: match settings.cluster.address() {
+            None => Peers::alone(),
+            Some(_) => Peers::among_others(),
+        },
         prover,
+        reloadable: Current::new(reloadable(settings, &app, secrets, hub_tokens)),
+        publishing: Publishing::new(publisher),
+        active: Arc::new(active(&app, &ring, settings.server.retry)),
+        watchlists: Watchlists::default(),
+        client_events: ClientEventRate::new(app.client_events_total),
+        history_calls: ClientRates::new(Bound::per_second(settings.server.history_rate)),
+        erasing: tokio::sync::Mutex::default(),
+        id: app.id,
+        ring,
+    })
+}
+
+/// What a reload replaces as a whole.
+pub fn reloadable(
+    settings: &Settings,
+    app: &config::App,
+    secrets: Vec<Secret>,
+    hub: Option<HubTokens>,
+) -> Reloadable {
+    let key = app.key().to_owned();
+    // Looked at with the settings.
+    let event_names = app.event_names().unwrap_or_default();
+    Reloadable {
         credentials: Credentials {
             key: key.clone(),
             secrets: match app.asks("pusher") {
@@ -195,23 +341,39 @@ fn application(
             },
         },
         api_credentials: Credentials { key, secrets },
-        publishing: Publishing::new(
-            publisher,
-            api::Limits {
-                payload: app.api_payload.0 as usize,
-                batch: app.api_batch,
-                ..api::Limits::default()
-            },
-        ),
-        watchlists: Watchlists::default(),
-        client_events: ClientEventRate::new(app.client_events_total),
+        api_limits: api::Limits {
+            payload: app.api_payload.0 as usize,
+            batch: app.api_batch,
+            ..api::Limits::default()
+        },
         event_names: EventNames::new(event_names),
-        history_calls: ClientRates::new(Bound::per_second(settings.server.history_rate)),
         history_bytes: settings.server.history_bytes.0 as usize,
-        erasing: tokio::sync::Mutex::default(),
-        id: app.id,
-        ring,
-    })
+        change_limits: ChangeLimits {
+            channels: settings.server.channels_per_stream,
+            rewind: settings.broadcast.rewind(),
+        },
+        mercure: hub.map(|tokens| Mercure {
+            tokens,
+            anonymous: app.mercure_anonymous,
+            cookie: app.mercure_cookie.clone(),
+            legacy_cookie: app.mercure_legacy_cookie.clone(),
+            matchers: app.mercure_matchers,
+        }),
+    }
+}
+
+/// Active subscriptions of its hub, with those of the process before.
+fn active(app: &config::App, ring: &RingName, retry: u32) -> Active {
+    if app.mercure().is_none() {
+        return Active::default();
+    }
+    let path = ring.beside(active_note::SUFFIX);
+    let before = active_note::read(&path).unwrap_or_else(|why| {
+        tracing::warn!("{why}: active subscriptions of before are not known");
+        Vec::new()
+    });
+    let within = active::GRACE + RETRIES * Duration::from_millis(retry.into());
+    Active::new(&before, Journal::new(path, &before), within)
 }
 
 /// Who may still come back. `fresh`: the ring has just been made, so a presence channel cannot have had members.
@@ -228,7 +390,7 @@ fn before(ring: &RingName, fresh: bool) -> Before {
     }
 }
 
-fn presence_limits(app: &config::App) -> presence::Limits {
+pub fn presence_limits(app: &config::App) -> presence::Limits {
     presence::Limits {
         channel_members: match app.channel_members {
             0 => usize::MAX,
@@ -266,25 +428,68 @@ fn hub(
         bytes: usize::try_from(broadcast.queue_bytes.0).unwrap_or(usize::MAX),
     };
     let segments = RingStore::new(keeper.segments());
+    let limit = settings.server.subscribers_per_channel;
     Hub {
         index: ChannelIndex::new(bounds, first),
         routes: Routes::default(),
-        watermarks: Watermarks::new(first),
+        watermarks: match settings.cluster.address() {
+            None => Watermarks::new(first),
+            Some(_) => Watermarks::on_several_hosts(first),
+        },
         inboxes: (0..workers)
             .map(|_| Inbox::new(inbox, &process.memory))
             .collect(),
         store: Box::new(segments.clone()),
         segments,
-        subscriber_counts: SubscriberCounts::new(
-            settings.server.subscribers_per_channel,
-            app.subscription_counts,
-        ),
+        subscriber_counts: match settings.cluster.address() {
+            None => SubscriberCounts::new(limit, app.subscription_counts),
+            Some(_) => SubscriberCounts::among_others(
+                limit,
+                app.subscription_counts,
+                !app.webhook_url.is_empty(),
+            ),
+        },
         holdings: Holdings::new(settings.server.holdings(app.max_channels)),
+        topics: topics(app, slots),
         last_events: LastEvents::default(),
+        origins: None,
         webhooks: None,
         tailed: Default::default(),
+        workers: Workers::new(workers),
+        open: Default::default(),
+        busy_channels: Default::default(),
+        trace: Default::default(),
+        facts: facts(settings, app),
         process: process.clone(),
     }
+}
+
+/// Of an application without a hub, nobody subscribes to its topics.
+fn topics(app: &config::App, slots: u64) -> Arc<Topics> {
+    let hub = app.mercure().unwrap_or_else(HubUrl::standard);
+    Arc::new(Topics::new(hub, topic_limits(app), slots as usize))
+}
+
+pub fn topic_limits(app: &config::App) -> topics::Limits {
+    topics::Limits {
+        patterns: app.mercure_patterns,
+        per_address: app.mercure_patterns_per_address,
+        grants: app.mercure_grants.0 as usize,
+    }
+}
+
+/// What is said to other hosts, if there are any.
+fn facts(settings: &Settings, app: &config::App) -> Option<Facts> {
+    settings.cluster.address()?;
+    // Members are bounded for all hosts together; as much again is for channels and users.
+    let most = 2 * app.members;
+    let limits = others::Limits {
+        per_node: most,
+        facts: most,
+    };
+    // Two processes of one node must not have the same number; the clock does where there is no randomness.
+    let process = getrandom::u64().unwrap_or_else(|_| now_ns());
+    Some(Facts::new(process, limits))
 }
 
 fn webhooks(
@@ -310,19 +515,16 @@ fn webhooks(
         .map_err(|why| format!("application {}: webhook_url: {why}", app.id))
 }
 
-/// The application's authorizers.
-fn authority(
+/// The application's authorizers, in the place of those `before`.
+pub fn authorizers(
     settings: &Settings,
     app: &config::App,
     auth: &config::Auth,
     secrets: &[Secret],
     mut tokens: Option<Tokens>,
-) -> Result<Authority, String> {
+    before: Option<&Authorizers>,
+) -> Result<Authorizers, String> {
     let named = |(key, why): (&str, String)| format!("application {}: {key}: {why}", app.id);
-    if let (Some(tokens), Some(directory)) = (&mut tokens, settings.server.state_directory()) {
-        let file = directory.join(format!("revoked-{}", app.id));
-        tokens.keep_in(&file).map_err(named)?;
-    }
     if let (Some(tokens), Some(file)) = (&mut tokens, auth.secret_file()) {
         let read = {
             let (app, auth) = (app.clone(), auth.clone());
@@ -330,6 +532,19 @@ fn authority(
         };
         let started = tokens.rotate(file, auth, read);
         started.map_err(|why| named(("secret_file", format!("cannot be read again: {why}"))))?;
+    }
+    if let Some(tokens) = &mut tokens {
+        match (
+            before.and_then(|all| all.tokens.as_ref()),
+            settings.server.state_directory(),
+        ) {
+            (Some(before), _) => tokens.succeed(before),
+            (None, Some(directory)) => {
+                let file = directory.join(format!("revoked-{}", app.id));
+                tokens.keep_in(&file).map_err(named)?;
+            }
+            (None, None) => {}
+        }
     }
     let signatures = (app.asks("pusher") && !secrets.is_empty()).then(|| Signatures {
         credentials: Credentials {
@@ -350,9 +565,25 @@ fn authority(
         users: app.users(),
         ..http_call::Limits::default()
     };
+    let before = before.and_then(|all| all.http.as_ref());
+    let call = || match before {
+        // With what it remembers.
+        Some(before) if before.is(&app.auth_url, limits) => Ok(before.clone()),
+        _ => {
+            let mut call = HttpCall::new(&app.auth_url, limits)?;
+            if let Some(before) = before {
+                call.succeed(before);
+            }
+            Ok(Arc::new(call))
+        }
+    };
     let http = (app.asks("http") && !app.auth_url.is_empty())
-        .then(|| HttpCall::new(&app.auth_url, limits))
+        .then(call)
         .transpose()
         .map_err(|why| named(("auth_url", why)))?;
-    Ok(Authority::new(tokens, signatures, http))
+    Ok(Authorizers {
+        tokens,
+        signatures,
+        http,
+    })
 }

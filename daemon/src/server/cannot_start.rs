@@ -9,7 +9,7 @@ use shared::daemon_lock;
 use shared::keeper::KeeperError;
 use shared::spec::RingSpec;
 
-use crate::hub::{erased_file, presence_note};
+use crate::hub::{active_note, erased_file, presence_note};
 use crate::process::quarantine;
 
 #[derive(Debug)]
@@ -83,6 +83,7 @@ fn owners(spec: &RingSpec) -> Option<String> {
         spec.name.beside(quarantine::SUFFIX),
         spec.name.beside(presence_note::SUFFIX),
         spec.name.beside(erased_file::SUFFIX),
+        spec.name.beside(active_note::SUFFIX),
     ];
     let foreign: Vec<(PathBuf, Uid)> = all
         .into_iter()

@@ -8,14 +8,25 @@
 
 use std::thread;
 
+use protocol::mercure::MAX_PATTERN;
 use shared::keeper::keys_ceiling;
 
+use crate::app::peers;
 use crate::auth::{http_call, revoked, rotation};
+use crate::cluster;
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
+use crate::hub::active;
+use crate::hub::active_note;
+use crate::hub::busy_channels;
 use crate::hub::channel_index::marks_ceiling;
 use crate::hub::erased;
+use crate::hub::import_journal;
 use crate::hub::presence_note;
+use crate::hub::topics::ids;
+use crate::hub::trace;
+use crate::observe::dashboard::{asked, watching};
+use crate::observe::{metrics_page, serving};
 use crate::outbound::webhooks;
 use crate::process::admission::Place;
 use crate::process::requests::Requests;
@@ -29,6 +40,8 @@ const WORKER: u64 = 1 << 20;
 /// after its request. And each further channel of it.
 const STREAM: u64 = 1536;
 const SUBSCRIPTION: u64 = 24;
+/// The rate of a stream's client events, in a table that has just doubled.
+const SENDER: u64 = 40;
 /// Where a channel joins a replay, and the last event that it is owed: in a table and a list that have just
 /// doubled.
 const REPLAYED: u64 = 72;
@@ -38,6 +51,13 @@ const CHANNEL_OF_WORKER: u64 = 384;
 /// A position of the index, and a channel in it.
 const POSITION: u64 = 48;
 const INDEXED_CHANNEL: u64 = 640;
+/// A pattern of a Mercure hub at the most: its text, its compiled form, its names and places in tables. And what a subscriber
+/// takes for each of its matchers beside their texts: two names, its place as an active subscription.
+const PATTERN: u64 = 4096 + MAX_PATTERN as u64 + 1024;
+const MATCHER: u64 = 640;
+/// Times the bytes of a request's head: the texts of its matchers, its token's topics (once as a set, once as the key
+/// of all who have the same) and payload.
+const HEADS: u64 = 4;
 /// A member on a channel of its own, and what the application granted a user, beside name and info; a user whose
 /// tokens were revoked; a question to the application, beside the longest answer to it.
 const MEMBER: u64 = 1152;
@@ -48,9 +68,13 @@ const REVOCATION: u64 = 384;
 const QUESTION: u64 = 64 << 10;
 /// A token that waits until the secrets have been read again, beside the message that it came with.
 const WAITING_TOKEN: u64 = 4 << 10;
+/// The token of a WebSocket's request, and what is kept of the request beside it.
+const KEPT_TOKEN: u64 = WAITING_TOKEN + 512;
 /// What an event for a webhook costs beside its bytes, and an item of a worker's inbox.
 const HOOK: u64 = 512;
 const ITEM: u64 = 64;
+/// Where an event of a host lies in the ring: in a list that has just doubled.
+const PLACE: u64 = 48;
 /// A response of the control socket. Lists of channels and members, which only users who may publish get, are as
 /// long as there are channels and members, and are not counted here.
 const CONTROL_ANSWER: u64 = 64 << 10;
@@ -162,6 +186,7 @@ impl Sizes<'_> {
                 self.index(),
             ),
             kept("keys of events", "ring.slots", self.keys()),
+            kept("ids of updates", "ring.slots", self.update_ids()),
             kept("last events and turns", "ring.arena", self.events()),
             kept("inboxes", "broadcast.queue, queue_bytes", self.inboxes()),
             kept(
@@ -180,15 +205,26 @@ impl Sizes<'_> {
                 self.requests(),
             ),
             given_back("channels", "app.max_channels", self.channels()),
+            kept(
+                "patterns",
+                "app.mercure_patterns, mercure_grants",
+                self.patterns(),
+            ),
             given_back("slow clients", "server.outbox_total", self.outboxes()),
             given_back("members", "app.members", self.members()),
             given_back("webhooks", "app.webhook_url", self.webhooks()),
             given_back("questions", "app.auth_calls", self.questions()),
             given_back("new tokens", "auth.secret_file", self.new_tokens()),
+            kept("other hosts", "cluster.held_back", self.other_hosts()),
             given_back(
                 "control socket",
                 "server.control",
                 control_places::ceiling(CONTROL_ANSWER),
+            ),
+            given_back(
+                "operators",
+                "server.dashboard, server.metrics",
+                self.operators(),
             ),
             given_back(
                 "shares",
@@ -198,8 +234,52 @@ impl Sizes<'_> {
         ]
     }
 
+    /// Where events of other hosts lie in the rings, what was read of the log, what waits, and what is said.
+    fn other_hosts(&self) -> u64 {
+        if self.settings.cluster.address().is_none() {
+            return 0;
+        }
+        let slots = self.settings.ring.slots;
+        // Once as it was received, once as values.
+        let piece = self
+            .largest_event()
+            .max(::cluster::relay::PIECE_BYTES as u64);
+        let read = 2 * cluster::PIECES as u64 * piece;
+        let held = self.settings.cluster.held_back.0;
+        let one = 2 * slots * PLACE + import_journal::ceiling(slots) + read + held + peers::CEILING;
+        self.apps.len() as u64 * one
+    }
+
+    fn largest_event(&self) -> u64 {
+        let ring = &self.settings.ring;
+        let payload = match ring.max_payload.0 {
+            0 => ring.arena.0 / 16,
+            bytes => bytes,
+        };
+        payload + shared::event::MAX_HEAD as u64
+    }
+
     fn of_apps(&self, of: impl Fn(&App) -> u64) -> u64 {
         self.apps.iter().map(of).sum()
+    }
+
+    /// Traces, and what the listeners for operators hold: sketches of busy channels, pictures, answers.
+    fn operators(&self) -> u64 {
+        let server = &self.settings.server;
+        let apps = self.apps.len() as u64;
+        let metrics = match server.metrics.is_empty() {
+            true => 0,
+            false => serving::ceiling(metrics_page::ceiling(apps)),
+        };
+        let dashboard = match server.dashboard.is_empty() {
+            true => 0,
+            false => {
+                let answers = asked::ceiling(self.largest_event());
+                let sketches = apps * busy_channels::CEILING;
+                serving::ceiling(0) + watching::ceiling(apps) + answers + sketches
+            }
+        };
+        apps * trace::CEILING + metrics + dashboard
     }
 
     fn process(&self) -> u64 {
@@ -215,11 +295,19 @@ impl Sizes<'_> {
         let one = entries * POSITION
             + broadcast.index_channels as u64 * INDEXED_CHANNEL
             + marks_ceiling(self.settings.ring.slots);
-        self.apps.len() as u64 * (one + erased::CEILING) + scan_shares::CEILING
+        let erased = match self.settings.cluster.address() {
+            Some(_) => erased::CEILING_ACROSS,
+            None => erased::CEILING,
+        };
+        self.apps.len() as u64 * (one + erased) + scan_shares::CEILING
     }
 
     fn keys(&self) -> u64 {
         self.apps.len() as u64 * keys_ceiling(self.settings.ring.slots)
+    }
+
+    fn update_ids(&self) -> u64 {
+        self.apps.len() as u64 * ids::ceiling(self.settings.ring.slots)
     }
 
     /// The last events of cache channels, and what each worker uses while it deals with one wake.
@@ -256,12 +344,35 @@ impl Sizes<'_> {
         let channels = server.channels_per_stream.max(server.channels_per_socket) as u64;
         let message = |app: &App| app.message_bytes() as u64;
         let held = |app: &App| message(app) + self.claim(app);
-        let most = self.apps.iter().map(held).max();
-        let most = most.unwrap_or(0);
+        let subscriber = |app: &App| self.subscriber(app);
+        let most = self.apps.iter().map(|app| held(app).max(subscriber(app)));
+        let most = most.max().unwrap_or(0);
         let name = self.apps.iter().map(|app| app.user_id_bytes as u64).max();
-        let stream = STREAM + name.unwrap_or(0) + channels * (SUBSCRIPTION + REPLAYED) + most;
+        let stream =
+            STREAM + SENDER + name.unwrap_or(0) + channels * (SUBSCRIPTION + REPLAYED) + most;
         let ending = Lingering::<Place>::ceiling(1, most as usize);
         self.connections * stream.max(ending)
+    }
+
+    /// Of a subscriber of a Mercure hub, what it asks for and was granted, without patterns.
+    fn subscriber(&self, app: &App) -> u64 {
+        match app.mercure() {
+            Some(_) => {
+                HEADS * self.settings.server.header_bytes.0 + app.mercure_matchers as u64 * MATCHER
+            }
+            None => 0,
+        }
+    }
+
+    /// Patterns that are subscribed to and granted, and subscribers that are gone.
+    fn patterns(&self) -> u64 {
+        self.of_apps(|app| match app.mercure() {
+            Some(_) => {
+                let gone = active::CEILING + active_note::CEILING;
+                app.mercure_patterns as u64 * PATTERN + app.mercure_grants.0 + gone
+            }
+            None => 0,
+        })
     }
 
     /// Heads and bodies that are still being read, responses that have not been written yet.
@@ -319,11 +430,15 @@ impl Sizes<'_> {
         })
     }
 
-    /// A WebSocket's credentials, for calls about later channels.
+    /// A WebSocket's credentials, for later channels: what the application is asked with, and a token.
     fn claim(&self, app: &App) -> u64 {
-        match app.auth_url.is_empty() {
+        let headers = match app.auth_url.is_empty() {
             true => 0,
             false => self.settings.server.header_bytes.0,
+        };
+        match app.asks("token") {
+            true => headers.max(KEPT_TOKEN),
+            false => headers,
         }
     }
 
@@ -376,9 +491,15 @@ mod tests {
     #[test]
     fn every_bound_raises_its_part() {
         type Change = fn(&mut Settings);
-        let changes: [(&str, Change); 18] = [
+        let changes: [(&str, Change); 22] = [
+            ("operators", |all| all.server.metrics = "127.0.0.1:9".into()),
+            ("operators", |all| all.server.dashboard = "unix:/d".into()),
+            ("other hosts", |all| {
+                all.cluster.url = "redis://127.0.0.1".into()
+            }),
             ("index", |all| all.ring.slots *= 2),
             ("keys of events", |all| all.ring.slots *= 2),
+            ("ids of updates", |all| all.ring.slots *= 2),
             ("index", |all| all.broadcast.index_entries = 1 << 24),
             ("index", |all| all.broadcast.index_channels *= 2),
             ("last events and turns", |all| {
@@ -412,6 +533,26 @@ mod tests {
                 all.app.auth_url = "http://127.0.0.1:1/".into()
             }),
         ];
+        let hub = |all: &mut Settings| all.app.mercure_url = "https://x/hub".into();
+        for change in [
+            |all: &mut Settings| all.app.mercure_patterns *= 2,
+            |all: &mut Settings| all.app.mercure_grants = Size(1 << 30),
+        ] {
+            let mut settings = Settings::default();
+            assert_eq!(
+                bytes(&of(&settings), "patterns"),
+                0,
+                "without a hub there are none"
+            );
+            hub(&mut settings);
+            let before = of(&settings);
+            change(&mut settings);
+            assert!(bytes(&of(&settings), "patterns") > bytes(&before, "patterns"));
+        }
+        let mut settings = Settings::default();
+        hub(&mut settings);
+        settings.server.header_bytes = Size(64 << 10);
+        assert!(bytes(&of(&settings), "connections") >= 1000 * 4 * (64 << 10));
         let before = of(&Settings::default());
         for (n, (name, change)) in changes.iter().enumerate() {
             let mut settings = Settings::default();

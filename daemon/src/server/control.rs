@@ -3,15 +3,25 @@
 //! | | |
 //! |---|---|
 //! | `GET /healthz`, `/readyz`, `/metrics` | of the daemon |
+//! | `GET /nodes` | the hosts of each application (`cluster::seen`) |
 //! | `GET /channels?ring=R&prefix=P` | `{"channels":{"orders":3}}` subscribers of each channel |
 //! | `GET /members?ring=R&channel=C` | `{"members":[{"id":"7","info":null}]}` |
+//! | `GET /trace?ring=R&channel=C&after=N` | what happened on the channel since record `N`, and from now on for ten seconds (`hub::trace`) |
 //! | `POST /disconnect?ring=R` | `{"socket_id":"1.2"}`, `{"user":"7"}` or `{"all":true}` → `{"ended":2}` |
 //! | `GET /history?ring=R&channel=C&limit=N&since=C&before=C&form=F` | a page of the channel's events (`protocol::history`); `F`: `json`, or `parts` |
 //! | `POST /forget?ring=R&channel=C` | erases the channel's events → `{"forgotten":3}` |
+//! | `GET /drain` | `{"draining":true,"turns_away":true,"left":12,"seconds":3.5}`: viewers that are left, and for how long the last ones may stay |
+//! | `POST /drain` | `{"over":30,"notice":5}`, seconds, or `{"stop":true}` → the same |
+//! | `POST /reload` | reads the settings again → `{"taken":["server.ping"],"restart":["ring.slots"]}`; 422 with the reason if they cannot be used |
+//!
+//! On several hosts `channels`, `members` and `disconnect` are about all of them. Of `channels` and `disconnect`
+//! `"hosts_missing":N` says how many did not answer in time, as the header `Askr-Hosts-Missing` does; members are known on
+//! each host. While Redis is away `Askr-Members: stale` and `Askr-History: stale` say that what is known of others is as it was.
 //!
 //! No user waits for another one's connections: each has places of its own (`control_places.rs`).
 //!
-//! All but the first concern the application whose ring is `R`, and are for users who may publish to it.
+//! Those with `ring` concern the application whose ring is `R`, and are for users who may publish to it; `POST /drain` and
+//! `/reload` are for root and the daemon's own user.
 
 use std::cell::RefCell;
 use std::convert::Infallible;
@@ -31,25 +41,30 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use protocol::history::{Form, Window};
 use protocol::member::Member;
 use protocol::query;
-use serde::Deserialize;
 use serde_json::json;
-use shared::grant;
 use shared::name::RingName;
 use shared::rules;
 use tokio::net::UnixStream;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::app::application::App;
+use crate::app::lacking::Lacking;
 use crate::app::{forget, history, queries};
+use crate::cluster::seen::Seen;
 use crate::engine::lingering;
 use crate::engine::lingering::{Ending, Lingering};
-use crate::hub::command::{Target, Which};
+use crate::hub::command::Which;
+use crate::observe::metrics_page;
+use crate::observe::observed::Observed;
 use crate::process::budget::Held;
 use crate::process::client_key::ClientKey;
 use crate::process::control_places;
-use crate::process::control_places::{Askers, Place, Turn};
+use crate::process::control_places::{Askers, Full as FullPlaces, Place, Turn};
 use crate::process::state::Process;
+use crate::server::control_bodies as bodies;
+use crate::server::control_bodies::Wanted;
 use crate::server::peer_credentials::PeerCredentials;
-use crate::server::scrape;
+use crate::server::reload;
 
 /// Bytes of a request's body.
 const MAX_BODY: usize = 4096;
@@ -62,6 +77,10 @@ const BUSY: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nContent-Type: text/pla
 pub struct Control {
     pub apps: Vec<Arc<App>>,
     pub process: Arc<Process>,
+    pub reloads: mpsc::Sender<reload::Request>,
+    /// What is seen of the other hosts; nothing, if there is one.
+    pub nodes: Vec<Arc<Seen>>,
+    pub observed: Observed,
 }
 
 /// Answers on `listener` until dropped. Runs on a LocalSet.
@@ -86,15 +105,20 @@ pub async fn run(control: Control, listener: UnixListener) -> std::io::Result<()
             continue;
         };
         match askers.enter(peer.uid) {
-            Some(place) => drop(tokio::task::spawn_local(serve(
+            Ok(place) => drop(tokio::task::spawn_local(serve(
                 control.clone(),
                 lingering.clone(),
                 socket,
                 peer,
                 place,
             ))),
-            None => {
-                control.process.metrics.control_refused.add(1);
+            Err(full) => {
+                let metrics = &control.process.metrics;
+                metrics.control_refused.add(1);
+                match full {
+                    FullPlaces::User => metrics.control_full_user.add(1),
+                    FullPlaces::All => metrics.control_full_all.add(1),
+                }
                 // Its request is not read, so it is not simply closed: that would reset what it is sent.
                 if Rc::strong_count(&refused) <= control_places::REFUSED
                     && let Ok(socket) = socket.into_std()
@@ -175,32 +199,103 @@ impl Control {
                 None => (StatusCode::OK, "ok\n".to_owned()),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
-            (&Method::GET, "/readyz") => match self.process.heartbeats.unready() {
-                None => (StatusCode::OK, "ready\n".to_owned()),
+            (&Method::GET, "/readyz") => match self.process.unready() {
+                None => (StatusCode::OK, format!("ready\n{}", self.alone())),
                 Some(why) => (StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
             },
             (&Method::GET, "/metrics") => {
-                (StatusCode::OK, scrape::text(&self.process, &self.apps))
-            },
-            (&Method::GET, "/channels" | "/members" | "/history")
+                return metrics_page::metrics(&self.observed, &parts.headers);
+            }
+            (&Method::GET, "/nodes") => {
+                let all: Vec<_> = self.nodes.iter().map(|seen| seen.view()).collect();
+                let text = json!({ "applications": all }).to_string();
+                return answer(StatusCode::OK, "application/json", text.into());
+            }
+            (&Method::GET, "/channels" | "/members" | "/history" | "/trace")
             | (&Method::POST, "/disconnect" | "/forget") => {
                 match self.about_an_app(peer, place, &parts.uri, body).await {
-                    Ok(json) => return answer(StatusCode::OK, "application/json", json),
+                    Ok((json, lacking)) => {
+                        let mut answer = answer(StatusCode::OK, "application/json", json);
+                        lacking.say(answer.headers_mut());
+                        return answer;
+                    }
                     Err((status, why)) => (status, format!("{why}\n")),
                 }
             }
-            (_, "/healthz" | "/readyz" | "/metrics" | "/channels" | "/members" | "/history") => {
+            (&Method::GET, "/drain") => {
+                return answer(StatusCode::OK, "application/json", self.drained());
+            }
+            (&Method::POST, "/drain") => match self.drain(peer, body).await {
+                Ok(json) => return answer(StatusCode::OK, "application/json", json),
+                Err((status, why)) => (status, format!("{why}\n")),
+            },
+            (&Method::POST, "/reload") => match self.reload(peer).await {
+                Ok(json) => return answer(StatusCode::OK, "application/json", json),
+                Err((status, why)) => (status, format!("{why}\n")),
+            },
+            (_, "/healthz" | "/readyz" | "/metrics" | "/nodes" | "/channels" | "/members" | "/history" | "/trace") => {
                 (StatusCode::METHOD_NOT_ALLOWED, "use GET\n".to_owned())
             }
-            (_, "/disconnect" | "/forget") => (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned()),
+            (_, "/drain") => (StatusCode::METHOD_NOT_ALLOWED, "use GET or POST\n".to_owned()),
+            (_, "/disconnect" | "/forget" | "/reload") => (StatusCode::METHOD_NOT_ALLOWED, "use POST\n".to_owned()),
             _ => (
                 StatusCode::NOT_FOUND,
-                "not found; there are /healthz, /readyz, /metrics, /channels, /members, /history, /disconnect, /forget\n"
+                "not found; there are /healthz, /readyz, /metrics, /nodes, /channels, /members, /history, /trace, /disconnect, /forget, /drain, /reload\n"
                     .to_owned(),
             ),
         };
         let kind = "text/plain; version=0.0.4; charset=utf-8";
         answer(status, kind, Bytes::from(text))
+    }
+
+    /// Reads the settings again, for root and the daemon's own user.
+    async fn reload(&self, peer: &PeerCredentials) -> Result<Bytes, Reply> {
+        if !peer.is_operator() {
+            let why = "only root and askrd's own user may have the settings reloaded";
+            return Err((StatusCode::FORBIDDEN, why.to_owned()));
+        }
+        let busy = || {
+            let why = "too many reloads are waiting, or askrd stops";
+            (StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+        };
+        let (request, outcome) = oneshot::channel();
+        self.reloads.try_send(request).map_err(|_| busy())?;
+        match outcome.await.map_err(|_| busy())? {
+            Ok(changes) => Ok(json!(changes).to_string().into()),
+            Err(why) => Err((StatusCode::UNPROCESSABLE_ENTITY, why)),
+        }
+    }
+
+    /// Begins or stops a drain, for root and the daemon's own user.
+    async fn drain(&self, peer: &PeerCredentials, body: Incoming) -> Result<Bytes, Reply> {
+        if !peer.is_operator() {
+            let why = "only root and askrd's own user may drain it";
+            return Err((StatusCode::FORBIDDEN, why.to_owned()));
+        }
+        match bodies::drain(&read(body).await?).map_err(|why| bad(&why))? {
+            Some(Wanted { notice, over }) => self.process.drain.begin(notice, over),
+            None => self.process.drain.stop(),
+        }
+        Ok(self.drained())
+    }
+
+    fn drained(&self) -> Bytes {
+        let plan = self.process.drain.plan();
+        let seconds = plan.map_or(0.0, |plan| plan.left().as_secs_f64());
+        json!({
+            "draining": plan.is_some(),
+            "turns_away": plan.is_some_and(|plan| plan.has_begun()),
+            "left": self.process.metrics.streams.get(),
+            "seconds": (10.0 * seconds).ceil() / 10.0,
+        })
+        .to_string()
+        .into()
+    }
+
+    /// Why other hosts cannot be reached, a line for each application: this one goes on alone, so it is ready.
+    fn alone(&self) -> String {
+        let all = self.nodes.iter().filter_map(|seen| seen.trouble());
+        all.map(|why| why + "\n").collect()
     }
 
     async fn about_an_app(
@@ -209,7 +304,7 @@ impl Control {
         place: Arc<Place>,
         uri: &Uri,
         body: Incoming,
-    ) -> Result<Bytes, Reply> {
+    ) -> Result<(Bytes, Lacking), Reply> {
         let ring = parameter(uri, "ring")?.ok_or_else(|| bad("ring must name the ring"))?;
         let name: RingName = ring.parse().map_err(|why| bad(&format!("ring {why}")))?;
         // "/askr" and "/dev/shm/askr" are the same.
@@ -223,23 +318,43 @@ impl Control {
         let turn = place.turn().await;
         peer.may_ask(name.path())
             .map_err(|why| (StatusCode::FORBIDDEN, why))?;
+        let mut lacking = Lacking::default();
         let text: Bytes = match uri.path() {
             "/channels" => {
                 let prefix = parameter(uri, "prefix")?.unwrap_or_default();
                 let channels = queries::channels(app, Which::Prefix(prefix)).await;
-                json!({ "channels": channels }).to_string().into()
+                lacking.of_hosts(channels.missing);
+                told(json!({ "channels": channels.all }), channels.missing)
             }
-            "/members" => members(&app.roster.list(&channel(uri)?)).into(),
-            "/history" => history(app, uri).await?.into(),
+            "/members" => {
+                lacking.of_members(app);
+                members(&app.roster.list(&channel(uri)?)).into()
+            }
+            "/history" => {
+                lacking.of_events(app);
+                history(app, uri).await?.into()
+            }
+            "/trace" => trace(app, uri)?.into(),
             "/forget" => json!({ "forgotten": forget(app, published(uri)?).await? })
                 .to_string()
                 .into(),
-            _ => json!({ "ended": queries::end(app, target(&body)?).await })
-                .to_string()
-                .into(),
+            _ => {
+                let target = bodies::target(&body).map_err(|why| bad(&why))?;
+                let ended = queries::end(app, target).await;
+                lacking.of_hosts(ended.missing);
+                told(json!({ "ended": ended.all }), ended.missing)
+            }
         };
-        Ok(Bytes::from_owner(Taken { text, turn }))
+        Ok((Bytes::from_owner(Taken { text, turn }), lacking))
     }
+}
+
+/// An answer, and how many other hosts' part is lacking.
+fn told(mut answer: serde_json::Value, missing: usize) -> Bytes {
+    if missing > 0 {
+        answer["hosts_missing"] = missing.into();
+    }
+    answer.to_string().into()
 }
 
 fn channel(uri: &Uri) -> Result<String, Reply> {
@@ -264,11 +379,20 @@ async fn history(app: &App, uri: &Uri) -> Result<Held, Reply> {
         channel: &published(uri)?,
         window,
         client: ClientKey::NONE,
-        bytes: app.history_bytes,
+        bytes: app.reloadable.get().history_bytes,
         form,
     };
     let page = history::page(&app.hub, &ask).await;
     page.map_err(|why| (StatusCode::SERVICE_UNAVAILABLE, why.to_string()))
+}
+
+fn trace(app: &App, uri: &Uri) -> Result<String, Reply> {
+    let after = parameter(uri, "after")?.map(|after| after.parse());
+    let after = after
+        .transpose()
+        .map_err(|_| bad("after must be a number"))?;
+    let traced = app.hub.trace.ask(&published(uri)?, after);
+    Ok(json!(traced).to_string())
 }
 
 /// Whoever asks may go away: what was begun is finished.
@@ -304,26 +428,6 @@ async fn read(body: Incoming) -> Result<Bytes, Reply> {
             let why = "the request did not come in time";
             Err((StatusCode::REQUEST_TIMEOUT, why.to_owned()))
         }
-    }
-}
-
-fn target(body: &[u8]) -> Result<Target, Reply> {
-    #[derive(Deserialize)]
-    #[serde(deny_unknown_fields, rename_all = "snake_case")]
-    enum Body {
-        SocketId(String),
-        User(String),
-        All(bool),
-    }
-    let shape = || bad(r#"the body must be {"socket_id":"1.2"}, {"user":"7"} or {"all":true}"#);
-    match serde_json::from_slice(body).map_err(|_| shape())? {
-        Body::SocketId(id) => Ok(Target::Socket(id.parse().map_err(|()| shape())?)),
-        Body::User(user) => match grant::any_user(user.as_bytes()) {
-            Ok(()) => Ok(Target::User(user)),
-            Err(why) => Err(bad(&format!("user {why}"))),
-        },
-        Body::All(true) => Ok(Target::All),
-        Body::All(false) => Err(shape()),
     }
 }
 

@@ -186,8 +186,36 @@ pub fn open(
     Ok(listeners)
 }
 
+/// A listener that only operators reach, at the address of this key; none if that is empty.
+///
+/// # Errors
+/// A sentence with key and address.
+pub fn of_operators(
+    key: &str,
+    address: &str,
+    access: Access,
+) -> Result<Vec<Listener>, CannotStart> {
+    if address.is_empty() {
+        return Ok(Vec::new());
+    }
+    let opened = open(
+        &[address.to_owned()],
+        access,
+        Vec::new(),
+        LEAST_USER_TIMEOUT,
+    );
+    let opened = opened.map_err(|cannot| CannotStart {
+        why: format!("{key}: {}", cannot.why),
+        ..cannot
+    })?;
+    for listener in &opened {
+        tracing::info!("{key} is at {}", name(listener));
+    }
+    Ok(opened)
+}
+
 /// Sets the options that connections inherit from their listener.
-fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
+pub fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(write_timeout.max(LEAST_USER_TIMEOUT)))?;

@@ -1,24 +1,39 @@
-//! What the main thread does while the daemon serves: it accepts connections, answers on the control socket, runs
+//! What the main thread does while the daemon serves: it accepts connections for several workers, answers on the control socket, runs
 //! what happens now and then for each application, and watches the other threads.
 
 use std::io;
+use std::net::TcpListener;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use sd_notify::NotifyState;
+use shared::failure_report;
+use shared::secret::{self, Secret};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::app::application::App;
-use crate::config::{Mode, Settings};
+use crate::cluster::facts;
+use crate::cluster::seen::Seen;
+use crate::config::{Flags, Mode, Settings};
+use crate::observe::observed::Observed;
+use crate::observe::serving::Socket;
+use crate::observe::thread;
+use crate::observe::thread::Sockets;
 use crate::process::client_key::ClientKey;
-use crate::process::signals::Stops;
+use crate::process::current::Current;
+use crate::process::signals::{Reloads, Stops};
 use crate::process::state::Process;
 use crate::process::{parts, trim};
 use crate::server::acceptor::Acceptor;
 use crate::server::cannot_start::CannotStart;
 use crate::server::control::Control;
+use crate::server::drain::Drainer;
+use crate::server::failure_reports::Reports;
 use crate::server::listeners::{Access, Listener};
-use crate::server::worker::Worker;
+use crate::server::reload::{self, Reloader};
+use crate::server::worker::{Handed, Live, Worker, Workers};
 use crate::server::{control, listeners};
 
 /// How often channels with a new number of subscribers are looked for.
@@ -31,6 +46,13 @@ pub struct MainThread<'a> {
     pub apps: &'a [Arc<App>],
     pub process: &'a Arc<Process>,
     pub workers: &'a [Worker],
+    /// The settings in force, which a reload replaces; and what each worker has of them.
+    pub in_force: Arc<Current<Settings>>,
+    pub live: Arc<watch::Sender<Arc<Live>>>,
+    /// How to read the settings again.
+    pub flags: Flags,
+    /// What is seen of the other hosts; nothing, if there is one.
+    pub nodes: &'a [Arc<Seen>],
 }
 
 impl MainThread<'_> {
@@ -41,18 +63,59 @@ impl MainThread<'_> {
     pub async fn run(
         self,
         stops: &mut Stops,
-        settings: &Settings,
+        reloads: Reloads,
         inherited: Vec<Listener>,
     ) -> Result<(), CannotStart> {
+        let settings = self.in_force.get();
         let server = &settings.server;
         let access = Access::new(server.socket_mode, &server.socket_group)
             .map_err(|why| format!("server.socket_group: {why}"))?;
-        let control = self.open_control(settings)?;
+        let control = self.open_control(&settings)?;
+        let reports = control.as_ref().and_then(open_reports);
+        let operators = listeners::of_operators("server.metrics", &server.metrics, access)?;
+        let secrets = dashboard_secrets(&server.dashboard_secret_file)?;
+        // Without a secret the socket's mode decides.
+        let only_own = Access {
+            mode: Mode(0o600),
+            group: None,
+        };
+        let of_dashboard = if secrets.is_empty() { only_own } else { access };
+        let dashboard =
+            listeners::of_operators("server.dashboard", &server.dashboard, of_dashboard)?;
         let listeners = listeners::open(&server.listen, access, inherited, server.write_timeout())?;
 
         let mut tasks = Tasks::new();
-        self.accept(settings, listeners, &mut tasks);
-        self.answer(control.as_ref(), &mut tasks)?;
+        let (requests, asked) = mpsc::channel(reload::WAITING);
+        let reloader = Reloader {
+            flags: self.flags.clone(),
+            in_force: self.in_force.clone(),
+            apps: self.apps.to_vec(),
+            process: self.process.clone(),
+            workers: self.workers.len(),
+            live: self.live.clone(),
+            trusted: Arc::new(Current::new(server.trusted_proxies.clone())),
+            tcp: tcp(&listeners).map_err(|why| why.to_string())?,
+        };
+        self.accept(&reloader, listeners, &mut tasks);
+        self.answer(control.as_ref(), requests, &mut tasks)?;
+        if let Some(reports) = &reports {
+            let run = reports.run(self.apps.to_vec(), self.process.clone());
+            let run = run.map_err(|why| why.to_string())?;
+            tasks.spawn_local(parts::task("failure reports", run));
+        }
+        let sockets = Sockets {
+            metrics: sockets(&operators).map_err(|why| why.to_string())?,
+            dashboard: sockets(&dashboard).map_err(|why| why.to_string())?,
+            secrets,
+        };
+        thread::start(self.observed(), sockets).map_err(|why| why.to_string())?;
+        tasks.spawn_local(parts::task("reload", reloader.run(reloads, asked)));
+        let drainer = Drainer {
+            apps: self.apps.to_vec(),
+            process: self.process.clone(),
+            in_force: self.in_force.clone(),
+        };
+        tasks.spawn_local(parts::task("drain", drainer.run()));
         self.look_after_apps(&mut tasks);
         self.process.heartbeats.set_ready(true);
         tracing::info!("ready");
@@ -62,30 +125,53 @@ impl MainThread<'_> {
         Ok(())
     }
 
-    fn accept(&self, settings: &Settings, listeners: Vec<Listener>, tasks: &mut Tasks) {
-        let sockets = self.workers.iter().map(|worker| worker.sockets.clone());
+    fn accept(&self, reloader: &Reloader, listeners: Vec<Listener>, tasks: &mut Tasks) {
         let acceptor = Arc::new(Acceptor {
             process: self.process.clone(),
-            workers: sockets.collect(),
-            trusted: settings.server.trusted_proxies.clone(),
+            trusted: reloader.trusted.clone(),
         });
         for listener in listeners {
             tracing::info!("listening on {}", listeners::name(&listener));
-            tasks.spawn_local(parts::task("acceptor", acceptor.clone().run(listener)));
+            if let [only] = self.workers {
+                let _ = only
+                    .inbox
+                    .send(Handed::Listener(acceptor.clone(), listener));
+                continue;
+            }
+            let inboxes = self.workers.iter().map(|worker| worker.inbox.clone());
+            let run = acceptor.clone().run(listener, Workers(inboxes.collect()));
+            tasks.spawn_local(parts::task("acceptor", run));
         }
     }
 
     /// On the control socket. `listener` keeps its name in the file system.
-    fn answer(&self, listener: Option<&Listener>, tasks: &mut Tasks) -> Result<(), String> {
+    fn answer(
+        &self,
+        listener: Option<&Listener>,
+        reloads: mpsc::Sender<reload::Request>,
+        tasks: &mut Tasks,
+    ) -> Result<(), String> {
         if let Some(Listener::Unix { listener, .. }) = listener {
             let listener = listener.try_clone().map_err(|why| why.to_string())?;
             let control = Control {
                 apps: self.apps.to_vec(),
                 process: self.process.clone(),
+                reloads,
+                nodes: self.nodes.to_vec(),
+                observed: self.observed(),
             };
             tasks.spawn_local(parts::task("control", control::run(control, listener)));
         }
         Ok(())
+    }
+
+    fn observed(&self) -> Observed {
+        Observed {
+            process: self.process.clone(),
+            apps: self.apps.to_vec(),
+            nodes: self.nodes.to_vec(),
+            in_force: self.in_force.clone(),
+        }
     }
 
     /// Memory, members whose grace is over, and subscriber counts.
@@ -96,6 +182,12 @@ impl MainThread<'_> {
             let of = app.clone();
             let run = async move { match of.roster.run(&of.hub).await {} };
             tasks.spawn_local(parts::task("presence", run));
+            let of = app.clone();
+            let run = async move { match of.active.run(&of.hub).await {} };
+            tasks.spawn_local(parts::task("active subscriptions", run));
+            let of = app.clone();
+            let run = async move { match facts::run(of).await {} };
+            tasks.spawn_local(parts::task("facts", run));
             let of = app.clone();
             let run = async move {
                 loop {
@@ -163,6 +255,50 @@ impl MainThread<'_> {
             ))),
         }
     }
+}
+
+/// Where publishers say what they could not publish. Without it everything else works.
+fn open_reports(control: &Listener) -> Option<Reports> {
+    let Listener::Unix { path, .. } = control else {
+        return None;
+    };
+    let reports = Reports::open(path);
+    reports
+        .inspect_err(|why| {
+            let at = failure_report::beside(path);
+            let at = at.display();
+            tracing::warn!("no socket for what PHP cannot publish: {at}: {why}");
+        })
+        .ok()
+}
+
+/// What the dashboard asks for; nothing, if no file is named.
+fn dashboard_secrets(file: &str) -> Result<Vec<Secret>, CannotStart> {
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    let read = secret::read(Path::new(file));
+    let named =
+        read.map_err(|why| CannotStart::lasting(format!("server.dashboard_secret_file: {why}")))?;
+    Ok(named.into_iter().map(|named| named.secret).collect())
+}
+
+/// The same sockets for another thread; the listeners keep their names in the file system.
+fn sockets(listeners: &[Listener]) -> io::Result<Vec<Socket>> {
+    let of = |listener: &Listener| match listener {
+        Listener::Tcp(tcp) => tcp.try_clone().map(Socket::Tcp),
+        Listener::Unix { listener, .. } => listener.try_clone().map(Socket::Unix),
+    };
+    listeners.iter().map(of).collect()
+}
+
+/// The TCP listeners once more, for their options.
+fn tcp(listeners: &[Listener]) -> io::Result<Vec<TcpListener>> {
+    let of = |listener: &Listener| match listener {
+        Listener::Tcp(tcp) => Some(tcp.try_clone()),
+        Listener::Unix { .. } => None,
+    };
+    listeners.iter().filter_map(of).collect()
 }
 
 /// Twice within the time systemd allows.

@@ -44,9 +44,14 @@ impl PeerCredentials {
         }
     }
 
+    /// Root, or the daemon's own user.
+    pub fn is_operator(&self) -> bool {
+        self.uid == 0 || self.uid == geteuid().as_raw()
+    }
+
     /// Whether it may write the ring at `path`.
     fn may_publish(&self, path: &Path) -> bool {
-        if self.uid == 0 || self.uid == geteuid().as_raw() {
+        if self.is_operator() {
             return true;
         }
         let Ok(ring) = std::fs::metadata(path) else {

@@ -15,32 +15,37 @@ use tokio::sync::watch;
 use tokio::task::LocalSet;
 
 use crate::app::application::App;
-use crate::config::{MAX_WORKERS, Settings};
+use crate::cluster;
+use crate::cluster::{Cluster, Joining};
+use crate::config::{Flags, MAX_WORKERS, Settings};
 use crate::engine::transmit::Transmit;
-use crate::hub::tailer::Tailer;
+use crate::hub::tailer::LentTailer;
+use crate::outbound::redis::connection::Options;
 use crate::process::admission;
+use crate::process::current::Current;
 use crate::process::reconnect::Window;
-use crate::process::signals::Stops;
+use crate::process::signals::{Reloads, Stops};
 use crate::process::state::Process;
 use crate::server::cannot_start::CannotStart;
 use crate::server::ceiling::Ceiling;
 use crate::server::main_thread::MainThread;
-use crate::server::preflight::Prepared;
-use crate::server::setup::setup;
-use crate::server::worker::Worker;
-use crate::server::{applications, listeners, worker};
+use crate::server::preflight::Preparation;
+use crate::server::setup;
+use crate::server::worker::{Live, Setup, Worker};
+use crate::server::{applications, listeners, open_to, worker};
 
 /// How long a shutdown waits for webhooks to be delivered.
 const WEBHOOKS: Duration = Duration::from_secs(1);
 
-/// Serves until a signal.
+/// Serves until a signal. `flags`: by which the settings were loaded, and are again at a reload.
 ///
 /// # Errors
 /// A sentence, if it cannot start.
 pub fn serve(
+    flags: &Flags,
     settings: &Settings,
-    prepared: Vec<Prepared>,
-    mut stops: Stops,
+    prepared: Preparation,
+    (mut stops, reloads): (Stops, Reloads),
 ) -> Result<ExitCode, CannotStart> {
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
@@ -55,34 +60,91 @@ pub fn serve(
     };
     let connections = admission::descriptors(settings.server.max_connections, workers)?;
     log_limits(settings, connections)?;
+    for line in open_to::lines(settings, &prepared.apps) {
+        tracing::info!("{line}");
+    }
 
     let process = Arc::new(applications::process(settings, connections, workers));
-    let opened = applications::open(settings, prepared, &process, workers, &stops)?;
+    let opened = applications::open(settings, prepared.apps, &process, workers, &stops)?;
     if stops.asked() {
-        opened.iter().for_each(|(app, _)| app.roster.leave_note());
+        opened.iter().for_each(|one| one.app.roster.leave_note());
         tracing::info!("stopped before it was ready");
         return Ok(ExitCode::SUCCESS);
     }
-    let (apps, tailers): (Vec<Arc<App>>, Vec<Tailer>) = opened.into_iter().unzip();
-    let threads = Threads::start(settings, &process, &apps, tailers, workers)?;
+    let (mut apps, mut tailers, mut joining) = (Vec::new(), Vec::new(), Vec::new());
+    for one in opened {
+        apps.push(one.app);
+        tailers.push(one.tailer);
+        joining.extend(one.joining);
+    }
+    let live = Arc::new(watch::Sender::new(Arc::new(setup::live(settings))));
+    let threads = Threads::start(&live, &process, &apps, tailers, workers)?;
+    let mut cluster = match prepared.store {
+        Some(store) => join(settings, &process, store, joining)?,
+        None => Cluster::none(),
+    };
 
+    let in_force = Arc::new(Current::new(settings.clone()));
     let main_thread = MainThread {
         apps: &apps,
         process: &process,
         workers: &threads.workers,
+        in_force: in_force.clone(),
+        live,
+        flags: flags.clone(),
+        nodes: &cluster.seen.clone(),
     };
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .map_err(|why| format!("cannot start: {why}"))?;
     let local = LocalSet::new();
-    local.block_on(&runtime, main_thread.run(&mut stops, settings, inherited))?;
+    local.block_on(&runtime, async {
+        tokio::select! {
+            () = cluster.caught_up(settings.cluster.catch_up()) => {}
+            () = stops.next() => return Ok(()),
+        }
+        main_thread.run(&mut stops, reloads, inherited).await
+    })?;
 
     let _ = sd_notify::notify(&[NotifyState::Stopping]);
     process.heartbeats.set_ready(false);
-    threads.stop(settings, &process, &apps, &runtime, &mut stops);
+    threads.stop(&in_force.get(), &process, &apps, &runtime, &mut stops);
+    // A reload may be reading a file that never comes: nobody waits for it.
+    runtime.shutdown_background();
     tracing::info!("stopped");
     Ok(ExitCode::SUCCESS)
+}
+
+/// Joins the other hosts.
+fn join(
+    settings: &Settings,
+    process: &Process,
+    store: Options,
+    joining: Vec<Joining>,
+) -> Result<Cluster, String> {
+    let own = &settings.cluster;
+    let node = match own.node.as_str() {
+        "" => nix::unistd::gethostname().map_or(String::new(), |name| {
+            let name = name.to_string_lossy();
+            name.chars().filter(|c| !c.is_control()).collect()
+        }),
+        name => name.to_owned(),
+    };
+    let settings = cluster::Settings {
+        redis: Arc::new(store),
+        node,
+        stream_length: own.stream_length,
+        lease: own.lease(),
+        grace: own.grace(),
+        catch_up: own.catch_up(),
+        held_back: own.held_back.0 as usize,
+        slots: settings.ring.slots,
+    };
+    let beat = process
+        .heartbeats
+        .of("the thread that carries events between hosts".into());
+    cluster::start(settings, joining, beat).map_err(|why| why.to_string())
 }
 
 fn log_limits(settings: &Settings, connections: usize) -> Result<(), String> {
@@ -104,14 +166,18 @@ struct Threads {
 
 impl Threads {
     fn start(
-        settings: &Settings,
+        live: &watch::Sender<Arc<Live>>,
         process: &Arc<Process>,
         apps: &[Arc<App>],
-        tailers: Vec<Tailer>,
+        tailers: Vec<LentTailer>,
         workers: usize,
     ) -> Result<Self, String> {
         let (drain, draining) = watch::channel(None);
-        let setup = setup(settings, process, apps);
+        let setup = Setup {
+            apps: apps.to_vec(),
+            process: process.clone(),
+            live: live.subscribe(),
+        };
         let workers = (0..workers)
             .map(|n| {
                 let beat = process.heartbeats.of(format!("worker {n}"));

@@ -1,34 +1,26 @@
-//! The settings as the workers need them.
+//! The settings as the workers need them, at the start and at each reload.
 
 use std::sync::Arc;
 
 use protocol::rate_limit::Bound;
-use protocol::{plain, pusher};
+use protocol::{client_event, plain, pusher};
 
-use crate::app::application::App;
 use crate::config;
 use crate::config::Settings;
 use crate::engine::{Rules, outbox};
 use crate::http::Policy;
-use crate::process::state::Process;
-use crate::server::worker::Setup;
+use crate::server::worker::Live;
 
-/// What every worker is started with.
-pub fn setup(settings: &Settings, process: &Arc<Process>, apps: &[Arc<App>]) -> Setup {
+pub fn live(settings: &Settings) -> Live {
     let server = &settings.server;
     let named = settings.applications();
-    Setup {
-        apps: apps.to_vec(),
+    Live {
         rules: named.iter().map(|(app, ..)| rules(settings, app)).collect(),
-        policy: Policy::new(
+        policy: Arc::new(Policy::new(
             server,
             settings.broadcast.rewind(),
             named.iter().map(|(app, ..)| app),
-        ),
-        process: process.clone(),
-        retry: server.retry,
-        header_timeout: server.header_timeout(),
-        write_timeout: server.write_timeout(),
+        )),
         ping: server.ping(),
         drain: server.drain(),
     }
@@ -60,12 +52,6 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
         rewind,
         pusher: pusher::session::Limits {
             channels: server.channels_per_socket,
-            client_events: app.client_events,
-            client_event_rate: match app.client_event_rate {
-                0 => message_rate,
-                rate => Bound::per_second(rate),
-            },
-            client_event_bytes: app.client_event_bytes.0 as usize,
             message_rate,
             users: app.users(),
             rewind,
@@ -75,7 +61,15 @@ fn rules(settings: &Settings, app: &config::App) -> Rules {
             channels: server.channels_per_socket,
             rewind,
             silence: server.silence(),
-            ..plain::Limits::default()
+            message_rate,
+        },
+        client_events: client_event::Limits {
+            enabled: app.client_events,
+            rate: match app.client_event_rate {
+                0 => message_rate,
+                rate => Bound::per_second(rate),
+            },
+            bytes: app.client_event_bytes.0 as usize,
         },
         message_bytes: app.message_bytes(),
     }

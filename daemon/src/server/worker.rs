@@ -3,9 +3,7 @@
 
 use std::cell::RefCell;
 use std::io;
-use std::net::{IpAddr, TcpStream};
 use std::os::fd::OwnedFd;
-use std::os::unix::net::UnixStream;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -19,47 +17,72 @@ use tokio::time::{Instant, MissedTickBehavior, interval};
 use crate::app::application::App;
 use crate::engine::lingering::Lingering;
 use crate::engine::{BUCKETS, Engine, Rules, lingering};
-use crate::http::connection::serve;
-use crate::http::{Policy, World};
-use crate::process::admission::Admission;
+use crate::http::arrivals::{AT_ONCE, Arrival, Arrivals};
+use crate::http::{Policy, World, arrivals};
 use crate::process::heartbeats::Beat;
 use crate::process::jitter::Jitter;
 use crate::process::parts;
 use crate::process::reconnect::Window;
 use crate::process::state::Process;
+use crate::server::acceptor::{Acceptor, Takes};
+use crate::server::listeners::Listener;
 
-/// An accepted connection on its way to its worker. Non-blocking.
-pub struct Accepted {
-    pub socket: Peer,
-    /// The viewer's. None: the peer is a proxy, which names it.
-    pub address: Option<IpAddr>,
-    pub admission: Admission,
-}
-
-pub enum Peer {
-    Tcp(TcpStream),
-    Unix(UnixStream),
-}
-
-/// Settings of every worker.
+/// What every worker is started with.
 #[derive(Clone)]
 pub struct Setup {
     pub apps: Vec<Arc<App>>,
+    pub process: Arc<Process>,
+    /// The settings, as of the last reload.
+    pub live: watch::Receiver<Arc<Live>>,
+}
+
+/// Settings that a worker takes over while it serves.
+pub struct Live {
     /// One for each application.
     pub rules: Vec<Rules>,
-    pub policy: Policy,
-    pub process: Arc<Process>,
-    /// Milliseconds.
-    pub retry: u32,
-    pub header_timeout: Duration,
-    pub write_timeout: Duration,
+    pub policy: Arc<Policy>,
     pub ping: Duration,
     pub drain: Duration,
 }
 
 pub struct Worker {
-    pub sockets: mpsc::UnboundedSender<Accepted>,
+    pub inbox: mpsc::UnboundedSender<Handed>,
     pub thread: JoinHandle<()>,
+}
+
+/// What the main thread passes to a worker.
+pub enum Handed {
+    Connection(Arrival),
+    /// To be accepted from, by the only worker.
+    Listener(Arc<Acceptor>, Listener),
+}
+
+/// The inboxes of all workers.
+pub struct Workers(pub Vec<mpsc::UnboundedSender<Handed>>);
+
+impl Takes for Workers {
+    fn take(&self, worker: usize, arrival: Arrival) {
+        // A worker that has drained takes no more.
+        let _ = self.0[worker].send(Handed::Connection(arrival));
+    }
+}
+
+/// The only worker, which accepts by itself.
+struct Here {
+    arrivals: Rc<RefCell<Arrivals>>,
+    world: Rc<World>,
+    live: watch::Receiver<Arc<Live>>,
+}
+
+impl Takes for Here {
+    fn take(&self, _: usize, arrival: Arrival) {
+        self.arrivals.borrow_mut().arrive(arrival);
+    }
+
+    /// A request that comes after a reload is judged by the new settings.
+    fn is_busy(&self) -> bool {
+        !Arc::ptr_eq(&self.live.borrow().policy, &self.world.policy.borrow())
+    }
 }
 
 /// Starts worker number `index`. `draining`: Some once it is to drain, with the time when its clients are to
@@ -71,25 +94,25 @@ pub fn start(
     draining: watch::Receiver<Option<Window>>,
 ) -> io::Result<Worker> {
     // Unbounded: the limit of connections bounds it.
-    let (sockets, inbox) = mpsc::unbounded_channel();
+    let (inbox, handed) = mpsc::unbounded_channel();
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()?;
     let thread = parts::thread(&format!("worker-{index}"), move || {
         let local = LocalSet::new();
-        local.block_on(&runtime, run(index, beat, setup, inbox, draining))
+        local.block_on(&runtime, run(index, beat, setup, handed, draining))
     })?;
-    Ok(Worker { sockets, thread })
+    Ok(Worker { inbox, thread })
 }
 
 async fn run(
     index: usize,
     beat: Beat,
     setup: Setup,
-    mut sockets: mpsc::UnboundedReceiver<Accepted>,
+    mut handed: mpsc::UnboundedReceiver<Handed>,
     mut draining: watch::Receiver<Option<Window>>,
 ) -> io::Result<()> {
-    let (stop, stopped) = watch::channel(false);
+    let (stop, _) = watch::channel(false);
     let mut engines = Vec::new();
     let mut drives = JoinSet::new();
     let metrics = setup.process.metrics.clone();
@@ -98,11 +121,13 @@ async fn run(
         "lingering",
         lingering::drive(lingering.clone()),
     ));
-    for (app, rules) in setup.apps.iter().zip(&setup.rules) {
+    let mut live = setup.live.clone();
+    let now = live.borrow_and_update().clone();
+    for (app, rules) in setup.apps.iter().zip(&now.rules) {
         let engine = Engine::new(index, app.clone(), *rules, app.hub.segments.epoch())?;
         let engine = engine.lingering_in(lingering.clone());
         let engine = Rc::new(RefCell::new(engine));
-        let work = drive(engine.clone(), app.clone(), index, setup.ping);
+        let work = drive(engine.clone(), app.clone(), index, setup.live.clone());
         drives.spawn_local(parts::task("engine", work));
         engines.push(engine);
     }
@@ -110,37 +135,73 @@ async fn run(
         apps: setup.apps.iter().cloned().zip(engines.clone()).collect(),
         lingering: lingering.clone(),
         requests: setup.process.requests.clone(),
-        policy: setup.policy.clone(),
-        header_timeout: setup.header_timeout,
-        write_timeout: setup.write_timeout,
-        retry: setup.retry,
+        policy: RefCell::new(now.policy.clone()),
         jitter: Jitter::new(),
     });
+    let arrivals = Rc::new(RefCell::new(Arrivals::new(world.clone(), stop.clone())?));
+    let work = arrivals::drive(arrivals.clone());
+    drives.spawn_local(parts::task("arrivals", work));
+    let mut acceptors = JoinSet::new();
+    let accepts = setup.live.clone();
+    let take = |new: &mut Vec<Handed>, acceptors: &mut JoinSet<String>| {
+        for one in new.drain(..) {
+            match one {
+                Handed::Connection(arrival) => arrivals.borrow_mut().arrive(arrival),
+                Handed::Listener(acceptor, listener) => {
+                    let here = Here {
+                        arrivals: arrivals.clone(),
+                        world: world.clone(),
+                        live: accepts.clone(),
+                    };
+                    acceptors.spawn_local(parts::task("acceptor", acceptor.run(listener, here)));
+                }
+            }
+        }
+    };
+    let mut new = Vec::with_capacity(AT_ONCE);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let window = loop {
         tokio::select! {
-            Some(accepted) = sockets.recv() => accept(accepted, &world, &stopped),
+            // A request that comes after a reload is judged by the new settings: connections are last.
+            biased;
             _ = seconds.tick() => beat.beat(),
+            Ok(()) = live.changed() => {
+                let now = live.borrow_and_update().clone();
+                world.policy.replace(now.policy.clone());
+                for (engine, rules) in engines.iter().zip(&now.rules) {
+                    engine.borrow_mut().reload(*rules);
+                }
+            }
             Ok(()) = draining.changed() => if let Some(window) = *draining.borrow() { break window },
             Some(ended) = drives.join_next() => return Err(io::Error::other(ended?)),
+            Some(ended) = acceptors.join_next() => return Err(io::Error::other(ended?)),
+            1.. = handed.recv_many(&mut new, AT_ONCE) => {
+                take(&mut new, &mut acceptors);
+                // However many come, the streams have their turn.
+                tokio::task::yield_now().await;
+            }
         }
     };
 
+    acceptors.shutdown().await;
     // Connections that were accepted before the drain are still answered.
-    while let Ok(accepted) = sockets.try_recv() {
-        accept(accepted, &world, &stopped);
+    while let Ok(one) = handed.try_recv() {
+        if let Handed::Connection(arrival) = one {
+            arrivals.borrow_mut().arrive(arrival);
+        }
     }
-    drop(stopped);
     lingering.borrow_mut().hurry();
     for engine in &engines {
         engine.borrow_mut().drain(window);
     }
-    let _ = stop.send(true);
+    stop.send_replace(true);
     // Connections hold a receiver of `stop`; streams that still have something to take are the engines'.
     let streams = || engines.iter().any(|engine| engine.borrow().streams() > 0);
-    let busy = || streams() || !lingering.borrow().is_empty() || stop.receiver_count() > 0;
-    drain(busy, Instant::now() + setup.drain, &mut drives).await
+    let awaited = || !arrivals.borrow().is_empty() || !lingering.borrow().is_empty();
+    let busy = || streams() || awaited() || stop.receiver_count() > 0;
+    let end = Instant::now() + live.borrow().drain;
+    drain(busy, end, &mut drives).await
 }
 
 /// Waits until nothing is `busy` any more, up to `end`.
@@ -165,12 +226,16 @@ async fn drive(
     engine: Rc<RefCell<Engine>>,
     app: Arc<App>,
     worker: usize,
-    ping: Duration,
+    mut live: watch::Receiver<Arc<Live>>,
 ) -> io::Result<()> {
     let queue = crate::process::async_fd::readable(engine.borrow().queue()?)?;
     let inbox = &app.hub.inboxes[worker];
-    let mut pings = interval(ping / BUCKETS as u32);
-    pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let ping = |live: &watch::Receiver<Arc<Live>>| {
+        let mut pings = interval(live.borrow().ping / BUCKETS as u32);
+        pings.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        pings
+    };
+    let mut pings = ping(&live);
     let mut seconds = interval(Duration::from_secs(1));
     seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut paces = interval(Duration::from_millis(100));
@@ -183,6 +248,7 @@ async fn drive(
             () = inbox.wait() => engine.borrow_mut().on_inbox(),
             ready = queue.readable() => on_ready(&engine, ready?),
             () = tokio::task::yield_now(), if busy => engine.borrow_mut().on_replay(),
+            Ok(()) = live.changed() => pings = ping(&live),
             _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
             _ = pings.tick() => {
                 let mut engine = engine.borrow_mut();
@@ -204,27 +270,5 @@ async fn drive(
 fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>) {
     if engine.borrow_mut().on_ready() {
         ready.clear_ready();
-    }
-}
-
-fn accept(accepted: Accepted, world: &Rc<World>, stopped: &watch::Receiver<bool>) {
-    let Accepted {
-        socket,
-        address,
-        admission,
-    } = accepted;
-    let (world, stopped) = (world.clone(), stopped.clone());
-    // A socket that cannot be registered is out of descriptors or memory: it is dropped.
-    match socket {
-        Peer::Tcp(socket) => {
-            if let Ok(socket) = tokio::net::TcpStream::from_std(socket) {
-                tokio::task::spawn_local(serve(socket, address, admission, world, stopped));
-            }
-        }
-        Peer::Unix(socket) => {
-            if let Ok(socket) = tokio::net::UnixStream::from_std(socket) {
-                tokio::task::spawn_local(serve(socket, address, admission, world, stopped));
-            }
-        }
     }
 }

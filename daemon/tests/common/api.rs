@@ -4,7 +4,7 @@ use md5::{Digest, Md5};
 use serde_json::Value;
 
 use super::Daemon;
-use super::grants::{Said, code, now, request};
+use super::grants::{SECRET, Said, code_by, now, request};
 use super::ws::KEY;
 
 /// A request's parameters and what is signed of them, to be spoilt.
@@ -51,7 +51,11 @@ impl<'a> Call<'a> {
     }
 
     /// Signs it as it is, and sends it.
-    pub fn send(mut self, daemon: &Daemon) -> Said {
+    pub fn send(self, daemon: &Daemon) -> Said {
+        self.send_by(SECRET, daemon)
+    }
+
+    pub fn send_by(mut self, secret: &str, daemon: &Daemon) -> Said {
         self.query.sort();
         let joined = |escape: fn(&str) -> String| {
             let pairs = self
@@ -60,13 +64,8 @@ impl<'a> Call<'a> {
                 .map(|(key, value)| format!("{key}={}", escape(value)));
             pairs.collect::<Vec<_>>().join("&")
         };
-        let signature = code(&format!(
-            "{}\n{}\n{}",
-            self.method,
-            self.path,
-            joined(str::to_owned)
-        ));
-        self.send_signed(daemon, &signature)
+        let text = format!("{}\n{}\n{}", self.method, self.path, joined(str::to_owned));
+        self.send_signed(daemon, &code_by(secret, &text))
     }
 
     pub fn send_signed(self, daemon: &Daemon, signature: &str) -> Said {

@@ -1,10 +1,12 @@
 //! A running askrd on a ring of its own, and clients of it. Everything waits for what it expects; a
 //! read that gets nothing for a long time fails the test.
-#![allow(dead_code, reason = "each test file uses its part")]
 
 pub mod api;
 pub mod grants;
+pub mod hosts;
+pub mod mercure;
 pub mod pages;
+pub mod redis;
 pub mod ws;
 
 use std::collections::VecDeque;
@@ -18,7 +20,7 @@ use std::sync::Mutex;
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::mpsc::{self, Receiver};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
@@ -52,12 +54,41 @@ pub fn askrd() -> Command {
     command
 }
 
+/// Exit code and words of `askrd check` about these settings, in a file `askr.toml`.
+pub fn check(settings: &str) -> (Option<i32>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let config = directory.path().join("askr.toml");
+    write_settings(&config, settings);
+    let output = askrd().args(["check", "--config"]).arg(&config).output();
+    let output = output.unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    (output.status.code(), words)
+}
+
+/// `askrd check` refuses these settings and says the file, then `why`. Returns all of what it says.
+#[track_caller]
+pub fn refused(settings: &str, why: &str) -> String {
+    let (code, words) = check(settings);
+    assert_eq!(code, Some(2), "{settings}: {words}");
+    let said = words.contains(&format!("askr.toml: {why}"));
+    assert!(said, "{settings}: {words}");
+    words
+}
+
 fn serve(config: &std::path::Path, fault: &str) -> Command {
     let mut command = askrd();
     command.args(["serve", "--config"]).arg(config);
+    // The tests of what is asked for hold whoever reads a connection's first request.
+    let fault = match std::env::var("ASKR_TEST_FIRST") {
+        Ok(by) if by == "hyper" && fault.is_empty() => BY_HYPER,
+        _ => fault,
+    };
     command.env("ASKR_FAULT", fault);
     command
 }
+
+/// The fault with which hyper reads each request.
+pub const BY_HYPER: &str = "error first";
 
 impl Daemon {
     /// `settings`: lines of TOML, `section.key = value`.
@@ -97,11 +128,15 @@ impl Daemon {
     fn configured(settings: &str) -> TempDir {
         let directory = tempfile::tempdir_in("/dev/shm").unwrap();
         let at = directory.path().display();
-        // `make test` runs these with each way of writing to sockets.
+        // `make test` runs some with each way of writing to sockets, and with one worker, which accepts by itself.
         let io = std::env::var("ASKR_TEST_IO")
             .map_or(String::new(), |io| format!("server.io = '{io}'\n"));
+        let workers = std::env::var("ASKR_TEST_WORKERS")
+            .ok()
+            .filter(|_| !settings.contains("server.workers"))
+            .map_or(String::new(), |n| format!("server.workers = {n}\n"));
         let text = format!(
-            "{io}ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
+            "{io}{workers}ring.name = '{at}/ring'\nserver.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock']\n\
              server.control = '{at}/control.sock'\n{settings}"
         );
         write_settings(&directory.path().join("askr.toml"), &text);
@@ -206,12 +241,23 @@ impl Daemon {
         &self.log
     }
 
+    /// Where it said that the listener for operators of this setting is.
+    pub fn operators(&self, key: &str) -> SocketAddr {
+        let said = format!("{key} is at http://");
+        let at = self.log.iter().find_map(|line| line.split_once(&said));
+        at.expect("it says where").1.parse().unwrap()
+    }
+
     pub fn config(&self) -> PathBuf {
         self.directory.path().join("askr.toml")
     }
 
     pub fn ring(&self) -> PathBuf {
         self.directory.path().join("ring")
+    }
+
+    pub fn pid(&self) -> u32 {
+        self.process.id()
     }
 
     pub fn signal(&self, signal: Signal) {
@@ -252,7 +298,10 @@ impl Daemon {
     pub fn publisher(&self) -> Publisher {
         let mut publisher = Publisher::new();
         let name = self.ring().to_str().unwrap().parse().unwrap();
-        publisher.configure(AttachOptions { name, owner: None });
+        publisher.configure(AttachOptions {
+            name,
+            ..AttachOptions::default()
+        });
         publisher
     }
 
@@ -298,8 +347,9 @@ impl Daemon {
     }
 
     /// Asks until it is so.
+    #[track_caller]
     pub fn until(&self, name: &str, is: impl Fn(u64) -> bool) {
-        while !is(self.metric(name)) {}
+        until(|| is(self.metric(name)));
     }
 }
 
@@ -307,6 +357,19 @@ impl Drop for Daemon {
     fn drop(&mut self) {
         let _ = self.process.kill();
         let _ = self.process.wait();
+    }
+}
+
+/// Asks until it is so, at first without a pause, then such that what is waited for has the processor.
+#[track_caller]
+pub fn until(mut is: impl FnMut() -> bool) {
+    let (mut asked, since) = (0, Instant::now());
+    while !is() {
+        assert!(since.elapsed() < 3 * PATIENCE, "it never is");
+        asked += 1;
+        if asked > 20 {
+            std::thread::sleep(Duration::from_millis(3));
+        }
     }
 }
 

@@ -5,17 +5,17 @@ use std::io::Write;
 
 use serde::Serialize;
 use serde_json::value::RawValue;
-use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::event_object::EventObject;
 use crate::gap::Gap;
 use crate::member::{Count, Joined, Left, Member, Snapshot};
+use crate::wire_cursor::WireCursor;
 
 /// An event of the ring on one of its channels. `last`: whether it is the last frame of this event for this
 /// stream. Only the last one moves the cursor: a client disconnected between two of them would otherwise
 /// lose the second.
-pub fn event(event: &Event, channel: &str, cursor: Cursor, last: bool) -> Vec<u8> {
+pub fn event(event: &Event, channel: &str, cursor: WireCursor<'_>, last: bool) -> Vec<u8> {
     let shown = cursor.to_string();
     let object = EventObject {
         cursor: last.then_some(&shown),
@@ -38,7 +38,7 @@ pub fn connected(socket: &str, secret: &str) -> Vec<u8> {
 }
 
 /// The channels are subscribed to; their events follow `cursor`.
-pub fn subscribed(channels: &[impl AsRef<str>], cursor: Cursor) -> Vec<u8> {
+pub fn subscribed(channels: &[impl AsRef<str>], cursor: WireCursor<'_>) -> Vec<u8> {
     object("subscribed", &names(channels), Some(cursor))
 }
 
@@ -48,13 +48,13 @@ pub fn unsubscribed(channels: &[impl AsRef<str>]) -> Vec<u8> {
 }
 
 /// The heartbeat, with the stream's cursor.
-pub fn cursor(cursor: Cursor) -> Vec<u8> {
+pub fn cursor(cursor: WireCursor<'_>) -> Vec<u8> {
     object("cursor", &cursor.to_string(), None)
 }
 
 /// Events that could not be sent, up to and including `cursor`. None: the stream was already sent newer events,
 /// so its cursor must not move back.
-pub fn gap(gap: &Gap, cursor: Option<Cursor>) -> Vec<u8> {
+pub fn gap(gap: &Gap, cursor: Option<WireCursor<'_>>) -> Vec<u8> {
     object("gap", gap, cursor)
 }
 
@@ -101,16 +101,18 @@ pub fn left(channel: &str, user: &str) -> Vec<u8> {
     object("left", &Left { channel, id: user }, None)
 }
 
-/// A client event, sent by a subscriber of another protocol. `data`: JSON. It is not in the ring, so it has
-/// neither id nor cursor.
-pub fn client_event(channel: &str, event: &str, data: &str) -> Vec<u8> {
+/// A client event, sent by another subscriber. `data`: JSON. `user`: the sender's id, on presence channels. It is not
+/// in the ring, so it has neither id nor cursor.
+pub fn client_event(channel: &str, event: &str, data: &str, user: Option<&str>) -> Vec<u8> {
     let mut out = Vec::new();
     let object = EventObject {
         channel,
         event: Some(event),
         id: None,
         data,
+        at: None,
         cursor: None,
+        user,
     };
     to_writer(&mut out, &object);
     out
@@ -131,7 +133,11 @@ pub fn retry(retry: u32) -> Vec<u8> {
 }
 
 /// An object with one member, named by the kind of message, and with the cursor if the message moves it.
-fn object(kind: &str, value: &(impl Serialize + ?Sized), cursor: Option<Cursor>) -> Vec<u8> {
+fn object(
+    kind: &str,
+    value: &(impl Serialize + ?Sized),
+    cursor: Option<WireCursor<'_>>,
+) -> Vec<u8> {
     let mut out = format!("{{\"{kind}\":").into_bytes();
     to_writer(&mut out, value);
     if let Some(cursor) = cursor {
@@ -156,7 +162,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::{cursor as at, event as made};
+    use crate::testing::{event as made, wire_cursor as at};
 
     fn read(text: Vec<u8>) -> Value {
         serde_json::from_slice(&text).unwrap()
@@ -172,7 +178,7 @@ mod tests {
         let custom = made(&["a", "b"], Some("E"), Some("order-1"), None, "").unwrap();
         assert_eq!(
             read(event(&custom, "a", at(7), false)),
-            json!({"channel": "a", "event": "E", "id": "order-1", "data": ""})
+            json!({"channel": "a", "event": "E", "id": "order-1", "data": "", "at": "0a0b0c0d0e0f-7"})
         );
         assert_eq!(
             read(event(&custom, "b", at(7), true))["cursor"],

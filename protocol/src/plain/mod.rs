@@ -6,12 +6,13 @@
 //! |---|---|---|
 //! | `{"subscribe":["a","b"],"since":"<cursor>","rewind":10,"token":"…"}` | all but the channels may be left out | `subscribed`, and an `error` for each channel that is not allowed |
 //! | `{"unsubscribe":["a"]}` | | `unsubscribed` |
+//! | `{"client_event":{"channel":"private-a","event":"client-x","data":<any JSON>}}` | sent to the other subscribers | an `error` if it is refused |
 //! | `{"ping":<any JSON>}` | | `{"pong":<the same>}` |
 //!
 //! | server | |
 //! |---|---|
-//! | `{"channel","event","id","data","cursor"}` | an event; `id` is the publisher's own, else the cursor; a stream that receives the event for several of its channels has `cursor` only with the last |
-//! | `{"channel","event","id":null,"data"}` | a client event (`client-…`); `data` is its JSON as a string |
+//! | `{"channel","event","id","data","at","cursor"}` | an event; `id` is the publisher's own, and `at` the cursor then, else the cursor; a stream that receives the event for several of its channels has `cursor` only with the last |
+//! | `{"channel","event","id":null,"data","user"}` | a client event (`client-…`); `data` is its JSON as a string; `user` is its sender's id, on presence channels only |
 //! | `{"connected":{"socket_id","secret"}}` | the first message; like `askr:connected` over SSE |
 //! | `{"subscribed":["a"],"cursor":"…"}` | events follow; the cursor is where to resume if none came |
 //! | `{"unsubscribed":["a"]}` | no more events follow |
@@ -37,6 +38,7 @@ use std::borrow::Cow;
 use message::Message;
 use shared::rules;
 
+use crate::client_event::ClientEvent;
 use crate::keepalive;
 use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
@@ -104,7 +106,7 @@ pub enum Action {
     /// some may be subscribed to already: those are answered too, and stay.
     Subscribe {
         channels: Vec<String>,
-        /// Not checked, at most 200 bytes.
+        /// Not checked, no longer than one can be.
         since: Option<String>,
         /// Where there is no `since`.
         rewind: Option<Rewind>,
@@ -112,6 +114,9 @@ pub enum Action {
     },
     /// Unsubscribe from these channels, all of which are subscribed to. The answer is an action of its own.
     Unsubscribe { channels: Vec<String> },
+    /// Forward a client event to the other subscribers, or answer with an error why not. Nothing is checked: its rules
+    /// are the same by whichever way it comes ([`crate::client_event`]).
+    ClientEvent(ClientEvent),
     /// Send a close frame and end the connection.
     Close {
         code: u16,
@@ -159,6 +164,7 @@ impl Session {
         match message {
             Message::Ping(payload) => vec![Action::Send(encode::pong(payload))],
             Message::Unsubscribe(named) => unsubscribe(named, world),
+            Message::ClientEvent(event) => vec![Action::ClientEvent(event)],
             Message::Subscribe {
                 channels,
                 since,

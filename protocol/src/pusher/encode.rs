@@ -11,10 +11,10 @@
 use serde::Serialize;
 use serde::ser::Serializer;
 use serde_json::value::RawValue;
-use shared::cursor::Cursor;
 
 use crate::gap::Gap;
 use crate::member::Member;
+use crate::wire_cursor::WireCursor;
 
 /// Pusher's name for an event without one.
 const UNNAMED: &str = "message";
@@ -28,12 +28,12 @@ struct Message<'a, D: Serialize> {
     #[serde(skip_serializing_if = "Option::is_none")]
     user_id: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none", serialize_with = "shown")]
-    id: Option<Cursor>,
+    id: Option<WireCursor<'a>>,
     data: D,
 }
 
 /// An event of the ring. `id`: the cursor, for clients that asked for recovery.
-pub fn event(name: Option<&str>, channel: &str, data: &str, id: Option<Cursor>) -> Vec<u8> {
+pub fn event(name: Option<&str>, channel: &str, data: &str, id: Option<WireCursor<'_>>) -> Vec<u8> {
     text(Message {
         id,
         ..on_channel(channel, name.unwrap_or(UNNAMED), data)
@@ -66,13 +66,17 @@ pub fn connection_established(socket: &str, activity: u64) -> Vec<u8> {
 
 /// A channel without members was subscribed to. `id`: the cursor that its events follow, for clients that
 /// asked for recovery.
-pub fn subscription_succeeded(channel: &str, id: Option<Cursor>) -> Vec<u8> {
+pub fn subscription_succeeded(channel: &str, id: Option<WireCursor<'_>>) -> Vec<u8> {
     succeeded(channel, "{}", id)
 }
 
 /// A presence channel was subscribed to. `members`: every member, the new one included. `id`: as for
 /// [`subscription_succeeded`].
-pub fn presence_succeeded(channel: &str, members: &[Member], id: Option<Cursor>) -> Vec<u8> {
+pub fn presence_succeeded(
+    channel: &str,
+    members: &[Member],
+    id: Option<WireCursor<'_>>,
+) -> Vec<u8> {
     let (mut ids, mut hash) = (String::new(), String::new());
     for (number, member) in members.iter().enumerate() {
         let user = json(&*member.id);
@@ -153,7 +157,7 @@ pub fn error(code: Option<u16>, message: &str) -> Vec<u8> {
 }
 
 /// A ping. `id`: keeps the cursor of an idle client recent, for clients that asked for recovery.
-pub fn ping(id: Option<Cursor>) -> Vec<u8> {
+pub fn ping(id: Option<WireCursor<'_>>) -> Vec<u8> {
     text(Message {
         id,
         ..without_channel("pusher:ping", "{}")
@@ -191,8 +195,14 @@ pub fn watchlist_events(online: &[&str], offline: &[&str]) -> Vec<u8> {
     connection_message("pusher_internal:watchlist_events", &json(&Data { events }))
 }
 
+/// A token that opened a channel expires at `expires`, in seconds since 1970, and the connection ends with it. Askr's own.
+pub fn expiring(expires: u64) -> Vec<u8> {
+    let data = format!(r#"{{"expires":{expires}}}"#);
+    connection_message("askr:expiring", &data)
+}
+
 /// A gap of `channel`, up to and including `id`. None: of all channels of the connection together.
-pub fn gap(channel: Option<&str>, gap: &Gap, id: Cursor) -> Vec<u8> {
+pub fn gap(channel: Option<&str>, gap: &Gap, id: WireCursor<'_>) -> Vec<u8> {
     text(Message {
         id: Some(id),
         channel,
@@ -200,7 +210,7 @@ pub fn gap(channel: Option<&str>, gap: &Gap, id: Cursor) -> Vec<u8> {
     })
 }
 
-fn succeeded(channel: &str, data: &str, id: Option<Cursor>) -> Vec<u8> {
+fn succeeded(channel: &str, data: &str, id: Option<WireCursor<'_>>) -> Vec<u8> {
     text(Message {
         id,
         ..on_channel(channel, "pusher_internal:subscription_succeeded", data)
@@ -236,7 +246,7 @@ fn json(value: &(impl Serialize + ?Sized)) -> String {
     serde_json::to_string(value).expect("strings and numbers serialize")
 }
 
-fn shown<S: Serializer>(cursor: &Option<Cursor>, to: S) -> Result<S::Ok, S::Error> {
+fn shown<S: Serializer>(cursor: &Option<WireCursor<'_>>, to: S) -> Result<S::Ok, S::Error> {
     to.collect_str(cursor.as_ref().expect("none is left out"))
 }
 
@@ -246,7 +256,7 @@ mod tests {
     use serde_json::{Value, json};
 
     use super::*;
-    use crate::testing::cursor;
+    use crate::testing::wire_cursor as cursor;
 
     fn read(text: Vec<u8>) -> Value {
         serde_json::from_slice(&text).unwrap()

@@ -5,12 +5,20 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use shared::vector::Vector;
 
+use crate::client_event::ClientEvent;
 use crate::json;
 use crate::rewind::Asked;
 
 /// The most bytes of a cursor, or of what the client sends as one.
-const MAX_CURSOR: usize = 200;
+const MAX_CURSOR: usize = Vector::MAX_LEN;
+
+/// Whether what is shown for a channel is a token, three parts with dots between them (RFC 7515, section 7.1), rather than a
+/// signature, `KEY:CODE`.
+pub fn is_token(auth: &str) -> bool {
+    !auth.contains(':') && auth.bytes().filter(|b| *b == b'.').count() == 2
+}
 
 /// A client's message.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,24 +45,14 @@ pub enum Message {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Subscribe {
     pub channel: String,
-    /// The signature, for channels that need one.
+    /// The signature, or Askr's own: a token. For channels that need one.
     pub auth: Option<String>,
     /// The signed user, on presence channels.
     pub channel_data: Option<String>,
-    /// Where to resume, from a client that asked for recovery. Not checked, at most 200 bytes.
+    /// Where to resume, from a client that asked for recovery. Not checked, no longer than one can be.
     pub cursor: Option<String>,
     /// How far to look back: Askr's own, stock clients do not send it. Not held to the bounds yet.
     pub rewind: Option<Asked>,
-}
-
-/// A client event. Nothing is checked but the shape.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ClientEvent {
-    pub channel: String,
-    /// Begins with `client-`.
-    pub event: String,
-    /// JSON, as it was written.
-    pub data: String,
 }
 
 /// What a message must be. `Display` is one line for the client, and repeats nothing that was sent.
@@ -149,7 +147,7 @@ pub fn parse(text: &str) -> Result<Message, Malformed> {
 fn cursor(askr: Option<Recovery>) -> Result<Option<String>, Malformed> {
     let cursor = askr.and_then(|askr| askr.cursor);
     match cursor.as_ref().is_some_and(|c| c.len() > MAX_CURSOR) {
-        true => Err(Malformed("a cursor is at most 200 bytes long")),
+        true => Err(Malformed("a cursor is at most 1196 bytes long")),
         false => Ok(cursor.filter(|cursor| !cursor.is_empty())),
     }
 }
@@ -217,14 +215,39 @@ mod tests {
     }
 
     #[test]
+    fn a_token_has_no_form_of_a_signature() {
+        for token in [
+            "a.b.c",
+            "eyJhbGciOiJIUzI1NiJ9.eyJleHAiOjF9.c2ln",
+            "..",
+            "ü.b.c",
+        ] {
+            assert!(is_token(token), "{token}");
+        }
+        for other in [
+            "",
+            "key:code",
+            "key.with.dots:code",
+            "a.b",
+            "a.b.c.d",
+            "a:b.c.d",
+        ] {
+            assert!(!is_token(other), "{other}");
+        }
+    }
+
+    #[test]
     fn a_cursor_is_passed_on() {
         let text = r#"{"event":"pusher:subscribe","data":{"channel":"x","askr":{"cursor":"0a0b0c0d0e0f-7"}}}"#;
         let Ok(Message::Subscribe(got)) = parse(text) else {
             panic!("{:?}", parse(text))
         };
         assert_eq!(got.cursor.as_deref(), Some("0a0b0c0d0e0f-7"));
-        let long = text.replace("0a0b", &"a".repeat(200));
-        assert!(parse(&long).is_err());
+        // As long as one across hosts may be.
+        let longest = text.replace("0a0b0c0d0e0f-7", &"a".repeat(MAX_CURSOR));
+        assert!(parse(&longest).is_ok());
+        let why = parse(&text.replace("0a0b", &"a".repeat(MAX_CURSOR))).unwrap_err();
+        assert!(why.0.contains(&MAX_CURSOR.to_string()), "{why}");
     }
 
     #[test]

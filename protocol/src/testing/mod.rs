@@ -5,12 +5,19 @@ pub mod sse;
 use shared::cursor::{Cursor, Epoch};
 use shared::event::{Event, EventRef};
 
+use crate::wire_cursor::WireCursor;
+
 /// The epoch of [`cursor`].
 pub const EPOCH: Epoch = Epoch([10, 11, 12, 13, 14, 15]);
 
 /// A cursor of [`EPOCH`].
 pub fn cursor(seq: u64) -> Cursor {
     Cursor { epoch: EPOCH, seq }
+}
+
+/// The same, to be sent.
+pub fn wire_cursor(seq: u64) -> WireCursor<'static> {
+    cursor(seq).into()
 }
 
 /// An event as it is read from the ring. None if it breaks the ring's rules.
@@ -22,18 +29,47 @@ pub fn event(
     data: &str,
 ) -> Option<Event> {
     let channels: Vec<&[u8]> = channels.iter().map(|c| c.as_bytes()).collect();
-    let source = EventRef {
+    read(EventRef {
         channels: &channels,
         event: name.map(str::as_bytes),
         id: id.map(str::as_bytes),
         retry,
         data: data.as_bytes(),
         ..EventRef::default()
-    };
+    })
+}
+
+/// The same of an event of topics.
+pub fn topics_event(
+    topics: &[&str],
+    name: Option<&str>,
+    id: Option<&str>,
+    retry: Option<u32>,
+    data: &str,
+) -> Option<Event> {
+    let topics: Vec<&[u8]> = topics.iter().map(|topic| topic.as_bytes()).collect();
+    read(EventRef {
+        topics: &topics,
+        event: name.map(str::as_bytes),
+        id: id.map(str::as_bytes),
+        retry,
+        data: data.as_bytes(),
+        ..EventRef::default()
+    })
+}
+
+/// The same that only those get who were granted one of the topics.
+pub fn private_event(topics: &[&str], data: &str) -> Option<Event> {
+    let topics: Vec<&[u8]> = topics.iter().map(|topic| topic.as_bytes()).collect();
+    read(EventRef {
+        topics: &topics,
+        private: true,
+        data: data.as_bytes(),
+        ..EventRef::default()
+    })
+}
+
+fn read(source: EventRef<'_>) -> Option<Event> {
     source.check().ok()?;
-    let mut body = Vec::new();
-    source.encode_head(&mut body);
-    let head_len = body.len() as u16;
-    body.extend_from_slice(source.data);
-    Some(Event::decode(body.into(), head_len, source.flags(), 0).expect("checked"))
+    Some(source.to_event(0).expect("checked"))
 }

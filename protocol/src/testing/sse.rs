@@ -24,6 +24,7 @@ pub struct Parser {
     comments: u64,
     retries: u64,
     connected: Vec<String>,
+    subscribed: Vec<String>,
 }
 
 impl Parser {
@@ -71,6 +72,11 @@ impl Parser {
         &self.connected
     }
 
+    /// The data of each `askr:subscribed`. It is not among the messages: every added channel has one.
+    pub fn subscribed(&self) -> &[String] {
+        &self.subscribed
+    }
+
     fn line(&mut self, line: &str) -> Option<Message> {
         if line.is_empty() {
             return self.dispatch();
@@ -109,8 +115,13 @@ impl Parser {
         } else {
             event
         };
-        if event == "askr:connected" {
-            self.connected.push(data);
+        let told_apart = match event.as_str() {
+            "askr:connected" => Some(&mut self.connected),
+            "askr:subscribed" => Some(&mut self.subscribed),
+            _ => None,
+        };
+        if let Some(told) = told_apart {
+            told.push(data);
             return None;
         }
         Some(Message {

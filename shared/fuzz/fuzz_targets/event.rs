@@ -18,7 +18,8 @@ fuzz_target!(|data: &[u8]| {
     };
     let channels: Vec<&[u8]> = event.channels().map(str::as_bytes).collect();
     let topics: Vec<&[u8]> = event.topics().map(str::as_bytes).collect();
-    assert!(channels.is_empty() != topics.is_empty());
+    let kinds = [!channels.is_empty(), !topics.is_empty(), event.gap().is_some()];
+    assert_eq!(kinds.iter().filter(|is| **is).count(), 1);
     assert!(channels.len() <= rules::MAX_CHANNELS && topics.len() <= rules::MAX_TOPICS);
     let again = EventRef {
         channels: &channels,
@@ -31,6 +32,7 @@ fuzz_target!(|data: &[u8]| {
         except: event.except().map(str::as_bytes),
         key: event.key().map(str::as_bytes),
         imported: event.imported(),
+        gap: event.gap(),
         origin: event.origin(),
         data: event.data(),
     };
@@ -49,6 +51,7 @@ fuzz_target!(|data: &[u8]| {
     assert_eq!(second.except(), event.except());
     assert_eq!(second.key(), event.key());
     assert_eq!(second.imported(), event.imported());
+    assert_eq!(second.gap(), event.gap());
     assert_eq!(second.is_private(), event.is_private());
     assert_eq!(second.data(), event.data());
 });

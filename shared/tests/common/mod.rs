@@ -49,7 +49,7 @@ impl Home {
         let mut publisher = Publisher::new();
         publisher.configure(AttachOptions {
             name: self.spec.name.clone(),
-            owner: None,
+            ..AttachOptions::default()
         });
         publisher
     }

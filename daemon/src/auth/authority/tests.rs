@@ -72,7 +72,7 @@ async fn ask(
     channels: &[&str],
 ) -> Result<Vec<Access>, Refused> {
     let channels: Vec<String> = channels.iter().map(ToString::to_string).collect();
-    authority.authorize_at(claim, &channels, NOW).await
+    super::ask(authority.authorizers().in_turn(), claim, &channels, NOW).await
 }
 
 fn unauthorized(reason: &str) -> Result<Vec<Access>, Refused> {
@@ -83,9 +83,21 @@ fn forbidden(reason: &str) -> Result<Vec<Access>, Refused> {
     Err(Refused::Forbidden(reason.into()))
 }
 
+fn authority_of(
+    tokens: Option<Tokens>,
+    signatures: Option<Signatures>,
+    http: Option<HttpCall>,
+) -> Authority {
+    Authority::new(Authorizers {
+        tokens,
+        signatures,
+        http: http.map(Arc::new),
+    })
+}
+
 #[tokio::test]
 async fn public_channels_need_no_signatures() {
-    let authority = Authority::new(tokens(), signatures(), http(&nobody()));
+    let authority = authority_of(tokens(), signatures(), http(&nobody()));
     let claim = Claim {
         token: Some("nonsense".into()),
         ..Claim::default()
@@ -104,7 +116,7 @@ async fn without_an_authorizer_all_other_channels_are_closed() {
 
 #[tokio::test]
 async fn a_token_opens_what_it_grants() {
-    let authority = Authority::new(tokens(), None, None);
+    let authority = authority_of(tokens(), None, None);
     let claim = with_token(r#""sub":"7","info":{"a":1},"channels":["private-a","presence-*"]"#);
     let accesses = ask(&authority, &claim, &["a", "presence-b", "private-a"]).await;
     let access = Access {
@@ -133,23 +145,23 @@ async fn a_token_opens_what_it_grants() {
 async fn a_presence_channel_needs_a_user() {
     let nameless = with_cookie(with_token(r#""channels":["*"]"#));
     let reason = "channel 2 is presence-, and no user is named for it";
-    let authority = Authority::new(tokens(), None, None);
+    let authority = authority_of(tokens(), None, None);
     let accesses = ask(&authority, &nameless, &["private-a", "presence-cache-b"]).await;
     assert_eq!(accesses, forbidden(reason));
     let app = always(r#"{"channels":{"presence-b":true}}"#).await;
-    let authority = Authority::new(None, None, http(&app.url));
+    let authority = authority_of(None, None, http(&app.url));
     let accesses = ask(&authority, &nameless, &["a", "presence-b"]).await;
     assert_eq!(accesses, forbidden(reason));
     // Another authorizer may know the user.
     let app = always(OPEN).await;
-    let authority = Authority::new(tokens(), None, http(&app.url));
+    let authority = authority_of(tokens(), None, http(&app.url));
     let accesses = ask(&authority, &nameless, &["presence-h"]).await.unwrap();
     assert_eq!(accesses[0].user.as_deref(), Some("h"));
 }
 
 #[tokio::test]
 async fn a_signature_opens_its_channel_for_its_socket() {
-    let authority = Authority::new(None, signatures(), None);
+    let authority = authority_of(None, signatures(), None);
     let mut claim = Claim::default();
     sign(&mut claim, "private-encrypted-cache-a", None);
     sign(
@@ -181,7 +193,7 @@ async fn a_signature_opens_its_channel_for_its_socket() {
 #[tokio::test]
 async fn each_authorizer_is_asked_only_about_channels_that_are_still_closed() {
     let mut app = always(OPEN).await;
-    let authority = Authority::new(tokens(), signatures(), http(&app.url));
+    let authority = authority_of(tokens(), signatures(), http(&app.url));
     let mut claim = with_cookie(with_token(
         r#""sub":"t","channels":["private-t","presence-t"]"#,
     ));
@@ -215,7 +227,7 @@ async fn each_authorizer_is_asked_only_about_channels_that_are_still_closed() {
 #[tokio::test]
 async fn forged_credentials_are_refused_even_if_another_authorizer_would_grant_access() {
     let mut app = always(OPEN).await;
-    let authority = Authority::new(tokens(), signatures(), http(&app.url));
+    let authority = authority_of(tokens(), signatures(), http(&app.url));
     let mut forged = with_token(r#""channels":["*"]"#);
     let other = with_token(r#""channels":["private-h"]"#).token.unwrap();
     let (_, signature) = other.rsplit_once('.').unwrap();
@@ -239,7 +251,7 @@ async fn forged_credentials_are_refused_even_if_another_authorizer_would_grant_a
 
 #[tokio::test]
 async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted() {
-    let both = Authority::new(tokens(), signatures(), None);
+    let both = authority_of(tokens(), signatures(), None);
     assert_eq!(
         ask(&both, &Claim::default(), &["private-a", "private-b"]).await,
         unauthorized(
@@ -253,7 +265,7 @@ async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted(
         forbidden("the token does not grant channel 2")
     );
     let app = always(OPEN).await;
-    let all = Authority::new(tokens(), signatures(), http(&app.url));
+    let all = authority_of(tokens(), signatures(), http(&app.url));
     assert_eq!(
         ask(
             &all,
@@ -264,12 +276,12 @@ async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted(
         forbidden("channel 2 stays closed: the application's answer")
     );
     let app = self::app(|_, _| Reply::Answer("401 Unauthorized", String::new())).await;
-    let all = Authority::new(tokens(), signatures(), http(&app.url));
+    let all = authority_of(tokens(), signatures(), http(&app.url));
     assert_eq!(
         ask(&all, &with_cookie(Claim::default()), &["private-h"]).await,
         unauthorized("the application refuses this viewer")
     );
-    let alone = Authority::new(tokens(), None, http(&nobody()));
+    let alone = authority_of(tokens(), None, http(&nobody()));
     let both = ["private-a", "private-h"];
     // It has no credentials for the application, which is therefore not asked.
     assert_eq!(
@@ -285,7 +297,7 @@ async fn the_reason_is_the_first_refusal_else_all_credentials_that_are_accepted(
 #[tokio::test]
 async fn revocation_reaches_every_authorizer() {
     let mut app = always(OPEN).await;
-    let authority = Authority::new(tokens(), None, http(&app.url));
+    let authority = authority_of(tokens(), None, http(&app.url));
     let mine = with_token(r#""sub":"h","channels":["private-t"]"#);
     let other = with_token(r#""sub":"o","channels":["private-t"]"#);
     let viewer = with_cookie(Claim::default());

@@ -18,6 +18,7 @@
 //! client has a share of the calls and of what is remembered. What happens at a bound is counted. The application
 //! is not asked about a viewer without credentials that it could know.
 
+use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 use std::sync::atomic::Ordering::Relaxed;
 use std::time::Duration;
@@ -28,17 +29,18 @@ use hyper::header::{
     ACCEPT_LANGUAGE, AUTHORIZATION, COOKIE, HeaderMap, HeaderName, HeaderValue, USER_AGENT,
 };
 use parking_lot::{Mutex, MutexGuard};
+use protocol::channel::Kind;
 use protocol::user_bounds::UserBounds;
 use serde::Serialize;
 use tokio::sync::Semaphore;
 
-use super::answer;
-use super::authorizer::{Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
+use super::authorizer::{Access, Answer, Answers, Authorizer, Claim, Closed, Refused, Wanted};
 use super::remembered::{self, Key, Remembered};
+use super::{answer, notes};
 use crate::outbound::http_client;
 use crate::outbound::http_client::{Bounds, Target};
-use crate::process::shares;
 use crate::process::shares::Shares;
+use crate::process::{refusals, shares};
 
 /// The headers of a viewer's request that are forwarded, and no others: none that tells an address.
 const FORWARDED: [HeaderName; 4] = [COOKIE, AUTHORIZATION, USER_AGENT, ACCEPT_LANGUAGE];
@@ -118,7 +120,7 @@ pub struct HttpCall {
     calls: Semaphore,
     shares: Shares,
     remembered: Mutex<Remembered>,
-    pub counts: Counts,
+    pub counts: Arc<Counts>,
     /// When it was last logged that the application is unavailable, in seconds since 1970.
     logged: AtomicU64,
 }
@@ -141,9 +143,21 @@ impl HttpCall {
             calls: Semaphore::new(limits.calls.min(Semaphore::MAX_PERMITS)),
             shares: Shares::new(limits.calls_per_client),
             remembered: Mutex::new(Remembered::new(limits.remember, limits.remembered)),
-            counts: Counts::default(),
+            counts: Arc::default(),
             logged: AtomicU64::new(0),
         })
+    }
+
+    /// Whether it calls this URL within these limits.
+    pub fn is(&self, url: &str, limits: Limits) -> bool {
+        url.parse::<Target>()
+            .is_ok_and(|target| target == self.target)
+            && limits == self.limits
+    }
+
+    /// Counts on from where `before`, whose place it takes, has come to.
+    pub fn succeed(&mut self, before: &Self) {
+        self.counts = before.counts.clone();
     }
 
     async fn ask(
@@ -237,6 +251,8 @@ impl HttpCall {
         let all_refused = |refused: fn(String) -> Refused| {
             let count = channels.len() as u64;
             self.counts.refused.fetch_add(count, Relaxed);
+            let first = channels.first().map_or("", |channel| channel.name);
+            refusals::report(notes::application_refuses(first, status.as_u16()));
             Err(refused("the application refuses this viewer".into()))
         };
         match status {
@@ -281,6 +297,28 @@ impl Authorizer for HttpCall {
         Box::pin(self.ask(claim, channels, now))
     }
 
+    /// Where the application granted all of it recently.
+    fn at_once(&self, claim: &Claim, channels: &[Wanted], now: u64) -> Option<Vec<Answer>> {
+        if self.limits.remember == 0 || !self.limits.anonymous && !has_credentials(&claim.headers) {
+            return None;
+        }
+        let viewer = remembered::viewer(&shown(claim));
+        let remembered = self.remembered();
+        // One that the authority would not take for this channel is not counted here.
+        let takes = |channel: &Wanted, access: &Access| {
+            access.user.is_some() || !Kind::of(channel.name).is_presence()
+        };
+        let known = |channel: &Wanted| {
+            let known = remembered.get(&remembered::key(&viewer, channel.name), now);
+            known.filter(|access| takes(channel, access))
+        };
+        let all: Option<Vec<Answer>> = channels.iter().map(|one| known(one).map(Ok)).collect();
+        self.counts
+            .cached
+            .fetch_add(all.as_ref().map_or(0, Vec::len) as u64, Relaxed);
+        all
+    }
+
     /// Forgets remembered access, so that the application is asked again: it decides whom it refuses.
     fn revoke(&self, user: Option<&str>, _now: u64) {
         self.remembered().forget(user);
@@ -306,12 +344,13 @@ fn shown(claim: &Claim) -> HeaderMap {
 }
 
 /// Those of these headers that are forwarded; a claim that is kept needs no others. Always in the same order, so
-/// that the same viewer has the same key.
+/// that the same viewer has the same key. Copied: what is kept of a claim must not hold the whole request.
 pub fn forwarded(headers: &HeaderMap) -> HeaderMap {
     let mut forwarded = HeaderMap::new();
     for name in FORWARDED {
         for value in headers.get_all(&name) {
-            forwarded.append(&name, value.clone());
+            let copied = HeaderValue::from_bytes(value.as_bytes());
+            forwarded.append(&name, copied.unwrap_or_else(|_| value.clone()));
         }
     }
     forwarded

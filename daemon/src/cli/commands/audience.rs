@@ -19,6 +19,8 @@ use crate::config::Settings;
 #[derive(Deserialize)]
 struct Channels {
     channels: BTreeMap<String, u64>,
+    #[serde(default)]
+    hosts_missing: u64,
 }
 
 #[derive(Deserialize)]
@@ -35,6 +37,8 @@ struct Member {
 #[derive(Deserialize)]
 struct Ended {
     ended: u64,
+    #[serde(default)]
+    hosts_missing: u64,
 }
 
 /// Prints the channels that have subscribers.
@@ -46,7 +50,9 @@ pub fn channels(settings: &Settings, arguments: &ChannelsArgs) -> Result<ExitCod
     let prefix = arguments.prefix.as_deref().unwrap_or_default();
     let query = [("ring", &*ring), ("prefix", prefix)];
     let answer: Channels = decode(&ask(settings, "/channels", &query, None)?)?;
-    Ok(print(&table(&answer)))
+    let printed = print(&table(&answer));
+    warn_of(answer.hosts_missing);
+    Ok(printed)
 }
 
 /// Prints the members of a presence channel.
@@ -81,7 +87,12 @@ pub fn disconnect(settings: &Settings, arguments: &DisconnectArgs) -> Result<Exi
     };
     let ring = ring(settings, &arguments.common)?;
     let (query, body) = ([("ring", &*ring)], body.to_string());
-    let Ended { ended } = decode(&ask(settings, "/disconnect", &query, Some(&body))?)?;
+    let answer = ask(settings, "/disconnect", &query, Some(&body))?;
+    let Ended {
+        ended,
+        hosts_missing,
+    } = decode(&answer)?;
+    warn_of(hosts_missing);
     match (ended, whom) {
         (0, Whom::Socket(id)) => {
             // It may have been meant as a user's.
@@ -166,6 +177,21 @@ fn list(answer: &Members) -> String {
     answer.members.iter().map(line).collect()
 }
 
+/// Says on standard error what the answer lacks, so that the output itself stays what scripts read.
+fn warn_of(hosts_missing: u64) {
+    if hosts_missing > 0 {
+        // As of the output: nobody may read it.
+        let _ = writeln!(io::stderr(), "{}", lacking(hosts_missing));
+    }
+}
+
+fn lacking(hosts: u64) -> String {
+    match hosts {
+        1 => "askrd: 1 host did not answer in time: its part is lacking".to_owned(),
+        _ => format!("askrd: {hosts} hosts did not answer in time: their part is lacking"),
+    }
+}
+
 pub(super) fn print(text: &str) -> ExitCode {
     // A reader that closes the pipe, as `head` does, is not an error.
     let _ = io::stdout().lock().write_all(text.as_bytes());
@@ -189,6 +215,19 @@ mod tests {
             br#"{"members":[{"id":"7","info":{"name":"\u00c6", "n":1.0}},{"id":"8","info":null}]}"#;
         let answer = decode(answer).unwrap();
         assert_eq!(list(&answer), "7  {\"name\":\"\\u00c6\", \"n\":1.0}\n8\n");
+    }
+
+    #[test]
+    fn hosts_that_did_not_answer_are_counted() {
+        let missing = |answer: &[u8]| decode::<Channels>(answer).unwrap().hosts_missing;
+        assert_eq!(missing(br#"{"channels":{},"hosts_missing":2}"#), 2);
+        assert_eq!(
+            missing(br#"{"channels":{}}"#),
+            0,
+            "older askrds, and one host"
+        );
+        assert!(lacking(1).starts_with("askrd: 1 host did not answer"));
+        assert!(lacking(2).starts_with("askrd: 2 hosts did not answer"));
     }
 
     #[test]

@@ -4,12 +4,12 @@
 use std::io::{self, Write};
 use std::process::ExitCode;
 
-use crate::config::{App, Settings};
+use crate::config::{App, Settings, Sources};
 use crate::server::ceiling::Ceiling;
 use crate::server::ring_place;
 
-/// Prints the settings in force as TOML.
-pub fn check(settings: &Settings) -> ExitCode {
+/// Prints the settings in force as TOML, those that are not the default with the place that they came from.
+pub fn check(settings: &Settings, sources: &Sources) -> ExitCode {
     #[derive(serde::Serialize)]
     struct Several<'a> {
         app: &'a [App],
@@ -29,8 +29,37 @@ pub fn check(settings: &Settings) -> ExitCode {
         }
     }
     // A reader that went away, as `head` does, is no failure.
-    let _ = write!(io::stdout(), "{table}{}", ceiling(&Ceiling::new(settings)));
+    let _ = write!(
+        io::stdout(),
+        "{}{}",
+        with_places(&table.to_string(), sources),
+        ceiling(&Ceiling::new(settings))
+    );
     ExitCode::SUCCESS
+}
+
+/// Behind each value that is not the default, as a comment: where it came from.
+fn with_places(table: &str, sources: &Sources) -> String {
+    let (mut section, mut apps) = (String::new(), 0);
+    let mut text = String::new();
+    for line in table.lines() {
+        if line == "[[app]]" {
+            apps += 1;
+            section = format!("app[{apps}]");
+        } else if let Some(name) = line
+            .strip_prefix('[')
+            .and_then(|rest| rest.strip_suffix(']'))
+        {
+            section = name.to_owned();
+        }
+        text += line;
+        let key = line.split_once(" = ").map(|(key, _)| key);
+        if let Some(place) = key.and_then(|key| sources.place(&section, key)) {
+            text += &format!("  # {place}");
+        }
+        text.push('\n');
+    }
+    text
 }
 
 /// As comments, so that the whole stays a file of settings.

@@ -51,6 +51,31 @@ pub fn unready(settings: &Settings) -> Result<Option<String>, String> {
     }
 }
 
+/// The body of the answer to a GET.
+///
+/// # Errors
+/// As of [`control::ask`].
+pub fn try_ask(socket: &Path, path: &str) -> Result<Vec<u8>, Trouble> {
+    try_ask_about(socket, path, &[])
+}
+
+/// The same with a query.
+///
+/// # Errors
+/// As of [`control::ask`].
+pub fn try_ask_about(
+    socket: &Path,
+    path: &str,
+    query: &[(&str, &str)],
+) -> Result<Vec<u8>, Trouble> {
+    let question = Question {
+        path,
+        query,
+        body: None,
+    };
+    control::ask(socket, &question, &LIMITS)
+}
+
 fn socket(settings: &Settings) -> Result<PathBuf, String> {
     let path = settings.server.control_path();
     path.ok_or_else(|| "server.control names no socket, so there is nobody to ask".to_owned())

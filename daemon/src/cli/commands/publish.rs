@@ -4,6 +4,7 @@ use std::io::Read;
 use std::process::ExitCode;
 
 use shared::event::{EventRef, Origin};
+use shared::failure_report;
 use shared::publisher::{AttachOptions, Publisher};
 
 use crate::cli::arguments::PublishArgs;
@@ -36,7 +37,10 @@ pub fn publish(settings: &Settings, arguments: &PublishArgs) -> Result<ExitCode,
     publisher.configure(AttachOptions {
         name: settings.ring.name(),
         owner: settings.ring.owner().map(str::to_owned),
+        group: None,
     });
+    let control = settings.server.control_path();
+    publisher.report_to(control.as_deref().map(failure_report::beside));
     publisher.publish(&event).map_err(|why| why.to_string())?;
     Ok(ExitCode::SUCCESS)
 }

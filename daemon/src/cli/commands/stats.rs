@@ -35,15 +35,20 @@ fn table(metrics: &str) -> String {
             continue;
         };
         let name = name.trim_start_matches("askr_");
-        if let Some((_, le)) = name.split_once("_bucket{le=\"") {
+        let (bare, labels) = name.split_at(name.find('{').unwrap_or(name.len()));
+        if bare.ends_with("_bucket") {
+            let le = labels.split_once("le=\"").map_or("", |(_, le)| le);
             histogram.push((le.trim_end_matches("\"}"), value.parse().unwrap_or(0.0)));
-        } else if let Some(name) = name
+        } else if let Some(name) = bare
             .strip_suffix("_count")
             .filter(|_| !histogram.is_empty())
         {
             for (part, share) in [("p50", 0.5), ("p99", 0.99)] {
                 let value = quantile(&histogram, share);
-                out += &format!("{value:>16}  {:<40} {help}\n", format!("{name} {part}"));
+                out += &format!(
+                    "{value:>16}  {:<40} {help}\n",
+                    format!("{name}{labels} {part}")
+                );
             }
             histogram.clear();
         } else if histogram.is_empty() {
@@ -69,7 +74,7 @@ fn quantile(histogram: &[(&str, f64)], share: f64) -> String {
 }
 
 /// `1234567` as `1 234 567`.
-fn grouped(value: &str) -> String {
+pub(super) fn grouped(value: &str) -> String {
     if !value.bytes().all(|b| b.is_ascii_digit()) {
         return value.to_owned();
     }
@@ -92,7 +97,9 @@ mod tests {
         let text = "# HELP askr_streams Streams open.\n# TYPE askr_streams gauge\naskr_streams 12345\n\
             # HELP askr_x_seconds Time.\n# TYPE askr_x_seconds histogram\n\
             askr_x_seconds_bucket{le=\"0.00001\"} 5\naskr_x_seconds_bucket{le=\"0.5\"} 9\n\
-            askr_x_seconds_bucket{le=\"+Inf\"} 10\naskr_x_seconds_sum 1\naskr_x_seconds_count 10\n";
+            askr_x_seconds_bucket{le=\"+Inf\"} 10\naskr_x_seconds_sum 1\naskr_x_seconds_count 10\n\
+            askr_y_seconds_bucket{a=\"b\",le=\"0.5\"} 9\naskr_y_seconds_bucket{a=\"b\",le=\"+Inf\"} 9\n\
+            askr_y_seconds_sum{a=\"b\"} 1\naskr_y_seconds_count{a=\"b\"} 9\n";
         let table = table(text);
         let words: Vec<Vec<&str>> = table
             .lines()
@@ -106,6 +113,7 @@ mod tests {
         assert_eq!(words[0], ["12 345", "streams", "Streams open."]);
         assert_eq!(words[1][..2], ["≤ 10 µs", "x_seconds p50"]);
         assert_eq!(words[2][..2], ["> 5 s", "x_seconds p99"]);
-        assert_eq!(words.len(), 3);
+        assert_eq!(words[3][..2], ["≤ 500 000 µs", "y_seconds{a=\"b\"} p50"]);
+        assert_eq!(words.len(), 5);
     }
 }

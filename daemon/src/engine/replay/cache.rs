@@ -1,17 +1,35 @@
 //! Events that were read again, each encoded once although ten thousand streams may replay it.
 
+use std::collections::HashMap;
 use std::rc::Rc;
 
+use protocol::format::Format;
+use protocol::wire_cursor::WireCursor;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::hub::Hub;
+use crate::hub::sent_cursor::SentCursor;
+use crate::process::budget::Held;
 use crate::process::quarantine;
 
 /// Events a worker remembers, and the bytes of all of them in all their wire forms: the largest event that the
 /// default settings allow fits, also in a form that escapes make six times as long.
 const CACHED: usize = 1024;
 pub const CACHED_BYTES: usize = 8 << 20;
+
+/// Forms with cursors of their own, for streams that come from another host: many come with the same.
+const WITH_CURSORS: usize = 1024;
+
+/// Which form of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct Form {
+    pub format: Format,
+    /// Its number among the event's channels.
+    pub channel: u16,
+    /// Whether it moves the stream's cursor.
+    pub moves: bool,
+}
 
 /// Direct-mapped by position. It keeps what it read while there is memory for that (`Budget::is_roomy`) and some
 /// stream replays.
@@ -24,6 +42,8 @@ pub struct ReplayCache {
     hand: usize,
     /// An event was fetched since the last `trim`.
     used: bool,
+    /// The latest of each form, with the cursor that it has.
+    with_cursors: HashMap<(u64, Form), (SentCursor, Held)>,
 }
 
 impl ReplayCache {
@@ -32,7 +52,7 @@ impl ReplayCache {
     }
 
     pub fn is_empty(&self) -> bool {
-        self.bytes == 0
+        self.bytes == 0 && self.with_cursors.is_empty()
     }
 
     /// Called from time to time: without a fetch since the last call nothing is kept.
@@ -53,11 +73,34 @@ impl ReplayCache {
         }
         let _in_hand = quarantine::hold(Cursor { epoch, seq });
         let event = hub.store.fetch(epoch, seq)?;
-        let encoded = Rc::new(EncodedEvent::new(epoch, seq, event, &hub.process.memory));
+        let encoded = Rc::new(hub.encoded(Cursor { epoch, seq }, event));
         if hub.process.memory.is_roomy() {
             self.keep(&encoded);
         }
         Some(encoded)
+    }
+
+    /// A form with another cursor than everybody's: the one made last, if it is the same.
+    pub fn form_with(
+        &mut self,
+        encoded: &EncodedEvent,
+        cursor: SentCursor,
+        form: Form,
+        make: impl FnOnce(WireCursor<'_>) -> Vec<u8>,
+    ) -> Held {
+        let key = (encoded.seq(), form);
+        if let Some((_, held)) = self.with_cursors.get(&key).filter(|made| made.0 == cursor) {
+            return held.clone();
+        }
+        let budget = encoded.budget();
+        let held = budget.hold(make(cursor.wire()));
+        if self.with_cursors.len() >= WITH_CURSORS {
+            self.with_cursors.clear();
+        }
+        if budget.is_roomy() && held.len() < CACHED_BYTES / WITH_CURSORS {
+            self.with_cursors.insert(key, (cursor, held.clone()));
+        }
+        held
     }
 
     fn keep(&mut self, encoded: &Rc<EncodedEvent>) {

@@ -27,9 +27,10 @@ pub fn fill(
         if chunk.is_full() {
             return (replay, Turn::More);
         }
+        let end = stretch(query, &mut replay);
         let held = hub.store.held_from(replay.next);
-        let plan = hub.index.plan(query.names, replay.next, target, PLAN, held);
-        replay.miss(plan.gap);
+        let plan = hub.index.plan(query.names, replay.next, end, PLAN, held);
+        replay.miss(query.lost_at(replay.next, plan.gap));
         if plan.scan.0 < plan.scan.1 {
             // Once a turn: other streams have their turns.
             let turn = scan(query, cache, plan.scan, &mut replay, chunk);
@@ -39,7 +40,7 @@ pub fn fill(
             match cache.fetch(hub, query.epoch, seq) {
                 // A hole since it was planned: it was erased, which is nobody's loss.
                 None if hub.store.is_hole(query.epoch, seq) => {}
-                None => replay.miss(Gap::exact(1)),
+                None => replay.miss(query.lost_at(seq, Gap::exact(1))),
                 Some(encoded) => {
                     if append_event(query, &encoded, cache, &mut replay, chunk).is_break() {
                         return (replay, Turn::More);
@@ -60,6 +61,23 @@ pub fn fill(
     (replay, Turn::More)
 }
 
+/// Up to where the next plan may go. What a stream from another host has is apart from the rest, and so are gap
+/// records: it may have what is missing here.
+fn stretch(query: &ReplayQuery<'_>, replay: &mut Replay) -> u64 {
+    while let Some(filter) = query.filter_at(replay.next) {
+        let end = replay.target.min(filter.end());
+        let origins = query.hub.origins.as_ref();
+        let gap = origins.and_then(|origins| origins.next_gap(replay.next, end));
+        match gap {
+            None => return end,
+            Some(gap) if gap.local > replay.next => return gap.local,
+            Some(gap) if filter.has_all_of(query.channels, &gap) => replay.go_to(gap.local + 1),
+            Some(gap) => return gap.local + 1,
+        }
+    }
+    replay.target
+}
+
 /// Jumps to the target. Not bounded by a turn: it only counts, and the index is bounded.
 fn skip(query: &ReplayQuery<'_>, replay: &mut Replay) {
     while replay.next < replay.target {
@@ -68,8 +86,9 @@ fn skip(query: &ReplayQuery<'_>, replay: &mut Replay) {
             .hub
             .index
             .plan(query.names, replay.next, replay.target, PLAN, u64::MAX);
-        replay.miss(plan.gap);
-        replay.miss(Gap::exact(plan.seqs.len() as u64));
+        let at = replay.next;
+        replay.miss(query.lost_at(at, plan.gap));
+        replay.miss(query.lost_at(at, Gap::exact(plan.seqs.len() as u64)));
         query
             .hub
             .process

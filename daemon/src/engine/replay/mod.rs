@@ -2,12 +2,13 @@
 //! pace and one bounded chunk at a time, until it has reached the live events.
 //!
 //! `state.rs` is where a replaying stream is, `fill.rs` makes its next chunk, `scan.rs` does so where the index has
-//! forgotten.
+//! forgotten. `filter.rs` is what a stream from another host has already.
 
 pub mod cache;
 pub mod catch_up;
 pub mod chunk;
 pub mod fill;
+pub mod filter;
 pub mod paced;
 pub mod query;
 pub mod scan;

@@ -28,7 +28,7 @@ pub fn scan(
     for seq in found.seqs {
         read += 1;
         match cache.fetch(query.hub, query.epoch, seq) {
-            Some(encoded) if encoded.event.channels().any(|name| query.wants(name, seq)) => {
+            Some(encoded) if query.asks_for(&encoded) => {
                 full = append_event(query, &encoded, cache, replay, chunk).is_break();
             }
             Some(_) => {}

@@ -197,7 +197,7 @@ impl Scene {
         let id = SocketId::random().unwrap();
         let begins = names
             .iter()
-            .map(|name| (*name, self.begins(name, since)))
+            .map(|name| (*name, self.begins(name, since.clone())))
             .collect::<Vec<_>>();
         self.engine.open(Opening {
             fd: ours.into(),
@@ -207,10 +207,12 @@ impl Scene {
             format: if json { Format::Json } else { Format::Raw },
             resume: since.map(|since| match since {
                 Since::Cursor(cursor) => Resume::Cursor(cursor),
+                Since::Vector(vector) => Resume::Vector(vector),
                 Since::Rewind(rewind) => Resume::Rewind(rewind),
             }),
             accesses: vec![],
             socket: id,
+            topics: None,
             websocket: None,
         });
         Page {
@@ -234,6 +236,7 @@ impl Scene {
         match since {
             None => (self.hub.watermarks.started(), 0),
             Some(Since::Cursor(cursor)) => (cursor.seq + 1, 0),
+            Some(Since::Vector(_)) => unreachable!("one host"),
             Some(Since::Rewind(rewind)) => {
                 rewound(&self.engine, &self.truth, name, rewind, self.knows)
             }
@@ -260,7 +263,7 @@ impl Scene {
         let mut new = names(channels);
         new.retain(|name| !self.pages[page].requested.contains_key(name));
         for name in &new {
-            let (from, left_out) = self.begins(name, since);
+            let (from, left_out) = self.begins(name, since.clone());
             let page = &mut self.pages[page];
             page.left_out += left_out;
             page.requested.insert(name, Requested::new(from, started));
@@ -506,6 +509,7 @@ fn a_cache_channel_that_is_added_and_dropped_again_and_again_leaves_nothing_behi
             answer: oneshot::channel().0,
         });
         assert_eq!(last_events_due(&engine), 0);
+        client.read(4_096);
     }
     drop(tight);
     while engine.has_more() {
@@ -561,6 +565,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
         accesses: vec![],
         socket,
+        topics: None,
         websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
     });
     let (answer, _answered) = oneshot::channel();
@@ -639,6 +644,7 @@ fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
         resume: None,
         accesses: vec![],
         socket,
+        topics: None,
         websocket: None,
     });
     let granted_at = app.authority.revocations();

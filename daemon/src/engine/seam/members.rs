@@ -209,6 +209,7 @@ impl Scene {
             resume: None,
             accesses: rooms.iter().map(|_| as_user(&user)).collect(),
             socket: id,
+            topics: None,
             websocket: None,
         });
         self.pages.push(Page {

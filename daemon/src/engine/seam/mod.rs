@@ -6,11 +6,15 @@
 //! them.
 
 mod catch_up;
+mod hosts;
 mod members;
+mod recovery;
 mod slow;
+mod subscribers;
 
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Read};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -18,6 +22,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 use protocol::format::Format;
 use protocol::gap::Gap;
+use protocol::mercure::hub_url::HubUrl;
 use protocol::rewind::Rewind;
 use protocol::socket_id::SocketId;
 use protocol::testing::sse::Parser;
@@ -36,11 +41,14 @@ use crate::hub::inbox::{Delivery, Inbox, Watermarks};
 use crate::hub::last_events::LastEvents;
 use crate::hub::routes::Routes;
 use crate::hub::subscriber_counts::SubscriberCounts;
+use crate::hub::topics;
+use crate::hub::topics::Topics;
 use crate::process::admission::{Admission, Limits};
 use crate::process::budget::Budget;
 use crate::process::client_key::ClientKey;
 use crate::process::holdings::Holdings;
 use crate::process::state::{Process, Sizes};
+use crate::process::worker_counters::Workers;
 use crate::process::{holdings, shares};
 use crate::testing::app;
 
@@ -238,6 +246,7 @@ impl Tailer {
                     .push(Box::new(move |hub| hub.watermarks.complete(to)));
                 self.pending.push(Box::new(move |hub| {
                     hub.inboxes[0].push(Delivery::Lost {
+                        from: seq,
                         to,
                         gap: Gap::at_most(count),
                     });
@@ -269,6 +278,48 @@ struct Client {
 }
 
 impl Client {
+    /// `channels` and `due_from` as in the fields; and the other end, for the engine. `small`: a few kilobytes
+    /// fill the socket.
+    fn new(channels: u8, due_from: [u64; 3], small: bool) -> (Self, OwnedFd) {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        if small {
+            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+        }
+        let client = Self {
+            socket: theirs,
+            parser: Parser::default(),
+            head: false,
+            channels,
+            due_from,
+            left_out: 0,
+            got: Vec::new(),
+            held: 0,
+            gaps: 0,
+            ended: false,
+        };
+        (client, ours.into())
+    }
+
+    /// The cursor that it holds, `prefix` before it, never goes back: it would get events twice on resume.
+    fn holds(&mut self, prefix: &str) -> Result<Option<u64>, TestCaseError> {
+        let held = self.parser.last_event_id().strip_prefix(prefix);
+        let Some(held) = held.and_then(|held| held.parse::<Cursor>().ok()) else {
+            return Ok(None);
+        };
+        prop_assert!(held.seq >= self.held, "{} after {}", held.seq, self.held);
+        self.held = held.seq;
+        Ok(Some(held.seq))
+    }
+
+    /// What it received begins with this.
+    fn has(&self, due: Vec<u64>) -> Result<(), TestCaseError> {
+        prop_assert!(self.got.len() >= due.len(), "{due:?} but {:?}", self.got);
+        prop_assert_eq!(&self.got[..due.len()], due);
+        Ok(())
+    }
+
     fn read(&mut self, limit: usize) {
         let mut buffer = vec![0; limit];
         match self.socket.read(&mut buffer) {
@@ -325,7 +376,7 @@ fn hub_of(
         requests: 1 << 20,
         largest_request: 1 << 20,
     };
-    let process = Arc::new(Process::new(workers, limits, sizes));
+    let process = Arc::new(Process::new(limits, sizes));
     Arc::new(Hub {
         index: ChannelIndex::new(index, FIRST),
         routes: Routes::default(),
@@ -337,11 +388,28 @@ fn hub_of(
         segments: RingStore::default(),
         subscriber_counts: SubscriberCounts::default(),
         holdings: Holdings::new(holdings::Limits::NONE),
+        topics: topics(),
         last_events: LastEvents::default(),
+        origins: None,
         webhooks: None,
         tailed: Default::default(),
+        workers: Workers::new(workers),
+        open: Default::default(),
+        busy_channels: Default::default(),
+        trace: Default::default(),
+        facts: None,
         process,
     })
+}
+
+pub fn topics() -> Arc<Topics> {
+    let hub = HubUrl::parse("https://example.com/.well-known/mercure").unwrap();
+    let limits = topics::Limits {
+        patterns: 100,
+        per_address: shares::ANY,
+        grants: usize::MAX,
+    };
+    Arc::new(Topics::new(hub, limits, 1000))
 }
 
 fn inbox(items: usize, memory: &Arc<Budget>) -> Inbox {
@@ -385,6 +453,7 @@ fn rules(io: Io, slow_clients: SlowClients, frames: usize) -> Rules {
         rewind: protocol::rewind::Limits::default(),
         pusher: protocol::pusher::session::Limits::default(),
         plain: protocol::plain::Limits::default(),
+        client_events: protocol::client_event::Limits::default(),
         message_bytes: 1 << 14,
     }
 }
@@ -411,16 +480,22 @@ fn open_from(
     due_from: [u64; 3],
     small: bool,
 ) -> Client {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    if small {
-        // A few kilobytes, so that the socket is full soon.
-        nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    }
+    let what = (channels, Format::Raw);
+    open_as(engine, hub, what, resume, due_from, small)
+}
+
+fn open_as(
+    engine: &mut Engine,
+    hub: &Arc<Hub>,
+    (channels, format): (u8, Format),
+    resume: Option<Resume>,
+    due_from: [u64; 3],
+    small: bool,
+) -> Client {
+    let (client, fd) = Client::new(channels, due_from, small);
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        fd: ours.into(),
+        fd,
         client: {
             let key = admission.keep();
             assert_eq!(key, ClientKey::NONE);
@@ -428,24 +503,36 @@ fn open_from(
         },
         head: b"H".to_vec(),
         channels: names(channels).into_iter().map(str::to_owned).collect(),
-        format: Format::Raw,
+        format,
         resume,
         accesses: vec![],
         socket: SocketId::random().unwrap(),
+        topics: None,
         websocket: None,
     });
-    Client {
-        socket: theirs,
-        parser: Parser::default(),
-        head: false,
-        channels,
-        due_from,
-        left_out: 0,
-        got: Vec::new(),
-        held: 0,
-        gaps: 0,
-        ended: false,
+    client
+}
+
+/// Until nothing moves any more, with clients that read.
+fn settle(
+    engine: &mut Engine,
+    hub: &Hub,
+    clients: &mut [&mut Client],
+) -> Result<(), TestCaseError> {
+    let mut before = (0, 0);
+    for _ in 0..5_000 {
+        engine.on_inbox();
+        engine.on_ready();
+        engine.on_replay();
+        clients.iter_mut().for_each(|client| client.read(100_000));
+        let got = clients.iter().map(|client| client.got.len()).sum::<usize>();
+        let moved = (hub.counters(0).bytes.get(), got);
+        if moved == before && !engine.has_more() {
+            return Ok(());
+        }
+        before = moved;
     }
+    Err(TestCaseError::fail("it never becomes idle"))
 }
 
 proptest! {
@@ -507,33 +594,16 @@ proptest! {
                 }
             }
             for client in &mut clients {
-                let Ok(held) = client.parser.last_event_id().parse::<Cursor>() else { continue };
-                // With a cursor that went back a client would get events twice on resume.
-                prop_assert!(held.seq >= client.held, "{} after {}", held.seq, client.held);
-                client.held = held.seq;
+                let Some(held) = client.holds("")? else { continue };
                 // Whatever cursor a client holds, everything up to there has arrived.
-                let due = client.due(&truth, held.seq + 1);
-                prop_assert!(client.got.len() >= due.len(), "{held}: {due:?} but {:?}", client.got);
-                prop_assert_eq!(&client.got[..due.len()], due);
+                client.has(client.due(&truth, held + 1))?;
             }
         }
         // Everything is delivered.
         while !tailer.pending.is_empty() || tailer.script.len() > 0 {
             tailer.step(&hub, &ring, &mut truth, &mut lost);
         }
-        let mut before = (0, 0);
-        for round in 0.. {
-            prop_assert!(round < 5_000, "it never becomes idle");
-            engine.on_inbox();
-            engine.on_ready();
-            engine.on_replay();
-            clients.iter_mut().for_each(|client| client.read(100_000));
-            let moved = (hub.counters(0).bytes.get(), clients.iter().map(|c| c.got.len()).sum::<usize>());
-            if moved == before && !engine.has_more() {
-                break;
-            }
-            before = moved;
-        }
+        settle(&mut engine, &hub, &mut clients.iter_mut().collect::<Vec<_>>())?;
         for client in &mut clients {
             prop_assert!(!client.ended);
             let due = client.due(&truth, u64::MAX);

@@ -43,6 +43,7 @@ fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
         resume: None,
         accesses: vec![],
         socket: SocketId::random().unwrap(),
+        topics: None,
         websocket: None,
     });
     theirs
@@ -155,6 +156,7 @@ fn a_reported_gap_moves_no_cursor_past_what_was_skipped() {
     hub.index.blind(FIRST + 2, FIRST + 4);
     hub.watermarks.start(FIRST + 4);
     hub.inboxes[0].push(Delivery::Lost {
+        from: FIRST + 2,
         to: FIRST + 4,
         gap: Gap::at_most(2),
     });
@@ -191,7 +193,14 @@ fn what_is_erased_before_the_tailer_or_the_worker_comes_to_it_is_not_sent() {
     let [mut a, mut b] = [1, 2].map(|channels| open(&mut engine, &hub, channels, None, false));
     publish(&hub, &ring, FIRST, &["a"], 10);
     publish(&hub, &ring, FIRST + 1, &["a", "b"], 10);
-    erased.set(erased.with("a", cursor(FIRST + 1), 0).unwrap());
+    erased.set(
+        erased
+            .with(
+                vec![crate::hub::erased::Erasure::here("a", cursor(FIRST + 1))],
+                0,
+            )
+            .unwrap(),
+    );
     publish(&hub, &ring, FIRST + 2, &["a"], 10);
     engine.on_inbox();
     for client in [&mut a, &mut b] {
@@ -236,6 +245,7 @@ fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
         accesses: vec![],
         socket: SocketId::random().unwrap(),
+        topics: None,
         websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
     });
     assert!(engine.is_paced());

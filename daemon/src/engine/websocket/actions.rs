@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 
 use protocol::format::Format;
+use protocol::wire_cursor::ClientCursor;
 use protocol::ws::frame;
 use protocol::{format, plain, pusher};
 use shared::cursor::{Cursor, Epoch};
@@ -17,24 +18,23 @@ impl Engine {
     pub(in crate::engine) fn apply_pusher(
         &mut self,
         slot: u32,
+        claim: &Option<Box<Claim>>,
         actions: impl IntoIterator<Item = pusher::session::Action>,
     ) -> ControlFlow<()> {
         let mut actions = actions.into_iter();
-        actions.try_for_each(|action| self.apply_pusher_action(slot, action))
+        actions.try_for_each(|action| self.apply_pusher_action(slot, claim, action))
     }
 
     fn apply_pusher_action(
         &mut self,
         slot: u32,
+        claim: &Option<Box<Claim>>,
         action: pusher::session::Action,
     ) -> ControlFlow<()> {
         use pusher::session::Action;
         match action {
             Action::Send(text) => self.reply(slot, format::text(text)),
-            Action::Ping => {
-                let format = self.streams[slot as usize].format;
-                self.reply(slot, format::ping(format, self.cursor_of(slot)))
-            }
+            Action::Ping => self.reply(slot, self.own_ping(slot)),
             Action::Subscribe {
                 channel,
                 user,
@@ -54,16 +54,28 @@ impl Engine {
                 }
                 self.if_open(slot)
             }
+            Action::Authorize {
+                channel,
+                token,
+                cursor,
+                rewind,
+            } => {
+                let cursor = cursor.map(|text| cursor_or_unknown(&text));
+                let since = Since::of(cursor, rewind);
+                self.authorize(slot, vec![channel], since, token, claim);
+                self.if_open(slot)
+            }
             Action::Unsubscribe { channel } => {
                 self.unsubscribe(slot, &channel);
                 ControlFlow::Continue(())
             }
-            Action::ClientEvent {
-                channel,
-                event,
-                data,
-                user,
-            } => self.forward_client_event(slot, channel, event, data, user),
+            Action::ClientEvent(event) => match self.client_event(slot, event) {
+                Ok(()) => ControlFlow::Continue(()),
+                Err(why) => {
+                    let message = pusher::encode::error(why.pusher_code(), &why.to_string());
+                    self.reply(slot, format::text(message))
+                }
+            },
             Action::Signin(user) => self.sign_in(slot, user),
             Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
@@ -93,7 +105,10 @@ impl Engine {
         use plain::Action;
         match action {
             Action::Send(text) => self.reply(slot, format::text(text)),
-            Action::Ping => self.reply(slot, format::ping(Format::Plain, self.cursor_of(slot))),
+            Action::Ping => self.reply(
+                slot,
+                format::ping(Format::Plain, self.sent_cursor_of(slot).wire()),
+            ),
             Action::Subscribe {
                 channels,
                 since,
@@ -111,6 +126,17 @@ impl Engine {
                 }
                 ControlFlow::Continue(())
             }
+            Action::ClientEvent(event) => {
+                let channel = event.channel.clone();
+                match self.client_event(slot, event) {
+                    Ok(()) => ControlFlow::Continue(()),
+                    Err(why) => {
+                        let reason = why.to_string();
+                        let message = plain::encode::error(why.status(), &reason, Some(&channel));
+                        self.reply(slot, format::text(message))
+                    }
+                }
+            }
             Action::Close { code, reason } => self.send_close(slot, frame::close(code, &reason)),
             Action::Count(what) => {
                 count_plain(&self.hub.process.metrics, what);
@@ -121,11 +147,12 @@ impl Engine {
 }
 
 /// A text that is no cursor is of an unknown ring: a gap of unknown size is reported, as over SSE.
-fn cursor_or_unknown(text: &str) -> Cursor {
-    Cursor::parse(text.as_bytes()).unwrap_or(Cursor {
+fn cursor_or_unknown(text: &str) -> ClientCursor {
+    let unknown = Cursor {
         epoch: Epoch([0; 6]),
         seq: 0,
-    })
+    };
+    ClientCursor::parse(text.as_bytes()).unwrap_or(ClientCursor::Cursor(unknown))
 }
 
 fn count_pusher(metrics: &Metrics, what: pusher::session::Refusal) {
@@ -133,8 +160,7 @@ fn count_pusher(metrics: &Metrics, what: pusher::session::Refusal) {
     let counter = match what {
         Refusal::Malformed | Refusal::Unknown => &metrics.talk_malformed,
         Refusal::Subscription => &metrics.talk_subscription,
-        Refusal::ClientEvent => &metrics.talk_client_event,
-        Refusal::ClientEventRate | Refusal::MessageRate => &metrics.talk_rate,
+        Refusal::MessageRate => &metrics.talk_rate,
         Refusal::Signin | Refusal::Watchlist => &metrics.talk_signin,
         Refusal::NoPong => &metrics.talk_silent,
         Refusal::Unauthorized => &metrics.talk_unauthorized,

@@ -1,8 +1,9 @@
-//! Channels that a plain WebSocket asks for: the application's authorizers decide.
+//! Channels that a WebSocket asks for, and that its session cannot decide on: the application's authorizers do. Of Pusher's
+//! protocol that is what a token opens; its signatures are verified in its session.
 
 use protocol::channel::Kind;
 use protocol::format;
-use protocol::format::Format;
+use protocol::format::{Denied, Format};
 
 use crate::auth::authorizer::{Access, Claim, Refused};
 use crate::engine::stream::Stream;
@@ -19,7 +20,12 @@ impl Engine {
         token: Option<String>,
         claim: &Option<Box<Claim>>,
     ) {
-        let Stream { socket, client, .. } = self.streams[slot as usize];
+        let Stream {
+            socket,
+            client,
+            format,
+            ..
+        } = self.streams[slot as usize];
         if !channels
             .iter()
             .any(|name| Kind::of(name).needs_authorization())
@@ -46,7 +52,14 @@ impl Engine {
         let (app, worker) = (self.app.clone(), self.worker);
         tokio::task::spawn_local(async move {
             let revocations = app.authority.revocations();
-            let command = match app.authority.authorize(&claim, &channels).await {
+            let authority = &app.authority;
+            let granted = match format {
+                Format::Pusher | Format::Recovery => {
+                    authority.authorize_by_token(&claim, &channels).await
+                }
+                _ => authority.authorize(&claim, &channels).await,
+            };
+            let command = match granted {
                 Ok(accesses) => Command::Subscribe {
                     slot,
                     socket,
@@ -62,7 +75,8 @@ impl Engine {
                         Refused::Forbidden(_) => 403,
                         Refused::Away(_) => 503,
                     };
-                    let bytes = format::denied(Format::Plain, &channels, status, why.reason());
+                    let why = (Denied::Authorization(status), why.reason());
+                    let bytes = format::denied(format, &channels, why.0, why.1);
                     Command::Tell {
                         slot,
                         socket,

@@ -7,7 +7,6 @@
 
 mod actions;
 mod authorize;
-mod client_events;
 pub mod input;
 mod reading;
 pub mod session;

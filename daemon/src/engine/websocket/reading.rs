@@ -173,11 +173,15 @@ impl Engine {
         text: &str,
     ) -> ControlFlow<()> {
         let now = self.clock.millis();
-        let view = View { engine: self, slot };
+        let view = View {
+            engine: self,
+            slot,
+            claim: claim.as_deref(),
+        };
         match session {
             Session::Pusher(session) => {
                 let actions = session.on_text(text, now, &view);
-                self.apply_pusher(slot, actions)
+                self.apply_pusher(slot, claim, actions)
             }
             Session::Plain(session) => {
                 let actions = session.on_text(text, now, &view);
@@ -200,7 +204,7 @@ impl Engine {
         match &mut websocket.session {
             Session::Pusher(session) => {
                 let actions = session.on_tick(now, received, &pusher);
-                self.apply_pusher(slot, actions)
+                self.apply_pusher(slot, &None, actions)
             }
             Session::Plain(session) => {
                 let actions = session.on_tick(now, received, &plain);

@@ -19,7 +19,7 @@ pub struct WebSocketSession {
     pub pings: Rate,
     /// It waits among those with more to read.
     pub queued: bool,
-    /// What its request showed, where the application is asked with it about later channels.
+    /// What its request showed, and what opens later channels.
     pub claim: Option<Box<Claim>>,
 }
 
@@ -33,7 +33,7 @@ impl WebSocketSession {
     /// None: the format is not a WebSocket's. `claim`: for later channels.
     pub fn new(format: Format, claim: Option<Claim>) -> Option<Box<Self>> {
         let session = match format {
-            Format::Raw | Format::Json => return None,
+            Format::Raw | Format::Json | Format::Mercure => return None,
             Format::Plain => Session::Plain(plain::Session::default()),
             Format::Pusher | Format::Recovery => {
                 Session::Pusher(pusher::session::Session::default())

@@ -3,6 +3,7 @@
 use std::ops::ControlFlow;
 use std::sync::Arc;
 
+use cluster::facts::{Key, Value};
 use protocol::pusher::signature::User;
 use protocol::socket_id::Place;
 use protocol::{format, pusher};
@@ -10,9 +11,8 @@ use protocol::{format, pusher};
 use crate::engine::identity::Identity;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
-use crate::hub::command::Command;
 use crate::hub::hub::Hub;
-use crate::hub::watchlists::Watcher;
+use crate::hub::watchlists::{Watcher, notify_watchers};
 
 impl Engine {
     /// The user of the connection: once, and again with another watchlist.
@@ -26,7 +26,9 @@ impl Engine {
         match &before {
             None => {
                 let online = pusher::encode::watchlist_events(&[&id], &[]);
-                notify_watchers(&self.hub, lists.user_connected(&id), &online);
+                let watchers =
+                    lists.user_connected(&id, |online| say_online(&self.hub, &id, online));
+                notify_watchers(&self.hub, watchers, &online);
             }
             Some(users) => lists.unwatch(users, watcher),
         }
@@ -51,7 +53,9 @@ impl Engine {
         let watcher = self.watcher(slot, stream);
         self.app.watchlists.unwatch(users, watcher);
         let offline = pusher::encode::watchlist_events(&[], &[&identity.user]);
-        let watchers = self.app.watchlists.user_disconnected(&identity.user);
+        let user = &identity.user;
+        let say = |online| say_online(&self.hub, user, online);
+        let watchers = self.app.watchlists.user_disconnected(user, say);
         if self.leaving.is_none() {
             notify_watchers(&self.hub, watchers, &offline);
         }
@@ -68,13 +72,8 @@ impl Engine {
     }
 }
 
-/// Through their workers' inboxes, also where that is this one's.
-fn notify_watchers(hub: &Hub, watchers: Vec<Watcher>, text: &[u8]) {
-    for Watcher { place, socket } in watchers {
-        hub.inboxes[place.worker].command(Command::Tell {
-            slot: place.slot,
-            socket,
-            bytes: format::text(text.to_vec()),
-        });
-    }
+/// To the other hosts.
+fn say_online(hub: &Hub, user: &Arc<str>, online: bool) {
+    let value = online.then_some(Value::Plain);
+    hub.say(Key::User(user.clone()), value);
 }

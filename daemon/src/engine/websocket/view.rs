@@ -4,6 +4,7 @@ use protocol::pusher::signature;
 use protocol::pusher::signature::Credentials;
 use protocol::{plain, pusher};
 
+use crate::auth::authorizer::Claim;
 use crate::auth::notes;
 use crate::engine::identity::Identity;
 use crate::engine::streams::Engine;
@@ -12,6 +13,7 @@ use crate::process::refusals;
 pub struct View<'a> {
     pub engine: &'a Engine,
     pub slot: u32,
+    pub claim: Option<&'a Claim>,
 }
 
 impl View<'_> {
@@ -32,7 +34,7 @@ impl pusher::session::World for View<'_> {
     }
 
     fn credentials(&self) -> &Credentials {
-        &self.engine.app.credentials
+        &self.engine.settings.credentials
     }
 
     fn limits(&self) -> &pusher::session::Limits {
@@ -44,20 +46,20 @@ impl pusher::session::World for View<'_> {
         let Some(number) = self.channel(channel) else {
             return Subscribed::No;
         };
-        let identity = self.engine.streams[self.slot as usize].identity.as_deref();
-        let mut rows = identity.map_or(&[][..], Identity::rows).iter();
-        match rows.find(|row| row.channel == number) {
-            Some(row) => Subscribed::As(&row.user),
-            None => Subscribed::Yes,
-        }
+        let identity = &self.engine.streams[self.slot as usize].identity;
+        Identity::member_of(identity, number).map_or(Subscribed::Yes, Subscribed::As)
     }
 
     fn channels(&self) -> usize {
         self.count()
     }
 
+    fn has_token(&self) -> bool {
+        self.claim.is_some_and(|claim| claim.token.is_some())
+    }
+
     fn signature_refused(&self, why: &signature::Refused) {
-        refusals::report(notes::signature(&self.engine.app.credentials, why));
+        refusals::report(notes::signature(&self.engine.settings.credentials, why));
     }
 }
 

@@ -66,9 +66,9 @@ impl ChannelIndex {
         let inner = self.lock();
         let within = inner.blind.range(inner.blind_from(from)..);
         let overlaps = within
-            .take_while(|(a, _)| *a < to)
-            .map(|(a, b)| (*b).min(to) - (*a).max(from));
-        Gap::at_most(overlaps.sum())
+            .take_while(|unread| unread.from < to)
+            .map(|unread| (unread.to.min(to) - unread.from.max(from)).saturating_add(unread.more));
+        Gap::at_most(overlaps.fold(0, u64::saturating_add))
     }
 }
 

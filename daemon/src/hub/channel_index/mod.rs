@@ -24,6 +24,7 @@ use rewind::Known;
 pub use rewind::{Reach, Tail};
 
 use crate::hub::erased::Erased;
+use crate::hub::matcher_name;
 
 /// Positions looked at at a time, each once for each channel.
 const LOOKS: usize = 1 << 14;
@@ -95,9 +96,22 @@ struct Inner {
     first: u64,
     /// A channel that is not in the table had no event after this position.
     forgotten_up_to: u64,
-    /// Intervals `from..to` of positions that the tailer never read, ascending.
-    blind: VecDeque<(u64, u64)>,
+    /// What the tailer never read, ascending.
+    blind: VecDeque<Unread>,
     marks: Marks,
+    /// The last position that was appended.
+    last: u64,
+    /// Channels that are adopted.
+    adopted: usize,
+}
+
+/// An interval of positions.
+#[derive(Debug, Clone, Copy)]
+struct Unread {
+    from: u64,
+    to: u64,
+    /// Events of other hosts that are missing there, beyond one for each position.
+    more: u64,
 }
 
 #[derive(Debug, Default)]
@@ -112,6 +126,17 @@ struct Channel {
     emptied: Option<u64>,
     /// The last position that was erased: those up to there are no loss, even where `Erased` has no entry any more.
     erased_up_to: u64,
+    adopted: Adopted,
+}
+
+/// Channels are adopted that the tailer does not name as a matter of course: it does from some position on.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum Adopted {
+    #[default]
+    Never,
+    Now,
+    /// Nobody asks for it before it is adopted again.
+    Before,
 }
 
 impl ChannelIndex {
@@ -144,14 +169,60 @@ impl ChannelIndex {
         for channel in channels {
             inner.push(channel, Entry { seq, id, time });
             mark |= marks::of(self.hasher.hash_one(channel));
+            if matcher_name::is_matcher(channel) {
+                mark |= marks::of(self.hasher.hash_one(matcher_name::ANY));
+            }
         }
         inner.marks.put(seq, mark);
+        inner.last = seq;
         inner.evict();
+    }
+
+    /// From now on each event of this channel is appended. Nothing is known of those before; they were not all appended,
+    /// if any were.
+    pub fn adopt(&self, channel: &str) {
+        let mut inner = self.lock();
+        let (key, up_to) = (inner.key(channel), inner.last);
+        let channel = &mut inner.channels[key as usize];
+        let is_new = channel.adopted != Adopted::Now;
+        channel.adopted = Adopted::Now;
+        channel.emptied = None;
+        channel.evicted_up_to = channel.evicted_up_to.max(up_to);
+        channel.evicted = u64::MAX;
+        inner.adopted += usize::from(is_new);
+    }
+
+    /// Events of an adopted channel are no longer appended.
+    pub fn release(&self, channel: &str) {
+        let mut inner = self.lock();
+        let Some(key) = inner.ids.get(channel).copied() else {
+            return;
+        };
+        let channel = &mut inner.channels[key as usize];
+        if channel.adopted == Adopted::Now {
+            channel.adopted = Adopted::Before;
+            if channel.entries.is_empty() {
+                let mark = channel.evicted_up_to;
+                channel.emptied = Some(mark);
+                inner.emptied.push_back((key, mark));
+            }
+            inner.adopted -= 1;
+        }
     }
 
     /// Records that the positions `from..to` were lost before their channels could be read.
     pub fn blind(&self, from: u64, to: u64) {
-        self.lock().blind(from, to);
+        self.lock().blind(Unread { from, to, more: 0 });
+    }
+
+    /// Records that the position `seq` stands for as many events of another host.
+    pub fn blind_of_another_host(&self, seq: u64, events: u64) {
+        let (to, more) = (seq + 1, events.saturating_sub(1));
+        self.lock().blind(Unread {
+            from: seq,
+            to,
+            more,
+        });
     }
 
     /// Forgets everything, for another ring whose positions begin at `first`.
@@ -200,8 +271,13 @@ impl ChannelIndex {
     /// Of `range`, which a plan has for a scan: the first `limit` positions that may have an event on these
     /// channels.
     pub fn candidates(&self, channels: &[&str], range: (u64, u64), limit: usize) -> Candidates {
-        let mark = |name: &&str| marks::of(self.hasher.hash_one(*name));
-        let wanted: Vec<_> = channels.iter().map(mark).collect();
+        // A pattern may match what was appended before it was known.
+        let mark = |name: &&str| match matcher_name::is_pattern(name) {
+            true => marks::of(self.hasher.hash_one(matcher_name::ANY)),
+            false => marks::of(self.hasher.hash_one(*name)),
+        };
+        let mut wanted: Vec<_> = channels.iter().map(mark).collect();
+        wanted.dedup();
         self.lock().marks.candidates(&wanted, range, limit, LOOKS)
     }
 
@@ -258,6 +334,8 @@ impl Inner {
             forgotten_up_to: 0,
             blind: VecDeque::new(),
             marks: Marks::new(bounds.marks, first),
+            last: first.saturating_sub(1),
+            adopted: 0,
         }
     }
 
@@ -267,22 +345,25 @@ impl Inner {
             .and_then(|id| self.channels.get(*id as usize))
     }
 
-    fn push(&mut self, name: &str, entry: Entry) {
-        let key = match self.ids.get(name) {
-            Some(key) => *key,
-            None => {
-                // The channel may have been forgotten, with events up to that position.
-                let channel = Channel {
-                    name: name.into(),
-                    evicted_up_to: self.forgotten_up_to,
-                    evicted: self.forgotten_up_to,
-                    ..Channel::default()
-                };
-                let key = self.channels.insert(channel) as u32;
-                self.ids.insert(name.into(), key);
-                key
-            }
+    /// The number of a channel, which is new if need be.
+    fn key(&mut self, name: &str) -> u32 {
+        if let Some(key) = self.ids.get(name) {
+            return *key;
+        }
+        // The channel may have been forgotten, with events up to that position.
+        let channel = Channel {
+            name: name.into(),
+            evicted_up_to: self.forgotten_up_to,
+            evicted: self.forgotten_up_to,
+            ..Channel::default()
         };
+        let key = self.channels.insert(channel) as u32;
+        self.ids.insert(name.into(), key);
+        key
+    }
+
+    fn push(&mut self, name: &str, entry: Entry) {
+        let key = self.key(name);
         let channel = &mut self.channels[key as usize];
         channel.emptied = None;
         channel.entries.push_back(entry);
@@ -290,9 +371,9 @@ impl Inner {
     }
 
     fn evict(&mut self) {
-        while self.order.len() > self.bounds.entries || self.ids.len() > self.bounds.channels {
+        while self.order.len() > self.bounds.entries || self.has_too_many_channels() {
             // Too many channels: first forget empty ones, then evict the oldest entry.
-            if self.ids.len() > self.bounds.channels && self.forget() {
+            if self.has_too_many_channels() && self.forget() {
                 continue;
             }
             let Some(key) = self.order.pop_front() else {
@@ -302,13 +383,18 @@ impl Inner {
             let Some(entry) = channel.entries.pop_front() else {
                 continue;
             };
-            channel.evicted_up_to = entry.seq;
-            channel.evicted += 1;
-            if channel.entries.is_empty() {
+            channel.evicted_up_to = channel.evicted_up_to.max(entry.seq);
+            channel.evicted = channel.evicted.saturating_add(1);
+            if channel.entries.is_empty() && channel.adopted != Adopted::Now {
                 channel.emptied = Some(entry.seq);
                 self.emptied.push_back((key, entry.seq));
             }
         }
+    }
+
+    /// Those that are adopted have a bound of their own.
+    fn has_too_many_channels(&self) -> bool {
+        self.ids.len() - self.adopted > self.bounds.channels
     }
 
     /// Drops the channel that has been empty for the longest time. False if there is none.
@@ -321,30 +407,36 @@ impl Inner {
             if !stale {
                 let channel = self.channels.remove(key as usize);
                 self.ids.remove(&channel.name);
-                self.forgotten_up_to = self.forgotten_up_to.max(channel.evicted_up_to);
+                // One that is adopted says itself what is not known of it.
+                if channel.adopted == Adopted::Never {
+                    self.forgotten_up_to = self.forgotten_up_to.max(channel.evicted_up_to);
+                }
                 return true;
             }
         }
         false
     }
 
-    fn blind(&mut self, from: u64, to: u64) {
-        match self.blind.back_mut() {
-            Some(last) if last.1 == from => last.1 = to,
-            _ => self.blind.push_back((from, to)),
+    fn blind(&mut self, unread: Unread) {
+        let is_next =
+            |last: &&mut Unread| last.to == unread.from && (last.more, unread.more) == (0, 0);
+        match self.blind.back_mut().filter(is_next) {
+            Some(last) => last.to = unread.to,
+            None => self.blind.push_back(unread),
         }
         if self.blind.len() > self.bounds.marks.clamp(*BLIND.start(), *BLIND.end()) {
             // Joined, including what was read in between: the bound grows, but no loss goes unreported.
             let oldest = self.blind.pop_front().expect("longer than the bound");
             if let Some(next) = self.blind.front_mut() {
-                next.0 = oldest.0;
+                next.from = oldest.from;
+                next.more = next.more.saturating_add(oldest.more);
             }
         }
     }
 
     /// Of the intervals nobody read, the first that ends behind `position`.
     fn blind_from(&self, position: u64) -> usize {
-        self.blind.partition_point(|(_, to)| *to <= position)
+        self.blind.partition_point(|unread| unread.to <= position)
     }
 
     /// The first position of a channel that was not erased.
@@ -373,13 +465,13 @@ impl Inner {
         let mut gap = Gap::at_most(self.first.min(target).saturating_sub(from));
         // The plan ends at the next unread interval; if it starts in one, it starts after it instead.
         let mut end = target.max(start);
-        for &(from, to) in self.blind.range(self.blind_from(start)..) {
-            if from > start {
-                end = end.min(from);
+        for unread in self.blind.range(self.blind_from(start)..) {
+            if unread.from > start || start == end {
+                end = end.min(unread.from.max(start));
                 break;
             }
-            let past = to.min(end);
-            gap.add(Gap::at_most(past - start));
+            let past = unread.to.min(end);
+            gap.add(Gap::at_most(unread.more.saturating_add(past - start)));
             start = past;
         }
         let mut rows = Vec::with_capacity(channels.len());

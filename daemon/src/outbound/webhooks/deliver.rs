@@ -20,6 +20,7 @@ use super::queue::{Filter, Queue};
 use super::room::QueuedEvent;
 use crate::outbound::http_client;
 use crate::outbound::http_client::{Bounds, Target};
+use crate::process::current::Current;
 use crate::process::jitter::Jitter;
 
 /// The most bytes of a response's body, which is read and ignored.
@@ -32,7 +33,7 @@ pub struct Receiver {
     /// Of one request.
     pub timeout: Duration,
     /// The newest secret signs.
-    pub credentials: Credentials,
+    pub credentials: Arc<Current<Credentials>>,
     pub limits: Limits,
     pub counts: Arc<Counts>,
 }
@@ -141,10 +142,11 @@ impl Receiver {
     }
 
     fn headers(&self, body: &[u8]) -> HeaderMap {
-        let signature = self.credentials.sign(body).unwrap_or_default();
+        let credentials = self.credentials.get();
+        let signature = credentials.sign(body).unwrap_or_default();
         let mut headers = HeaderMap::new();
         for (name, value) in [
-            ("x-pusher-key", self.credentials.key.as_str()),
+            ("x-pusher-key", credentials.key.as_str()),
             ("x-pusher-signature", &signature),
         ] {
             // Keys are checked with the settings, and a signature is hexadecimal digits: this does not fail.

@@ -40,6 +40,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::process::client_key::ClientKey;
+use crate::process::current::Current;
 use crate::process::heartbeats::Beat;
 use crate::process::parts;
 
@@ -47,6 +48,8 @@ use crate::process::parts;
 #[derive(Debug)]
 pub struct Webhooks {
     endpoints: Vec<EndpointQueue>,
+    /// What signs, shared with what delivers.
+    credentials: Arc<Current<Credentials>>,
     pub counts: Arc<Counts>,
     finish: watch::Sender<Option<Duration>>,
     thread: Mutex<Option<JoinHandle<()>>>,
@@ -75,6 +78,7 @@ impl Webhooks {
             return Err("webhooks are signed: a secret must be set".into());
         }
         let counts = Arc::new(Counts::default());
+        let credentials = Arc::new(Current::new(credentials.clone()));
         let (finish, finishing) = watch::channel(None);
         let mut queues = Vec::new();
         let mut deliveries = Vec::new();
@@ -103,10 +107,16 @@ impl Webhooks {
             .map_err(|why| format!("webhooks cannot be started: {why}"))?;
         Ok(Self {
             endpoints: queues,
+            credentials,
             counts,
             finish,
             thread: Mutex::new(Some(thread)),
         })
+    }
+
+    /// What the next batch is signed with.
+    pub fn set_credentials(&self, credentials: Credentials) {
+        self.credentials.set(credentials);
     }
 
     /// From any thread. Never waits. `client`: whose doing it is.

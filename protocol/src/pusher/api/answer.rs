@@ -76,6 +76,11 @@ pub fn up() -> Vec<u8> {
     br#"{"health":"OK"}"#.to_vec()
 }
 
+/// The same while it should be sent no viewers.
+pub fn down() -> Vec<u8> {
+    br#"{"health":"not ready"}"#.to_vec()
+}
+
 struct Map<I>(I);
 
 impl<'a, I: Iterator<Item = (&'a str, ChannelInfo)> + Clone> Serialize for Map<I> {

@@ -35,7 +35,7 @@ pub use request::{Call, Info, Limits, Publish, Target};
 
 /// The target that a path names. None: it is not a path of this API.
 pub fn target(path: &str) -> Option<Target> {
-    if path == "/up" {
+    if path == "/up" || path == "/askr/up" {
         return Some(Target::Up);
     }
     let (id, _) = split(path)?;

@@ -91,6 +91,7 @@ fn publish(channels: &[&str]) -> Publish {
 #[test]
 fn a_path_names_its_application() {
     assert_eq!(target("/up"), Some(Target::Up));
+    assert_eq!(target("/askr/up"), Some(Target::Up));
     for (path, id) in [
         ("/apps/3/events", Some("3")),
         ("/apps/my%20app/channels", Some("my app")),

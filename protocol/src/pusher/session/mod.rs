@@ -10,17 +10,15 @@
 
 use std::borrow::Cow;
 
-use shared::rules;
-
-use super::message::{self, ClientEvent, Message, Subscribe};
+use super::message::{self, Message, Subscribe, is_token};
 use super::{code, encode};
 use crate::channel::Kind;
-use crate::json::one_line;
+use crate::client_event::ClientEvent;
 use crate::keepalive;
 use crate::keepalive::Verdict;
 use crate::pusher::channel_name;
 use crate::pusher::signature::{Credentials, Refused, User};
-use crate::rate_limit::{Bound, Rate};
+use crate::rate_limit::Bound;
 use crate::rewind;
 use crate::rewind::Rewind;
 use crate::session_guard::{self, Rejected, SessionGuard};
@@ -34,12 +32,6 @@ pub const MAX_WATCHLIST: usize = 100;
 pub struct Limits {
     /// Channels of a connection. Default: 100.
     pub channels: usize,
-    /// Whether client events are enabled. Default: no.
-    pub client_events: bool,
-    /// Client events; those beyond it are refused. Default: 10 a second, as at Pusher.
-    pub client_event_rate: Bound,
-    /// Bytes of a client event's data. Default: 10,240.
-    pub client_event_bytes: usize,
     /// Messages of any kind; beyond it the connection is closed. Default: 100 a second, bursts of 1,000.
     pub message_rate: Bound,
     /// How long ids and info of users may be.
@@ -54,9 +46,6 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             channels: 100,
-            client_events: false,
-            client_event_rate: Bound::per_second(10),
-            client_event_bytes: 10 << 10,
             message_rate: Bound {
                 per_second: 100,
                 burst: 1000,
@@ -86,6 +75,8 @@ pub trait World {
     fn subscribed(&self, channel: &str) -> Subscribed<'_>;
     /// The number of channels that this connection is subscribed to.
     fn channels(&self) -> usize;
+    /// Whether the connection request showed a token, in a cookie or a header.
+    fn has_token(&self) -> bool;
     /// A signature is refused for this reason, which the client may not show anybody.
     fn signature_refused(&self, _why: &Refused) {}
 }
@@ -104,20 +95,24 @@ pub enum Action {
         channel: String,
         /// The signed user, on presence channels.
         user: Option<User>,
-        /// Not checked, at most 200 bytes.
+        /// Not checked, no longer than one can be.
         cursor: Option<String>,
         /// Where there is no `cursor`.
         rewind: Option<Rewind>,
     },
+    /// The same if the token grants the channel, as whom the token says; else `subscription_error`.
+    Authorize {
+        channel: String,
+        /// Not checked. None: that of the connection request, which has shown one.
+        token: Option<String>,
+        cursor: Option<String>,
+        rewind: Option<Rewind>,
+    },
     /// Unsubscribe from this channel, which is subscribed to.
     Unsubscribe { channel: String },
-    /// Forward a client event to the other subscribers. `data`: JSON on one line. `user`: on presence channels.
-    ClientEvent {
-        channel: String,
-        event: String,
-        data: String,
-        user: Option<String>,
-    },
+    /// Forward a client event to the other subscribers, or answer with an error why not. Nothing is checked but that
+    /// its name begins with `client-`: its rules are the same by whichever way it comes ([`crate::client_event`]).
+    ClientEvent(ClientEvent),
     /// The connection signed in as this user, with this watchlist.
     Signin(User),
     /// Send a close frame and end the connection.
@@ -137,9 +132,6 @@ pub enum Refusal {
     /// An event with an unknown name.
     Unknown,
     Subscription,
-    ClientEvent,
-    /// More client events a second than [`Limits::client_event_rate`] allows.
-    ClientEventRate,
     /// More messages a second than [`Limits::message_rate`] allows.
     MessageRate,
     Signin,
@@ -151,12 +143,11 @@ pub enum Refusal {
     Unauthorized,
 }
 
-/// The protocol state of one connection: 40 bytes, and the user if one signed in.
+/// The protocol state of one connection: 32 bytes, and the user if one signed in.
 #[derive(Debug, Default)]
 pub struct Session {
     user: Option<Box<User>>,
     guard: SessionGuard,
-    client_events: Rate,
 }
 
 impl Session {
@@ -165,9 +156,14 @@ impl Session {
         self.user.as_deref()
     }
 
-    /// Whether the connection has signed in, or shown a valid signature for a private or presence channel.
+    /// Whether the connection has signed in, or shown a valid signature or token for a private or presence channel.
     pub fn is_authorized(&self) -> bool {
         self.guard.authorized
+    }
+
+    /// A token has opened a private or presence channel.
+    pub fn authorized(&mut self) {
+        self.guard.authorized = true;
     }
 
     /// Ends a connection that is not authorized when it must be.
@@ -209,7 +205,7 @@ impl Session {
                 user_data,
                 cursor,
             } => self.signin(&auth, &user_data, cursor, world),
-            Message::Client(event) => self.client_event(event, now, world),
+            Message::Client(event) => vec![Action::ClientEvent(event)],
             Message::Unknown => {
                 let reason = "this event is not known: pusher:subscribe, pusher:unsubscribe, \
                               pusher:signin, pusher:ping, pusher:pong and client-… are";
@@ -230,7 +226,7 @@ impl Session {
 
     fn subscribe(&mut self, request: Subscribe, world: &impl World) -> Vec<Action> {
         match self.admit(&request, world) {
-            Ok((user, rewind)) => {
+            Ok((Admitted::Signed(user), rewind)) => {
                 self.guard.authorized |= Kind::of(&request.channel).needs_authorization();
                 vec![Action::Subscribe {
                     channel: request.channel,
@@ -239,6 +235,12 @@ impl Session {
                     rewind,
                 }]
             }
+            Ok((Admitted::ByToken, rewind)) => vec![Action::Authorize {
+                channel: request.channel,
+                token: request.auth,
+                cursor: request.cursor,
+                rewind,
+            }],
             Err(Denied(kind, status, reason)) => {
                 let message = encode::subscription_error(&request.channel, kind, &reason, status);
                 refuse(Refusal::Subscription, message)
@@ -251,23 +253,23 @@ impl Session {
         &self,
         request: &Subscribe,
         world: &impl World,
-    ) -> Result<(Option<User>, Option<Rewind>), Denied> {
-        let user = self.admit_to_channel(request, world)?;
+    ) -> Result<(Admitted, Option<Rewind>), Denied> {
+        let admitted = self.admit_to_channel(request, world)?;
         let rewind = request
             .rewind
             .map(|asked| asked.within(world.limits().rewind));
         match rewind.transpose() {
-            Ok(rewind) => Ok((user, rewind)),
+            Ok(rewind) => Ok((admitted, rewind)),
             Err(why) => Err(Denied("ChannelError", 400, why.to_string().into())),
         }
     }
 
-    /// Whether the channel may be subscribed to. Returns the user on presence channels.
+    /// Whether the channel may be subscribed to.
     fn admit_to_channel(
         &self,
         request: &Subscribe,
         world: &impl World,
-    ) -> Result<Option<User>, Denied> {
+    ) -> Result<Admitted, Denied> {
         let channel = request.channel.as_str();
         let own = channel_name::user(channel);
         if own.is_none() {
@@ -284,15 +286,23 @@ impl Session {
         if let Some(own) = own {
             let signed_in = self.user().is_some_and(|user| user.id == own);
             return match signed_in {
-                true => Ok(None),
+                true => Ok(Admitted::Signed(None)),
                 false => Err(unauthorized("sign in as this user first")),
             };
         }
         if !Kind::of(channel).needs_authorization() {
-            return Ok(None);
+            return Ok(Admitted::Signed(None));
         }
-        let auth = request.auth.as_deref();
-        let auth = auth.ok_or_else(|| unauthorized("this channel needs auth, a signature"))?;
+        let auth = match request.auth.as_deref() {
+            Some(auth) if is_token(auth) => return Ok(Admitted::ByToken),
+            Some(auth) => auth,
+            None if world.has_token() => return Ok(Admitted::ByToken),
+            None => {
+                return Err(unauthorized(
+                    "this channel needs auth, a signature or a token",
+                ));
+            }
+        };
         let data = request.channel_data.as_deref();
         let user = world
             .credentials()
@@ -309,7 +319,7 @@ impl Session {
                 let reason = "subscribed as another user already: unsubscribe first";
                 Err(Denied("AuthError", 409, reason.into()))
             }
-            _ => Ok(user),
+            _ => Ok(Admitted::Signed(user)),
         }
     }
 
@@ -355,30 +365,14 @@ impl Session {
         });
         actions
     }
+}
 
-    fn client_event(&mut self, event: ClientEvent, now: u64, world: &impl World) -> Vec<Action> {
-        let subscribed = world.subscribed(&event.channel);
-        if let Err(reason) = may_send(&event, subscribed, world.limits()) {
-            return refuse(Refusal::ClientEvent, encode::error(None, &reason));
-        }
-        let bound = world.limits().client_event_rate;
-        if !self.client_events.take(bound, now) {
-            let most = bound.per_second;
-            let reason = format!("at most {most} client events a second (app.client_event_rate)");
-            let message = encode::error(Some(code::RATE), &reason);
-            return refuse(Refusal::ClientEventRate, message);
-        }
-        let user = match subscribed {
-            Subscribed::As(user) => Some(user.to_owned()),
-            Subscribed::No | Subscribed::Yes => None,
-        };
-        vec![Action::ClientEvent {
-            data: one_line(&event.data),
-            channel: event.channel,
-            event: event.event,
-            user,
-        }]
-    }
+/// Whether a channel may be subscribed to.
+enum Admitted {
+    /// It may, on presence channels as this user.
+    Signed(Option<User>),
+    /// That is for the application's authorizer of tokens to say.
+    ByToken,
 }
 
 /// A refused subscription: type, HTTP status and reason.
@@ -390,35 +384,6 @@ fn limit(reason: String) -> Denied {
 
 fn unauthorized(reason: impl Into<Cow<'static, str>>) -> Denied {
     Denied("AuthError", 401, reason.into())
-}
-
-fn may_send(
-    event: &ClientEvent,
-    subscribed: Subscribed,
-    limits: &Limits,
-) -> Result<(), Cow<'static, str>> {
-    if !limits.client_events {
-        return Err("client events are not enabled for this application".into());
-    }
-    if subscribed == Subscribed::No {
-        return Err("client events need a subscription to their channel".into());
-    }
-    if !Kind::of(&event.channel).allows_client_events() {
-        return Err("client events are for private and presence channels".into());
-    }
-    rules::event(event.event.as_bytes()).map_err(|why| format!("a client event's name {why}"))?;
-    if event.data.len() > limits.client_event_bytes {
-        let max = limits.client_event_bytes;
-        let reason =
-            format!("a client event's data is at most {max} bytes long (app.client_event_bytes)");
-        return Err(reason.into());
-    }
-    // The data is forwarded unchanged, to webhooks too: PHP rejects a whole body if one string in it has half a
-    // surrogate pair.
-    if serde_json::from_str::<serde_json::Value>(&event.data).is_err() {
-        return Err("a client event's data must be JSON that every reader takes".into());
-    }
-    Ok(())
 }
 
 fn malformed(why: &message::Malformed) -> Vec<Action> {

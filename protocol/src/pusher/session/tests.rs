@@ -16,6 +16,7 @@ struct Engine {
     limits: Limits,
     /// Each channel's user, on presence channels.
     channels: BTreeMap<String, Option<String>>,
+    has_token: bool,
 }
 
 impl World for Engine {
@@ -42,6 +43,10 @@ impl World for Engine {
     fn channels(&self) -> usize {
         self.channels.len()
     }
+
+    fn has_token(&self) -> bool {
+        self.has_token
+    }
 }
 
 /// A client's connection: its session, and the engine that carries out the actions.
@@ -60,11 +65,9 @@ impl Connection {
                     key: KEY.into(),
                     secrets: vec![Secret::new("7ad3773142a6692b25b8").unwrap()],
                 },
-                limits: Limits {
-                    client_events: true,
-                    ..Limits::default()
-                },
+                limits: Limits::default(),
                 channels: BTreeMap::new(),
+                has_token: false,
             },
             now: 1_000_000,
         }
@@ -169,7 +172,7 @@ fn user(id: &str, info: Option<&str>) -> User {
 
 #[test]
 fn a_session_is_small() {
-    assert!(size_of::<Session>() <= 40, "{}", size_of::<Session>());
+    assert!(size_of::<Session>() <= 32, "{}", size_of::<Session>());
 }
 
 #[test]
@@ -224,6 +227,44 @@ fn private_channels_need_a_signature() {
         assert_eq!(decoded(&actions[0])["channel"], channel);
     }
     assert_eq!(c.engine.channels.len(), 1);
+}
+
+#[test]
+fn a_token_is_for_the_engine_to_judge() {
+    let mut c = Connection::new();
+    let subscribe = |channel: &str, auth: Value| json!({"event": "pusher:subscribe", "data": {"channel": channel, "auth": auth, "channel_data": "{}"}});
+    let asked = |channel: &str, token: Option<&str>| Action::Authorize {
+        channel: channel.into(),
+        token: token.map(Into::into),
+        cursor: None,
+        rewind: None,
+    };
+    for channel in ["private-a", "presence-a", "private-encrypted-a"] {
+        let actions = c.send(subscribe(channel, json!("a.b.c")));
+        assert_eq!(actions, [asked(channel, Some("a.b.c"))]);
+        assert!(!c.session.is_authorized(), "it is not judged yet");
+        let none = denied(&c.send(subscribe(channel, json!(""))));
+        assert_eq!(none, ("AuthError".into(), 401));
+    }
+    // A public channel needs none, and a user's own channel no token opens.
+    assert_eq!(
+        c.send(subscribe("open", json!("a.b.c"))),
+        subscribed("open")
+    );
+    let own = denied(&c.send(subscribe("#server-to-user-7", json!("a.b.c"))));
+    assert_eq!(own, ("AuthError".into(), 401));
+    // The connection request has shown one: nothing more is needed, but a signature still is one.
+    c.engine.has_token = true;
+    for auth in [json!(""), Value::Null] {
+        assert_eq!(
+            c.send(subscribe("private-a", auth)),
+            [asked("private-a", None)]
+        );
+    }
+    let wrong = denied(&c.send(subscribe("private-a", json!("key:code"))));
+    assert_eq!(wrong, ("AuthError".into(), 401));
+    c.session.authorized();
+    assert!(c.session.is_authorized());
 }
 
 #[test]
@@ -372,100 +413,16 @@ fn a_watchlist_too_long_is_ignored_with_an_error() {
 }
 
 #[test]
-fn client_events_go_to_private_and_presence_channels_that_are_subscribed_to() {
+fn a_client_event_is_passed_to_the_engine() {
     let mut c = Connection::new();
-    c.subscribe("private-a", None);
-    c.subscribe("presence-a", Some(r#"{"user_id":"alice"}"#));
-    c.subscribe("private-encrypted-a", None);
-    c.signin(&json!({"id": "7"}));
-    c.send(json!({"event": "pusher:subscribe", "data": {"channel": "public"}}));
-    let sent = |channel: &str, user: Option<&str>| Action::ClientEvent {
-        channel: channel.into(),
+    let expected = ClientEvent {
+        channel: "private-a".into(),
         event: "client-x".into(),
         data: r#"{"a":1}"#.into(),
-        user: user.map(Into::into),
     };
-    let data = || json!({"a": 1});
     assert_eq!(
-        c.send_client_event("private-a", data()),
-        [sent("private-a", None)]
-    );
-    assert_eq!(
-        c.send_client_event("presence-a", data()),
-        [sent("presence-a", Some("alice"))]
-    );
-    for channel in [
-        "public",
-        "private-encrypted-a",
-        "private-b",
-        "#server-to-user-7",
-        "\u{0}",
-    ] {
-        let (message, what, close) = refusal(&c.send_client_event(channel, data()));
-        assert_eq!((what, close), (Refusal::ClientEvent, None), "{channel}");
-        assert_eq!(message["event"], "pusher:error");
-    }
-    let text = "{\"event\":\"client-x\",\"channel\":\"private-a\",\"data\":{\n\"a\":\r\n1}}";
-    let [Action::ClientEvent { data, .. }] = &c.send_text(text)[..] else {
-        panic!()
-    };
-    assert!(!data.contains(['\n', '\r']), "{data:?} is one line");
-}
-
-#[test]
-fn client_events_are_off_unless_enabled_and_bounded_in_size_and_name() {
-    let mut c = Connection::new();
-    c.subscribe("private-a", None);
-    c.engine.limits.client_event_bytes = 12;
-    assert_eq!(
-        c.send_client_event("private-a", json!("0123456789")).len(),
-        1
-    );
-    let (_, what, _) = refusal(&c.send_client_event("private-a", json!("0123456789a")));
-    assert_eq!(what, Refusal::ClientEvent);
-    for name in [
-        "client-a\nb".to_owned(),
-        "client-".to_owned() + &"x".repeat(200),
-    ] {
-        let actions = c.send(json!({"event": name, "channel": "private-a", "data": 1}));
-        assert_eq!(refusal(&actions).1, Refusal::ClientEvent);
-    }
-    let nested = format!("{}1{}", "[".repeat(200), "]".repeat(200));
-    c.engine.limits.client_event_bytes = 1000;
-    for data in [r#""\ud800""#, "1e400", &nested] {
-        let text = format!(r#"{{"event":"client-x","channel":"private-a","data":{data}}}"#);
-        assert_eq!(
-            refusal(&c.send_text(&text)).1,
-            Refusal::ClientEvent,
-            "{data}"
-        );
-    }
-    c.engine.limits.client_events = false;
-    let (message, what, _) = refusal(&c.send_client_event("private-a", json!(1)));
-    assert_eq!(what, Refusal::ClientEvent);
-    assert!(
-        message["data"]["message"]
-            .as_str()
-            .unwrap()
-            .contains("not enabled")
-    );
-}
-
-#[test]
-fn client_events_over_the_rate_are_refused_and_the_connection_stays() {
-    let mut c = Connection::new();
-    c.subscribe("private-a", None);
-    for _ in 0..10 {
-        assert_eq!(c.send_client_event("private-a", json!(1)).len(), 1);
-    }
-    let (message, what, close) = refusal(&c.send_client_event("private-a", json!(1)));
-    assert_eq!((what, close), (Refusal::ClientEventRate, None));
-    assert_eq!(message["data"]["code"], 4301);
-    c.now += 100;
-    assert_eq!(c.send_client_event("private-a", json!(1)).len(), 1);
-    assert_eq!(
-        refusal(&c.send_client_event("private-a", json!(1))).1,
-        Refusal::ClientEventRate
+        c.send_client_event("private-a", json!({"a": 1})),
+        [Action::ClientEvent(expected)]
     );
 }
 
@@ -589,10 +546,7 @@ proptest! {
                             prop_assert_eq!(c.session.user().map(|user| user.id.as_str()), Some(own));
                         }
                     }
-                    Action::ClientEvent { channel, user, .. } => {
-                        prop_assert!(Kind::of(&channel).allows_client_events());
-                        prop_assert_eq!(channel.starts_with("presence-"), user.is_some());
-                    }
+                    Action::ClientEvent(event) => prop_assert!(event.event.starts_with("client-")),
                     Action::Send(text) => {
                         let text: Value = serde_json::from_slice(&text).unwrap();
                         prop_assert!(text["event"].is_string());

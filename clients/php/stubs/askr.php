@@ -1,0 +1,1 @@
+../../../ext/askr.stub.php

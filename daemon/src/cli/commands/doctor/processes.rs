@@ -1,0 +1,75 @@
+//! What runs, as /proc shows it: a process keeps the groups and the code that it was started with.
+
+use std::fs;
+use std::path::Path;
+
+use nix::unistd::Gid;
+
+use super::permissions::may_write;
+
+pub struct Process {
+    pub id: u32,
+    pub parent: u32,
+    /// How it calls itself: `php-fpm: pool www`.
+    pub title: String,
+    uid: u32,
+    groups: Vec<Gid>,
+}
+
+impl Process {
+    fn of(id: u32) -> Option<Self> {
+        let title = fs::read(format!("/proc/{id}/cmdline")).ok()?;
+        let title = String::from_utf8_lossy(&title);
+        let status = fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+        let numbers = |key: &str| -> Vec<u32> {
+            let line = status.lines().find_map(|line| line.strip_prefix(key));
+            let words = line.unwrap_or("").split_whitespace();
+            words.filter_map(|word| word.parse().ok()).collect()
+        };
+        // Real, effective, saved, and of the file system, which is what counts.
+        let (uids, gids) = (numbers("Uid:"), numbers("Gid:"));
+        let own = gids.get(3).copied();
+        Some(Self {
+            id,
+            parent: *numbers("PPid:").first()?,
+            title: title.replace('\0', " ").trim().to_owned(),
+            uid: *uids.get(3)?,
+            groups: own
+                .into_iter()
+                .chain(numbers("Groups:"))
+                .map(Gid::from_raw)
+                .collect(),
+        })
+    }
+
+    pub fn may_write(&self, file: &fs::Metadata) -> bool {
+        may_write(self.uid, &self.groups, file)
+    }
+
+    /// Whether it runs code of a file with this name that has been replaced or removed since.
+    pub fn runs_former(&self, name: &str) -> bool {
+        let maps = fs::read_to_string(format!("/proc/{}/maps", self.id)).unwrap_or_default();
+        maps.lines().any(|line| {
+            let file = line.split_once('/').map(|(_, file)| file);
+            let former = file.and_then(|file| file.strip_suffix(" (deleted)"));
+            former.is_some_and(|file| Path::new(file).file_name().is_some_and(|own| own == name))
+        })
+    }
+
+    /// Whether it has a descriptor that leads there. None: this user may not look.
+    pub fn has_open(&self, what: &str) -> Option<bool> {
+        let all = fs::read_dir(format!("/proc/{}/fd", self.id)).ok()?;
+        let mut leads = all.flatten().filter_map(|fd| fs::read_link(fd.path()).ok());
+        Some(leads.any(|to| to.to_string_lossy() == what))
+    }
+}
+
+pub fn process(id: u32) -> Option<Process> {
+    Process::of(id)
+}
+
+pub fn all() -> Vec<Process> {
+    let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
+    let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
+    ids.filter_map(Process::of).collect()
+}

@@ -1,0 +1,44 @@
+//! `askrd reload`: has the running daemon read its settings again, and prints what came of it.
+
+use std::io::{self, Write};
+use std::process::ExitCode;
+
+use serde::Deserialize;
+
+use super::control_client::ask;
+use crate::config::Settings;
+
+#[derive(Deserialize)]
+struct Changes {
+    taken: Vec<String>,
+    restart: Vec<String>,
+}
+
+/// Prints what has changed, and what needs a restart.
+///
+/// # Errors
+/// A sentence, if the daemon cannot be reached, or cannot use the settings.
+pub fn reload(settings: &Settings) -> Result<ExitCode, String> {
+    let answer = ask(settings, "/reload", &[], Some("{}"))?;
+    let changes: Changes = serde_json::from_slice(&answer)
+        .map_err(|why| format!("askrd answers what is not understood: {why}"))?;
+    // A reader that went away, as `head` does, is no failure.
+    let _ = io::stdout().write_all(text(&changes).as_bytes());
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(changes: &Changes) -> String {
+    let mut text = String::new();
+    for (what, keys) in [
+        ("in force now", &changes.taken),
+        ("needs a restart", &changes.restart),
+    ] {
+        if !keys.is_empty() {
+            text += &format!("{what}: {}\n", keys.join(", "));
+        }
+    }
+    if text.is_empty() {
+        text += "nothing has changed\n";
+    }
+    text
+}
