@@ -564,7 +564,8 @@ fn a_secret_is_replaced_in_two_steps_and_no_connection_notices() {
         daemon.publish("public", "still here");
         assert_eq!(viewer.take("public", 1), ["still here"]);
     }
-    assert_eq!(daemon.metric("askr_streams"), 1);
+    // The tokens' viewers have hung up; when askrd notices is its own affair.
+    daemon.until("askr_streams", |streams| streams == 1);
 }
 
 /// `ASKR_TEST_VIEWERS`: how many.
