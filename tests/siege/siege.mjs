@@ -114,6 +114,8 @@ async function siege(scope) {
   const published = JSON.parse(publisher.output());
   readers.tell(published);
   const report = await readers.report();
+  // How things are while somebody is late.
+  if (report.late) failures.push(`askrd's metrics: ${JSON.stringify(await metrics(askrd).catch(String))}`);
   await health.stop();
   peak.stop();
   await Promise.all(attackers.map((one) => one.kill()));
