@@ -9,6 +9,7 @@ pub mod pages;
 pub mod redis;
 pub mod ws;
 
+use std::cell::Cell;
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -349,7 +350,14 @@ impl Daemon {
     /// Asks until it is so.
     #[track_caller]
     pub fn until(&self, name: &str, is: impl Fn(u64) -> bool) {
-        until(|| is(self.metric(name)));
+        let last = Cell::new(0);
+        until_or(
+            || {
+                last.set(self.metric(name));
+                is(last.get())
+            },
+            || format!("{name} is {}", last.get()),
+        );
     }
 }
 
@@ -362,10 +370,16 @@ impl Drop for Daemon {
 
 /// Asks until it is so, at first without a pause, then such that what is waited for has the processor.
 #[track_caller]
-pub fn until(mut is: impl FnMut() -> bool) {
+pub fn until(is: impl FnMut() -> bool) {
+    until_or(is, || "it never is".to_owned());
+}
+
+/// The same; otherwise it says how things are.
+#[track_caller]
+pub fn until_or(mut is: impl FnMut() -> bool, how: impl Fn() -> String) {
     let (mut asked, since) = (0, Instant::now());
     while !is() {
-        assert!(since.elapsed() < 3 * PATIENCE, "it never is");
+        assert!(since.elapsed() < 3 * PATIENCE, "{}", how());
         asked += 1;
         if asked > 20 {
             std::thread::sleep(Duration::from_millis(3));
