@@ -2,8 +2,9 @@
 
 use crate::common::Client;
 use crate::common::hosts::{host, meet};
-use crate::common::mercure::{Hub, all, encode, member, old, one, presence, until};
+use crate::common::mercure::{Hub, all, announced, encode, member, old, one, presence, until};
 use crate::common::redis::Redis;
+use serde_json::json;
 
 fn hub(redis: &Redis, name: &str) -> Hub {
     Hub::by("", |settings| host(redis, name, settings))
@@ -174,6 +175,7 @@ fn active_subscriptions_are_of_one_host() {
         &format!("{}&match=end", presence("room")),
         &member("room", "ada", 600),
     );
+    assert_eq!(announced(&mut on_a).2, json!({"user_id": "ada"}), "itself");
     let _on_b = b.subscribe(&presence("room"), &member("room", "bob", 600));
     public(&b, "end", "end");
     assert_eq!(until(&mut on_a, "end"), [""; 0]);

@@ -887,7 +887,9 @@ fn case_18_who_is_there_is_announced_and_listed() {
     assert_eq!(users(&ada), ["ada"], "itself, once its stream is open");
     let mut second = hub.subscribe(&presence(CHANNEL), &bob);
     let about = |user: &str, active| (CHANNEL.to_owned(), active, json!({"user_id": user}));
+    assert_eq!(announced(&mut first), about("ada", true), "itself");
     assert_eq!(announced(&mut first), about("bob", true));
+    assert_eq!(announced(&mut second), about("bob", true));
     assert_eq!(users(&bob), ["ada", "bob"]);
     // Others do not hear of it, and may not ask.
     let other = one(&["subscribe"], &[("exact", "other")]);
@@ -943,17 +945,18 @@ fn case_18_presence_outlasts_a_token() {
         let room = presence("room");
         let mut watcher = hub.subscribe(&room, &member("room", "ada", 600));
         let mut short = hub.subscribe(&room, &member("room", "bob", 2));
+        assert_eq!(announced(&mut watcher).2, json!({"user_id": "ada"}));
         assert_eq!(announced(&mut watcher), about(true));
         while short.try_next().is_some() {}
         let ended = Instant::now();
-        let renewed = hub.subscribe(&room, &member("room", "bob", 600));
+        let mut renewed = hub.subscribe(&room, &member("room", "bob", 600));
         let in_time = ended.elapsed() < Duration::from_secs(3);
-        let told = [announced(&mut watcher), announced(&mut watcher)];
+        let told = [&mut watcher, &mut renewed].map(|one| [announced(one), announced(one)]);
         if in_time {
             assert_eq!(
                 told,
-                [about(true), about(false)],
-                "there again, and only then the one before is gone"
+                [[about(true), about(false)], [about(true), about(false)]],
+                "there again, and only then the one before is gone, for others and for itself"
             );
             return;
         }

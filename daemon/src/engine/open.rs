@@ -16,6 +16,7 @@ use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
 use crate::engine::stream::{Chain, Stream, Times};
 use crate::engine::streams::Engine;
+use crate::engine::subscribers::Subscriber;
 use crate::engine::subscriptions::{Member, Subscription};
 use crate::hub::presence::Refused;
 use crate::hub::routes::Room;
@@ -108,6 +109,10 @@ impl Engine {
         self.schedule_last_events(slot, &start.fresh);
         self.greet(slot, opening.head, &opening.channels, &start, here);
         self.tell_active(slot);
+        let subscriber = self.subscribers.of(slot);
+        if let Some(presence) = subscriber.and_then(Subscriber::presence) {
+            presence.announce(&self.hub);
+        }
         self.hub.announce_counts(opening.client, counts);
     }
 

@@ -33,7 +33,7 @@ pub struct Subscriber {
     /// It may have missed what the hub says itself.
     pub missed: Cell<bool>,
     /// It is an active subscription as long as it is here.
-    _presence: Option<Presence>,
+    presence: Option<Presence>,
 }
 
 /// What streams were granted in common.
@@ -81,6 +81,10 @@ impl Subscriber {
         granted.is_some_and(|granted| granted.fit(event, self.matched.hub()))
     }
 
+    pub fn presence(&self) -> Option<&Presence> {
+        self.presence.as_ref()
+    }
+
     /// Whether it was granted this topic.
     pub fn was_granted_topic(&self, topic: &Topic<'_>) -> bool {
         let granted = self.granted.as_ref();
@@ -114,7 +118,7 @@ impl Subscribers {
             matched,
             granted,
             missed: Cell::new(was_away),
-            _presence: presence,
+            presence,
         };
         self.streams.insert(slot, subscriber);
     }

@@ -152,6 +152,16 @@ pub struct Presence {
     number: u64,
 }
 
+impl Presence {
+    /// Tells everybody, itself too: it has to know itself by this name before the one that it had is told to be gone.
+    pub fn announce(&self, hub: &Hub) {
+        let inner = self.active.inner.lock();
+        if let Some(subscriber) = inner.present.get(&self.number) {
+            announce(hub, subscriber, true);
+        }
+    }
+}
+
 impl std::fmt::Debug for Presence {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_tuple("Presence").field(&self.number).finish()
@@ -182,7 +192,7 @@ impl Active {
         }
     }
 
-    /// A connection subscribes. None: the system has no random numbers.
+    /// A connection subscribes, and is announced once its stream is open. None: the system has no random numbers.
     pub fn join(
         self: &Arc<Self>,
         hub: &Hub,
@@ -197,7 +207,6 @@ impl Active {
         if let Some(journal) = &mut inner.journal {
             journal.enter(&subscriber.noted());
         }
-        announce(hub, &subscriber, true);
         let active = self.clone();
         Some(Presence { active, number })
     }
