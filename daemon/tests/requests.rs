@@ -3,7 +3,7 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::common;
 use crate::common::{Client, Daemon};
@@ -190,6 +190,32 @@ fn a_head_that_is_not_complete_in_time_is_told_so_and_silence_is_not() {
     let answer = rest(&mut slow);
     assert!(answer.starts_with("HTTP/1.1 408 "), "{answer}");
     assert_eq!(rest(&mut silent), "");
+}
+
+/// The kernel keeps it for that long, and hands it over then.
+#[test]
+fn a_tcp_connection_that_sends_nothing_takes_no_place_for_a_second() {
+    let daemon = Daemon::start("server.header_timeout = 60");
+    // Where the machine is slower than that, it is tried again.
+    loop {
+        let began = Instant::now();
+        let mut silent = connect(&daemon);
+        // It came later, and is served.
+        let _other = daemon.open("a");
+        let connections = daemon.metric("askr_connections");
+        if began.elapsed() < Duration::from_millis(900) {
+            assert_eq!(connections, 1);
+            daemon.until("askr_connections", |n| n == 2);
+            silent
+                .write_all(b"GET /elsewhere HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
+                .unwrap();
+            let answer = rest(&mut silent);
+            assert!(answer.starts_with("HTTP/1.1 404 "), "{answer}");
+            return;
+        }
+        drop((silent, _other));
+        daemon.until("askr_connections", |n| n == 0);
+    }
 }
 
 #[test]

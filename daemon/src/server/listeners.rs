@@ -17,6 +17,7 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::config::{Address, Mode};
 use crate::server::cannot_start::CannotStart;
+use crate::server::defer_accept::defer_accept;
 
 /// A client that acknowledges nothing for this long is gone, unless `server.write_timeout` gives it more; the
 /// kernel's own limit is 15 minutes. Not less: a network may be interrupted for a while.
@@ -214,12 +215,13 @@ pub fn of_operators(
     Ok(opened)
 }
 
-/// Sets the options that connections inherit from their listener.
+/// Sets the options that connections inherit from their listener, and when they are handed over.
 pub fn tune(tcp: &TcpListener, write_timeout: Duration) -> io::Result<()> {
     let socket = SockRef::from(tcp);
     socket.set_tcp_nodelay(true)?;
     socket.set_tcp_user_timeout(Some(write_timeout.max(LEAST_USER_TIMEOUT)))?;
-    socket.set_tcp_notsent_lowat(UNSENT)
+    socket.set_tcp_notsent_lowat(UNSENT)?;
+    defer_accept(tcp)
 }
 
 /// The sockets that came with LISTEN_FDS; none if that is not meant for this process. Changes the

@@ -7,6 +7,7 @@ pub mod cannot_start;
 pub mod ceiling;
 pub mod control;
 pub mod control_bodies;
+mod defer_accept;
 pub mod drain;
 pub mod event_memory;
 pub mod failure_reports;
