@@ -6,7 +6,7 @@ import { sockudoVersion } from './fanout-sockudo.mjs';
 const COLUMNS = { floor: 'floor, WebSocket', sockudo: 'sockudo', sse: 'askrd, SSE', websocket: 'askrd, WebSocket', private: 'askrd, private SSE' };
 const CPU = ['one_few', 'one_many', 'burst_few', 'burst_many'];
 /** How much of askrd's own SSE another kind may take: [kind, figures, at most]. */
-const ASKED = [['websocket', CPU, 1.2], ['private', CPU, 1.05], ['private', ['memory'], 1.2], ['websocket', ['memory', 'fresh']], ['private', ['fresh']]];
+const ASKED = [['websocket', CPU, 1.2], ['private', CPU, 1.05], ['private', ['memory'], 1.25], ['websocket', ['fresh'], 1.3], ['private', ['fresh'], 1.35], ['websocket', ['memory']]];
 
 /** Ratios within each turn. */
 const ratios = (of, to) => of.map((value, turn) => value / to[turn]);

@@ -102,8 +102,19 @@ async function channels(scope, program) {
     note('askrd', 'channels_one', await perDelivery(server, load, `spread ${SIZES.spread} 1`));
     note('askrd', 'channels_burst', await perDelivery(server, load, `spread ${SIZES.channels} 1000`));
   }
-  for (const { server, load } of all) {
-    await load.command('close');
+  // As many connections, all on one channel: what a write costs the kernel depends on how many sockets there are.
+  for (const one of all) {
+    await one.load.command('close');
+    await settle(one.server);
+    one.together = one.server.load(program);
+    await one.together.command(`open ${SIZES.channels}`);
+  }
+  for (const { server, together } of all) {
+    await together.command('events 2 1');
+    note('askrd', 'channels_together', await perDelivery(server, together, `events ${Math.ceil(SIZES.each / SIZES.channels)} 1`));
+  }
+  for (const { server, load, together } of all) {
+    await together.end();
     await settle(server);
     await load.command('open 1');
     await load.command('spread 100 1');
