@@ -8,6 +8,7 @@ use crate::common::redis::Redis;
 use crate::common::{Client, Daemon};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use shared::control::{self, Question};
 use shared::cursor::Cursor;
 
 fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
@@ -91,6 +92,35 @@ fn the_command_line_says_how_many_hosts_did_not_answer() {
     assert_eq!(cli(&a, &["channels"]), here);
     let ended = (Some(0), "1 connection ended\n".into(), lacking.into());
     assert_eq!(cli(&a, &["disconnect", "--all"]), ended);
+}
+
+/// As PHP asks, which waits no longer than `LIMITS`.
+#[test]
+fn a_host_that_does_not_answer_is_waited_for_once() {
+    const EACH: u64 = 100;
+    const STREAMS: u64 = 50;
+    let redis = Redis::start();
+    let [a, b, c] = ["a", "b", "c"].map(|name| host(&redis, name, ""));
+    meet(&[&a, &b, &c]);
+    // More than one answer has.
+    let names = |stream: u64| (stream * EACH..(stream + 1) * EACH).map(|n| format!("channel={n}"));
+    let query = |stream: u64| names(stream).collect::<Vec<_>>().join("&");
+    let _viewers: Vec<_> = (0..STREAMS)
+        .map(|stream| b.open_with(&query(stream), &[]))
+        .collect();
+    c.hold_up();
+    let ring = a.ring();
+    let question = Question {
+        path: "/channels",
+        query: &[("ring", ring.to_str().unwrap())],
+        body: None,
+    };
+    let socket = a.directory.path().join("control.sock");
+    let answer = control::ask(&socket, &question, &control::LIMITS).unwrap();
+    let answer: Value = serde_json::from_slice(&answer).unwrap();
+    let channels = answer["channels"].as_object().unwrap();
+    assert_eq!(channels.len() as u64, STREAMS * EACH, "{answer}");
+    assert_eq!(answer["hosts_missing"], 1);
 }
 
 #[test]

@@ -22,9 +22,9 @@ const MAX_WHY: usize = 300;
 
 /// What a question may take.
 pub struct Limits {
-    /// Connecting, each write, each read.
+    /// Connecting, and each write: askrd takes what it is sent at once. For its answer it may have to ask other hosts.
     pub each: Duration,
-    /// From the first step to the last byte.
+    /// From the first step to the last byte of the answer.
     pub all: Duration,
     /// Bytes of an answer's body. A hundred thousand channels with long names fit into the default.
     pub answer: usize,
@@ -153,6 +153,7 @@ impl Question<'_> {
 struct Connection {
     socket: Socket,
     each: Duration,
+    all: Duration,
     until: Instant,
 }
 
@@ -161,14 +162,15 @@ impl Connection {
         let until = Instant::now() + limits.all;
         let address = SockAddr::unix(path).map_err(Trouble::Away)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None).map_err(Trouble::Away)?;
-        let each = limits.each;
+        let Limits { each, all, .. } = *limits;
         let connection = Self {
             socket,
             each,
+            all,
             until,
         };
         // Linux waits for a place in the listener's backlog as long as for a write (unix(7), SO_SNDTIMEO).
-        connection.patiently(Trouble::Away, |socket, time| {
+        connection.patiently(each, Trouble::Away, |socket, time| {
             socket.set_write_timeout(Some(time))?;
             socket.connect(&address)
         })?;
@@ -178,7 +180,7 @@ impl Connection {
     fn send(&mut self, mut bytes: &[u8]) -> Result<(), Trouble> {
         while !bytes.is_empty() {
             // Without a signal: PHP's command line does not ignore SIGPIPE.
-            let sent = self.patiently(Trouble::Cut, |socket, time| {
+            let sent = self.patiently(self.each, Trouble::Cut, |socket, time| {
                 socket.set_write_timeout(Some(time))?;
                 socket.send_with_flags(bytes, libc::MSG_NOSIGNAL)
             })?;
@@ -192,7 +194,7 @@ impl Connection {
         const STEP: usize = 64 * 1024;
         let before = to.len();
         to.resize(before + most.min(STEP), 0);
-        let received = self.patiently(Trouble::Cut, |mut socket, time| {
+        let received = self.patiently(self.all, Trouble::Cut, |mut socket, time| {
             socket.set_read_timeout(Some(time))?;
             socket.read(&mut to[before..])
         });
@@ -200,9 +202,10 @@ impl Connection {
         received
     }
 
-    /// One step within the time that is left, again after a signal that interrupted it.
+    /// One step within `most` and the time that is left, again after a signal that interrupted it.
     fn patiently<T>(
         &self,
+        most: Duration,
         otherwise: fn(io::Error) -> Trouble,
         mut step: impl FnMut(&Socket, Duration) -> io::Result<T>,
     ) -> Result<T, Trouble> {
@@ -212,7 +215,7 @@ impl Connection {
                 return Err(Trouble::Late);
             }
             // The kernel takes a limit that rounds to zero for none.
-            let time = left.min(self.each).max(Duration::from_millis(1));
+            let time = left.min(most).max(Duration::from_millis(1));
             match step(&self.socket, time) {
                 Ok(done) => return Ok(done),
                 Err(why) => match why.kind() {

@@ -232,6 +232,23 @@ fn a_server_that_does_not_read_is_given_up() {
     ));
 }
 
+/// It may be waiting for other hosts.
+#[test]
+fn an_answer_may_take_all_of_the_time() {
+    let (place, server) = Place::serve(|mut stream| {
+        request(&mut stream, 0);
+        thread::sleep(Duration::from_millis(50));
+        let answer = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\n{}";
+        stream.write_all(answer).is_ok()
+    });
+    let limits = Limits {
+        each: Duration::from_millis(1),
+        ..LONG
+    };
+    assert_eq!(ask(&place.path, &PLAIN, &limits).unwrap(), b"{}");
+    assert!(server.join().unwrap());
+}
+
 #[test]
 fn an_answer_that_trickles_does_not_stretch_the_limit() {
     let (place, server) = Place::serve(|mut stream| {

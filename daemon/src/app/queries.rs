@@ -4,9 +4,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use shared::grant;
 use shared::segment::now_s;
+use shared::vector::OriginId;
 use tokio::sync::oneshot;
 
 use crate::app::application::App;
@@ -18,8 +20,9 @@ use crate::hub::command::{Command, SlowStream, Target, Which};
 pub const CHANNELS: &str = "channels";
 pub const CONNECTIONS: &str = "connections";
 pub const END: &str = "disconnect";
-/// The most channels in an answer.
+/// The most channels in an answer, and the most answers that are taken of one node.
 const PAGE: usize = 4000;
+const PAGES: usize = 1000;
 
 /// What all hosts have together.
 #[derive(Debug)]
@@ -110,42 +113,39 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// The number of subscribers of each of these channels that has any, on all hosts.
 pub async fn channels(app: &App, which: Which) -> Everywhere<BTreeMap<String, usize>> {
     let (here, others) = tokio::join!(channels_here(app, which.clone()), async {
-        let mut all = BTreeMap::new();
-        let mut missing = 0;
-        let mut ask = AskChannels {
-            which: which.into(),
-            after: None,
-        };
-        // Page by page; the last name of a page is where each node goes on.
-        loop {
-            let answers = app.peers.ask::<ChannelsPage>(To::All, CHANNELS, &ask).await;
-            missing = answers.missing.max(missing);
-            let next = answers
-                .by_node
-                .iter()
-                .filter_map(|(_, page)| page.next.clone());
-            let next = next.min();
-            for (name, count) in answers
-                .by_node
-                .into_iter()
-                .flat_map(|(_, page)| page.channels)
-            {
-                // What lies behind comes again.
-                if next.as_ref().is_none_or(|next| name <= *next) {
-                    *all.entry(name).or_default() += count;
-                }
-            }
-            match next {
-                Some(next) if ask.after.as_ref() != Some(&next) => ask.after = Some(next),
-                _ => return (all, missing),
-            }
-        }
+        let nodes = app.peers.nodes();
+        // Each by itself: one that does not answer is waited for once, however many pages the others have.
+        let each = nodes.iter().map(|node| channels_of(app, *node, &which));
+        join_all(each).await
     });
-    let (mut all, missing) = others;
-    for (name, count) in here {
+    let missing = others.iter().filter(|channels| channels.is_none()).count();
+    let mut all = here;
+    for (name, count) in others.into_iter().flatten().flatten() {
         *all.entry(name).or_default() += count;
     }
     Everywhere { all, missing }
+}
+
+/// The same of another node, page by page. None: it did not answer in time, or has no end.
+async fn channels_of(app: &App, node: OriginId, which: &Which) -> Option<BTreeMap<String, usize>> {
+    let mut all = BTreeMap::new();
+    let mut ask = AskChannels {
+        which: which.clone().into(),
+        after: None,
+    };
+    for _ in 0..PAGES {
+        let answers = app.peers.ask::<ChannelsPage>(To::One(node), CHANNELS, &ask);
+        let (_, page) = answers.await.by_node.pop()?;
+        all.extend(page.channels);
+        // It goes on behind the last name, or is not believed.
+        match page.next {
+            Some(next) if ask.after.as_ref().is_none_or(|after| next > *after) => {
+                ask.after = Some(next);
+            }
+            _ => return Some(all),
+        }
+    }
+    None
 }
 
 /// The same on this host.
