@@ -63,7 +63,7 @@ fn snapshot(client: &mut Client) -> Vec<String> {
 #[test]
 fn members_of_all_hosts_are_members_on_each_and_are_announced_once() {
     let redis = Redis::start();
-    // Who leaves before a host is sure of what the others have is announced there a grace time later.
+    // Who leaves before a host is sure of what the others have is announced there when it is.
     let (a, b) = pair(&redis, 5.0);
     let mut ann = enter(&a, "ann");
     assert_eq!(snapshot(&mut ann), ["ann"]);
@@ -96,6 +96,47 @@ fn members_of_all_hosts_are_members_on_each_and_are_announced_once() {
     assert!(a.unsubscribe(&tab.me(), &[ROOM]).is_empty());
     assert_eq!(change(&mut cyd), (false, "ann".into()));
     assert_eq!(change(&mut bob), (false, "ann".into()));
+}
+
+#[test]
+fn a_user_who_goes_to_another_host_within_the_grace_time_is_not_seen_to() {
+    let redis = Redis::start();
+    let (a, b) = pair(&redis, 5.0);
+    let (mut ann, bob) = (enter(&a, "ann"), enter(&b, "bob"));
+    assert_eq!(change(&mut ann), (true, "bob".into()));
+    a.until("askr_cluster_facts", |facts| facts == 1);
+    drop(bob);
+    let _bob = enter(&a, "bob");
+    // The grace time is over there.
+    a.until("askr_cluster_facts", |facts| facts == 0);
+    let _cyd = enter(&b, "cyd");
+    assert_eq!(change(&mut ann), (true, "cyd".into()));
+    assert_eq!(b.members(ROOM), ["ann", "bob", "cyd"]);
+}
+
+/// It cannot know whom the dead one had, until that one is back and says so.
+#[test]
+fn a_host_that_starts_while_another_one_is_dead_does_not_list_its_members() {
+    let redis = Redis::start();
+    let app = format!(
+        "app.id = 'shop'\napp.key = '{KEY}'\napp.secret = '{SECRET}'\ncluster.lease = 600.0"
+    );
+    let host = |name| hosts::host(&redis, name, &app);
+    let (a, mut b) = (host("a"), host("b"));
+    meet(&[&a, &b]);
+    let mut ann = enter(&a, "ann");
+    let _bob = enter(&b, "bob");
+    assert_eq!(change(&mut ann), (true, "bob".into()));
+    b.signal(Signal::SIGKILL);
+    b.wait();
+    let c = host("c");
+    let mut cyd = enter(&c, "cyd");
+    assert_eq!(snapshot(&mut cyd), ["ann", "cyd"]);
+    assert_eq!(change(&mut ann), (true, "cyd".into()));
+    assert_eq!(a.members(ROOM), ["ann", "bob", "cyd"]);
+    b.restart();
+    let _bob = enter(&b, "bob");
+    assert_eq!(change(&mut cyd), (true, "bob".into()));
 }
 
 #[test]
@@ -139,6 +180,34 @@ fn members_of_others_stay_while_redis_is_away_and_are_right_when_it_is_back() {
     let mut told = [change(&mut ann), change(&mut ann)];
     told.sort();
     assert_eq!(told, [(false, "bob".into()), (true, "cyd".into())]);
+}
+
+/// Who may be on a host that cannot be heard leaves when it can, and at once if it is not there; not a grace time later.
+#[test]
+fn who_leaves_while_redis_is_away_leaves_when_it_is_known_that_it_is_on_no_other_host() {
+    let mut redis = Redis::start();
+    let (a, b) = pair(&redis, 3600.0);
+    let mut ann = enter(&a, "ann");
+    let (mut bob, mut eve) = (enter(&a, "bob"), enter(&a, "eve"));
+    assert_eq!(change(&mut ann), (true, "bob".into()));
+    assert_eq!(change(&mut ann), (true, "eve".into()));
+    redis.kill();
+    a.says("other hosts cannot be reached");
+    b.says("other hosts cannot be reached");
+    let _tab = enter(&b, "eve");
+    for gone in [&mut bob, &mut eve] {
+        assert!(a.unsubscribe(&gone.me(), &[ROOM]).is_empty());
+    }
+    // What comes next says that nothing came before.
+    let _cyd = enter(&a, "cyd");
+    assert_eq!(change(&mut ann), (true, "cyd".into()));
+    redis.restart();
+    assert_eq!(change(&mut ann), (false, "bob".into()));
+    let _dan = enter(&a, "dan");
+    assert_eq!(change(&mut ann), (true, "dan".into()));
+    for host in [&a, &b] {
+        common::until(|| host.members(ROOM) == ["ann", "cyd", "dan", "eve"]);
+    }
 }
 
 #[test]

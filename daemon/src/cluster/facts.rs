@@ -67,9 +67,7 @@ fn say_counts(app: &App) {
 /// Who is dead, and whether all others are known.
 fn look_after(app: &Arc<App>, facts: &Facts) {
     if !app.peers.are_reached() {
-        facts.deaf();
-        app.roster.set_sure(false);
-        return;
+        return cut_off(app);
     }
     let living = app.peers.nodes();
     for node in facts.nodes() {
@@ -78,9 +76,21 @@ fn look_after(app: &Arc<App>, facts: &Facts) {
         }
     }
     let known = facts.knows(&living);
-    app.roster.set_sure(known && facts.are_sure());
+    // As long as this is not over, `cut_off` waits.
+    facts.on_whether_sure(|sure| {
+        let sure = sure && known && app.peers.are_reached();
+        app.roster.set_sure(&app.hub, sure);
+    });
     if known {
         app.roster.others_known(&app.hub);
+    }
+}
+
+/// What the others say cannot be heard any more: who leaves here may be there.
+pub fn cut_off(app: &App) {
+    if let Some(facts) = &app.hub.facts {
+        facts.deaf();
+        app.roster.set_sure(&app.hub, false);
     }
 }
 

@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::sync::watch;
 
 use crate::app::application::App;
+use crate::cluster::facts;
 use crate::cluster::seen::Seen;
 use crate::cluster::settings::Settings;
 use crate::hub::import_journal::ImportJournal;
@@ -346,6 +347,7 @@ impl Node {
         if let Some(bus) = self.app.peers.bus() {
             bus.set_connected(false);
         }
+        facts::cut_off(&self.app);
         // Nobody knows who would send them.
         self.app.hub.lead(true, self.settings.lease);
     }

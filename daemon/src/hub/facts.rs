@@ -128,9 +128,10 @@ impl Facts {
         self.others.lock().deaf();
     }
 
-    /// Whether nothing is lacking of what the others said.
-    pub fn are_sure(&self) -> bool {
-        self.others.lock().are_sure(self.now())
+    /// Hands over whether nothing is lacking of what the others said, in one order with what comes of it.
+    pub fn on_whether_sure<T>(&self, carry_out: impl FnOnce(bool) -> T) -> T {
+        let others = self.others.lock();
+        carry_out(others.are_sure(self.now()))
     }
 
     fn now(&self) -> u64 {

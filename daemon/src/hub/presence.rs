@@ -161,7 +161,8 @@ struct Member {
     here: bool,
     /// The other nodes that have it, a bit each.
     elsewhere: u64,
-    /// It is nowhere, and in grace: another node may be about to say that it is there.
+    /// It is nowhere, and in grace: another node may be about to say that it is there. Until it is known that none is, or the
+    /// grace time is over.
     lingering: bool,
     /// It was a member before the start, and is not back yet.
     returning: bool,
@@ -200,9 +201,10 @@ pub struct Presence {
     others: Option<u64>,
     /// Nothing is lacking of what the other nodes said.
     sure: bool,
-    /// Members that are here, and those of them that are returning.
+    /// Members that are here, those of them that are returning, and those that are nowhere and in grace.
     here: usize,
     returning: usize,
+    lingering: usize,
     /// Joins refused at each bound of [`Refused::LIMITS`].
     pub refused: [u64; Refused::LIMITS.len()],
 }
@@ -225,6 +227,7 @@ impl Presence {
             sure: true,
             here: 0,
             returning: 0,
+            lingering: 0,
             refused: Default::default(),
         };
         if let Before::These(members) = before {
@@ -333,18 +336,31 @@ impl Presence {
         }
     }
 
-    /// Whether nothing is lacking of what the other nodes said.
-    pub fn set_sure(&mut self, sure: bool) {
+    /// Whether nothing is lacking of what the other nodes said. If so, nobody may be about to say of somebody who is
+    /// nowhere that he is there: he leaves.
+    pub fn set_sure(&mut self, sure: bool) -> Vec<Announcement> {
         self.sure = sure;
+        let mut announcements = Vec::new();
+        let mut next = self.first.filter(|_| sure && self.lingering > 0);
+        while let Some(at) = next {
+            next = self.members[at].after;
+            if self.members[at].lingering {
+                self.linger_no_more(at);
+                announcements.extend(self.remove(at));
+            }
+        }
+        announcements
     }
 
     fn linger(&mut self, at: usize) {
         self.members[at].lingering = true;
+        self.lingering += 1;
         self.link(at);
     }
 
     fn linger_no_more(&mut self, at: usize) {
         if std::mem::take(&mut self.members[at].lingering) {
+            self.lingering -= 1;
             self.unlink(at);
         }
     }
@@ -581,7 +597,8 @@ impl Presence {
             self.link(at);
             return Vec::new();
         }
-        self.goes(at, false)
+        // Another tab may be at a node that was not heard yet.
+        self.goes(at, !self.sure)
     }
 
     /// Handles the passing of time; to be called at [`Self::next`] or later.
@@ -591,15 +608,17 @@ impl Presence {
         while let Some(at) = self.first
             && self.members[at].until <= self.now
         {
+            if self.members[at].lingering {
+                self.linger_no_more(at);
+                announcements.extend(self.remove(at));
+                continue;
+            }
             self.unlink(at);
             let returning = self.members[at].returning;
             if returning {
                 settled.extend(self.returned(at));
             }
-            announcements.extend(match self.members[at].here {
-                true => self.goes(at, !self.sure && !returning),
-                false => self.remove(at),
-            });
+            announcements.extend(self.goes(at, !self.sure && !returning));
         }
         // Once all that is over is over.
         announcements.extend(settled);
@@ -910,6 +929,80 @@ mod tests {
             p.leave(channel, user, 1, Departure::Meant, 150);
         }
         assert!(p.users.is_empty() && p.total() == 0);
+    }
+
+    /// One node of several, which has heard of all others.
+    fn among_others() -> Presence {
+        let mut p = fresh(Limits::default());
+        p.expect_others(5_000);
+        assert_eq!(p.others_known(), []);
+        p
+    }
+
+    fn not_here(user: &str) -> Announcement {
+        Announcement::NotHere {
+            channel: ROOM.into(),
+            user: user.into(),
+        }
+    }
+
+    #[test]
+    fn who_may_be_elsewhere_leaves_when_it_is_known_that_it_is_not_and_at_the_latest_after_another_grace_time()
+     {
+        let lost = || {
+            let mut p = among_others();
+            p.join(ROOM, "7", None, 1, 1_000).unwrap();
+            p.leave(ROOM, "7", 1, Departure::Lost, 1_000);
+            assert_eq!(p.set_sure(false), []);
+            assert_eq!(p.tick(6_000), [not_here("7")]);
+            p
+        };
+        let mut p = lost();
+        assert_eq!(p.set_sure(false), []);
+        assert_eq!(p.set_sure(true), [left("7"), vacated()]);
+        assert_eq!((p.next(), p.total(), p.set_sure(true)), (None, 0, vec![]));
+
+        let mut p = lost();
+        assert_eq!(p.tick(10_999), []);
+        assert_eq!(p.tick(11_000), [left("7"), vacated()]);
+
+        let mut p = lost();
+        assert_eq!(p.set_elsewhere(ROOM, "7", None, 3), []);
+        assert_eq!((p.set_sure(true), p.tick(99_000)), (vec![], vec![]));
+        assert_eq!(p.count(ROOM), 1, "it had gone there");
+    }
+
+    #[test]
+    fn who_ended_on_one_node_and_may_be_on_another_one_leaves_when_it_is_known_that_it_is_not() {
+        let mut p = among_others();
+        p.join(ROOM, "8", None, 1, 1_000).unwrap();
+        p.leave(ROOM, "8", 1, Departure::Lost, 1_000);
+        assert_eq!(p.set_elsewhere(ROOM, "7", None, 3), [joined("7")]);
+        assert_eq!(p.set_sure(true), []);
+        // It was known a moment ago.
+        assert_eq!(p.unset_elsewhere(ROOM, "7", (3, false), 2_000), []);
+        assert_eq!(p.set_sure(true), [left("7")]);
+        assert_eq!(p.tick(6_000)[1..], [left("8"), vacated()], "in its time");
+    }
+
+    #[test]
+    fn who_leaves_on_purpose_may_have_another_tab_at_a_node_that_was_not_heard() {
+        let ends = |sure: bool| {
+            let mut p = among_others();
+            p.join(ROOM, "7", None, 1, 1_000).unwrap();
+            p.set_sure(sure);
+            let announced = p.leave(ROOM, "7", 1, Departure::Meant, 1_000);
+            (p, announced)
+        };
+        assert_eq!(ends(true).1, [not_here("7"), left("7"), vacated()]);
+
+        let (mut p, announced) = ends(false);
+        assert_eq!((announced, p.next()), (vec![not_here("7")], Some(6_000)));
+        assert_eq!(p.set_elsewhere(ROOM, "7", None, 3), []);
+        assert_eq!((p.set_sure(true), p.tick(99_000)), (vec![], vec![]));
+
+        let (mut p, _) = ends(false);
+        assert_eq!(p.set_sure(true), [left("7"), vacated()]);
     }
 
     /// Connection `n` is of user `n % 3` and of channel `n % 2`.

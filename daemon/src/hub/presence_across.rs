@@ -93,6 +93,8 @@ struct World {
     since: BTreeMap<u8, u64>,
     /// When the store came back.
     back: u64,
+    /// When a node had not heard all that others said.
+    unsure: u64,
     /// When a process ended of which it was not known that it had settled: whom it might have had may come back for as long as if it had.
     unsettled: u64,
 }
@@ -218,7 +220,7 @@ impl World {
         let (presence, name) = (&mut process.presence, user.to_string());
         let announced = presence.leave(ROOM, &name, number, how, now);
         process.receive(announced);
-        if how == Departure::Meant {
+        if how == Departure::Meant && !self.is_connected(user) {
             // Whatever happens now, it may be seen to have left.
             self.since.insert(user, u64::MAX);
         }
@@ -230,12 +232,18 @@ impl World {
         self.now += TICK;
         let now = self.now;
         let mut notices: Vec<(usize, Notice)> = Vec::new();
+        let living: BTreeSet<usize> = (0..NODES).filter(|n| self.nodes[*n].is_some()).collect();
         for (n, process) in self.nodes.iter_mut().enumerate() {
             let Some(process) = process else { continue };
             if now.is_multiple_of(BEAT) {
-                process
-                    .presence
-                    .set_sure(self.store && process.others.are_sure(now));
+                let mut others = living.iter().filter(|other| **other != n);
+                let known = others.all(|other| process.others.knows(id(*other)));
+                let sure = self.store && known && process.others.are_sure(now);
+                let announced = process.presence.set_sure(sure);
+                process.receive(announced);
+                if !sure {
+                    self.unsure = now;
+                }
             }
             let announced = process.presence.tick(now);
             process.receive(announced);
@@ -293,7 +301,6 @@ impl World {
                 }
             }
         }
-        let living: BTreeSet<usize> = (0..NODES).filter(|n| self.nodes[*n].is_some()).collect();
         for (n, process) in self.nodes.iter_mut().enumerate() {
             let Some(process) = process else { continue };
             let dead = |at: &u64| at.max(&self.back) + LEASE <= now;
@@ -375,8 +382,10 @@ impl World {
         }
         for (user, at) in &self.nowhere {
             let began = (*at).max(self.back).max(self.unsettled);
-            // Its own grace, that of its node, one more where a node may not have heard all, and the time to hear it.
-            let until = began + LEASE + 2 * GRACE + 3 * BEAT;
+            // Its own grace, that of its node, and the time to hear it; where a node has not heard all, until it has, and one
+            // more grace at most.
+            let until = began + LEASE + GRACE + 3 * BEAT;
+            let until = until.max((self.unsure + 2 * BEAT).min(until + GRACE));
             if self.now > until {
                 let mut nodes = self.nodes.iter().flatten();
                 // A node that was started again waits for who may come back, before it says who is there.

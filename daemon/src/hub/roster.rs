@@ -165,8 +165,10 @@ impl Roster {
     }
 
     /// Whether nothing is lacking of what the other nodes said.
-    pub fn set_sure(&self, sure: bool) {
-        self.lock().presence.set_sure(sure);
+    pub fn set_sure(&self, hub: &Hub, sure: bool) {
+        let mut inner = self.lock();
+        let announcements = inner.presence.set_sure(sure);
+        inner.announce(hub, ClientKey::NONE, announcements);
     }
 
     /// All that the other nodes have was said.
