@@ -213,7 +213,7 @@ fn what_flushall_takes_from_redis_is_sent_again() {
     let redis = Redis::start();
     let (a, b) = (host(&redis, "a", ""), host(&redis, "b", ""));
     meet(&[&a, &b]);
-    let mut on_b = b.open("c");
+    let (mut on_a, mut on_b) = (a.open("c"), b.open("c"));
     publish(&a, 0..10);
     assert_eq!(on_b.take(10), numbers(0..10));
     // It does not read now. What is relayed first is the answer to the read that waits; what is published after that is in
@@ -226,6 +226,7 @@ fn what_flushall_takes_from_redis_is_sent_again() {
     let _: () = redis.ask("FLUSHALL");
     b.signal(Signal::SIGCONT);
     publish(&a, 21..30);
+    assert_eq!(on_a.take(30), numbers(0..30));
     assert_eq!(on_b.take(20), numbers(10..30));
     a.until("askr_cluster_relayed_total{what=\"again\"}", |n| n >= 10);
     b.says("was emptied or replaced");

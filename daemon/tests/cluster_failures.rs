@@ -160,6 +160,36 @@ fn what_the_ring_overwrote_before_a_killed_host_noted_it_is_a_gap() {
     assert_eq!(got[1..], events(first..43));
 }
 
+/// Viewers come back to it, or to another one, with what they have.
+#[test]
+fn viewers_of_a_host_that_was_killed_or_restarted_go_on_at_it_and_at_another_one() {
+    let redis = Redis::start();
+    let (mut a, b) = (host(&redis, "a", ""), host(&redis, "b", ""));
+    meet(&[&a, &b]);
+    let mut viewer = a.open("c");
+    publish(&a, 0..5);
+    assert_eq!(viewer.take(5), numbers(0..5));
+    for (signal, first) in [(Signal::SIGKILL, 5), (Signal::SIGTERM, 16)] {
+        let cursor = viewer.cursor();
+        a.signal(signal);
+        a.wait();
+        // What is published meanwhile lies in its ring.
+        publish(&a, first..first + 5);
+        publish(&b, first + 5..first + 10);
+        let mut at_b = b.resume("c", &cursor);
+        assert_eq!(at_b.take(5), numbers(first + 5..first + 10));
+        a.restart();
+        assert_eq!(at_b.take(5), numbers(first..first + 5));
+        viewer = a.resume("c", &cursor);
+        let all = (first..first + 10).collect();
+        assert_eq!(sorted(&mut viewer, 10), (all, 0));
+        publish(&a, first + 10..first + 11);
+        for viewer in [&mut viewer, &mut at_b] {
+            assert_eq!(viewer.take(1), numbers(first + 10..first + 11));
+        }
+    }
+}
+
 #[test]
 fn what_a_ring_overwrote_while_redis_was_away_is_a_gap_for_viewers_of_other_hosts() {
     let mut redis = Redis::start();
@@ -199,6 +229,32 @@ fn what_nobody_has_of_a_dead_host_is_a_gap() {
     let lost = whole(until(&mut on_b, 11), 5);
     assert!((4..=5).contains(&lost), "{lost}");
     b.until(GAPS, |n| n == 1);
+}
+
+/// Its own viewers alone have it: they lack nothing elsewhere, and others are not told of what nobody there knows of.
+#[test]
+fn what_a_dead_host_had_not_relayed_is_gone_with_it() {
+    let mut redis = Redis::start();
+    let (mut a, b) = (host(&redis, "a", SOON), host(&redis, "b", SOON));
+    meet(&[&a, &b]);
+    let (mut on_a, mut on_b) = (a.open("c"), b.open("c"));
+    publish(&a, 0..5);
+    assert_eq!(on_a.take(5), numbers(0..5));
+    assert_eq!(on_b.take(5), numbers(0..5));
+    redis.kill();
+    a.says("other hosts cannot be reached");
+    publish(&a, 5..8);
+    assert_eq!(on_a.take(3), numbers(5..8));
+    let cursor = on_a.cursor();
+    kill(&mut a);
+    redis.restart();
+    meet(&[&b]);
+    publish(&b, 8..10);
+    let mut back = b.resume("c", &cursor);
+    for viewer in [&mut back, &mut on_b] {
+        assert_eq!(until(viewer, 9), events(8..10));
+    }
+    assert_eq!(b.metric(GAPS), 0);
 }
 
 #[test]
@@ -310,7 +366,7 @@ fn what_a_replica_lacks_that_takes_over_is_sent_again() {
     let mut stores = Stores::start();
     let (a, b) = (stores.host("a", ""), stores.host("b", ""));
     meet(&[&a, &b]);
-    let mut on_b = b.open("c");
+    let (mut on_a, mut on_b) = (a.open("c"), b.open("c"));
     publish(&a, 0..5);
     assert_eq!(on_b.take(5), numbers(0..5));
     b.hold_up();
@@ -325,6 +381,7 @@ fn what_a_replica_lacks_that_takes_over_is_sent_again() {
     stores.first.kill();
     b.signal(Signal::SIGCONT);
     publish(&a, 20..25);
+    assert_eq!(until(&mut on_a, 24), events(0..25));
     assert_eq!(until(&mut on_b, 24), events(5..25));
     assert_eq!((a.metric(GAPS), b.metric(GAPS)), (0, 0));
 }
@@ -516,8 +573,11 @@ fn a_host_whose_journal_is_lost_gives_nobody_anything_twice() {
     let (a, mut b) = (host(&redis, "a", ""), host(&redis, "b", ""));
     meet(&[&a, &b]);
     let (mut on_a, mut on_b) = (a.open("c"), b.open("c"));
-    publish(&a, 0..10);
-    assert_eq!(on_b.take(10), numbers(0..10));
+    publish(&a, 0..5);
+    assert_eq!(on_b.take(5), numbers(0..5));
+    let early = on_b.cursor();
+    publish(&a, 5..10);
+    assert_eq!(on_b.take(5), numbers(5..10));
     publish(&b, 100..105);
     assert_eq!(on_b.take(5), numbers(100..105));
     assert_eq!(on_a.take(15).split_off(10), numbers(100..105));
@@ -526,21 +586,26 @@ fn a_host_whose_journal_is_lost_gives_nobody_anything_twice() {
     std::fs::remove_file(b.directory.path().join("ring.imports")).unwrap();
     publish(&a, 10..15);
     b.restart();
-    let mut back = b.resume("c", &cursor);
+    let (mut back, mut of_early) = (b.resume("c", &cursor), b.resume("c", &early));
     publish(&b, 105..106);
     assert_eq!(on_a.take(6).split_off(5), ["105"]);
     publish(&a, 15..16);
-    let mut came: Vec<u64> = until(&mut back, 15)
-        .into_iter()
-        .filter_map(|got| match got {
-            Got::Event(n) => Some(n),
-            Got::Gap(_) => None,
-        })
-        .collect();
-    came.sort_unstable();
-    let mut expected: Vec<u64> = (10..16).collect();
-    expected.push(105);
-    assert_eq!(came, expected);
+    let had = |viewer: &mut Client| -> (Vec<u64>, usize) {
+        let (mut came, mut gaps) = (Vec::new(), 0);
+        for got in until(viewer, 15) {
+            match got {
+                Got::Event(n) => came.push(n),
+                Got::Gap(_) => gaps += 1,
+            }
+        }
+        came.sort_unstable();
+        (came, gaps)
+    };
+    assert_eq!(had(&mut back).0, [10, 11, 12, 13, 14, 15, 105]);
+    // The log still has what it lacks. Which of the records in B's ring were A's events nobody can tell any more.
+    let (came, gaps) = had(&mut of_early);
+    let expected: Vec<u64> = (5..16).chain(100..106).collect();
+    assert_eq!((came, gaps > 0), (expected, true));
 }
 
 /// A vector has room for 64: whoever is dead for longest makes room for a new one.
@@ -549,29 +614,33 @@ fn an_origin_that_is_dead_for_longest_gives_way_where_there_are_too_many() {
     let redis = Redis::start();
     let (a, b) = (host(&redis, "a", SOON), host(&redis, "b", SOON));
     meet(&[&a, &b]);
+    let former = |n: u8| Epoch([0x10 + n; 6]);
     let mut connection = redis.connection();
-    for n in 0..62 {
-        let state = NodeState {
-            epoch: Epoch([0x10 + n; 6]),
-            name: format!("former-{n}"),
-            askrd: "0".into(),
-            beat: 1,
-            start: 0,
-            last: 0,
-            through: 0,
-            have: Vector::default(),
-            wants: Vector::default(),
-        };
-        let mut set = redis::cmd("HSET");
-        set.arg("askr:{askr}:nodes").arg(state.origin().to_string());
-        let _: u64 = set.arg(state.encode()).query(&mut connection).unwrap();
+    // The last of them is dead before the others come.
+    for of in [61..62, 0..61] {
+        for n in of.clone() {
+            let state = NodeState {
+                epoch: former(n),
+                name: format!("former-{n}"),
+                askrd: "0".into(),
+                beat: 1,
+                start: 0,
+                last: 0,
+                through: 0,
+                have: Vector::default(),
+                wants: Vector::default(),
+            };
+            let mut set = redis::cmd("HSET");
+            set.arg("askr:{askr}:nodes").arg(state.origin().to_string());
+            let _: u64 = set.arg(state.encode()).query(&mut connection).unwrap();
+        }
+        for host in [&a, &b] {
+            host.until("askr_cluster_nodes", |nodes| nodes == 2 + of.len() as u64);
+        }
+        meet(&[&a, &b]);
     }
-    for host in [&a, &b] {
-        host.until("askr_cluster_nodes", |nodes| nodes == 64);
-    }
-    meet(&[&a, &b]);
     for n in 0..62 {
-        let origin = OriginId::from(Epoch([0x10 + n; 6]));
+        let origin = OriginId::from(former(n));
         let _: u64 = redis.ask(&format!("HDEL askr:{{askr}}:nodes {origin}"));
     }
     let (mut on_a, mut on_b) = (a.open("c"), b.open("c"));
@@ -581,5 +650,40 @@ fn an_origin_that_is_dead_for_longest_gives_way_where_there_are_too_many() {
     assert_eq!(until(&mut on_a, 4), events(0..5));
     assert_eq!(until(&mut on_b, 4), events(0..5));
     let back = vector(&on_a.cursor());
+    let has = |epoch: Epoch| back.get(epoch.into()).is_some();
     assert_eq!((back.len(), back.get(origin(&c)).is_some()), (64, true));
+    assert!(!has(former(61)) && (0..61).all(|n| has(former(n))));
+}
+
+/// The rows of a table of the documentation, whose head begins so.
+fn rows<'a>(text: &'a str, head: &str) -> Vec<&'a str> {
+    let table = text.lines().skip_while(|line| !line.starts_with(head));
+    table
+        .skip(2)
+        .take_while(|line| line.starts_with('|'))
+        .collect()
+}
+
+/// Whoever adds a failure or renames a test has to say so there.
+#[test]
+fn the_documentation_names_tests_of_each_failure_and_there_they_are() {
+    let here = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(here.join("../docs/CLUSTER.md")).unwrap();
+    let failures = rows(&text, "| | live events on the same host |");
+    let tests = rows(&text, "| failure | test |");
+    assert!(failures.len() > 10, "{failures:?}");
+    assert_eq!(failures.len(), tests.len());
+    for row in tests {
+        let (mut file, mut named) = (String::new(), 0);
+        let tests = row.rsplit_once(" | ").unwrap().1;
+        for name in tests.split('`').skip(1).step_by(2) {
+            if name.ends_with(".rs") {
+                file = std::fs::read_to_string(here.join("tests").join(name)).unwrap();
+                continue;
+            }
+            named += 1;
+            assert!(file.contains(&format!("fn {name}()")), "{name}");
+        }
+        assert!(named > 0, "{row}");
+    }
 }
