@@ -60,4 +60,5 @@ test('who is there and is said to be gone flickers, but not if it has just come,
     all[0].onMissing('bob', 'askr:members');
     assert.equal(judge.flickers, flickers, `${at}`);
   }
+  assert.equal(judge.lacked, 3000, 'it is said how late that was');
 });

@@ -5,6 +5,7 @@ export class Presence {
   ghosts = 0;
   flickers = 0;
   longest = 0;            // milliseconds for which somebody was seen who was gone
+  lacked = 0;             // milliseconds after hosts were apart at which a list lacked somebody who was there
   complaints = [];
   #reported = new Set();
   #calmSince = null;
@@ -12,7 +13,7 @@ export class Presence {
 
   /**
    * `bound`: milliseconds after which nobody may see who is gone. `settle`: for which somebody has to be there until all must have heard of it.
-   * `recovery`: milliseconds after which hosts that were apart know all of one another again. `apart()`: whether the hosts cannot reach one another, or could not just now. `down()`: whether a host is not there.
+   * `recovery`: milliseconds after which hosts that were apart have the members of one another again. `apart()`: whether the hosts cannot reach one another, or could not just now. `down()`: whether a host is not there.
    * It has to be made to `look` again and again.
    */
   constructor(people, { bound, settle, recovery, apart, down, now = Date.now }) {
@@ -50,11 +51,14 @@ export class Presence {
   /** `one` was told that a user left, or what it was told of all lacks that user. */
   #missing(one, user, event) {
     if (this.apart()) return;
-    // Hosts that took one another for dead while they were apart have to hear of one another first.
     const together = this.#togetherSince === null ? 0 : this.now() - this.#togetherSince;
-    if (event === 'askr:members' && together < this.recovery) return;
     const here = this.people.find((person) => person.user === user)?.hereFor ?? 0;
     if (here < this.settle) return;
+    // Hosts that took one another for dead while they were apart have to hear of one another first.
+    if (event === 'askr:members') {
+      this.lacked = Math.max(this.lacked, together);
+      if (together < this.recovery) return;
+    }
     this.flickers += 1;
     this.complaints.push(`${user} is there for ${(here / 1000).toFixed(1)} s, and ${one.user} on ${one.at} is told that it is not: ${event}, ${(together / 1000).toFixed(1)} s after they could reach one another`);
   }
