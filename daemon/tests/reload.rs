@@ -443,6 +443,14 @@ fn the_command_prints_what_came_of_it() {
     assert!(err.contains("server.max_connections is"), "{err}");
 }
 
+/// Whether it has been sent this signal and has not taken it.
+fn pending(daemon: &Daemon, signal: Signal) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{}/status", daemon.pid())).unwrap();
+    let mask = status.lines().find_map(|line| line.strip_prefix("ShdPnd:"));
+    let mask = u64::from_str_radix(mask.unwrap().trim(), 16).unwrap();
+    mask & (1 << (signal as i32 - 1)) != 0
+}
+
 #[test]
 fn the_log_level_changes_with_a_reload() {
     let daemon = Daemon::start("");
@@ -450,7 +458,10 @@ fn the_log_level_changes_with_a_reload() {
     write(&daemon, &base, "log.level = 'error'\n");
     reload(&daemon);
     daemon.signal(Signal::SIGUSR1);
+    common::until(|| !pending(&daemon, Signal::SIGUSR1));
     daemon.signal(Signal::SIGHUP);
+    // One thread has all signals: it is done with the first when the second has come to something.
+    daemon.until("askr_reloads_total{result=\"taken\"}", |taken| taken == 2);
     write(&daemon, &base, "");
     // What it said of the reload that took the level back is the next line.
     reload(&daemon);
