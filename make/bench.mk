@@ -29,6 +29,6 @@ bench-counters: ## What counting an event costs two workers, with counters of th
 bench-restart: setup build ## How long 50, 300 and 5000 viewers are away at a planned restart; BEFORE=another askrd
 	@$(NODE) tests/bench/restart.mjs
 
-bench-reload: ## 40 reloads with another secret each, under events: how long they take, and that nobody notices; VIEWERS=10000
+bench-reload: ## Reloads under events, 40 with another secret each, of files that cannot be used, of rotated secrets: nobody notices; VIEWERS=10000
 	@ASKR_TEST_VIEWERS=$(or $(VIEWERS),10000) $(CARGO) test $(CARGO_FLAGS) --release -p askrd --test daemon \
-		reload::nobody_notices -- --nocapture
+		reload::nobody_notices -- --nocapture --test-threads=1

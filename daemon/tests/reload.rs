@@ -1,10 +1,11 @@
 //! Reloads: every setting takes effect at once or is named as one that needs a restart, a file that cannot be used
 //! changes nothing, and no viewer notices.
 
-use std::os::unix::net::UnixDatagram;
+use std::net::TcpListener;
+use std::os::unix::net::{UnixDatagram, UnixListener};
 use std::sync::atomic::AtomicBool;
 use std::sync::atomic::Ordering::Relaxed;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use crate::common;
 use crate::common::grants::{SECRET, now, request, token, token_by};
@@ -579,17 +580,19 @@ fn a_secret_is_replaced_in_two_steps_and_no_connection_notices() {
     daemon.until("askr_streams", |streams| streams == 1);
 }
 
-/// `ASKR_TEST_VIEWERS`: how many.
-#[test]
-fn nobody_notices_reloads_under_load_while_secrets_rotate() {
-    let viewers = std::env::var("ASKR_TEST_VIEWERS").map_or(300, |n| n.parse::<u64>().unwrap());
-    let limits = "server.connections_per_address = 0\nserver.state_directory = ''\n";
-    let daemon = Daemon::start(&app(limits));
-    let base = text(&daemon);
+/// `ASKR_TEST_VIEWERS`.
+fn crowd() -> u64 {
+    std::env::var("ASKR_TEST_VIEWERS").map_or(300, |n| n.parse().unwrap())
+}
+
+/// Does `job` while as many viewers as in `crowd` get events. None of them is disconnected, and each gets every event, once
+/// and in order. Says how many events that were.
+fn under_load(daemon: &Daemon, job: impl FnOnce()) -> u64 {
+    let viewers = crowd();
     let path = format!("channel=private-x&token={}", token(&["private-x"], 3600));
     let mut clients: Vec<Client> = (0..viewers).map(|_| daemon.open_with(&path, &[])).collect();
     let done = AtomicBool::new(false);
-    let (sent, mut reloads) = std::thread::scope(|scope| {
+    let sent = std::thread::scope(|scope| {
         let publisher = scope.spawn(|| {
             let mut publisher = daemon.publisher();
             let mut sent = 0;
@@ -608,13 +611,51 @@ fn nobody_notices_reloads_under_load_while_secrets_rotate() {
             }
             sent
         });
-        let changes = [
-            "app.strict = true\napp.events = ['e']\n",
-            "server.ping = 1\n",
-            "app.auth_calls = 3\n",
-            "server.outbox_frames = 500\n",
-        ];
-        let mut reloads = Vec::new();
+        // The publisher ends also when the job fails.
+        let result = std::panic::catch_unwind(std::panic::AssertUnwindSafe(job));
+        done.store(true, Relaxed);
+        let sent = publisher.join().unwrap();
+        result.unwrap_or_else(|why| std::panic::resume_unwind(why));
+        sent
+    });
+    // Those who came with a new token in between have gone again; nobody else has.
+    daemon.until("askr_streams", |streams| streams == viewers);
+    let all: Vec<String> = (0..sent).map(|n: u64| n.to_string()).collect();
+    for client in &mut clients {
+        assert_eq!(client.take(sent as usize), all);
+    }
+    assert_eq!(daemon.metric("askr_gaps_told_total"), 0);
+    sent
+}
+
+/// Settings for so many viewers from one address.
+const CROWDED: &str = "server.connections_per_address = 0\nserver.state_directory = ''\n";
+
+/// Status of a request for events with a token that is signed by this secret.
+fn status_by(secret: &str, daemon: &Daemon) -> String {
+    let claims = json!({"channels": ["private-x"], "iat": now(), "exp": now() + 60});
+    let path = format!("channel=private-x&token={}", token_by(secret, &claims));
+    status(daemon, &path, &[])
+}
+
+fn shown(mut times: Vec<Duration>) -> String {
+    times.sort_unstable();
+    let (median, last) = (times[times.len() / 2], times[times.len() - 1]);
+    format!("{median:.1?} in the middle, {last:.1?} at most")
+}
+
+#[test]
+fn nobody_notices_reloads_under_load_while_secrets_rotate() {
+    let daemon = Daemon::start(&app(CROWDED));
+    let base = text(&daemon);
+    let changes = [
+        "app.strict = true\napp.events = ['e']\n",
+        "server.ping = 1\n",
+        "app.auth_calls = 3\n",
+        "server.outbox_frames = 500\n",
+    ];
+    let mut reloads = Vec::new();
+    let sent = under_load(&daemon, || {
         for n in 0..40 {
             let secret = if n % 2 == 0 { OTHER } else { SECRET };
             write(&daemon, &base.replace(SECRET, secret), changes[n % 4]);
@@ -626,28 +667,205 @@ fn nobody_notices_reloads_under_load_while_secrets_rotate() {
                 "{taken:?}"
             );
             // Who comes with the new secret is let in at once.
-            let claims = json!({"channels": ["private-x"], "iat": now(), "exp": now() + 60});
-            let path = format!("channel=private-x&token={}", token_by(secret, &claims));
-            assert_eq!(status(&daemon, &path, &[]), "200");
+            assert_eq!(status_by(secret, &daemon), "200");
         }
-        done.store(true, Relaxed);
-        (publisher.join().unwrap(), reloads)
     });
     let taken = daemon.metric("askr_reloads_total{result=\"taken\"}");
     assert_eq!(taken, reloads.len() as u64);
-    // Those who came with a new token in between have gone again; nobody else has.
-    daemon.until("askr_streams", |streams| streams == viewers);
-    let all: Vec<String> = (0..sent).map(|n: u64| n.to_string()).collect();
-    for client in &mut clients {
-        assert_eq!(client.take(sent as usize), all);
-    }
-    assert_eq!(daemon.metric("askr_gaps_told_total"), 0);
-    reloads.sort_unstable();
-    let (median, last) = (reloads[reloads.len() / 2], reloads[reloads.len() - 1]);
     println!(
-        "{viewers} viewers, {taken} reloads with another secret each: {median:.1?} in the middle, {last:.1?} at most; \
-         {sent} events, each of them once and in order at everybody; nobody was disconnected"
+        "{} viewers, {taken} reloads with another secret each: {}; {sent} events, each of them once and in order at \
+         everybody; nobody was disconnected",
+        crowd(),
+        shown(reloads)
     );
+}
+
+#[test]
+fn nobody_notices_files_that_cannot_be_used_under_load() {
+    let daemon = Daemon::start(&app(CROWDED));
+    let base = text(&daemon);
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = taken.local_addr().unwrap();
+    let at = daemon.directory.path();
+    let _held = UnixListener::bind(at.join("held.sock")).unwrap();
+    let open = at.join("open-to-all");
+    write_settings(&open, OTHER);
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o644);
+    std::fs::set_permissions(&open, mode).unwrap();
+    let missing = at.join("missing").display().to_string();
+    let (at, open) = (at.display(), open.display());
+    // With each of them a change that would let nobody in, and a part of what is said.
+    let refused = [
+        ("[server".to_owned(), "line "),
+        ("server.pong = 1".to_owned(), "server.pong: unknown key"),
+        (format!("auth.secret_file = '{missing}'"), missing.as_str()),
+        (format!("auth.secret_file = '{open}'"), "open-to-all"),
+        ("server.ping = 'soon'".to_owned(), "server.ping"),
+    ];
+    let in_use = [
+        format!("server.listen = ['127.0.0.1:0', 'unix:{at}/askrd.sock', '{taken}']"),
+        format!("server.listen = ['127.0.0.1:0', 'unix:{at}/held.sock']"),
+        format!("server.metrics = '{taken}'"),
+    ];
+    let (named, free) = (taken.to_string(), text(&daemon));
+    let bare: String = free
+        .lines()
+        .filter(|line| !line.starts_with("server.listen "))
+        .map(|line| format!("{line}\n"))
+        .collect();
+    let mut reloads = Vec::new();
+    let sent = under_load(&daemon, || {
+        for _ in 0..5 {
+            for (broken, says) in &refused {
+                write(
+                    &daemon,
+                    &base,
+                    &format!("app.authorizers = ['pusher']\n{broken}"),
+                );
+                let begun = Instant::now();
+                let said = daemon.ask("POST", "/reload", "");
+                reloads.push(begun.elapsed());
+                assert!(said.status == 422 && said.body.contains(says), "{said:?}");
+                let line = daemon.says("not reloaded");
+                assert!(line.contains(says) && line.contains("ERROR"), "{line}");
+                assert_eq!(status_by(SECRET, &daemon), "200", "{broken}");
+            }
+            // An address that somebody has is nothing that serves now; the next start would fail.
+            for (line, held) in in_use.iter().zip([&named, "held.sock", &named]) {
+                let base = if line.contains("listen") {
+                    &bare
+                } else {
+                    &base
+                };
+                write(&daemon, base, line);
+                let begun = Instant::now();
+                let said = daemon.ask("POST", "/reload", "");
+                reloads.push(begun.elapsed());
+                assert_eq!(said.status, 200, "{said:?}");
+                let key = line.split(' ').next().unwrap();
+                assert_eq!(said.json()["restart"], json!([key]));
+                let obstacle = said.json()["obstacles"][0].to_string();
+                assert!(
+                    obstacle.contains(key) && obstacle.contains(held),
+                    "{said:?}"
+                );
+                let line = daemon.says("a restart would fail");
+                assert!(line.contains(held) && line.contains("WARN"), "{line}");
+                assert_eq!(status_by(SECRET, &daemon), "200", "{held}");
+            }
+        }
+        write(&daemon, &base, "");
+        let said = daemon.ask("POST", "/reload", "").json();
+        assert_eq!(said, json!({"taken": [], "restart": [], "obstacles": []}));
+    });
+    assert_eq!(daemon.metric("askr_reloads_total{result=\"refused\"}"), 25);
+    println!(
+        "{} viewers, {} reloads of files that cannot be used: {}; {sent} events, each of them once and in order at \
+         everybody; nobody was disconnected",
+        crowd(),
+        reloads.len(),
+        shown(reloads)
+    );
+}
+
+#[test]
+fn nobody_notices_a_file_of_secrets_that_rotates_under_load() {
+    let mut daemon = Daemon::start(CROWDED);
+    let base = text(&daemon);
+    let file = daemon.directory.path().join("secrets");
+    write_settings(&file, SECRET);
+    write(
+        &daemon,
+        &base,
+        &format!("auth.secret_file = '{}'", file.display()),
+    );
+    daemon.signal(Signal::SIGTERM);
+    daemon.restart();
+    let said = daemon.log().join("\n");
+    assert!(!said.contains("ERROR"), "{said}");
+    let daemon = &daemon;
+    let mut rotations = 0;
+    let sent = under_load(daemon, || {
+        let (mut old, mut new) = (SECRET, OTHER);
+        for _ in 0..10 {
+            // Both, then the new one alone: who signs by either is let in meanwhile, and who has the old one no longer then.
+            for (lines, by_old) in [(vec![new, old], "200"), (vec![new], "401")] {
+                write_settings(&file, &(lines.join("\n") + "\n"));
+                assert_eq!(reload(daemon).0, ["the secrets of application askr"]);
+                let by = (status_by(old, daemon), status_by(new, daemon));
+                assert_eq!(by, (by_old.to_owned(), "200".to_owned()), "{rotations}");
+            }
+            (old, new) = (new, old);
+            rotations += 1;
+        }
+    });
+    println!(
+        "{} viewers, {rotations} secrets rotated in two steps each: {sent} events, each of them once and in order at \
+         everybody; nobody was disconnected",
+        crowd()
+    );
+}
+
+#[test]
+fn an_address_that_a_restart_could_not_have_is_named() {
+    let daemon = Daemon::start("");
+    let base = text(&daemon);
+    let obstacles = |more: &str| {
+        let kept = base.lines().filter(|line| {
+            let key = line.split(' ').next().unwrap();
+            !more.lines().any(|line| line.starts_with(key))
+        });
+        let kept: Vec<&str> = kept.collect();
+        write(&daemon, &kept.join("\n"), more);
+        let said = daemon.ask("POST", "/reload", "").json();
+        serde_json::from_value::<Vec<String>>(said["obstacles"].clone()).unwrap()
+    };
+    let held = TcpListener::bind("127.0.0.1:0").unwrap();
+    let taken = held.local_addr().unwrap();
+    let other = TcpListener::bind("127.0.0.1:0").unwrap();
+    let also = other.local_addr().unwrap();
+    let said = obstacles(&format!(
+        "server.listen = ['{taken}']\nserver.metrics = '{also}'"
+    ));
+    assert_eq!(said.len(), 2, "{said:?}");
+    let why = "Address already in use (os error 98)";
+    assert_eq!(
+        said[0],
+        format!("server.listen: cannot listen on {taken}: {why}")
+    );
+    assert_eq!(
+        said[1],
+        format!("server.metrics: cannot listen on {also}: {why}")
+    );
+    // What it has itself it will have again, whatever it is called; nobody is disturbed who listens or will.
+    let own = daemon.address.port();
+    let own = format!("server.listen = ['localhost:{own}', '0.0.0.0:{own}']");
+    assert_eq!(obstacles(&own), [""; 0]);
+    drop(held);
+    assert_eq!(obstacles(&format!("server.listen = ['{taken}']")), [""; 0]);
+    let again = TcpListener::bind(taken).unwrap();
+    let mut command = askrd();
+    let config = daemon.config();
+    write(&daemon, &base, &format!("server.metrics = '{taken}'\n"));
+    let output = command.args(["reload", "--config"]).arg(config).output();
+    let output = String::from_utf8(output.unwrap().stdout).unwrap();
+    assert_eq!(
+        output,
+        format!(
+            "needs a restart: server.metrics\na restart would fail now: server.metrics: cannot listen on {taken}: {why}\n"
+        )
+    );
+    drop(again);
+    // Nor is a file replaced that is not a socket, and a socket that a killed daemon left is no obstacle.
+    let at = daemon.directory.path();
+    std::fs::write(at.join("file"), "precious").unwrap();
+    drop(UnixListener::bind(at.join("left.sock")).unwrap());
+    let at = at.display();
+    let said = obstacles(&format!(
+        "server.listen = ['unix:{at}/file', 'unix:{at}/left.sock', 'unix:{at}/askrd.sock', 'unix:{at}/new.sock']"
+    ));
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(said[0].contains("a file that is no socket is there"));
 }
 
 #[test]

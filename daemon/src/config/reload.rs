@@ -108,6 +108,8 @@ pub struct Changes {
     pub taken: Vec<String>,
     /// Those that a restart takes over.
     pub restart: Vec<String>,
+    /// Why a restart would fail now.
+    pub obstacles: Vec<String>,
 }
 
 impl Changes {

@@ -12,7 +12,7 @@
 //! | `POST /forget?ring=R&channel=C` | erases the channel's events → `{"forgotten":3}` |
 //! | `GET /drain` | `{"draining":true,"turns_away":true,"left":12,"seconds":3.5}`: viewers that are left, and for how long the last ones may stay |
 //! | `POST /drain` | `{"over":30,"notice":5}`, seconds, or `{"stop":true}` → the same |
-//! | `POST /reload` | reads the settings again → `{"taken":["server.ping"],"restart":["ring.slots"]}`; 422 with the reason if they cannot be used |
+//! | `POST /reload` | reads the settings again → `{"taken":["server.ping"],"restart":["ring.slots"],"obstacles":[]}`, the last: why a restart would fail; 422 with the reason if they cannot be used |
 //!
 //! On several hosts `channels`, `members` and `disconnect` are about all of them. Of `channels` and `disconnect`
 //! `"hosts_missing":N` says how many did not answer in time, as the header `Askr-Hosts-Missing` does; members are known on

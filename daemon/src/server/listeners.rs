@@ -278,6 +278,14 @@ pub fn name(listener: &Listener) -> String {
 }
 
 fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = bound(address)?;
+    socket.listen(BACKLOG)?;
+    socket.set_nonblocking(true)?;
+    Ok(socket.into())
+}
+
+/// A socket that has the address, and does not listen. Whoever listens there has it still.
+pub fn bound(address: SocketAddr) -> io::Result<Socket> {
     let socket = Socket::new(
         Domain::for_address(address),
         Type::STREAM,
@@ -290,13 +298,13 @@ fn tcp(address: SocketAddr) -> io::Result<TcpListener> {
         socket.set_only_v6(true)?;
     }
     socket.bind(&address.into())?;
-    socket.listen(BACKLOG)?;
-    socket.set_nonblocking(true)?;
-    Ok(socket.into())
+    Ok(socket)
 }
 
 pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
-    remove_stale(path)?;
+    if is_stale(path)? {
+        fs::remove_file(path)?;
+    }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
     socket.listen(BACKLOG)?;
@@ -314,10 +322,13 @@ pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
     Ok(listener)
 }
 
-/// A daemon that was killed leaves its socket. Only a socket without a listener is removed.
-fn remove_stale(path: &Path) -> io::Result<()> {
+/// Whether a socket without a listener is there: a daemon that was killed leaves its own.
+///
+/// # Errors
+/// If anything else is there.
+pub fn is_stale(path: &Path) -> io::Result<bool> {
     let Ok(meta) = fs::symlink_metadata(path) else {
-        return Ok(());
+        return Ok(false);
     };
     if !meta.file_type().is_socket() {
         return Err(io::Error::new(
@@ -326,7 +337,7 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         ));
     }
     match UnixStream::connect(path) {
-        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(why) if why.kind() == io::ErrorKind::ConnectionRefused => Ok(true),
         Ok(_) => Err(io::Error::new(
             io::ErrorKind::AddrInUse,
             "somebody already listens there",

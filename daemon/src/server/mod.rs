@@ -13,6 +13,7 @@ pub mod event_memory;
 pub mod failure_reports;
 mod listeners;
 pub mod main_thread;
+mod obstacles;
 pub mod open_to;
 pub mod peer_credentials;
 pub mod preflight;

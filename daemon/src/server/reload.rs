@@ -20,7 +20,7 @@ use crate::process::state::Process;
 use crate::process::{admission, logging};
 use crate::server::preflight::{self, Prepared};
 use crate::server::worker::Live;
-use crate::server::{applications, listeners, setup};
+use crate::server::{applications, listeners, obstacles, setup};
 
 /// Requests for a reload that wait for the one in progress.
 pub const WAITING: usize = 8;
@@ -83,6 +83,9 @@ impl Reloader {
                         changes.restart.join(", ")
                     );
                 }
+                for why in &changes.obstacles {
+                    tracing::warn!("a restart would fail now: {why}");
+                }
             }
             Err(why) => {
                 metrics.reloads_refused.add(1);
@@ -95,7 +98,10 @@ impl Reloader {
     async fn try_reload(&self) -> Outcome {
         let (flags, running) = (self.flags.clone(), self.in_force.get());
         // Files may be on a disk that hangs: no other task waits for it.
-        let read = tokio::task::spawn_blocking(move || read(&flags, &running));
+        let held: Result<Vec<TcpListener>, _> =
+            self.tcp.iter().map(TcpListener::try_clone).collect();
+        let held = held.map_err(|why| why.to_string())?;
+        let read = tokio::task::spawn_blocking(move || read(&flags, &running, &held));
         let (settings, mut changes, prepared) = read.await.map_err(|why| why.to_string())??;
         let connections = admission::descriptors(settings.server.max_connections, self.workers)?;
         let mut authorizers = Vec::new();
@@ -194,16 +200,21 @@ fn take_over_app(
 }
 
 /// The settings to be in force, what differs, and what they need, tried.
-fn read(flags: &Flags, running: &Settings) -> Result<(Settings, Changes, Vec<Prepared>), String> {
+fn read(
+    flags: &Flags,
+    running: &Settings,
+    held: &[TcpListener],
+) -> Result<(Settings, Changes, Vec<Prepared>), String> {
     let loaded = config::load(flags, |name| std::env::var(name).ok());
     let (new, sources) = loaded.map_err(|problem| problem.to_string())?;
-    let (settings, changes) = reload::merge(running, &new);
+    let (settings, mut changes) = reload::merge(running, &new);
     let named = |(section, key, why): (String, &'static str, String)| {
         sources.problem(&section, key, &why).to_string()
     };
     // Values of before and new ones may not fit together.
     settings.check().map_err(named)?;
     let prepared = preflight::prepare(&settings).map_err(named)?;
+    changes.obstacles = obstacles::of(running, &new, held);
     Ok((settings, changes, prepared.apps))
 }
 

@@ -12,9 +12,12 @@ use crate::config::Settings;
 struct Changes {
     taken: Vec<String>,
     restart: Vec<String>,
+    /// askrd may be older.
+    #[serde(default)]
+    obstacles: Vec<String>,
 }
 
-/// Prints what has changed, and what needs a restart.
+/// Prints what has changed, what needs a restart, and why that would fail.
 ///
 /// # Errors
 /// A sentence, if the daemon cannot be reached, or cannot use the settings.
@@ -36,6 +39,9 @@ fn text(changes: &Changes) -> String {
         if !keys.is_empty() {
             text += &format!("{what}: {}\n", keys.join(", "));
         }
+    }
+    for why in &changes.obstacles {
+        text += &format!("a restart would fail now: {why}\n");
     }
     if text.is_empty() {
         text += "nothing has changed\n";
