@@ -1,10 +1,11 @@
 ASKR_CARGO = PHP=$(ASKR_PHP) PHP_CONFIG=$(ASKR_PHP_CONFIG) $(CARGO)
 ASKR_SOURCE = $(top_srcdir)
 ASKR_TARGET = $(top_builddir)/target
-# Cargo itself knows what has changed.
-.PHONY: $(phplibdir)/askr.so askr-tests
+.PHONY: askr-tests
 
-$(phplibdir)/askr.so:
+# What is made already, `sudo make install` only copies: root may have another Rust, or none.
+ASKR_FROM := $(wildcard $(addprefix $(ASKR_SOURCE)/,src Cargo.toml ../shared/src ../shared/Cargo.toml ../Cargo.toml ../Cargo.lock))
+$(phplibdir)/askr.so: $(shell find $(ASKR_FROM) -type f)
 	$(ASKR_CARGO) build --release --locked --manifest-path $(ASKR_SOURCE)/Cargo.toml --target-dir $(ASKR_TARGET)
 	mkdir -p $(phplibdir)
 	cp $(ASKR_TARGET)/release/libaskr.so $(phplibdir)/askr.so

@@ -15,7 +15,7 @@ deb: ## Debian packages of askrd and of askr.so, for this Debian and its PHP (ta
 	@CARGO="$(CARGO)" packaging/debian/pack $(DEB_OUT)
 
 release-assets: deb ## What a release has, under the names by which PIE and people find it (target/assets)
-	@ASKR_SO=$(ASKR_SO) packaging/assets $(TARGET)/assets
+	@ASKR_SO=$(ASKR_SO) packaging/assets $(TARGET)/assets $(DEB_OUT)
 
 # $(call tried-on,RELEASE,TEST): the packages, built for it, on a Debian that boots in systemd-nspawn.
 define tried-on
