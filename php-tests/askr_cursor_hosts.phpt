@@ -8,10 +8,9 @@ askr.on_failure=exception
 require __DIR__ . '/ring.inc';
 /** Its only part here: the other hosts cannot be reached. */
 $place = function (): int {
-    $cursor = askr_cursor();
-    if (!preg_match('/^~[A-Za-z0-9_-]+$/', $cursor)) {
-        throw new LogicException("no vector: $cursor");
-    }
+    // While askrd writes it down, which takes its time on a machine that is busy, there is none.
+    wait_until(fn () => preg_match('/^~[A-Za-z0-9_-]+$/', $GLOBALS['cursor'] = askr_cursor()));
+    $cursor = $GLOBALS['cursor'];
     $bytes = base64_decode(strtr(substr($cursor, 1), '-_', '+/'));
     if (bin2hex(substr($bytes, 0, 5)) !== substr(askr_status()['epoch'], 0, 10)) {
         throw new LogicException('another origin');

@@ -8,10 +8,25 @@ askr.on_failure=silent
 require __DIR__ . '/ring.inc';
 $askrd = new Askrd(['RING_SLOTS' => 1024, 'RING_ARENA' => 1 << 20]);
 
-function resident(): int
-{
-    return (int) explode(' ', file_get_contents('/proc/self/statm'))[1] * 4096;
-}
+// What calls leave behind grows in every round. What an emulator makes of code that it meets does not, and is resident, too.
+$settles = <<<'CODE'
+    function resident(): int
+    {
+        return 1024 * (int) preg_replace('/.*^VmRSS:\s*(\d+) kB$.*/ms', '$1', file_get_contents('/proc/self/status'));
+    }
+    function settles(callable $round): bool
+    {
+        for ($n = 0; $n < 8; $n++) {
+            $before = resident();
+            $round();
+            if (resident() - $before <= 256 * 1024) {
+                return true;
+            }
+        }
+        return false;
+    }
+CODE;
+eval($settles);
 
 $payload = str_repeat('x', 200);
 $large = str_repeat('x', 5000);
@@ -38,16 +53,13 @@ $rounds = function (int $n) use ($payload, $large, $channel) {
     }
 };
 $rounds(10_000);
-$resident = resident();
 $used = memory_get_usage();
-$rounds(50_000);
-var_dump(memory_get_usage() - $used <= 1024, resident() - $resident <= 256 * 1024);
+var_dump(settles(fn () => $rounds(50_000)), memory_get_usage() - $used <= 1024);
 
 // Without a ring each call looks for it, makes a sentence about it and, here, throws it.
 $askrd->stop();
-$code = 'function resident() { return (int) explode(" ", file_get_contents("/proc/self/statm"))[1] * 4096; }
-    function rounds($n) { while ($n-- > 0) try { askr_broadcast("a", "x"); } catch (Askr\Exception) {} }
-    rounds(5000); $before = resident(); rounds(30000); var_dump(resident() - $before <= 256 * 1024);';
+$code = $settles . 'function rounds($n) { while ($n-- > 0) try { askr_broadcast("a", "x"); } catch (Askr\Exception) {} }
+    rounds(5000); var_dump(settles(fn () => rounds(30000)));';
 echo php($code, ['askr.ring' => '/askr-phpt-memory.none', 'askr.on_failure' => 'exception']);
 ?>
 --CLEAN--
