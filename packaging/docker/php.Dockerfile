@@ -11,6 +11,8 @@ RUN PHP=$(command -v php) PHP_CONFIG=$(command -v php-config) cargo build --rele
  && strip --strip-unneeded target/release/libaskr.so
 
 FROM php:${PHP}-fpm-bookworm
+# PHP-FPM gives its workers the groups that their user has here, whatever the container was started with. 990 is askrd's group.
+RUN groupadd --gid 990 askr && usermod --append --groups askr www-data
 COPY --from=build /src/target/release/libaskr.so /tmp/askr.so
 COPY packaging/docker/askr.ini /usr/local/etc/php/conf.d/askr.ini
 RUN mv /tmp/askr.so "$(php-config --extension-dir)/askr.so"

@@ -3,9 +3,10 @@
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
-import { copyFileSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
+import { copyFileSync, lstatSync, mkdirSync, readFileSync, readdirSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
 import { ROOT } from '../lib/built.mjs';
+import { ask } from '../lib/http.mjs';
 import { run } from '../lib/process.mjs';
 import { scoped, until } from '../lib/scope.mjs';
 import { Subscriber, eventsPath } from '../lib/sse.mjs';
@@ -104,18 +105,58 @@ test('askrd, PHP and nginx in containers, which share a volume and a group', sco
     assert.equal(JSON.parse(out)[0], false, out);
   });
 
+  // As the command of compose.yaml has it, for Debian's nginx.
+  const [, command] = /command: \["sh", "-c", "(groupadd[^"]+)"\]/.exec(docker('compose.yaml'));
+  const front = `${command.replace('askr nginx', 'askr www-data').replace("'daemon off;'", "'user www-data;'")}`;
+
   await t.test('nginx with the snippets brings it to a browser', async () => {
     const etc = path.join(nginx.root, 'etc/nginx');
     mkdirSync(path.join(etc, 'askr'));
-    for (const name of ['nginx-http.conf', 'nginx.conf', 'nginx-pusher.conf']) copyFileSync(path.join(ROOT, 'packaging', name), path.join(etc, 'askr', name));
+    // ".." of compose.yaml.
+    for (const name of readdirSync(path.join(ROOT, 'packaging')).filter((name) => name.endsWith('.conf'))) {
+      copyFileSync(path.join(ROOT, 'packaging', name), path.join(etc, 'askr', name));
+    }
     writeFileSync(path.join(etc, 'conf.d/default.conf'), docker('nginx.conf').replace('php:9000', '127.0.0.1:9000'));
     writeFileSync(path.join(etc, 'nginx.conf'), 'daemon off;\nevents {}\nhttp { include /etc/nginx/conf.d/*.conf; }\n');
-    const front = nginx.start(scope, 'nginx', ['0', '0'], 'sh', '-c', `groupadd --gid ${gid} askr && usermod -aG askr www-data && exec nginx -g 'user www-data;'`);
+    const started = nginx.start(scope, 'nginx', ['0', '0'], 'sh', '-c', front);
     const viewer = new Subscriber({ port: 80 }, eventsPath('orders'), { reconnect: 100 });
     scope.defer(() => viewer.close());
-    await until('nginx serves', () => front.ended || viewer.connected.length > 0);
+    await until('nginx serves', () => started.ended || viewer.connected.length > 0);
     await publish(['82', gid]);
     assert.equal((await viewer.take(1))[0].data, 'from a container');
+  });
+
+  await t.test('the pool of PHP-FPM publishes, whose workers have the groups of their user alone', async () => {
+    // As the image has it: the first process is root, and the pool is of www-data.
+    const [, group] = /^RUN (groupadd .*)$/m.exec(docker('php.Dockerfile'));
+    await php.run(['0', '0'], 'sh', '-euc', group);
+    const [version] = readdirSync(path.join(php.root, 'etc/php'));
+    const fpm = path.join(php.root, 'etc/php', version, 'fpm');
+    copyFileSync(path.join(ROOT, 'packaging/docker/askr.ini'), path.join(fpm, 'conf.d/askr.ini'));
+    writeFileSync(path.join(fpm, 'pool.d/www.conf'), '[www]\nuser = www-data\ngroup = www-data\nlisten = 9000\npm = static\npm.max_children = 1\n');
+    for (const name of ['run/php', 'var/www/html']) mkdirSync(path.join(php.root, name), { recursive: true });
+    writeFileSync(path.join(php.root, 'var/www/html/publish.php'),
+      '<?php echo json_encode([askr_broadcast("orders", "from a page"), askr_status()["reason"]]);');
+    const pool = php.start(scope, 'php-fpm', ['0', gid], `php-fpm${version}`, '--nodaemonize');
+    const site = { port: 80 };
+    await until('PHP-FPM listens', async () => {
+      if (pool.ended) throw new Error(pool.output());
+      return (await ask(site, '/publish.php')).status !== 502;
+    });
+    const viewer = new Subscriber(site, eventsPath('orders'), { reconnect: 100 });
+    scope.defer(() => viewer.close());
+    await until('the viewer is there', () => viewer.connected.length > 0);
+    assert.deepEqual(JSON.parse((await ask(site, '/publish.php')).body), [true, null]);
+    assert.equal((await viewer.take(1))[0].data, 'from a page');
+  });
+
+  await t.test('each protocol comes through to askrd, and no log of it stays in the container', async () => {
+    const from = async (url) => (await ask({ port: 80 }, url)).body;
+    assert.match(await from('/askr/up'), /"health"/);
+    // askrd's own refusals: it has neither a hub nor keys.
+    assert.doesNotMatch(await from('/.well-known/mercure?match=a'), /nginx/);
+    assert.doesNotMatch(await from('/apps/1/channels'), /nginx/);
+    assert.equal(lstatSync(path.join(nginx.root, 'var/log/nginx/askr.log')).isSymbolicLink(), true);
   });
 
   await t.test('a daemon that is replaced finds the ring again, and the health check fails meanwhile', async () => {
