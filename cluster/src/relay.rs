@@ -1,7 +1,7 @@
 //! The ring is the outbox: what was published on this node, in ring order, as entries for the log.
 //!
 //! The driver appends one piece after another and says when the log has it. If it cannot know (the answer did not come),
-//! it appends the same piece again: whoever reads an entry twice drops it. So nothing is relayed out of order, and
+//! it appends the same piece again, without what was erased since: whoever reads an entry twice drops it. So nothing is relayed out of order, and
 //! nothing is forgotten; at worst something is in the log twice.
 //!
 //! What others want again is read from the ring again, in pieces between those that are new. The next piece of it is sent
@@ -164,7 +164,7 @@ impl Relay {
     }
 
     /// What to append next, in this order; nothing, if up to `completed` there is nothing or not yet (see `is_behind`). The
-    /// same again until `appended` is called. `read` is asked for own positions up to `completed`, or
+    /// same again until `appended` is called, but for what is erased meanwhile. `read` is asked for own positions up to `completed`, or
     /// for those of an origin that is dead.
     pub fn piece(
         &mut self,
@@ -172,7 +172,9 @@ impl Relay {
         completed: u64,
         read: impl FnMut(Cursor) -> Record,
     ) -> &[Entry] {
-        if self.pending.is_empty() {
+        if !self.pending.is_empty() {
+            self.leave_out_erased(read);
+        } else {
             // In turns, so that neither waits for the other.
             let turn = self.pending_is == Piece::New || self.scanned >= completed;
             match self.next_again(now) {
@@ -184,6 +186,23 @@ impl Relay {
             }
         }
         &self.pending
+    }
+
+    /// Of what was not appended, because the log was away. What was overwritten since is kept: nobody else has it.
+    fn leave_out_erased(&mut self, mut read: impl FnMut(Cursor) -> Record) {
+        for entry in &mut self.pending {
+            let at = Cursor {
+                epoch: entry.epoch,
+                seq: entry.position,
+            };
+            if let Body::Event(event) = &mut entry.body {
+                match read(at) {
+                    Record::Event(left) => *event = left,
+                    Record::Nothing { .. } => entry.body = Body::Nothing,
+                    Record::Lost { .. } => {}
+                }
+            }
+        }
     }
 
     /// Which range comes next: one of which no piece is awaited.
@@ -301,7 +320,8 @@ impl Relay {
             match (self.pending_is, &entry.body) {
                 (Piece::Again, _) => self.counts.again += 1,
                 (Piece::New, Body::Event(_)) => self.counts.relayed += 1,
-                (Piece::New, _) => self.counts.lost += 1,
+                (Piece::New, Body::Lost) => self.counts.lost += 1,
+                (Piece::New, Body::Nothing | Body::Unreadable(_)) => {}
             }
         }
         match self.pending_is {

@@ -74,6 +74,29 @@ fn a_piece_is_the_same_until_the_log_has_it() {
     assert_eq!(piece(&mut relay, 0)[0], (26, 28, false));
 }
 
+/// The log did not take it, and then somebody erased some of it.
+#[test]
+fn what_was_erased_meanwhile_is_not_appended_with_the_piece_that_had_it() {
+    let mut relay = Relay::new(epoch(0), 10, 20, LIMITS);
+    assert_eq!(piece(&mut relay, 0).len(), 3);
+    let other = event("without a channel");
+    let erased = |at: Cursor| match at.seq {
+        22 => Record::Nothing { through: 22 },
+        24 => Record::Event(other.clone()),
+        // Overwritten: this is the last that has it.
+        seq => Record::Lost { through: seq },
+    };
+    let expected = [
+        entry(0, 20, 22, Body::Nothing),
+        entry(0, 22, 24, Body::Event(other.clone())),
+        event_entry(0, 24, 26),
+    ];
+    assert_eq!(relay.piece(0, 40, erased), expected);
+    relay.appended(0);
+    assert_eq!((relay.last(), relay.through()), (26, 26));
+    assert_eq!((relay.counts.relayed, relay.counts.lost), (2, 0));
+}
+
 #[test]
 fn what_cannot_be_read_is_said_and_what_is_not_there_is_not() {
     let mut relay = Relay::new(epoch(0), 10, 10, LIMITS);
