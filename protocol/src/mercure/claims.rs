@@ -3,7 +3,6 @@
 
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use super::grants::{Grant, Grants};
@@ -52,11 +51,9 @@ impl Unverified {
     /// # Errors
     /// If the payload is not a JSON object.
     pub fn read(typ: Option<&str>, payload: &[u8]) -> Result<Self, Refused> {
-        let claims: BTreeMap<String, &RawValue> =
-            object_from_slice(payload).map_err(|_| Refused::Form)?;
-        let is_one =
-            typ.is_some_and(is_access_token) || claims.contains_key("authorization_details");
-        let issuer = claims.get("iss");
+        let claims: Early<'_> = object_from_slice(payload).map_err(|_| Refused::Form)?;
+        let is_one = typ.is_some_and(is_access_token) || claims.authorization_details.is_some();
+        let issuer = claims.iss;
         Ok(Self {
             version: if is_one {
                 Version::One
@@ -66,6 +63,22 @@ impl Unverified {
             issuer: issuer.and_then(|iss| serde_json::from_str(iss.get()).ok()),
         })
     }
+}
+
+/// The claims by which a token's version and keys are known; each may be there once, as all that are read.
+#[derive(Deserialize)]
+struct Early<'a> {
+    #[serde(borrow, default, deserialize_with = "present")]
+    iss: Option<&'a RawValue>,
+    #[serde(borrow, default, deserialize_with = "present")]
+    authorization_details: Option<&'a RawValue>,
+}
+
+/// What is there, null too.
+fn present<'de: 'a, 'a, D: serde::Deserializer<'de>>(
+    from: D,
+) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// Whether a token's type is that of an access token (RFC 9068).
@@ -309,6 +322,13 @@ mod tests {
         let payload = grants.subscribe[0].payload.as_deref();
         assert!(payload.is_some_and(|json| json.starts_with(r#"{"a":"#) && !json.contains('\n')));
         assert_eq!((grants.version, grants.expires), (Version::One, Some(2000)));
+        for payload in ["7", "\"Ada\"", "[1]", "true"] {
+            let more = format!(
+                r#""actions":["subscribe"],"topics":[{{"match":"a"}}],"payload":{payload}"#
+            );
+            let granted = detail(&more).unwrap().subscribe;
+            assert_eq!(granted[0].payload.as_deref(), Some(payload), "any JSON");
+        }
         assert_eq!(details("[]").unwrap().publish, []);
         assert!(details("null").is_ok());
     }
@@ -454,6 +474,15 @@ mod tests {
             Some("https://a")
         );
         assert_eq!(issuer(r#"{"iss":7}"#), None);
+        assert_eq!(issuer(r#"{"iss":null}"#), None);
+        for twice in [
+            r#"{"iss":"https://a","iss":"https://b"}"#,
+            r#"{"iss":"https://a","\u0069ss":"https://a"}"#,
+            r#"{"authorization_details":[],"authorization_details":[]}"#,
+        ] {
+            let read = Unverified::read(None, twice.as_bytes());
+            assert_eq!(read, Err(Refused::Form), "{twice}");
+        }
         assert_eq!(Unverified::read(None, b"[]"), Err(Refused::Form));
     }
 

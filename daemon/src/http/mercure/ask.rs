@@ -52,6 +52,12 @@ impl Ask<'_> {
         Ok(Some((shown, grants)))
     }
 
+    /// Whether a request shows its token in a cookie alone, which does not count for what it asks.
+    pub fn is_forged(&self, request: &Request<Incoming>) -> bool {
+        let query = request.uri().query().unwrap_or("");
+        credentials::is_forged(request.headers(), query, self.mercure, self.origin)
+    }
+
     /// What the bearer of a token that was shown may do.
     pub fn grants(&self, shown: &Shown, role: Role) -> Result<Grants, Refused> {
         let tokens = &self.mercure.tokens;

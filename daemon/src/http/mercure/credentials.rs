@@ -7,6 +7,7 @@ use protocol::mercure::Version;
 use protocol::mercure::subscribe;
 
 use super::super::bearer;
+use super::super::bearer::is_from_allowed_page;
 use super::super::cors;
 use super::super::cors::Origin;
 use crate::app::application::Mercure;
@@ -21,6 +22,9 @@ pub struct Shown {
     pub only: Option<Version>,
 }
 
+/// Why what a cookie alone allows is refused.
+pub const FOREIGN: &str = "a cookie needs an Origin or a Referer that is this site's, or allowed (server.allowed_origins)";
+
 /// The token of a request. A cookie counts only if the page is this site's or of an exact origin.
 ///
 /// # Errors
@@ -31,34 +35,49 @@ pub fn find(
     mercure: &Mercure,
     origin: &Origin,
 ) -> Result<Option<Shown>, String> {
-    let legacy = mercure.tokens.speaks_legacy();
-    let shown = |token, by_cookie, only| {
-        Ok(Some(Shown {
-            token,
-            by_cookie,
-            only,
-        }))
+    let shown = by_choice(headers, query, mercure)?;
+    let cookie = || cookie(headers, mercure).filter(|_| is_from_allowed_page(headers, origin));
+    Ok(shown.or_else(cookie))
+}
+
+/// Whether a request has its token in a cookie alone, which does not count: any page can have a browser send that.
+pub fn is_forged(headers: &HeaderMap, query: &str, mercure: &Mercure, origin: &Origin) -> bool {
+    !is_from_allowed_page(headers, origin)
+        && matches!(by_choice(headers, query, mercure), Ok(None))
+        && cookie(headers, mercure).is_some()
+}
+
+/// What no browser adds by itself.
+fn by_choice(headers: &HeaderMap, query: &str, mercure: &Mercure) -> Result<Option<Shown>, String> {
+    let shown = |token, only| Shown {
+        token,
+        by_cookie: false,
+        only,
     };
     let mut all = headers.get_all(AUTHORIZATION).iter();
     if let Some(header) = all.next() {
         let token = bearer::bearer(header).filter(|_| all.next().is_none());
         let malformed = || "Authorization must be given once, as Bearer and a token".to_owned();
-        return shown(token.ok_or_else(malformed)?, false, None);
+        return Ok(Some(shown(token.ok_or_else(malformed)?, None)));
     }
-    if legacy && let Some(token) = subscribe::token(query).map_err(|why| why.to_string())? {
-        return shown(token, false, Some(Version::Legacy));
-    }
-    if !bearer::is_from_allowed_page(headers, origin) {
+    if !mercure.tokens.speaks_legacy() {
         return Ok(None);
     }
+    let token = subscribe::token(query).map_err(|why| why.to_string())?;
+    Ok(token.map(|token| shown(token, Some(Version::Legacy))))
+}
+
+fn cookie(headers: &HeaderMap, mercure: &Mercure) -> Option<Shown> {
+    let legacy = mercure.tokens.speaks_legacy();
     let old = legacy.then_some((&mercure.legacy_cookie, Version::Legacy));
-    let cookies = [Some((&mercure.cookie, Version::One)), old];
-    for (name, version) in cookies.into_iter().flatten() {
-        if let Some(token) = bearer::cookie(headers, name) {
-            return shown(token, true, Some(version));
-        }
-    }
-    Ok(None)
+    let all = [Some((&mercure.cookie, Version::One)), old];
+    all.into_iter().flatten().find_map(|(name, version)| {
+        Some(Shown {
+            token: bearer::cookie(headers, name)?,
+            by_cookie: true,
+            only: Some(version),
+        })
+    })
 }
 
 /// Whether a request says that its page is this site's or of an exact origin. For what a cookie alone allows: any page can
@@ -165,7 +184,15 @@ mod tests {
         let cookie = headers(&[("cookie", "new=N")]);
         for origin in [Origin::Foreign, Origin::Pattern] {
             assert_eq!(find(&cookie, "", &mercure(true), &origin), Ok(None));
+            let forged = |headers: &HeaderMap, query: &str| {
+                is_forged(headers, query, &mercure(true), &origin)
+            };
+            assert!(forged(&cookie, "") && forged(&headers(&[("cookie", "old=O")]), ""));
+            assert!(!forged(&headers(&[]), "") && !forged(&cookie, "authorization=Q"));
+            let header = ("authorization", "Bearer H");
+            assert!(!forged(&headers(&[header, ("cookie", "new=N")]), ""));
         }
+        assert!(!is_forged(&cookie, "", &mercure(true), &Origin::Own));
         let listed = Origin::Listed(HeaderValue::from_static("https://b.example"));
         assert!(
             find(&cookie, "", &mercure(true), &listed)

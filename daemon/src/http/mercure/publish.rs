@@ -20,17 +20,18 @@ const KEPT: usize = 16 << 10;
 /// The id of what was published. Refused in this order: by the token, by limits, by the form, by what is granted.
 pub async fn publish(ask: &Ask<'_>, request: Request<Incoming>) -> Result<Answer, Refused> {
     if !ask.client.borrow_mut().check_limits(&request) {
-        let why = "there are as many connections as are allowed, here or of this address";
-        return Err(Refused::other(StatusCode::TOO_MANY_REQUESTS, why));
+        return Err(Refused::limit());
     }
     let policy = ask.world.policy();
     let Some((shown, grants)) = ask.authorize(&request, Role::Publish)? else {
-        return Err(Refused::without_token());
+        return Err(match ask.is_forged(&request) {
+            true => Refused::request(credentials::FOREIGN),
+            false => Refused::without_token(),
+        });
     };
     let origins = &policy.apps[ask.index].origins;
     if shown.by_cookie && !credentials::names_its_page(request.headers(), origins) {
-        let why = "a cookie needs an Origin or a Referer that is this site's, or allowed (server.allowed_origins)";
-        return Err(Refused::request(why));
+        return Err(Refused::request(credentials::FOREIGN));
     }
     // What takes much is worked out again, once the body is there, which may take its time.
     let grants = (grants.memory() <= KEPT).then_some(grants);

@@ -54,6 +54,12 @@ impl Refused {
         }
     }
 
+    /// As many connections as there may be.
+    pub fn limit() -> Self {
+        let why = "there are as many connections as are allowed, here or of this address";
+        Self::other(StatusCode::TOO_MANY_REQUESTS, why)
+    }
+
     /// It has nothing to do with credentials.
     pub fn other(status: StatusCode, why: impl Into<String>) -> Self {
         Self {

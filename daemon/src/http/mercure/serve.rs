@@ -14,6 +14,7 @@ use super::super::refusal::Refusal;
 use super::super::respond::{self, Answer};
 use super::super::socket::Progress;
 use super::ask::{Ask, EXPOSED, Reply};
+use super::credentials::FOREIGN;
 use super::refused::Refused;
 use super::target::Part;
 use super::{publish, subscribe, subscriptions};
@@ -72,6 +73,12 @@ pub async fn serve(
 impl Ask<'_> {
     async fn answer(&self, request: Request<Incoming>, part: Part<'_>) -> Reply {
         if *self.origin == Origin::Foreign {
+            // As hubs answer what may be forged: it is the request that is wrong.
+            if matches!((part, request.method()), (Part::Hub, &Method::POST))
+                && self.is_forged(&request)
+            {
+                return Err(Refused::request(FOREIGN));
+            }
             let why = "this origin is not allowed (server.allowed_origins)";
             return Err(Refused::other(StatusCode::FORBIDDEN, why));
         }
