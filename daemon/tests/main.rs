@@ -32,6 +32,7 @@ mod life;
 mod logging;
 mod memory;
 mod mercure;
+mod mercure_hostile;
 mod mercure_memory;
 mod mercure_patterns;
 mod mercure_replaying;

@@ -214,7 +214,7 @@ fn id_line(out: &mut Vec<u8>, custom: Option<&str>, cursor: &impl Display) {
     }
 }
 
-fn write_id(out: &mut Vec<u8>, cursor: &impl Display) {
+pub(crate) fn write_id(out: &mut Vec<u8>, cursor: &impl Display) {
     writeln!(out, "id: {cursor}").expect("writing to a Vec cannot fail");
 }
 

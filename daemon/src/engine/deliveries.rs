@@ -4,9 +4,11 @@ use std::time::Instant;
 
 use protocol::format;
 use protocol::gap::Gap;
+use protocol::mercure::stream;
 use shared::cursor::{Cursor, Epoch};
 
 use crate::engine::outbox::ReplayPosition;
+use crate::engine::progress::Progress;
 use crate::engine::replay::state::Replay;
 use crate::engine::streams::Engine;
 use crate::hub::inbox::Delivery;
@@ -81,12 +83,19 @@ impl Engine {
             }
             Delivery::EncodedEphemeral(ephemeral) => self.on_ephemeral(&ephemeral),
             Delivery::Notice(notice) => {
-                let fanout = &mut self.output.fanout;
-                fanout.notice(
+                let hub = &self.hub;
+                let frame = |cursor| {
+                    let mut frame = Vec::with_capacity(notice.frame.len() + 48);
+                    stream::notice(&mut frame, &notice.frame, hub.sent_cursor(cursor).wire());
+                    hub.process.memory.hold(frame)
+                };
+                self.output.fanout.notice(
                     &notice,
                     &mut self.streams,
                     &self.subscriptions,
                     &self.subscribers,
+                    &self.progress,
+                    frame,
                 );
             }
             Delivery::Settled(channel) => {
@@ -120,7 +129,7 @@ impl Engine {
 
     /// The ring was replaced: the positions that streams held mean nothing now.
     fn on_replaced(&mut self, epoch: Epoch, first: u64) {
-        (self.progress.epoch, self.progress.processed) = (epoch, first);
+        self.progress = Progress::new(epoch, first);
         self.replays.forget();
         for (_, stream) in &mut self.streams {
             stream.from = 0;

@@ -7,14 +7,17 @@
 //! How much is gathered is bounded: once it `is_full`, it is to be flushed before more is added. If an event is larger
 //! than that in the forms of all its channels, the rest is left to replay, a chunk at a time (`aside`).
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use protocol::ephemeral::Ephemeral;
 use protocol::format::{FORMATS, Format};
+use shared::cursor::Cursor;
 use slab::Slab;
 
 use crate::engine::identity::Identity;
 use crate::engine::outbox::{Frame, FrameKind, ReplayPosition};
+use crate::engine::progress::Progress;
 use crate::engine::stream::{NONE, Stream};
 use crate::engine::subscribers::Subscribers;
 use crate::engine::subscriptions::Subscriptions;
@@ -179,15 +182,18 @@ impl Fanout {
         }
     }
 
-    /// What the hub says itself, for the live streams that may have it.
+    /// What the hub says itself, for the live streams that may have it, with the cursor of where each is.
     pub fn notice(
         &mut self,
         notice: &Notice,
         streams: &mut Slab<Stream>,
         subscriptions: &Subscriptions,
         subscribers: &Subscribers,
+        progress: &Progress,
+        frame: impl Fn(Cursor) -> Held,
     ) {
-        let mut place = NONE;
+        // Streams that opened lately may be further than others.
+        let mut places = HashMap::new();
         for member in notice.names().flat_map(|name| subscriptions.members(name)) {
             let stream = &mut streams[member.slot as usize];
             let subscriber = subscribers.of(member.slot);
@@ -199,9 +205,11 @@ impl Fanout {
                 subscriber.missed.set(true);
                 continue;
             }
-            if place == NONE {
-                place = self.push(FrameKind::Ephemeral, notice.frame.clone());
-            }
+            let next = progress.live(stream.from);
+            let place = *places.entry(next).or_insert_with(|| {
+                let frame = frame(progress.cursor(next - 1));
+                self.push(FrameKind::Ephemeral, frame)
+            });
             if !self.ends_with(stream, place) {
                 self.link(stream, member.slot, place);
             }

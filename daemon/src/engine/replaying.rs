@@ -21,6 +21,7 @@ impl Engine {
                 self.resume_input(slot);
             }
         }
+        self.go_on_telling();
         // Few at a time: live events come first.
         let scanned = self.hub.counters(self.worker).scanned.get();
         for _ in 0..self.replays.ready.len().min(16) {

@@ -13,6 +13,8 @@ use crate::process::client_key::ClientKey;
 pub struct Replays {
     /// Streams whose next chunk may be written, each in turn.
     pub ready: VecDeque<u32>,
+    /// Streams that are to be told more of who is there (`active.rs`).
+    pub telling: VecDeque<u32>,
     /// Streams that wait for their client's share of scanning.
     pub paced: Paced,
     /// Streams with channels that were added with a cursor.

@@ -119,8 +119,8 @@ impl Engine {
     /// Whether chunks of replay are due, or input of WebSockets. No replay begins anything while memory is
     /// tight; it goes on at the next tick when it is not.
     pub fn has_more(&self) -> bool {
-        let replays = !self.replays.ready.is_empty() && !self.hub.process.memory.is_tight();
-        replays || !self.input.queue.is_empty()
+        let replays = !self.replays.ready.is_empty() || !self.replays.telling.is_empty();
+        replays && !self.hub.process.memory.is_tight() || !self.input.queue.is_empty()
     }
 
     /// The position up to which a stream has everything.

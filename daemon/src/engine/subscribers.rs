@@ -14,8 +14,8 @@ use shared::cursor::Cursor;
 use shared::event::Event;
 
 use crate::engine::opening::TopicOpening;
-use crate::hub::active::Presence;
-use crate::hub::topics::Matched;
+use crate::hub::active::{Presence, Telling, text_of_topic};
+use crate::hub::topics::{Matched, of_subscriptions};
 
 /// One worker's subscribers of topics, by their slots.
 #[derive(Debug, Default)]
@@ -32,6 +32,8 @@ pub struct Subscriber {
     granted: Option<Rc<Granted>>,
     /// It may have missed what the hub says itself.
     pub missed: Cell<bool>,
+    /// What it is still told of that.
+    pub telling: Option<Box<Telling>>,
     /// It is an active subscription as long as it is here.
     presence: Option<Presence>,
 }
@@ -85,10 +87,30 @@ impl Subscriber {
         self.presence.as_ref()
     }
 
-    /// Whether it was granted this topic.
-    pub fn was_granted_topic(&self, topic: &Topic<'_>) -> bool {
-        let granted = self.granted.as_ref();
-        granted.is_some_and(|granted| granted.fits(topic))
+    /// The encoded texts of the only matchers whose subscriptions it was granted, `Some(None)` if they are not known. None: it
+    /// was granted none.
+    pub fn granted_subscriptions(&self) -> Option<Option<Vec<String>>> {
+        let (granted, hub) = (self.granted.as_ref()?, self.matched.hub());
+        let exact = granted.exact.iter().filter_map(|topic| {
+            let rest = topic.strip_prefix(hub.path())?;
+            // Of 1.0, and of 0.x.
+            let parts = rest.strip_prefix("/subscriptions/")?.split('/').take(2);
+            Some(parts.map(|text| Some(text.to_owned())))
+        });
+        let patterns = of_subscriptions(hub, granted.patterns.iter()).into_iter();
+        let patterns = patterns
+            .map(|pattern| text_of_topic(pattern.kind(), pattern.text(), hub).map(str::to_owned));
+        let mut all = exact.flatten().chain(patterns).peekable();
+        all.peek()?;
+        Some(all.collect())
+    }
+
+    /// Whether it was granted this topic, and how many patterns may have been tried.
+    pub fn was_granted_topic(&self, topic: &Topic<'_>) -> (bool, usize) {
+        match &self.granted {
+            Some(granted) => (granted.fits(topic), 1 + granted.patterns.len()),
+            None => (false, 1),
+        }
     }
 
     /// Whether it may have the event at `at`.
@@ -118,6 +140,7 @@ impl Subscribers {
             matched,
             granted,
             missed: Cell::new(was_away),
+            telling: None,
             presence,
         };
         self.streams.insert(slot, subscriber);
@@ -149,6 +172,10 @@ impl Subscribers {
         self.streams
             .values()
             .for_each(|subscriber| subscriber.missed.set(true));
+    }
+
+    pub fn of_mut(&mut self, slot: u32) -> Option<&mut Subscriber> {
+        self.streams.get_mut(&slot)
     }
 
     pub fn of(&self, slot: u32) -> Option<&Subscriber> {

@@ -137,7 +137,7 @@ pub fn head_of(stream_head: &[u8]) -> Answer {
     answer
 }
 
-/// A page of history.
+/// A page of history, or a list, whose bytes are counted as long as somebody does not take them.
 pub fn page(page: Held, origin: &Origin) -> Answer {
     let mut answer = json(page);
     allow_origin(&mut answer, origin);

@@ -20,8 +20,11 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use protocol::mercure::grants::Grants;
+use protocol::mercure::hub_url::HubUrl;
 use protocol::mercure::matcher::{Kind, Matcher};
+use protocol::mercure::stream;
 use protocol::mercure::subscription::{Subscription, encode};
+use protocol::wire_cursor::WireCursor;
 use tokio::sync::Notify;
 
 use crate::hub::active_note::{Journal, Noted, kind};
@@ -39,6 +42,9 @@ const HELD: usize = 8 << 20;
 const SUBSCRIBER: usize = 384;
 const MATCHER: usize = 128;
 
+/// Bytes that a stream is told of them at a time, and one more.
+const TOLD: usize = 64 << 10;
+
 /// Bytes at the most of subscribers that are gone.
 pub const CEILING: u64 = 2 * HELD as u64;
 
@@ -54,6 +60,8 @@ pub struct Active {
 struct Inner {
     number: u64,
     present: BTreeMap<u64, Arc<Subscriber>>,
+    /// Those whose streams have not opened yet, and who were not announced.
+    coming: BTreeSet<u64>,
     /// By when they end.
     leaving: BTreeSet<(Instant, u64)>,
     ended: VecDeque<(u64, Arc<Subscriber>)>,
@@ -146,6 +154,21 @@ impl Subscriber {
     }
 }
 
+/// Whom a stream is still to be told of.
+#[derive(Debug)]
+pub struct Telling {
+    ended: VecDeque<Arc<Subscriber>>,
+    present: VecDeque<u64>,
+    /// Of the first of them, so many matchers have been dealt with.
+    done: usize,
+}
+
+impl Telling {
+    pub fn is_over(&self) -> bool {
+        self.ended.is_empty() && self.present.is_empty()
+    }
+}
+
 /// A subscriber is there as long as this is held.
 pub struct Presence {
     active: Arc<Active>,
@@ -155,7 +178,8 @@ pub struct Presence {
 impl Presence {
     /// Tells everybody, itself too: it has to know itself by this name before the one that it had is told to be gone.
     pub fn announce(&self, hub: &Hub) {
-        let inner = self.active.inner.lock();
+        let mut inner = self.active.inner.lock();
+        inner.coming.remove(&self.number);
         if let Some(subscriber) = inner.present.get(&self.number) {
             announce(hub, subscriber, true);
         }
@@ -202,8 +226,9 @@ impl Active {
         let payload = |matcher: &Matcher| grants.payload(matcher, hub.topics.hub()).cloned();
         let subscriber = Arc::new(Subscriber::new(name()?, matchers, payload));
         let inner = &mut *self.inner.lock();
-        inner.end_due(hub, Instant::now());
         let number = inner.enter(&subscriber);
+        inner.coming.insert(number);
+        inner.end_due(hub, Instant::now());
         if let Some(journal) = &mut inner.journal {
             journal.enter(&subscriber.noted());
         }
@@ -211,49 +236,102 @@ impl Active {
         Some(Presence { active, number })
     }
 
-    /// The subscriptions that are present, in the order in which they began, as far as `is` says so.
-    pub fn list<T>(&self, mut of: impl FnMut(Subscription<'_>) -> Option<T>) -> Vec<T> {
-        let inner = self.inner.lock();
-        let all = inner
-            .present
-            .values()
+    /// What `of` makes of the subscriptions that are present, in the order in which they began. `text`: of the only matcher
+    /// that is asked about, if there is only one.
+    pub fn list<T>(
+        &self,
+        text: Option<&str>,
+        of: impl FnMut(Subscription<'_>) -> Option<T>,
+    ) -> Vec<T> {
+        // Documents take their time, and nobody could come meanwhile.
+        let subscribers: Vec<Arc<Subscriber>> = {
+            let inner = self.inner.lock();
+            match text.map(|text| inner.of_text(&encode(text))) {
+                Some(numbers) => {
+                    let present = numbers
+                        .iter()
+                        .filter_map(|number| inner.present.get(number));
+                    present.cloned().collect()
+                }
+                None => inner.present.values().cloned().collect(),
+            }
+        };
+        let all = subscribers
+            .iter()
             .flat_map(|subscriber| subscriber.subscriptions(true));
-        all.filter_map(&mut of).collect()
+        all.filter_map(of).collect()
     }
 
-    /// What a stream is told that may have missed announcements: of those whose topics `may_have`. `text`: the encoded
-    /// text of the only matcher that it asks about, if there is only one.
-    pub fn told(&self, path: &str, text: Option<&str>, may_have: impl Fn(&str) -> bool) -> Vec<u8> {
+    /// Whom a stream is to be told of that may have missed announcements. `texts`: the encoded texts of the only matchers that
+    /// it may hear of, if that is known.
+    pub fn begin_telling(&self, texts: Option<&[String]>) -> Telling {
         let inner = self.inner.lock();
-        let numbers = text.map(|text| {
-            let numbers = inner.by_text.get(&inner.hasher.hash_one(text));
-            numbers.map_or(&[][..], Vec::as_slice)
-        });
-        let asked =
-            |number: &u64| numbers.is_none_or(|numbers| numbers.binary_search(number).is_ok());
-        let mut out = Vec::new();
-        let ended = inner.ended.iter().map(|(number, who)| (number, who, false));
-        let present: Box<dyn Iterator<Item = _>> = match numbers {
-            Some(numbers) => Box::new(
-                numbers
-                    .iter()
-                    .filter_map(|number| inner.present.get(number).map(|who| (number, who, true))),
-            ),
-            None => Box::new(
-                inner
-                    .present
-                    .iter()
-                    .map(|(number, who)| (number, who, true)),
-            ),
+        let Some(texts) = texts else {
+            return Telling {
+                ended: inner.ended.iter().map(|(_, who)| who.clone()).collect(),
+                present: inner.present.keys().copied().collect(),
+                done: 0,
+            };
         };
-        for (_, who, active) in ended.filter(|(number, ..)| asked(number)).chain(present) {
-            for subscription in who.subscriptions(active) {
-                if may_have(&subscription.id(path)) {
-                    out.extend(subscription.event(path));
+        let numbers: BTreeSet<u64> = texts
+            .iter()
+            .flat_map(|text| inner.of_text(text).iter().copied())
+            .collect();
+        let ended = inner
+            .ended
+            .iter()
+            .filter(|(number, _)| numbers.contains(number));
+        Telling {
+            ended: ended.map(|(_, who)| who.clone()).collect(),
+            present: numbers
+                .into_iter()
+                .filter(|number| inner.present.contains_key(number))
+                .collect(),
+            done: 0,
+        }
+    }
+
+    /// What a stream is told next: `active:false` of those that have ended, and then `active:true` of those that are present.
+    /// `cursor`: where the stream is. `hears`: whether it is told of a topic, and what it took to find out. It goes on until
+    /// that is `most`.
+    pub fn tell(
+        &self,
+        telling: &mut Telling,
+        path: &str,
+        cursor: WireCursor<'_>,
+        most: usize,
+        mut hears: impl FnMut(&str) -> (bool, usize),
+    ) -> Vec<u8> {
+        let (mut out, mut spent) = (Vec::new(), 0);
+        loop {
+            let ended = telling.ended.front().cloned();
+            let active = ended.is_none();
+            // Who has ended since was announced.
+            let who = ended.or_else(|| {
+                let number = telling.present.front()?;
+                self.inner.lock().present.get(number).cloned()
+            });
+            let left = who.iter().flat_map(|who| who.subscriptions(active));
+            for subscription in left.skip(telling.done) {
+                if spent >= most || out.len() >= TOLD {
+                    return out;
                 }
+                let (is_told, took) = hears(&subscription.id(path));
+                if is_told {
+                    stream::notice(&mut out, &subscription.event(path), cursor);
+                }
+                spent += took;
+                telling.done += 1;
+            }
+            telling.done = 0;
+            let next = match active {
+                false => telling.ended.pop_front().is_some(),
+                true => telling.present.pop_front().is_some(),
+            };
+            if !next {
+                return out;
             }
         }
-        out
     }
 
     /// How many subscribers there are.
@@ -289,16 +367,31 @@ impl Inner {
         number
     }
 
+    /// Of both kinds, those that may have a matcher of this text, which is encoded.
+    fn of_text(&self, text: &str) -> &[u64] {
+        let numbers = self.by_text.get(&self.hasher.hash_one(text));
+        numbers.map_or(&[], Vec::as_slice)
+    }
+
     /// It ends when it is `due`.
     fn leave(&mut self, number: u64, due: Instant) {
+        self.coming.remove(&number);
         if let Some(who) = self.present.get(&number) {
             self.leaving_bytes += who.memory;
             self.leaving.insert((due, number));
         }
     }
 
-    /// Ends those whose grace is over, and the first of those that are too many.
+    /// Ends those whose grace is over, and the first of those that are too many. Whoever comes is announced before: it may be
+    /// one of them who is back, and its stream does not open before it is too late.
     fn end_due(&mut self, hub: &Hub, now: Instant) {
+        let is_due = |(due, _): &(Instant, u64)| *due <= now || self.leaving_bytes > HELD;
+        if self.leaving.first().is_some_and(is_due) {
+            let coming = std::mem::take(&mut self.coming).into_iter();
+            coming
+                .filter_map(|number| self.present.get(&number))
+                .for_each(|subscriber| announce(hub, subscriber, true));
+        }
         while let Some((due, number)) = self.leaving.first().copied()
             && (due <= now || self.leaving_bytes > HELD)
         {
@@ -373,28 +466,46 @@ fn name() -> Option<String> {
     Some(format!("urn:uuid:{}", parts.join("-")))
 }
 
-/// The encoded text of the only matcher whose subscriptions a matcher of this text can be about, if it says so:
-/// `P/subscriptions/:match_type/{text}/:subscriber`.
-pub fn text_of_topic<'t>(matcher: &'t str, hub_path: &str, origin: &str) -> Option<&'t str> {
-    let path = matcher.strip_prefix(origin).unwrap_or(matcher);
+/// The encoded text of the only matcher whose subscriptions a matcher can be about, if it says so:
+/// `P/subscriptions/:match_type/{text}/:subscriber`, or `P/subscriptions/{text}/{subscriber}` in 0.x.
+pub fn text_of_topic<'t>(kind: Kind, text: &'t str, hub: &HubUrl) -> Option<&'t str> {
+    let path = text.strip_prefix(hub.origin()).unwrap_or(text);
     let rest = path
-        .strip_prefix(hub_path)?
+        .strip_prefix(hub.path())?
         .strip_prefix("/subscriptions/")?;
-    let text = rest.split('/').nth(1)?;
-    let text = text.split('{').next()?;
-    let literal = |b: u8| b.is_ascii_alphanumeric() || b"-_.~%".contains(&b);
-    (!text.is_empty() && text.bytes().all(literal)).then_some(text)
+    let is_literal = |text: &str| {
+        let literal = |b: u8| b.is_ascii_alphanumeric() || b"-_.~%".contains(&b);
+        !text.is_empty() && text.bytes().all(literal)
+    };
+    let mut parts = rest.splitn(3, '/');
+    let (first, second, third) = (parts.next()?, parts.next()?, parts.next());
+    let named = match kind {
+        // What begins with a type may be of 1.0.
+        Kind::Topic => Some(first).filter(|first| !["exact", "urlpattern"].contains(first))?,
+        // A group may begin with the last slash.
+        Kind::UrlPattern | Kind::Exact => {
+            let (named, group) = second.split_at(second.find('{').unwrap_or(second.len()));
+            Some(named).filter(|_| third.is_some() || !group.is_empty())?
+        }
+    };
+    is_literal(named).then_some(named)
 }
 
 #[cfg(test)]
 mod tests {
-    use protocol::mercure::hub_url::HubUrl;
+    use protocol::testing::wire_cursor;
 
     use super::*;
+    use crate::engine::seam;
+    use crate::hub::channel_index::Bounds;
+    use crate::hub::event_store::RingStore;
+    use crate::hub::inbox::{Batch, Delivery};
+    use crate::process::client_key::ClientKey;
 
     #[test]
     fn a_pattern_of_one_matcher_s_subscriptions_names_it() {
-        let of = |matcher| text_of_topic(matcher, "/hub", "https://x");
+        let hub = HubUrl::parse("https://x/hub").unwrap();
+        let of = |text| text_of_topic(Kind::UrlPattern, text, &hub);
         assert_eq!(
             of("/hub/subscriptions/:match_type/a%2Fb/:subscriber"),
             Some("a%2Fb")
@@ -410,8 +521,19 @@ mod tests {
             "/hub/subscriptions/exact/a(b)/x",
             "/hub/:x/exact/a/b",
             "https://y/hub/subscriptions/exact/a/b",
+            "/hub/subscriptions/:topic/urn%3Auuid%3A1",
         ] {
             assert_eq!(of(other), None, "{other}");
+        }
+        let old = |text| text_of_topic(Kind::Topic, text, &hub);
+        assert_eq!(old("/hub/subscriptions/a%2Fb/{subscriber}"), Some("a%2Fb"));
+        for other in [
+            "/hub/subscriptions/{topic}/urn%3Auuid%3A1",
+            "/hub/subscriptions/{topic}/{subscriber}",
+            "/hub/subscriptions/exact/a/{subscriber}",
+            "/hub/subscriptions/{+all}",
+        ] {
+            assert_eq!(old(other), None, "{other}");
         }
     }
 
@@ -469,13 +591,118 @@ mod tests {
     }
 
     #[test]
+    fn what_many_are_told_of_is_told_a_part_at_a_time() {
+        let active = Active::default();
+        let (mut numbers, mut inner) = (Vec::new(), active.inner.lock());
+        for n in 0..30 {
+            let (own, mine) = (format!("{n}"), format!("x{n}"));
+            let who = subscriber(&["room", &own, &mine]);
+            numbers.push(inner.enter(&who));
+            if n % 3 == 0 {
+                let who = inner.present.remove(numbers.last().unwrap()).unwrap();
+                inner.end(*numbers.last().unwrap(), who);
+            }
+        }
+        drop(inner);
+        let told = |texts: Option<&[String]>, leaves: Option<u64>| {
+            let mut telling = active.begin_telling(texts);
+            if let Some(number) = leaves {
+                active.inner.lock().present.remove(&number);
+            }
+            let (mut all, mut turns) = (String::new(), 0);
+            while !telling.is_over() {
+                let mut asked = 0;
+                let part = active.tell(&mut telling, "/hub", wire_cursor(7), 20, |topic| {
+                    asked += 1;
+                    (!topic.contains("/x"), 10)
+                });
+                assert!(asked <= 2 || telling.is_over(), "{asked}");
+                all += std::str::from_utf8(&part).unwrap();
+                turns += 1;
+            }
+            let count = |what: &str| all.matches(what).count();
+            assert_eq!(count("id: #"), count("event: mercure"));
+            (
+                count("\"active\":false"),
+                count("\"active\":true"),
+                turns > 5,
+            )
+        };
+        assert_eq!(told(None, None), (20, 40, true));
+        assert_eq!(told(Some(&["room".to_owned()]), None), (20, 40, true));
+        assert_eq!(told(Some(&["4".to_owned(), "7".to_owned()]), None).1, 4);
+        assert_eq!(told(Some(&[]), None), (0, 0, false));
+        // Who is gone meanwhile was announced to the stream as to everybody.
+        assert_eq!(told(None, Some(numbers[29])), (20, 38, true));
+    }
+
+    #[test]
+    fn who_is_back_is_announced_before_the_one_of_before_ends_although_its_stream_did_not_open_yet()
+    {
+        let bounds = Bounds {
+            entries: 10,
+            channels: 10,
+            marks: 10,
+        };
+        let hub = seam::hub(Box::new(RingStore::default()), 10, bounds, 1 << 20);
+        let everything = Matcher::parse(Kind::Exact, "*", hub.topics.hub()).unwrap();
+        let matched = hub
+            .topics
+            .subscribe(&hub.index, ClientKey::NONE, [everything])
+            .unwrap();
+        let mut room = hub.routes.room(1, 10).unwrap();
+        hub.routes.add(&matched.names[0], 0, &mut room, || {});
+        let active = Arc::new(Active::default());
+        let exact = [Matcher::parse(Kind::Exact, "a", hub.topics.hub()).unwrap()];
+        let join = || active.join(&hub, &exact, &Grants::none()).unwrap();
+        let before = join();
+        before.announce(&hub);
+        drop(before);
+        let back = join();
+        active
+            .inner
+            .lock()
+            .end_due(&hub, Instant::now() + 2 * GRACE);
+        back.announce(&hub);
+        drop(join());
+        active
+            .inner
+            .lock()
+            .end_due(&hub, Instant::now() + 2 * GRACE);
+        let mut batch = Batch::default();
+        hub.inboxes[0].take(&mut batch);
+        let told = batch.items.iter().map(|item| match item {
+            Delivery::Notice(notice) => String::from_utf8_lossy(&notice.frame).into_owned(),
+            other => panic!("{other:?}"),
+        });
+        let told: Vec<(bool, String)> = told
+            .map(|frame| {
+                let name = frame.split("urn:uuid:").nth(1).unwrap();
+                (frame.contains(r#""active":true"#), name[..36].to_owned())
+            })
+            .collect();
+        let [first, second, third] = [0, 2, 4].map(|n| told[n].1.clone());
+        let expected = [
+            (true, &first),
+            (true, &told[1].1),
+            (false, &first),
+            // Its stream has opened.
+            (true, &told[1].1),
+            (false, &third),
+        ];
+        assert_eq!(second, first);
+        let told: Vec<_> = told.iter().map(|(active, name)| (*active, name)).collect();
+        assert_eq!(told, expected, "one that never opened ends unannounced");
+    }
+
+    #[test]
     fn who_was_there_before_is_there_and_in_grace() {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("ring.subscribers");
         let before = [subscriber(&["a", "b"]).noted(), subscriber(&["a"]).noted()];
         let journal = Journal::new(path.clone(), &before);
         let active = Active::new(&before, journal, GRACE);
-        let shown = active.list(|one| {
+        let shown = active.list(None, |one| {
             Some((
                 one.subscriber.to_owned(),
                 one.text.to_owned(),

@@ -10,7 +10,7 @@ use crate::process::budget::{Budget, Held};
 pub struct Notice {
     /// Its topics, and whether it is private.
     pub event: Event,
-    /// As it is sent.
+    /// As it is sent, without an id.
     pub frame: Held,
     names: Box<[Arc<str>]>,
 }

@@ -8,7 +8,7 @@
 
 use std::thread;
 
-use protocol::mercure::MAX_PATTERN;
+use protocol::mercure::ORDINARY_PATTERN;
 use shared::keeper::keys_ceiling;
 
 use crate::app::peers;
@@ -53,7 +53,7 @@ const POSITION: u64 = 48;
 const INDEXED_CHANNEL: u64 = 640;
 /// A pattern of a Mercure hub at the most: its text, its compiled form, its names and places in tables. And what a subscriber
 /// takes for each of its matchers beside their texts: two names, its place as an active subscription.
-const PATTERN: u64 = 4096 + MAX_PATTERN as u64 + 1024;
+const PATTERN: u64 = 4096 + ORDINARY_PATTERN as u64 + 1024;
 const MATCHER: u64 = 640;
 /// Times the bytes of a request's head: the texts of its matchers, its token's topics (once as a set, once as the key
 /// of all who have the same) and payload.

@@ -50,13 +50,18 @@ pub fn claims(actions: &[&str], topics: &[(&str, &str)]) -> Value {
 }
 
 pub fn sign(typ: &str, secret: &str, claims: &Value) -> String {
+    let header = json!({"alg": "HS256", "typ": typ});
+    sign_text(secret, &header.to_string(), &claims.to_string())
+}
+
+/// Of whatever header and claims.
+pub fn sign_text(secret: &str, header: &str, claims: &str) -> String {
     use base64::Engine;
     use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-    let part = |json: &Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let signed = format!(
         "{}.{}",
-        part(&json!({"alg": "HS256", "typ": typ})),
-        part(claims)
+        URL_SAFE_NO_PAD.encode(header),
+        URL_SAFE_NO_PAD.encode(claims)
     );
     let code = protocol::mac::sign(secret.as_bytes(), &[signed.as_bytes()]);
     format!("{signed}.{}", URL_SAFE_NO_PAD.encode(code))

@@ -3,13 +3,13 @@
 
 use std::sync::Arc;
 
-use super::Version;
 use super::expression::Expression;
 use super::hub_url::HubUrl;
 use super::pattern::Pattern;
 use super::template::{self, NoTemplate};
 use super::text::{self, Unfit};
 use super::topic::Topic;
+use super::{ORDINARY_PATTERN, Version};
 
 /// How a matcher's text is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -116,12 +116,20 @@ impl Matcher {
 
     /// Bytes that it takes: its text, and what is compiled of it.
     pub fn memory(&self) -> usize {
-        let compiled = match &self.test {
+        self.text.len() + self.compiled()
+    }
+
+    fn compiled(&self) -> usize {
+        match &self.test {
             Test::All | Test::Exact => 0,
             Test::UrlPattern(pattern) => pattern.memory(),
             Test::Template(expression) => expression.memory(),
-        };
-        self.text.len() + compiled
+        }
+    }
+
+    /// How many patterns it counts as: what is compiled of it bounds how long it takes to try it on a topic.
+    pub fn weight(&self) -> usize {
+        1 + self.compiled().saturating_sub(1) / ORDINARY_PATTERN
     }
 
     pub fn kind(&self) -> Kind {
@@ -476,6 +484,41 @@ mod tests {
                 );
             }
         }
+    }
+
+    #[test]
+    fn ordinary_patterns_count_once_and_large_ones_as_often_as_they_are_larger() {
+        let weight = |kind, text: &str| {
+            let matcher = matcher(kind, text).unwrap();
+            (matcher.weight(), matcher.memory() - text.len())
+        };
+        for (kind, text) in [
+            (Kind::Exact, "https://example.com/a"),
+            (Kind::UrlPattern, "*"),
+            (Kind::UrlPattern, "/b/:id"),
+            (Kind::UrlPattern, "https://*.example.com/:a/:b?/:c(\\d+)"),
+            (Kind::UrlPattern, "/:a/:b/:c/:d?q=:q"),
+            (
+                Kind::UrlPattern,
+                "/.well-known/mercure/subscriptions/:match_type/https%3A%2F%2Flaravel.alt%2Fecho%2Fchannel%2Fpresence-room.3/:subscriber",
+            ),
+            (
+                Kind::UrlPattern,
+                "/.well-known/mercure/subscriptions/:match_type/https%3A%2F%2Flaravel.alt%2Fecho%2Fchannel%2Fpresence-room.3{/:subscriber}?",
+            ),
+            (Kind::Topic, "https://example.com/{a}/{b}"),
+            (
+                Kind::Topic,
+                "/.well-known/mercure/subscriptions/{topic}/{subscriber}",
+            ),
+        ] {
+            assert_eq!(weight(kind, text).0, 1, "{text}: {}", weight(kind, text).1);
+        }
+        let (weight, compiled) = weight(Kind::UrlPattern, &format!("/({}x)", ".*".repeat(200)));
+        assert!(
+            weight > 2 && weight == compiled.div_ceil(ORDINARY_PATTERN),
+            "{weight}"
+        );
     }
 
     #[test]

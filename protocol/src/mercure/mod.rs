@@ -35,6 +35,9 @@ pub const MAX_MATCHERS: usize = 100;
 /// an expression makes 24.
 pub const MAX_PATTERN: usize = 32 << 10;
 
+/// Bytes that an ordinary pattern takes so at the most. A larger one counts as several.
+pub const ORDINARY_PATTERN: usize = 4 << 10;
+
 /// Bytes that the topics of a token take once they are compiled.
 pub const MAX_GRANTS: usize = 256 << 10;
 

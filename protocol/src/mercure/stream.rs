@@ -41,6 +41,14 @@ pub fn gap(gap: &Gap, cursor: Option<WireCursor<'_>>) -> Vec<u8> {
     sse::gap(gap, cursor.map(HubId))
 }
 
+/// What the hub says itself, as [`Subscription::event`](super::subscription::Subscription::event) has it, for who was sent
+/// everything up to `cursor`. Its id is that of the place: many parsers keep an id only of a block that has data, and would
+/// come back without one.
+pub fn notice(out: &mut Vec<u8>, event: &[u8], cursor: WireCursor<'_>) {
+    sse::write_id(out, &HubId(cursor));
+    out.extend_from_slice(event);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

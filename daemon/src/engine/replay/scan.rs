@@ -9,6 +9,9 @@ use crate::engine::replay::query::{PLAN, ReplayQuery, Turn, append_event};
 use crate::engine::replay::state::Replay;
 use crate::process::scan_shares::READ;
 
+/// Patterns that are tried in a turn, beside those of one event: other streams have their turns.
+const TURN: u64 = 1000;
+
 /// Scans part of `from..to`; `replay` is then behind what was scanned.
 pub fn scan(
     query: &ReplayQuery<'_>,
@@ -24,6 +27,9 @@ pub fn scan(
         return Turn::Paced;
     }
     let found = index.candidates(query.names, (from, to), PLAN);
+    // Each of a stream's patterns is tried on what is read.
+    let patterns = query.subscriber.map_or(0, |s| s.matched.weight());
+    let cost = patterns.max(1) as u64;
     let (mut read, mut full) = (0, false);
     for seq in found.seqs {
         read += 1;
@@ -39,7 +45,7 @@ pub fn scan(
         // An event that did not fit whole is continued where it stopped.
         if !full {
             replay.go_to(seq + 1);
-            full = chunk.is_full();
+            full = chunk.is_full() || read * cost >= TURN;
         }
         if full {
             break;
@@ -49,6 +55,6 @@ pub fn scan(
         replay.go_to(found.next);
     }
     query.counters.scanned.add(read);
-    share.spend(query.client, found.looked + READ * read);
+    share.spend(query.client, found.looked + READ * read * cost);
     Turn::More
 }

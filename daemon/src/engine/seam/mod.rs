@@ -274,6 +274,8 @@ struct Client {
     /// The last cursor it received.
     held: u64,
     gaps: u64,
+    /// How often the hub itself said something.
+    said: usize,
     ended: bool,
 }
 
@@ -297,6 +299,7 @@ impl Client {
             got: Vec::new(),
             held: 0,
             gaps: 0,
+            said: 0,
             ended: false,
         };
         (client, ours.into())
@@ -340,6 +343,8 @@ impl Client {
             if message.event == "askr:gap" {
                 let gap: serde_json::Value = serde_json::from_str(&message.data).unwrap();
                 self.gaps += gap["at_most"].as_u64().expect("bounded here");
+            } else if message.event == "mercure" {
+                self.said += 1;
             } else {
                 self.got
                     .push(message.data.split(' ').next().unwrap().parse().unwrap());

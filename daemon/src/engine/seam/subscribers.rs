@@ -1,5 +1,6 @@
 //! The seam for subscribers of topics: whenever a pattern comes to be known, is forgotten or known again, a stream gets every
-//! event that one of its matchers matches and that it may have, once and in order.
+//! event that one of its matchers matches and that it may have, once and in order. What the hub says itself comes between,
+//! with the cursor of where the stream is.
 
 use protocol::mercure::Version;
 use protocol::mercure::grants::{Grant, Grants};
@@ -8,6 +9,7 @@ use protocol::testing::{private_event, topics_event};
 
 use super::*;
 use crate::engine::TopicOpening;
+use crate::hub::notice::Notice;
 use crate::hub::topics::Matched;
 
 const TOPICS: [&str; 4] = ["/a/1", "/a/2", "/b/1", "urn:x"];
@@ -32,6 +34,8 @@ enum Act {
     Open,
     /// A client goes away.
     Leave(usize),
+    /// The hub says something itself.
+    Say,
     Inbox,
     Ready,
     Replay,
@@ -76,6 +80,7 @@ fn act() -> impl Strategy<Value = Act> {
         2 => ask().prop_map(Act::Subscribe),
         2 => Just(Act::Open),
         1 => (0..8usize).prop_map(Act::Leave),
+        3 => Just(Act::Say),
         3 => Just(Act::Inbox),
         2 => Just(Act::Ready),
         3 => Just(Act::Replay),
@@ -187,6 +192,8 @@ struct Viewer {
     client: Client,
     topics: u8,
     granted: u8,
+    /// Its matchers and grants.
+    asked: (u8, u8),
 }
 
 impl Viewer {
@@ -198,6 +205,14 @@ impl Viewer {
         };
         truth.iter().filter(due).map(|(seq, ..)| *seq).collect()
     }
+}
+
+/// What the hub says is for who asks for everything and was granted it.
+fn say(hub: &Hub) {
+    let topic = "/.well-known/mercure/subscriptions/exact/a/b";
+    let names = hub.topics.known().names(std::iter::once(topic));
+    let frame = b"event: mercure\ndata: {}\n\n".to_vec();
+    hub.notify(Notice::private(topic, names, frame, &hub.process.memory).unwrap());
 }
 
 fn subscribe(
@@ -251,6 +266,7 @@ fn subscribe(
         client,
         topics: topics_of(ask.matchers),
         granted: topics_of(ask.grants),
+        asked: (ask.matchers, ask.grants),
     }
 }
 
@@ -297,6 +313,7 @@ proptest! {
                 Act::Open => {}
                 Act::Leave(n) if n < viewers.len() => drop(viewers.remove(n)),
                 Act::Leave(_) => {}
+                Act::Say => say(&hub),
                 Act::Inbox => engine.on_inbox(),
                 Act::Ready => drop(engine.on_ready()),
                 Act::Replay => engine.on_replay(),
@@ -323,6 +340,18 @@ proptest! {
             tailer.step(&hub, &ring);
         }
         settle(&mut engine, &hub, &mut viewers.iter_mut().map(|viewer| &mut viewer.client).collect::<Vec<_>>())?;
+        // All are live, and hear of it with a cursor that is theirs.
+        let heard: Vec<usize> = viewers.iter().map(|viewer| viewer.client.said).collect();
+        say(&hub);
+        settle(&mut engine, &hub, &mut viewers.iter_mut().map(|viewer| &mut viewer.client).collect::<Vec<_>>())?;
+        for (viewer, before) in viewers.iter_mut().zip(heard) {
+            let everything = |set: u8| set & 1 << 6 != 0;
+            let hears = everything(viewer.asked.0) && everything(viewer.asked.1);
+            prop_assert_eq!(viewer.client.said - before, usize::from(hears));
+            if let Some(held) = viewer.client.holds("#")? {
+                viewer.client.has(viewer.due(&tailer.truth, held + 1))?;
+            }
+        }
         for viewer in &viewers {
             prop_assert!(!viewer.client.ended);
             prop_assert_eq!(&viewer.client.got, &viewer.due(&tailer.truth, u64::MAX));

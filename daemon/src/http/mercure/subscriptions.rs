@@ -18,6 +18,9 @@ use crate::hub::hub::Hub;
 
 /// `rest`: of the path, behind `P/subscriptions`.
 pub fn list(ask: &Ask<'_>, request: &Request<Incoming>, rest: &str) -> Result<Answer, Refused> {
+    if !ask.client.borrow_mut().check_limits(request) {
+        return Err(Refused::limit());
+    }
     let Some((_, grants)) = ask.authorize(request, Role::Subscribe)? else {
         return Err(Refused::without_token());
     };
@@ -35,9 +38,19 @@ pub fn list(ask: &Ask<'_>, request: &Request<Incoming>, rest: &str) -> Result<An
         Target::All => grants.version,
         Target::Matcher(kind, _) | Target::One(kind, ..) => kind.version(),
     };
+    // A list of many takes much, for each who asks and does not take it.
+    let memory = &hub.process.memory;
+    if memory.is_tight() {
+        let why = "there is no memory for it at the moment";
+        return Err(Refused::other(StatusCode::SERVICE_UNAVAILABLE, why));
+    }
+    let text = match &target {
+        Target::All => None,
+        Target::Matcher(_, text) | Target::One(_, text, _) => Some(text.as_str()),
+    };
     // Before it is looked, so that nothing is between them.
     let last = last_event_id(hub);
-    let mut documents = ask.app.active.list(|one| {
+    let mut documents = ask.app.active.list(text, |one| {
         let is = target.has(&one) && one.kind.version() == version;
         let alone = matches!(target, Target::One(..));
         is.then(|| match alone {
@@ -60,7 +73,7 @@ pub fn list(ask: &Ask<'_>, request: &Request<Incoming>, rest: &str) -> Result<An
     let unchanged = known.is_some_and(|known| known.as_bytes() == tag.as_bytes());
     let mut answer = match unchanged {
         true => respond::unchanged(ask.origin),
-        false => respond::json_to(body, ask.origin),
+        false => respond::page(memory.hold(body.into_bytes()), ask.origin),
     };
     for (name, value) in [(CONTENT_TYPE, kind), (LINK, &*link), (ETAG, &*tag)] {
         set(&mut answer, name, value);

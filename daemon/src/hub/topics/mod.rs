@@ -105,16 +105,15 @@ impl Matched {
     }
 
     /// The patterns that may match topics of active subscriptions.
-    pub fn of_subscriptions(&self) -> impl Iterator<Item = &Matcher> {
-        let hub = &self.topics.hub;
-        let own = Topic::new(hub.as_str(), hub);
-        let both = |prefix: &str, own: &str| prefix.starts_with(own) || own.starts_with(prefix);
+    pub fn of_subscriptions(&self) -> Vec<&Matcher> {
         let patterns = self.patterns.iter().map(|(_, pattern)| pattern);
-        patterns.filter(move |pattern| match pattern.literal_prefix() {
-            Prefix::Whole(_) => false,
-            Prefix::Text(prefix) => both(prefix, hub.path()),
-            Prefix::Place(prefix) => own.place().is_some_and(|own| both(prefix, own)),
-        })
+        of_subscriptions(&self.topics.hub, patterns)
+    }
+
+    /// How many ordinary patterns its own count as.
+    pub fn weight(&self) -> usize {
+        let patterns = self.patterns.iter();
+        patterns.map(|(_, pattern)| pattern.weight()).sum()
     }
 
     /// Whether one of the matchers matches one of the topics of this event.
@@ -140,10 +139,10 @@ impl Drop for Matched {
         if self.patterns.is_empty() {
             return;
         }
-        let names = self.patterns.iter().map(|(name, _)| name.as_str());
-        self.topics.shares.leave(self.client, names.clone());
+        self.topics.leave(self.client, &self.patterns);
         let now = Instant::now();
         let mut table = self.topics.table.write();
+        let names = self.patterns.iter().map(|(name, _)| name);
         names.for_each(|name| table.release(name, now));
     }
 }
@@ -241,8 +240,7 @@ impl Topics {
         if patterns.is_empty() {
             return Ok(matched);
         }
-        let names: Vec<String> = patterns.iter().map(|(name, _)| name.clone()).collect();
-        if self.shares.enter(client, &names).is_err() {
+        if self.shares.enter(client, &places(&patterns)).is_err() {
             return Err(Full::Address);
         }
         // The known ones are held first, so that they are not forgotten to make room for the others.
@@ -254,21 +252,23 @@ impl Topics {
             let pattern = table.hold(&name, pattern, index);
             matched.patterns.push((name, pattern));
         }
-        let has_room = table.make_room(new.len(), index);
-        if has_room {
-            for (name, pattern) in new {
-                let pattern = table.hold(&name, pattern, index);
-                matched.patterns.push((name, pattern));
-            }
+        let weight = new.iter().map(|(_, pattern)| pattern.weight()).sum();
+        if !table.make_room(weight, index) {
+            drop(table);
+            self.leave(client, &new);
+            return Err(Full::Application);
+        }
+        for (name, pattern) in new {
+            let pattern = table.hold(&name, pattern, index);
+            matched.patterns.push((name, pattern));
         }
         drop(table);
-        match has_room {
-            true => Ok(matched),
-            false => {
-                self.shares.leave(client, not_held(&names, &matched));
-                Err(Full::Application)
-            }
-        }
+        Ok(matched)
+    }
+
+    fn leave(&self, client: ClientKey, patterns: &[(String, Matcher)]) {
+        let places = places(patterns);
+        self.shares.leave(client, places.iter().map(String::as_str));
     }
 
     /// From time to time: patterns that nobody has subscribed to for long are forgotten.
@@ -288,19 +288,30 @@ impl Topics {
     }
 }
 
-/// Of these names, those that `matched` does not give back.
-fn not_held<'n>(names: &'n [String], matched: &Matched) -> impl Iterator<Item = &'n str> + Clone {
-    let held: HashSet<&str> = matched
-        .patterns
-        .iter()
-        .map(|(name, _)| name.as_str())
-        .collect();
-    let left: Vec<&str> = names
-        .iter()
-        .map(String::as_str)
-        .filter(|name| !held.contains(name))
-        .collect();
-    left.into_iter()
+/// Of these patterns, those that may match topics of active subscriptions.
+pub fn of_subscriptions<'m>(
+    hub: &HubUrl,
+    patterns: impl Iterator<Item = &'m Matcher>,
+) -> Vec<&'m Matcher> {
+    let own = Topic::new(hub.as_str(), hub);
+    let both = |prefix: &str, own: &str| prefix.starts_with(own) || own.starts_with(prefix);
+    let may_be = |pattern: &&Matcher| match pattern.literal_prefix() {
+        Prefix::Whole(_) => false,
+        Prefix::Text(prefix) => both(prefix, hub.path()),
+        Prefix::Place(prefix) => own.place().is_some_and(|own| both(prefix, own)),
+    };
+    patterns.filter(may_be).collect()
+}
+
+/// What these patterns take of their subscriber's share: each as many places as it counts as patterns.
+fn places(patterns: &[(String, Matcher)]) -> Vec<String> {
+    let of_one = |(name, pattern): &(String, Matcher)| {
+        let more = (1..pattern.weight()).map(|n| format!("{name}\n{n}"));
+        std::iter::once(name.clone())
+            .chain(more)
+            .collect::<Vec<_>>()
+    };
+    patterns.iter().flat_map(of_one).collect()
 }
 
 fn shares(limits: Limits) -> holdings::Limits {

@@ -15,8 +15,9 @@ const PREFIX: usize = 128;
 
 #[derive(Debug)]
 pub struct Table {
-    /// The most patterns.
+    /// The most patterns. One that is large counts as several, here as in `weight`.
     most: usize,
+    weight: usize,
     by_name: HashMap<Arc<str>, Entry>,
     /// By the text of topics, and by their places as URLs.
     by_text: Prefixes,
@@ -39,6 +40,7 @@ impl Table {
     pub fn new(most: usize) -> Self {
         Self {
             most,
+            weight: 0,
             by_name: HashMap::new(),
             by_text: Prefixes::default(),
             by_place: Prefixes::default(),
@@ -78,6 +80,7 @@ impl Table {
             idle: None,
         };
         index.adopt(&name);
+        self.weight += pattern.weight();
         self.by_name.insert(name, entry);
         pattern
     }
@@ -99,10 +102,10 @@ impl Table {
         }
     }
 
-    /// Whether there is room for so many new ones, once those that have had no subscriber for the longest time are
+    /// Whether there is room for new ones of this weight, once those that have had no subscriber for the longest time are
     /// forgotten.
     pub fn make_room(&mut self, new: usize, index: &ChannelIndex) -> bool {
-        while self.by_name.len() + new > self.most {
+        while self.weight + new > self.most {
             if !self.forget_oldest(index, |_| true) {
                 return false;
             }
@@ -125,6 +128,7 @@ impl Table {
         }
         let (name, _) = oldest.remove();
         if let Some(entry) = self.by_name.remove(&name) {
+            self.weight -= entry.pattern.weight();
             let (prefixes, prefix) = self.prefixes(&entry.pattern);
             prefixes.remove(prefix, &name);
         }
