@@ -56,6 +56,8 @@ window.join = async (topic, user, seconds) => {
     window.source = new EventSource('${P}?' + query, { withCredentials: true });
     listen(source);
   };
+  // As a client whose parser keeps no id that came without data: it comes back without a cursor, and asks nothing.
+  window.forget = () => { last = ''; };
   const listen = (source) => {
     source.onopen = async () => {
       opens += 1;
@@ -130,13 +132,30 @@ test('who is there stays there over tokens that end and a killed askrd, and ten 
   // back, this machine was too slow to show it.
   const longest = Math.max(...await Promise.all(all.map((one) => number(one, 'longest'))));
   t.diagnostic(`tabs were away for up to ${Math.round(longest)} ms`);
-  for (const one of all) {
+  for (const one of [...all, cyd]) {
     const told = await one.evaluate(() => window.told);
+    // Whoever has ten tabs or one, and whatever the others see: nobody leaves for itself.
+    const own = one === bob ? 'bob' : one === cyd ? 'cyd' : 'ada';
+    if (longest < 4000) assert.ok(!told.includes(`-${own}`), `${own}: ${told}`);
+    if (one === cyd) continue;
     if (longest < 4000) assert.deepEqual(told.filter((what) => what !== '+ada'), ['+cyd']);
     assert.deepEqual([await number(one, 'asked'), await number(one, 'refused'), one.problems], [1, 0, []]);
   }
 
   assert.equal((await number(bob, 'updates')).at(-1), 'after');
+
+  // Who comes back without a cursor, when its token was renewed, is told of its new name before the one of before ends.
+  const ofBobs = async () => (await cyd.evaluate(() => window.ask())).filter(({ payload }) => payload.user_id === 'bob');
+  const former = (await ofBobs()).at(-1).subscriber;
+  const count = await number(bob, 'opens');
+  await bob.evaluate(async () => { await window.login(); window.forget(); window.connect(); });
+  await until('it is open again', async () => (await number(bob, 'opens')) > count);
+  await until('the one of before has ended', async () => !(await ofBobs()).some(({ subscriber }) => subscriber === former));
+  for (const one of [bob, cyd]) await sees(one, ['ada', 'bob', 'cyd']);
+  for (const one of [...all, cyd]) {
+    const told = await one.evaluate(() => window.told);
+    if (longest < 4000) assert.ok(!told.includes('-bob'), `${told}`);
+  }
 
   // Nine tabs are closed, and she is there; with the tenth she is gone, for who was there when askrd was
   // killed, for who came after, and for who asks.

@@ -157,6 +157,31 @@ test('a hub, and pages in Chromium and Firefox', scoped(async (scope, t) => {
     }
   });
 
+  await t.test('what API Platform publishes of a resource reaches its admin, which names the IRI as the topic, of 0.x', async () => {
+    const iri = `${hub.origin}/api/books/1`;
+    const document = (title) => JSON.stringify({ '@context': '/api/contexts/Book', '@id': '/api/books/1', '@type': 'Book', title });
+    // Of a resource that is gone there is its name alone.
+    const gone = '{"@id":"\\/api\\/books\\/1","@type":"Book"}';
+    for (const { name, page } of await pages('page.html')) {
+      await listen(page, 'public', query(['topic', iri]));
+      // As the admin has it: a script sets the cookie, with the hub's URL as its path, which browsers take for none.
+      await page.evaluate((cookie) => { window.document.cookie = cookie; },
+        `mercureAuthorization=${hub.legacyToken([], [iri])}; Path=${hub.url}; Secure; SameSite=None`);
+      await listen(page, 'private', query(['topic', iri]));
+      const publish = (fields) => hub.post({ topic: iri, ...fields }, hub.legacyToken(['*'], []));
+      await publish({ data: document('created') });
+      await publish({ data: document('of its readers'), private: 'on' });
+      await publish({ data: document('updated') });
+      await publish({ data: gone });
+      const titles = (events) => events.map(({ type, data }) => [type, JSON.parse(data)['@id'], JSON.parse(data).title]);
+      const shown = (...all) => all.map((title) => ['message', '/api/books/1', title]);
+      assert.deepEqual(titles(await arrived(page, 'private', 4)), shown('created', 'of its readers', 'updated', undefined), name);
+      assert.deepEqual(titles(await arrived(page, 'public', 3)), shown('created', 'updated', undefined), name);
+      assert.deepEqual(page.problems, []);
+      await page.close();
+    }
+  });
+
   await t.test('ux-turbo\'s stream source and its Stimulus controller show streams, public and private, of both versions', async () => {
     // As Symfony names the topic of an entity, and of a class.
     const [entity, ofClass] = ['1', '{id}'].map((id) => `https://symfony.com/ux-turbo/${encodeURIComponent('App\\Entity\\Book')}/${id}`);
@@ -232,6 +257,33 @@ test('npm\'s eventsource, with a token in a header or in the query, over a resta
   const refused = new EventSource(`${hub.plain}?${query(['match', topic])}`);
   scope.defer(() => refused.close());
   assert.equal((await new Promise((resolve) => { refused.onerror = resolve; })).code, 401);
+}));
+
+test('npm\'s eventsource, which keeps ids of messages alone, comes back with a cursor though it heard of subscriptions alone', scoped(async (scope) => {
+  const hub = await Hub.start(scope, { app: { mercure_anonymous: false } });
+  const watched = `${P}/subscriptions/:match_type/:match/:subscriber`;
+  const token = hub.token(['subscribe'], [{ match: watched, match_type: 'urlpattern' }]);
+  const [asked, heard] = [[], []];
+  const source = new EventSource(`${hub.plain}?${query(['match_urlpattern', watched])}`, {
+    fetch: (url, init) => {
+      asked.push(init.headers['Last-Event-ID']);
+      return fetch(url, { ...init, headers: { ...init.headers, Authorization: `Bearer ${token}` } });
+    },
+  });
+  scope.defer(() => source.close());
+  source.addEventListener('mercure', ({ data, lastEventId }) => heard.push({ ...JSON.parse(data), lastEventId }));
+  await until('it hears of itself', () => heard.length > 0);
+  const other = new Subscriber(hub.askrd.tcp, `${P}?match=a`, { headers: { Authorization: `Bearer ${token}` } });
+  scope.defer(() => other.close());
+  await until('it hears of another', () => heard.some(({ match }) => match === 'a'));
+  for (const { lastEventId } of heard) assert.match(lastEventId, /^#/);
+  assert.deepEqual(await hub.askrd.stop(), { code: 0, signal: null });
+  await hub.askrd.start();
+  await until('it came back', () => asked.length > 1 && source.readyState === EventSource.OPEN);
+  assert.equal(asked[0], undefined);
+  assert.match(asked.at(-1), /^#/);
+  // So it is told of who has ended.
+  await until('the other one has ended', () => heard.some(({ match, active }) => match === 'a' && !active));
 }));
 
 test('docs/MERCURE.md, "Plain PHP", by the letter', scoped(async (scope) => {
