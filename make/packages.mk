@@ -28,8 +28,9 @@ test-deb: setup build ## The packages built, installed, upgraded under load, rem
 	$(call tried-on,bookworm,deb)
 	$(call tried-on,trixie,deb)
 
-test-install: setup build ## README's Install without packages, by the letter, and make uninstall: Debian 12 (root)
+test-install: setup build ## README's Install without packages, by the letter, and make uninstall: Debian 12, 13 (root)
 	$(call tried-on,bookworm,install)
+	$(call tried-on,trixie,install)
 
 test-containers: setup build ## The layout of packaging/docker in roots that share a tmpfs (root)
 	$(call tried-on,bookworm,containers)

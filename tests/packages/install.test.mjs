@@ -1,5 +1,5 @@
-// README's "Install" without packages, by the letter, on a clean Debian; a pool of another user; Reverb's settings;
-// and make uninstall. This machine's Rust is there, as it is when somebody has one; RELEASE as in deb.test.mjs.
+// README's "Install" without packages, by the letter, on a clean Debian; a pool of another user; askrd.socket on a daemon
+// that runs; Reverb's settings; and make uninstall. This machine's Rust is there, as it is when somebody has one; RELEASE as in deb.test.mjs.
 
 import test from 'node:test';
 import assert from 'node:assert/strict';
@@ -77,6 +77,30 @@ test(`on ${RELEASE} README's commands install, and make uninstall leaves only se
     assert.match(refused.status.reason, /group/);
     await shell(`sudo usermod -aG askr shop && systemctl restart php${php}-fpm`);
     assert.equal((await published()).published, true);
+    const doctor = await system.try('askrd', 'doctor');
+    assert.deepEqual([doctor.code, doctor.out + doctor.err], [0, ''], 'askrd doctor says nothing');
+  });
+
+  // What the first lines of the unit say to do on a daemon that runs.
+  const [, heldBySystemd] = /^# +(systemctl daemon-reload .*)$/m.exec(readFileSync(path.join(ROOT, 'packaging/askrd.socket'), 'utf8'));
+  /** What askrd said of its sockets since it was started. */
+  const held = async () => (await system.sh('journalctl --no-pager --output=cat _SYSTEMD_INVOCATION_ID=$(systemctl show -P InvocationID askrd.service)'))
+    .split('\n').flatMap((line) => /the service manager holds ([^ ,]+)/.exec(line)?.[1] ?? []).sort();
+
+  await t.test('askrd.socket is had on a daemon that runs, as its first lines say, and no viewer misses an event', async () => {
+    await system.sh('systemctl disable --quiet --now askrd.socket; systemctl restart askrd');
+    assert.deepEqual(await held(), []);
+    const viewer = new Subscriber(SHOP, eventsPath('orders'), { reconnect: 'told' });
+    scope.defer(() => viewer.close());
+    await viewer.open();
+    const early = await system.try('systemctl', 'enable', '--now', 'askrd.socket');
+    assert.notEqual(early.code, 0, 'systemd starts no socket of a service that is active');
+    await system.sh(heldBySystemd);
+    assert.deepEqual(await held(), ['unix:/run/askr/askrd.sock']);
+    assert.equal(JSON.parse((await ask(SHOP, '/publish.php')).body).published, true);
+    assert.equal((await viewer.take(1))[0].data, 'from FPM');
+    viewer.close();
+    assert.equal(await system.in('systemctl', 'is-enabled', 'askrd.socket'), 'enabled');
   });
 
   await t.test('Reverb\'s settings go into the sections that are there, beside the socket', async () => {
@@ -90,6 +114,14 @@ test(`on ${RELEASE} README's commands install, and make uninstall leaves only se
     await configure(settings.replace(/^listen = .*$/m, () => listen).replace(/^\[app\]\n/m, () => `[app]\n${app}`));
     assert.equal((await ask({ port: 8090 }, '/up')).status, 200);
     assert.equal((await ask(SHOP, '/askr/up')).status, 200);
+    // Its port in the socket, too: who comes while no askrd runs waits for it.
+    system.write('etc/systemd/system/askrd.socket.d/override.conf', '[Socket]\nListenStream=127.0.0.1:8090\n');
+    await system.sh(heldBySystemd);
+    assert.deepEqual(await held(), ['http://127.0.0.1:8090', 'unix:/run/askr/askrd.sock']);
+    await system.in('systemctl', 'stop', 'askrd.service');
+    assert.equal((await ask({ port: 8090 }, '/up')).status, 200);
+    assert.equal(await system.in('systemctl', 'is-active', 'askrd.service'), 'active');
+    await system.sh(`rm -r /etc/systemd/system/askrd.socket.d; ${heldBySystemd}`);
     await configure(settings);
   });
 

@@ -58,9 +58,14 @@ export function packages(debs, version) {
 
 /** The one edit that an administrator makes. */
 export async function includeSnippet(system) {
+  const workers = async () => (await system.try('pgrep', '-f', 'nginx: worker process')).out.split('\n').filter(Boolean);
+  const before = await workers();
   await system.sh(`
     sed -i 's|^    root |    include snippets/askr.conf;\\n    root |' /etc/nginx/sites-available/default
     nginx -t && nginx -s reload`);
-  // nginx's old workers serve for a moment.
-  await until('nginx has the line', async () => (await ask({ port: 80 }, '/askr/up')).status === 200);
+  // nginx's old workers serve for a moment, each of them whoever comes to it.
+  await until('nginx has the line', async () => {
+    const now = await workers();
+    return !before.some((one) => now.includes(one)) && (await ask({ port: 80 }, '/askr/up')).status === 200;
+  });
 }
