@@ -113,9 +113,7 @@ async function siege(scope) {
   const failures = attackers.filter((one) => one.ended).map((one) => `the ${one.name} itself ended: ${one.output().slice(-500)}`);
   const published = JSON.parse(publisher.output());
   readers.tell(published);
-  const report = await readers.report();
-  // How things are while somebody is late.
-  if (report.late) failures.push(`askrd's metrics: ${JSON.stringify(await metrics(askrd).catch(String))}`);
+  const report = await readers.report((late) => tellLate(late, askrd));
   await health.stop();
   peak.stop();
   await Promise.all(attackers.map((one) => one.kill()));
@@ -132,6 +130,20 @@ async function siege(scope) {
   return { allowed, start, peak, kept, health, published, report, staying, counters, failures };
 }
 
+/** What says why somebody who reads has to wait: memory, turns, the worker, shares, attackers. */
+const WAITS = /^process_cpu_seconds|^askr_(held|outbox)_bytes|^askr_(memory_relief|worker_(overruns|wakes)|replay|large_events|slow_clients|positions_scanned|events_replayed|streams|accepted|connections|ring_lag)/;
+let before = {};
+
+/** Somebody is late: how far they are, and how askrd is; of counters, what they have grown by. */
+async function tellLate(late, askrd) {
+  const all = await metrics(askrd).catch((why) => ({ [`no metrics: ${why.message}`]: 1 }));
+  const grown = ([name, value]) => [name, /_total($|{)/.test(name) ? value - (before[name] ?? 0) : value];
+  const rows = Object.entries(all).filter(([name]) => WAITS.test(name) || name.startsWith('no ')).map(grown);
+  before = all;
+  console.log(`siege: late: ${late}`);
+  console.log(`siege:   ${rows.filter(([, value]) => value).map(([name, value]) => `${name} ${value}`).join(', ')}`);
+}
+
 /** The readers' process: what it is told, and its report. */
 async function startReaders(scope, place) {
   const { spawn } = await import('node:child_process');
@@ -146,7 +158,16 @@ async function startReaders(scope, place) {
   await line(/^ready$/);
   return {
     tell: (what) => child.stdin.write(`${JSON.stringify(what)}\n`),
-    report: async () => JSON.parse(await line(/^\{/)),
+    /** `onLate` is told how far those are who are late, every few seconds. */
+    report: async (onLate) => {
+      let told = 0;
+      child.stdout.on('data', () => {
+        const late = said.split('\n').slice(0, -1).filter((one) => one.startsWith('late '));
+        late.slice(told).forEach((one) => onLate(one.slice('late '.length)));
+        told = late.length;
+      });
+      return JSON.parse(await line(/^\{/));
+    },
   };
 }
 
