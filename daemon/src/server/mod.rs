@@ -21,4 +21,5 @@ pub mod reload;
 pub mod ring_place;
 pub mod serve;
 pub mod setup;
+mod time_share;
 pub mod worker;

@@ -4,6 +4,7 @@
 use std::cell::RefCell;
 use std::io;
 use std::os::fd::OwnedFd;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use shared::segment::now_s;
 use tokio::sync::{mpsc, watch};
-use tokio::task::{JoinSet, LocalSet};
+use tokio::task::{JoinSet, LocalSet, yield_now};
 use tokio::time::{Instant, MissedTickBehavior, interval};
 
 use crate::app::application::App;
@@ -26,6 +27,8 @@ use crate::process::reconnect::Window;
 use crate::process::state::Process;
 use crate::server::acceptor::{Acceptor, Takes};
 use crate::server::listeners::Listener;
+use crate::server::time_share;
+use crate::server::time_share::TimeShare;
 
 /// What every worker is started with.
 #[derive(Clone)]
@@ -127,7 +130,8 @@ async fn run(
         let engine = Engine::new(index, app.clone(), *rules, app.hub.segments.epoch())?;
         let engine = engine.lingering_in(lingering.clone());
         let engine = Rc::new(RefCell::new(engine));
-        let work = drive(engine.clone(), app.clone(), index, setup.live.clone());
+        let most = time_share::MOST / setup.apps.len().max(1) as u32;
+        let work = drive(engine.clone(), app.clone(), index, most, setup.live.clone());
         drives.spawn_local(parts::task("engine", work));
         engines.push(engine);
     }
@@ -179,7 +183,7 @@ async fn run(
             1.. = handed.recv_many(&mut new, AT_ONCE) => {
                 take(&mut new, &mut acceptors);
                 // However many come, the streams have their turn.
-                tokio::task::yield_now().await;
+                yield_now().await;
             }
         }
     };
@@ -221,11 +225,12 @@ async fn drain(
     Ok(())
 }
 
-/// Drives one engine for as long as the daemon serves.
+/// Drives one engine for as long as the daemon serves. `most`: how long its replays may go on at once.
 async fn drive(
     engine: Rc<RefCell<Engine>>,
     app: Arc<App>,
     worker: usize,
+    most: Duration,
     mut live: watch::Receiver<Arc<Live>>,
 ) -> io::Result<()> {
     let queue = crate::process::async_fd::readable(engine.borrow().queue()?)?;
@@ -241,34 +246,158 @@ async fn drive(
     let mut paces = interval(Duration::from_millis(100));
     paces.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut bucket = 0;
+    // The worker's other tasks have their turn before each one of replays. What comes meanwhile is dealt with first, and does
+    // not begin that anew: replays have as many turns as other tasks have, however much comes.
+    let mut others = pin!(yield_now());
+    let mut share = TimeShare::new(most);
     loop {
         let busy = engine.borrow().has_more();
         let paced = engine.borrow().is_paced();
-        tokio::select! {
-            () = inbox.wait() => engine.borrow_mut().on_inbox(),
-            ready = queue.readable() => on_ready(&engine, ready?),
-            () = tokio::task::yield_now(), if busy => engine.borrow_mut().on_replay(),
-            Ok(()) = live.changed() => pings = ping(&live),
-            _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
-            _ = pings.tick() => {
-                let mut engine = engine.borrow_mut();
-                engine.on_inbox();
-                engine.ping(bucket);
-                bucket = (bucket + 1) % BUCKETS;
+        let goes_on = busy && share.is_left();
+        let next = async {
+            tokio::select! {
+                biased;
+                Ok(()) = live.changed() => pings = ping(&live),
+                _ = paces.tick(), if paced => engine.borrow_mut().on_pace(),
+                _ = pings.tick() => {
+                    let mut engine = engine.borrow_mut();
+                    engine.on_inbox();
+                    engine.ping(bucket);
+                    bucket = (bucket + 1) % BUCKETS;
+                }
+                _ = seconds.tick() => {
+                    let mut engine = engine.borrow_mut();
+                    engine.disconnect_stalled();
+                    engine.expire(now_s());
+                    engine.end_unauthorized();
+                    engine.trim_cache();
+                }
+                () = inbox.wait() => engine.borrow_mut().on_inbox(),
+                ready = queue.readable() => on_ready(&engine, ready?),
+                () = std::future::ready(()), if goes_on => {
+                    // Sockets may have room again, which the runtime has not seen.
+                    engine.borrow_mut().on_ready();
+                    engine.borrow_mut().on_replay();
+                }
+                () = &mut others, if busy => {
+                    engine.borrow_mut().on_replay();
+                    others.set(yield_now());
+                }
             }
-            _ = seconds.tick() => {
-                let mut engine = engine.borrow_mut();
-                engine.disconnect_stalled();
-                engine.expire(now_s());
-                engine.end_unauthorized();
-                engine.trim_cache();
-            }
-        }
+            io::Result::Ok(())
+        };
+        share.during(busy, next).await?;
     }
 }
 
 fn on_ready(engine: &RefCell<Engine>, mut ready: tokio::io::unix::AsyncFdReadyGuard<'_, OwnedFd>) {
     if engine.borrow_mut().on_ready() {
         ready.clear_ready();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Read;
+    use std::os::unix::net::UnixStream;
+
+    use protocol::format::Format;
+    use protocol::socket_id::SocketId;
+    use protocol::testing::{EPOCH, cursor, event};
+    use shared::cursor::Epoch;
+    use shared::event::Event;
+
+    use super::*;
+    use crate::config::Settings;
+    use crate::engine::seam::hub;
+    use crate::engine::{Opening, Resume};
+    use crate::hub::channel_index::Bounds;
+    use crate::hub::event_store::EventStore;
+    use crate::hub::inbox::Delivery;
+    use crate::process::client_key::ClientKey;
+    use crate::server::setup;
+
+    /// Larger than one turn of a replay.
+    const LARGE: usize = 70_000;
+
+    /// The same large event at each position.
+    struct Same;
+
+    impl EventStore for Same {
+        fn fetch(&self, _: Epoch, _: u64) -> Option<Event> {
+            event(&["a"], None, None, None, &"x".repeat(LARGE))
+        }
+
+        fn is_hole(&self, _: Epoch, _: u64) -> bool {
+            false
+        }
+
+        fn held_from(&self, seq: u64) -> u64 {
+            seq
+        }
+    }
+
+    #[test]
+    fn a_replay_has_a_turn_whenever_other_tasks_have_had_theirs_however_much_comes() {
+        const EVENTS: usize = 100;
+        let index = Bounds {
+            entries: 1000,
+            channels: 10,
+            marks: 1000,
+        };
+        let hub = hub(Box::new(Same), 1000, index, 1 << 30);
+        let first = hub.watermarks.started();
+        for seq in first..first + EVENTS as u64 {
+            hub.index.push(seq, ["a"].into_iter(), None, 0);
+        }
+        hub.watermarks.start(first + EVENTS as u64);
+        hub.watermarks.complete(first + EVENTS as u64);
+        let app = crate::testing::app(hub.clone());
+        let settings = Settings::default();
+        let live = setup::live(&settings);
+        let mut engine = Engine::new(0, app.clone(), live.rules[0], EPOCH).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        ours.set_nonblocking(true).unwrap();
+        theirs.set_nonblocking(true).unwrap();
+        engine.open(Opening {
+            fd: ours.into(),
+            client: ClientKey::NONE,
+            head: Vec::new(),
+            channels: vec!["a".into()],
+            format: Format::Raw,
+            resume: Some(Resume::Cursor(cursor(first - 1))),
+            accesses: vec![],
+            socket: SocketId::random().unwrap(),
+            topics: None,
+            websocket: None,
+        });
+        let (_keep, live) = watch::channel(Arc::new(live));
+        let engine = Rc::new(RefCell::new(engine));
+        let mut received = vec![0; 1 << 20];
+        // Something comes whenever the others have their time.
+        let others = async {
+            let (mut rounds, mut bytes) = (0, 0);
+            while bytes < EVENTS * LARGE {
+                rounds += 1;
+                bytes += theirs.read(&mut received).unwrap_or(0);
+                hub.inboxes[0].push(Delivery::Settled("b".into()));
+                yield_now().await;
+            }
+            rounds
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let rounds = LocalSet::new().block_on(&runtime, async {
+            let drives = tokio::task::spawn_local(drive(engine, app, 0, Duration::ZERO, live));
+            let rounds = others.await;
+            drives.abort();
+            rounds
+        });
+        assert!(
+            rounds <= EVENTS + EVENTS / 2,
+            "{rounds} rounds for {EVENTS} events"
+        );
     }
 }
