@@ -472,15 +472,8 @@ fn the_log_level_changes_with_a_reload() {
     assert!(!about("SIGUSR1") && !about("SIGHUP"), "{lines:?}");
 }
 
-#[test]
-fn a_hangup_reloads_and_tells_the_service_manager() {
-    let daemon = Daemon::start("server.ping = 3600\n");
-    let base = text(&daemon);
-    write(&daemon, &base.replace("3600", "3000"), "");
-    daemon.signal(Signal::SIGHUP);
-    let line = daemon.says("reloaded: ");
-    assert!(line.ends_with("reloaded: server.ping"), "{line}");
-
+/// An askrd that tells its service manager, which is the socket, how it is.
+fn managed() -> (tempfile::TempDir, UnixDatagram, std::process::Child) {
     let directory = tempfile::tempdir_in("/dev/shm").unwrap();
     let socket = UnixDatagram::bind(directory.path().join("notify")).unwrap();
     socket.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -492,13 +485,26 @@ fn a_hangup_reloads_and_tells_the_service_manager() {
             "ring.name = '{at}/ring'\nserver.listen = ['unix:{at}/s']\nserver.control = 'none'\n"
         ),
     );
-    let mut process = askrd()
+    let process = askrd()
         .args(["serve", "--config"])
         .arg(&config)
         .env("NOTIFY_SOCKET", directory.path().join("notify"))
         .stderr(std::process::Stdio::null())
         .spawn()
         .unwrap();
+    (directory, socket, process)
+}
+
+#[test]
+fn a_hangup_reloads_and_tells_the_service_manager() {
+    let daemon = Daemon::start("server.ping = 3600\n");
+    let base = text(&daemon);
+    write(&daemon, &base.replace("3600", "3000"), "");
+    daemon.signal(Signal::SIGHUP);
+    let line = daemon.says("reloaded: ");
+    assert!(line.ends_with("reloaded: server.ping"), "{line}");
+
+    let (_directory, socket, mut process) = managed();
     let mut buffer = [0; 4096];
     let mut told = || loop {
         let n = socket.recv(&mut buffer).unwrap();
@@ -519,6 +525,30 @@ fn a_hangup_reloads_and_tells_the_service_manager() {
     nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
     assert!(told().contains("STOPPING=1"));
     process.wait().unwrap();
+}
+
+#[test]
+fn a_service_manager_that_does_not_read_keeps_askrd_from_nothing() {
+    let (directory, socket, mut process) = managed();
+    let mut buffer = [0; 4096];
+    let n = socket.recv(&mut buffer).unwrap();
+    assert!(buffer[..n].starts_with(b"READY=1"));
+    // As many as the kernel keeps for it.
+    let more = UnixDatagram::unbound().unwrap();
+    more.set_nonblocking(true).unwrap();
+    while more
+        .send_to(b"X=1", directory.path().join("notify"))
+        .is_ok()
+    {}
+    let pid = nix::unistd::Pid::from_raw(process.id() as i32);
+    nix::sys::signal::kill(pid, Signal::SIGTERM).unwrap();
+    let (tell, ended) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(process.wait().unwrap()));
+    let status = ended.recv_timeout(PATIENCE);
+    if status.is_err() {
+        nix::sys::signal::kill(pid, Signal::SIGKILL).unwrap();
+    }
+    assert!(status.expect("it ends by itself").success());
 }
 
 #[test]

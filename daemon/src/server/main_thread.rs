@@ -7,7 +7,6 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use sd_notify::NotifyState;
 use shared::failure_report;
 use shared::secret::{self, Secret};
 use tokio::sync::{mpsc, watch};
@@ -34,7 +33,7 @@ use crate::server::failure_reports::Reports;
 use crate::server::listeners::{Access, Listener};
 use crate::server::reload::{self, Reloader};
 use crate::server::worker::{Handed, Live, Worker, Workers};
-use crate::server::{control, listeners};
+use crate::server::{control, listeners, service_manager};
 
 /// How often channels with a new number of subscribers are looked for.
 const COUNTS: Duration = Duration::from_secs(1);
@@ -119,7 +118,7 @@ impl MainThread<'_> {
         self.look_after_apps(&mut tasks);
         self.process.heartbeats.set_ready(true);
         tracing::info!("ready");
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        service_manager::ready();
         self.watch(stops, &mut tasks).await;
         tasks.shutdown().await;
         Ok(())
@@ -207,7 +206,7 @@ impl MainThread<'_> {
             tokio::select! {
                 () = stops.next() => return,
                 _ = watchdog.tick() => match self.process.heartbeats.hanging() {
-                    None => drop(sd_notify::notify(&[NotifyState::Watchdog])),
+                    None => service_manager::alive(),
                     Some(why) => tracing::error!("{why}"),
                 },
                 Some(ended) = tasks.join_next() => {

@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod reload;
 pub mod ring_place;
 pub mod serve;
+mod service_manager;
 pub mod setup;
 mod time_share;
 pub mod worker;

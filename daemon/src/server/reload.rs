@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use protocol::pusher::signature::Credentials;
 use protocol::rate_limit::Bound;
-use sd_notify::NotifyState;
 use tokio::sync::{mpsc, oneshot, watch};
 
 use crate::app::application::App;
@@ -20,7 +19,7 @@ use crate::process::state::Process;
 use crate::process::{admission, logging};
 use crate::server::preflight::{self, Prepared};
 use crate::server::worker::Live;
-use crate::server::{applications, listeners, obstacles, setup};
+use crate::server::{applications, listeners, obstacles, service_manager, setup};
 
 /// Requests for a reload that wait for the one in progress.
 pub const WAITING: usize = 8;
@@ -63,11 +62,9 @@ impl Reloader {
     }
 
     async fn reload(&self) -> Outcome {
-        // systemd pairs the notification with its request by this clock.
-        let now = NotifyState::monotonic_usec_now().unwrap_or(NotifyState::MonotonicUsec(0));
-        let _ = sd_notify::notify(&[NotifyState::Reloading, now]);
+        service_manager::reloading();
         let outcome = self.try_reload().await;
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        service_manager::ready();
         let metrics = &self.process.metrics;
         match &outcome {
             Ok(changes) => {

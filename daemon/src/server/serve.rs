@@ -9,7 +9,6 @@ use std::thread;
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use sd_notify::NotifyState;
 use tokio::runtime::Runtime;
 use tokio::sync::watch;
 use tokio::task::LocalSet;
@@ -32,7 +31,7 @@ use crate::server::main_thread::MainThread;
 use crate::server::preflight::Preparation;
 use crate::server::setup;
 use crate::server::worker::{Live, Setup, Worker};
-use crate::server::{applications, listeners, open_to, worker};
+use crate::server::{applications, listeners, open_to, service_manager, worker};
 
 /// How long a shutdown waits for webhooks to be delivered.
 const WEBHOOKS: Duration = Duration::from_secs(1);
@@ -50,7 +49,7 @@ pub fn serve(
     if !settings.broadcast.enabled {
         tracing::info!("broadcast.enabled is false: nothing to serve");
         // Or the service manager would take the end for a failure.
-        let _ = sd_notify::notify(&[NotifyState::Ready]);
+        service_manager::ready();
         return Ok(ExitCode::SUCCESS);
     }
     let inherited = listeners::inherited()?;
@@ -107,7 +106,7 @@ pub fn serve(
         main_thread.run(&mut stops, reloads, inherited).await
     })?;
 
-    let _ = sd_notify::notify(&[NotifyState::Stopping]);
+    service_manager::stopping();
     process.heartbeats.set_ready(false);
     threads.stop(&in_force.get(), &process, &apps, &runtime, &mut stops);
     // A reload may be reading a file that never comes: nobody waits for it.
