@@ -20,12 +20,19 @@ struct Site {
 
 const PHP: &str = "etc/php/8.2";
 
+/// What phpenmod turns on, where the extension is installed.
+fn ini_of(version: &str) -> String {
+    format!("etc/php/{version}/mods-available/askr.ini")
+}
+
 impl Site {
     fn new() -> Self {
         // Not long between two pings: a quiet stream is watched for one.
         let daemon = Daemon::start(&common::ws::app("server.ping = 0.2\n"));
         let root = tempfile::tempdir().unwrap();
         let site = Self { daemon, root };
+        // As systemd makes it.
+        mode(site.daemon.directory.path(), 0o750);
         let at = site.daemon.directory.path().display();
         let ini = format!(
             "extension=askr.so\naskr.ring = \"{at}/ring\"\naskr.control = {at}/control.sock\n"
@@ -34,6 +41,9 @@ impl Site {
             site.write(&format!("{PHP}/{sapi}/conf.d/20-askr.ini"), &ini);
         }
         site.pool("user = root\ngroup = root\n");
+        for file in ["usr/bin/php8.2", "usr/sbin/php-fpm8.2", &ini_of("8.2")] {
+            site.write(file, "");
+        }
         site.clock("yes");
         site
     }
@@ -108,7 +118,9 @@ fn publishing(site: &Site) -> String {
     php(
         site,
         &format!(
-            "{askrd} publish \"$4\" \"$5\" --ring {} >/dev/null && printf published",
+            "case $2 in *extension_loaded*) printf yes; exit;; esac\n\
+             [ \"$1\" = -n ] && printf '8.2\\n/etc/php/8.2/cli/conf.d\\n/usr/bin\\n' && exit\n\
+             {askrd} publish \"$4\" \"$5\" --ring {} >/dev/null && printf published",
             ring.display()
         ),
     )
@@ -129,7 +141,7 @@ fn nothing_is_said_where_nothing_is_wrong() {
 #[test]
 fn each_fault_has_its_sentence_and_its_exit_code() {
     type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
-    let faults: [Fault; 22] = [
+    let faults: [Fault; 27] = [
         (
             "a setting that is none",
             |site| append(site, "server.pong = 1"),
@@ -197,7 +209,7 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             },
             2,
             "loads askr.so, so nothing is published",
-            "phpenmod askr",
+            "phpenmod -v 8.2 askr",
         ),
         (
             "another ring in php.ini",
@@ -209,7 +221,7 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             },
             2,
             "PHP 8.2 (cli) writes the ring \"/shop\"",
-            "99-own.ini",
+            "/ring\" in ",
         ),
         (
             "another ring in a pool",
@@ -292,6 +304,58 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             "systemctl reload askrd",
         ),
         (
+            "a socket that nobody may open",
+            |site| mode(&listen(site), 0o600),
+            2,
+            "no group may connect to ",
+            "chmod 0660 ",
+        ),
+        (
+            "a socket that is gone",
+            |site| fs::remove_file(listen(site)).unwrap(),
+            2,
+            "is not there, where it is to listen",
+            "systemctl restart askrd",
+        ),
+        (
+            "PHP-FPM is to run, and does not",
+            |site| {
+                let wanted = "etc/systemd/system/multi-user.target.wants";
+                site.write(&format!("{wanted}/php8.2-fpm.service"), "");
+            },
+            1,
+            "PHP 8.2 (fpm) is to run, and does not",
+            "systemctl start php8.2-fpm",
+        ),
+        (
+            "a pool's user who may not go where the ring is",
+            |site| {
+                site.pool("user = nobody\ngroup = root\n");
+                mode(site.daemon.directory.path(), 0o700);
+            },
+            2,
+            "runs as nobody, who may not write the ring",
+            "chmod g+x ",
+        ),
+        (
+            "nginx without a line for askrd",
+            |site| {
+                site.write("etc/nginx/nginx.conf", "include conf.d/*.conf; # askr\n");
+                site.write("etc/nginx/conf.d/askr.conf", "upstream askr {}\n");
+                site.write(
+                    "etc/nginx/sites-available/old",
+                    "include snippets/askr.conf;\n",
+                );
+                site.write(
+                    "etc/nginx/sites-enabled/shop",
+                    "#include snippets/askr.conf;\n",
+                );
+            },
+            1,
+            "no site of nginx passes anything on to askrd",
+            "include snippets/askr.conf;",
+        ),
+        (
             "settings that wait for a restart",
             |site| {
                 append(site, "ring.slots = 1024");
@@ -340,6 +404,11 @@ fn more_ini(site: &mut Site, sapi: &str, line: &str) {
         &format!("{PHP}/{sapi}/conf.d/30-more.ini"),
         &format!("{line}\n"),
     );
+}
+
+/// The Unix socket that it listens on.
+fn listen(site: &Site) -> PathBuf {
+    site.daemon.directory.path().join("askrd.sock")
 }
 
 fn owned_by_nobody(site: &mut Site) {
@@ -437,6 +506,136 @@ fn the_event_at_the_end_finds_what_files_do_not_show() {
     let (found, text) = site.doctor(&["--php", "/nowhere/php"]);
     assert_eq!(found, 1, "{text}");
     assert!(text.contains("cannot be run"), "{text}");
+}
+
+/// Stands for a PHP of this version, whose settings are there, and which refuses to load the extension.
+fn refusing(site: &Site, version: &str, settings: &str, programs: &str) -> String {
+    let line = format!(
+        "if [ \"$1\" = -n ]; then printf '%s\\n' {version} {settings} {programs}; \
+         else echo 'Warning: PHP Startup: Unable to load dynamic library askr.so' >&2; fi"
+    );
+    php(site, &line)
+}
+
+#[test]
+fn what_is_to_be_installed_is_for_the_php_that_was_found() {
+    // Debian's, which lacks the extension: another version than where this was written.
+    let mut site = Site::new();
+    remove(&mut site, "cli");
+    remove(&mut site, "fpm");
+    fs::remove_dir_all(site.at("etc/php/8.2")).unwrap();
+    for version in ["8.4", "8.5"] {
+        site.write(&format!("etc/php/{version}/cli/php.ini"), "");
+        site.write(&format!("usr/bin/php{version}"), "");
+    }
+    site.write(&ini_of("8.5"), "extension=askr.so\n");
+    let (found, text) = site.doctor(&["--no-event"]);
+    assert_eq!(found, 2, "{text}");
+    assert!(
+        text.contains(
+            "PHP 8.4 (cli) does not load askr.so\n    apt install ./php8.4-askr_*.deb (make deb PHP=php8.4)"
+        ),
+        "{text}"
+    );
+    // Installed, and off.
+    assert!(
+        text.contains("PHP 8.5 (cli) does not load askr.so\n    phpenmod -v 8.5 -s cli askr\n"),
+        "{text}"
+    );
+    assert!(!text.contains("8.2"), "{text}");
+
+    // The one that publishes refuses it.
+    let site = Site::new();
+    for (settings, programs, mend) in [
+        (
+            "/etc/php/8.4/cli/conf.d",
+            "/usr/bin",
+            "apt install --reinstall ./php8.4-askr_*.deb (make deb PHP=php8.4)",
+        ),
+        (
+            "/usr/local/etc/php/conf.d",
+            "/usr/local/bin",
+            "pie install askr/extension --with-php-config=/usr/local/bin/php-config",
+        ),
+    ] {
+        let php = refusing(&site, "8.4", settings, programs);
+        let (found, text) = site.doctor(&["--php", &php]);
+        assert_eq!(found, 2, "{text}");
+        assert!(
+            text.contains("cannot load askr.so: ") && text.contains(mend),
+            "{text}"
+        );
+        let others = ["8.2", "php8.4-askr", "pie install"];
+        let named = others.iter().filter(|other| text.contains(**other));
+        assert_eq!(named.count(), 1, "{text}");
+    }
+
+    // One that cannot be run: another is named that is there.
+    let (_, text) = site.doctor(&["--php", "/nowhere/php"]);
+    assert!(text.contains("askrd doctor --php php8.2"), "{text}");
+    let ini = fs::read_to_string(site.at(&format!("{PHP}/cli/conf.d/20-askr.ini"))).unwrap();
+    site.write("etc/php/8.4/cli/php.ini", &ini);
+    site.write("usr/bin/php8.4", "");
+    let (_, text) = site.doctor(&["--php", "/nowhere/php"]);
+    assert!(text.contains("askrd doctor --php php8.4"), "{text}");
+}
+
+#[test]
+fn a_php_that_is_not_debians_is_asked_itself() {
+    let site = Site::new();
+    fs::remove_dir_all(site.at("etc/php")).unwrap();
+    let loads = publishing(&site);
+    assert_eq!(site.doctor(&["--php", &loads]), (0, String::new()));
+    let line = "if [ \"$1\" = -n ]; then printf '%s\\n' 8.4 /usr/local/etc/php/conf.d /usr/local/bin; \
+                else printf 'askr.so is not loaded'; fi";
+    let (found, text) = site.doctor(&["--php", &php(&site, line)]);
+    assert_eq!(found, 2, "{text}");
+    assert!(
+        text.contains("PHP 8.4 (")
+            && text.contains(") does not load askr.so, so nothing is published\n")
+            && text.contains("pie install askr/extension"),
+        "{text}"
+    );
+    assert_eq!(text.lines().count(), 2, "{text}");
+    // askrd in a container of its own.
+    let (found, text) = site.doctor(&["--php", "/nowhere/php"]);
+    assert_eq!(found, 0, "{text}");
+    assert!(
+        text.starts_with("note: php: there is no PHP here"),
+        "{text}"
+    );
+}
+
+#[test]
+fn a_ring_for_which_there_is_no_room_is_why_askrd_does_not_run() {
+    let mut site = Site::new();
+    site.daemon.signal(Signal::SIGTERM);
+    site.daemon.wait();
+    fs::remove_file(site.daemon.ring()).unwrap();
+    // As large as a ring can be.
+    append(&mut site, "ring.arena = '64GiB'");
+    let (found, text) = site.doctor(&[]);
+    assert_eq!(found, 2, "{text}");
+    assert!(text.contains("askrd: it does not run"), "{text}");
+    assert!(
+        text.contains("MiB, so askrd cannot start\n    remove what fills it"),
+        "{text}"
+    );
+}
+
+#[test]
+fn settings_that_a_removed_php_has_left_are_not_looked_at() {
+    let site = Site::new();
+    let php = publishing(&site);
+    for sapi in ["cli", "fpm"] {
+        site.write(&format!("etc/php/8.1/{sapi}/php.ini"), "");
+    }
+    site.write("etc/php/8.1/fpm/pool.d/www.conf", "[www]\nuser = nobody\n");
+    assert_eq!(site.doctor(&["--php", &php]), (0, String::new()));
+    site.write("usr/bin/php8.1", "");
+    let (found, text) = site.doctor(&["--php", &php]);
+    assert_eq!(found, 1, "{text}");
+    assert!(text.contains("PHP 8.1 (cli) does not load"), "{text}");
 }
 
 /// Answers every request with this, and keeps the connection.

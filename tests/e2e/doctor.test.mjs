@@ -39,6 +39,10 @@ class Machine {
       this.ini(sapi);
     }
     mkdirSync(path.join(this.etc, 'fpm/pool.d'));
+    for (const file of [`usr/bin/php${PHP_VERSION}`, `usr/sbin/php-fpm${PHP_VERSION}`, `etc/php/${PHP_VERSION}/mods-available/askr.ini`]) {
+      mkdirSync(path.dirname(path.join(this.root, file)), { recursive: true });
+      writeFileSync(path.join(this.root, file), '');
+    }
     this.pool();
   }
 
@@ -177,7 +181,7 @@ test('what is wrong with PHP and its pools', scoped(async (scope) => {
   const restart = `systemctl restart php${PHP_VERSION}-fpm`;
 
   machine.ini('cli', { extension: '/nowhere/askr.so' });
-  await machine.finds(2, 'cannot load askr.so: ', 'the package for this PHP');
+  await machine.finds(2, 'cannot load askr.so: ', `php${PHP_VERSION}-askr`);
   machine.ini('cli', { 'askr.ring': '/shop' });
   await machine.finds(2, 'writes the ring "/shop"', '20-askr.ini');
   machine.ini('cli', { 'askr.enabled': '0' });
@@ -208,10 +212,16 @@ test('what is wrong with PHP and its pools', scoped(async (scope) => {
   machine.pool();
   await machine.fpm();
   await machine.finds_nothing();
-  // An upgrade without a restart.
+  // A worker of a queue, and PHP-FPM, after an upgrade.
+  const worker = scope.start('worker', PHP, ['-n', '-d', `extension=${machine.so}`, '-r', 'echo "works"; sleep(600);']);
+  await until('the worker runs', () => worker.output().includes('works'));
   copyFileSync(ASKR_SO, `${machine.so}.new`);
   renameSync(`${machine.so}.new`, machine.so);
-  await machine.finds(1, 'still runs the askr.so of before the upgrade', restart);
+  const { code, text } = await machine.doctor();
+  assert.equal(code, 1, text);
+  assert.match(text, /pool www of PHP [\d.]+ still runs the askr\.so of before the upgrade/);
+  assert.ok(text.includes(restart), text);
+  assert.ok(text.includes(`(${worker.pid}) still runs the askr.so of before the upgrade | restart it`), text);
 }));
 
 test('what is wrong with the proxy', scoped(async (scope) => {
@@ -245,8 +255,9 @@ test('what is wrong with the proxy', scoped(async (scope) => {
   // nginx's user may not open the socket: nginx answers in the place of askrd.
   if (ROOT) {
     chownSync(machine.askrd.socket, 0, 0);
+    await found(2, 'the proxy answers in the place of askrd: nginx runs as ', `usermod -aG root ${services().web.name}`);
     chmodSync(machine.askrd.socket, 0o600);
-    await found(2, 'the proxy answers in the place of askrd', 'group askr');
+    await found(2, 'no group may connect to', `chmod 0660 ${machine.askrd.socket}`);
   }
 }));
 

@@ -195,6 +195,15 @@ impl Server {
         }
     }
 
+    /// The Unix sockets of `listen`.
+    pub fn sockets(&self) -> Vec<PathBuf> {
+        let socket = |text: &String| match text.parse() {
+            Ok(Address::Unix(path)) => Some(path),
+            _ => None,
+        };
+        self.listen.iter().filter_map(socket).collect()
+    }
+
     /// None: no control socket.
     pub fn control_path(&self) -> Option<PathBuf> {
         match self.control.as_str() {

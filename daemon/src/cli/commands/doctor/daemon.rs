@@ -1,6 +1,8 @@
 //! The daemon itself: whether it is there, ready, and allowed enough descriptors.
 
+use std::fs::Metadata;
 use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixStream;
 use std::path::Path;
 
@@ -53,6 +55,9 @@ pub fn examine(settings: &Settings, findings: &mut Findings) -> Option<bool> {
     let peer = peer.and_then(|peer| getsockopt(&peer, sockopt::PeerCredentials).ok());
     let process = peer.and_then(|peer| processes::process(peer.pid() as u32));
     counted(&socket, findings);
+    for path in settings.server.sockets() {
+        is_open(&path, findings);
+    }
     if let Some(process) = &process {
         is_current(process, findings);
         writes_together(settings, process, findings);
@@ -66,6 +71,29 @@ pub fn examine(settings: &Settings, findings: &mut Findings) -> Option<bool> {
         findings.warning(PART, what, mend);
     }
     Some(true)
+}
+
+/// Whether a proxy may connect where it listens.
+fn is_open(socket: &Path, findings: &mut Findings) {
+    let at = socket.display();
+    let Ok(meta) = std::fs::metadata(socket) else {
+        let what = format!("{at} is not there, where it is to listen, so no proxy can reach it");
+        let mend = "systemctl restart askrd (with askrd.socket: systemctl stop askrd askrd.socket && systemctl start askrd.socket askrd)";
+        return findings.problem(PART, what, mend);
+    };
+    if is_shut(&meta) {
+        let mode = meta.mode() & 0o777;
+        let what = format!("no group may connect to {at} (mode {mode:04o}), so no proxy can");
+        let mend = format!(
+            "chmod 0660 {at}; for good: server.socket_mode, or SocketMode= of askrd.socket"
+        );
+        findings.problem(PART, what, mend);
+    }
+}
+
+/// Nobody but root and askrd's own user may connect.
+pub fn is_shut(socket: &Metadata) -> bool {
+    socket.mode() & 0o022 == 0
 }
 
 /// What it says of itself by numbers.

@@ -5,6 +5,8 @@ use std::process::{Command, Output};
 
 use super::finding::Findings;
 use super::http::{Answer, Url, get_unix};
+use super::installing::Program;
+use super::php;
 use crate::cli::arguments::DoctorArgs;
 use crate::config::{Address, Settings};
 
@@ -14,6 +16,9 @@ const PATH: &str = "/askr/events";
 
 /// The version of this askrd, which askr.so has too.
 const OWN: &str = env!("CARGO_PKG_VERSION");
+
+/// What PHP says that has no extension of this name.
+const NOT_LOADED: &str = "askr.so is not loaded";
 
 /// What PHP does: it publishes, and says why it could not.
 const SCRIPT: &str = "function_exists('askr_broadcast') or die('askr.so is not loaded');\
@@ -45,31 +50,39 @@ pub fn examine(settings: &Settings, arguments: &DoctorArgs, findings: &mut Findi
         findings.problem(PART, what, "journalctl -u askrd -p warning");
         return;
     }
-    let php = &arguments.php;
-    let published = Command::new(php)
+    let program = &arguments.php;
+    let published = Command::new(program)
         .args(["-r", SCRIPT, "--", &mark, &mark])
         .output();
     let said = match published {
         Ok(output) => match refused(&output) {
             Some(why) => {
-                let what = format!("{php} cannot load askr.so: {why}");
-                let mend =
-                    "the package for this PHP (php8.2-askr), or make install with its PHP_CONFIG";
-                findings.problem(PART, what, mend);
+                let what = format!("{program} cannot load askr.so: {why}");
+                findings.problem(PART, what, install(program));
                 return;
             }
             None => String::from_utf8_lossy(&output.stdout).trim().to_owned(),
         },
         Err(why) => {
-            let what = format!("{php} cannot be run, so no event was tried: {why}");
-            findings.warning(PART, what, "name one: askrd doctor --php php8.2");
+            let what = format!("{program} cannot be run, so no event was tried: {why}");
+            let all = php::installed(&arguments.root);
+            let other = all.iter().rfind(|php| php.has_cli());
+            let mend = match other {
+                Some(php) => format!("askrd doctor --php php{}", php.version),
+                None => "askrd doctor --php, and the PHP that publishes".to_owned(),
+            };
+            findings.warning(PART, what, mend);
             return;
         }
     };
     let (done, version) = said.split_once(' ').unwrap_or((&said, OWN));
-    if done != "published" {
-        let what = format!("{php} cannot publish: {said}");
-        findings.problem(PART, what, "php -r 'var_dump(askr_status());'");
+    if said == NOT_LOADED {
+        let what = format!("{program} cannot publish: {NOT_LOADED}");
+        findings.problem(PART, what, load(program, arguments));
+    } else if done != "published" {
+        let what = format!("{program} cannot publish: {said}");
+        let mend = format!("{program} -r 'var_dump(askr_status());'");
+        findings.problem(PART, what, mend);
     } else if !viewer.waits_for(&format!("data: {mark}")) {
         let what = "PHP has published an event, and it did not come within 10 seconds".to_owned();
         findings.problem(
@@ -78,10 +91,30 @@ pub fn examine(settings: &Settings, arguments: &DoctorArgs, findings: &mut Findi
             "askrd tail; does it show it? askr.ring in php.ini is the ring that askrd serves?",
         );
     } else if version != OWN {
-        let what = format!("askr.so of {php} is version {version}, and this askrd {OWN}");
-        let mend = "upgrade the older one, then: systemctl restart askrd php8.2-fpm";
+        let what = format!("askr.so of {program} is version {version}, and this askrd {OWN}");
+        let fpm = Program::of(program).map_or("restart PHP-FPM".to_owned(), |php| php.fpm());
+        let mend = format!("upgrade the older one, then: systemctl restart askrd, {fpm}");
         findings.note(PART, what, mend);
     }
+}
+
+/// How it comes by an extension that it can load.
+fn install(program: &str) -> String {
+    let php = Program::of(program);
+    php.map_or("docs/INSTALL.md".to_owned(), |php| php.install())
+}
+
+/// Where it may be installed, and off.
+fn load(program: &str, arguments: &DoctorArgs) -> String {
+    let debians = Program::of(program).filter(Program::is_debians);
+    let all = php::installed(&arguments.root).into_iter();
+    let mut same = all.filter(|php| {
+        debians
+            .as_ref()
+            .is_some_and(|own| own.version == php.version)
+    });
+    same.next()
+        .map_or_else(|| install(program), |php| php.enable("cli"))
 }
 
 /// What PHP says of an extension that it does not take: built for another one, or missing.

@@ -11,6 +11,8 @@ mod daemon;
 mod event;
 mod finding;
 mod http;
+mod installing;
+mod nginx;
 mod permissions;
 mod php;
 mod processes;
@@ -69,14 +71,17 @@ fn examine(arguments: &DoctorArgs) -> Findings {
         redis::examine(store, &mut findings);
     }
     ring::examine(&settings, runs, &mut findings);
-    let loaded = php::examine(&settings, secrets, &arguments.root, &mut findings);
+    let loaded = php::examine(&settings, secrets, arguments, &mut findings);
     let reached = match &arguments.url {
         Some(url) => {
             let origin = arguments.origin.as_deref();
             let is_away = runs == Some(false);
             proxy::examine(&settings, url, origin, is_away, &mut findings)
         }
-        None => true,
+        None => {
+            proxy::is_there(&settings, &arguments.root, &mut findings);
+            true
+        }
     };
     // Where something on its way is broken it would only say so again.
     if runs != Some(false) && loaded && reached && !findings.has_problem() && !arguments.no_event {

@@ -13,9 +13,12 @@ use shared::secret::{self, Secret};
 use shared::trust::Trusted;
 
 use super::finding::Findings;
-use super::permissions::{may_read, may_write};
+use super::installing;
+use super::installing::Program;
+use super::permissions::{let_in, may_read};
 use super::processes;
 use super::processes::Process;
+use crate::cli::arguments::DoctorArgs;
 use crate::config::Settings;
 
 const PART: &str = "php";
@@ -36,9 +39,10 @@ struct Askrd {
 pub fn examine(
     settings: &Settings,
     secrets: Option<Vec<Secret>>,
-    root: &Path,
+    arguments: &DoctorArgs,
     findings: &mut Findings,
 ) -> bool {
+    let root = &arguments.root;
     let rings = settings.applications();
     let askrd = Askrd {
         rings: rings.into_iter().map(|(_, spec, _)| spec.name).collect(),
@@ -46,22 +50,19 @@ pub fn examine(
         control: settings.server.control_path(),
     };
     let running = processes::all();
+    let mut extensions = Vec::new();
     let mut loaded = false;
-    for directory in directories(&root.join("etc/php")) {
-        let version = file_name(&directory);
-        for sapi in ["fpm", "cli"].map(|sapi| directory.join(sapi)) {
-            if !sapi.is_dir() {
-                continue;
-            }
-            let kind = file_name(&sapi);
-            let Some(ini) = Ini::of(&sapi) else {
+    let all = installed(root);
+    for php in &all {
+        for (kind, sapi) in &php.sapis {
+            let version = &php.version;
+            let Some(ini) = Ini::of(sapi) else {
                 let what = format!("PHP {version} ({kind}) does not load askr.so");
-                let mend = format!("phpenmod -v {version} -s {kind} askr");
-                let restart = format!("{mend} && systemctl restart php{version}-fpm");
-                findings.warning(PART, what, if kind == "fpm" { restart } else { mend });
+                findings.warning(PART, what, php.enable(kind));
                 continue;
             };
             loaded = true;
+            extensions.push(ini.extension.clone());
             let who = format!("PHP {version} ({kind})");
             same_ring(
                 &who,
@@ -71,35 +72,151 @@ pub fn examine(
                 findings,
             );
             is_enabled(&who, &ini, findings);
-            if kind == "cli" {
+            if *kind == "cli" {
                 same_secrets(&who, &ini, None, &askrd, findings);
                 continue;
+            }
+            let runs = running.iter().any(|process| is_master(process, sapi));
+            if !runs && is_to_run(root, version) {
+                let unit = format!("php{version}-fpm");
+                let what = format!("{who} is to run, and does not: no page publishes by it");
+                let mend = format!("systemctl start {unit}; why it ended: journalctl -u {unit}");
+                findings.warning(PART, what, mend);
             }
             for (file, name, text) in pools(&sapi.join("pool.d")) {
                 let pool = Pool {
                     who: format!("pool {name} of PHP {version}"),
-                    version: &version,
+                    version,
                     ini: ini.with(&file, &text),
                     user: user(&text),
-                    running: running_pool(&running, &sapi, &name),
+                    running: running_pool(&running, sapi, &name),
                 };
                 pool.examine(&ini, &askrd, findings);
             }
         }
     }
-    if !loaded {
-        let at = root.join("etc/php");
-        let what = format!(
-            "no PHP below {} loads askr.so, so nothing is published",
-            at.display()
-        );
-        findings.problem(
-            PART,
-            what,
-            "install it (php8.2-askr, or make install), then: phpenmod askr",
-        );
+    old_workers(&running, &extensions, findings);
+    loaded || others(&all, arguments, findings)
+}
+
+/// Whether systemd was told to run PHP-FPM.
+fn is_to_run(root: &Path, version: &str) -> bool {
+    let wanted = "etc/systemd/system/multi-user.target.wants";
+    let unit = root.join(wanted).join(format!("php{version}-fpm.service"));
+    fs::symlink_metadata(unit).is_ok()
+}
+
+/// Programs of the command line that go on with what they were started with, as workers of queues do.
+fn old_workers(running: &[Process], extensions: &[String], findings: &mut Findings) {
+    let is_old = |process: &&Process| {
+        let former = |extension: &String| match extension.starts_with('/') {
+            true => process.runs_former(extension),
+            false => process.runs_former("askr.so"),
+        };
+        !process.title.starts_with("php-fpm: ")
+            && extensions.iter().any(former)
+            && process.is_here()
+    };
+    let name = |process: &Process| {
+        let title: String = process.title.chars().take(60).collect();
+        format!("{title} ({})", process.id)
+    };
+    let all: Vec<String> = running.iter().filter(is_old).map(name).collect();
+    if let [first, more @ ..] = &all[..] {
+        let more = match more.len() {
+            0 => String::new(),
+            n => format!(" and {n} more"),
+        };
+        let what = format!("{first}{more} still runs the askr.so of before the upgrade");
+        let mend = "restart it; workers of Laravel's queues: php artisan queue:restart";
+        findings.warning(PART, what, mend);
     }
-    loaded
+}
+
+/// Where none that Debian laid out has the extension: whether the one that is to publish has.
+fn others(debians: &[Php], arguments: &DoctorArgs, findings: &mut Findings) -> bool {
+    let name = &arguments.php;
+    let program = Program::of(name);
+    if program.is_some() && installing::loads(name) {
+        return true;
+    }
+    match (program, debians) {
+        (Some(program), []) => {
+            let version = &program.version;
+            let what =
+                format!("PHP {version} ({name}) does not load askr.so, so nothing is published");
+            findings.problem(PART, what, program.install());
+        }
+        (None, []) => {
+            let what =
+                format!("there is no PHP here ({name} cannot be run), so it was not looked at");
+            findings.note(
+                PART,
+                what,
+                "where PHP is: php -r 'var_dump(askr_status());'",
+            );
+        }
+        (_, [php, ..]) => {
+            let at = arguments.root.join("etc/php");
+            let what = format!(
+                "no PHP below {} loads askr.so, so nothing is published",
+                at.display()
+            );
+            findings.problem(PART, what, php.enable("ALL"));
+        }
+    }
+    false
+}
+
+/// A PHP as Debian lays it out.
+pub struct Php {
+    pub version: String,
+    /// Of those that Askr knows of, by name: where its settings are.
+    sapis: Vec<(&'static str, PathBuf)>,
+    /// Whether phpenmod finds the extension.
+    has_ini: bool,
+}
+
+impl Php {
+    /// How the extension comes into a SAPI of it, or into `ALL`.
+    pub fn enable(&self, sapi: &str) -> String {
+        let version = &self.version;
+        let turn_on = match sapi {
+            "ALL" => format!("phpenmod -v {version} askr"),
+            sapi => format!("phpenmod -v {version} -s {sapi} askr"),
+        };
+        match (self.has_ini, sapi) {
+            (false, _) => installing::package(version),
+            (true, "cli") => turn_on,
+            (true, _) => format!("{turn_on} && systemctl restart php{version}-fpm"),
+        }
+    }
+
+    pub fn has_cli(&self) -> bool {
+        self.sapis.iter().any(|(kind, _)| *kind == "cli")
+    }
+}
+
+/// Those whose programs are there: what was removed leaves its settings.
+pub fn installed(root: &Path) -> Vec<Php> {
+    let all = directories(&root.join("etc/php")).into_iter();
+    let php = |directory: PathBuf| {
+        let version = file_name(&directory);
+        let programs = [
+            ("fpm", format!("usr/sbin/php-fpm{version}")),
+            ("cli", format!("usr/bin/php{version}")),
+        ];
+        let there = programs.into_iter().filter_map(|(kind, program)| {
+            let settings = directory.join(kind);
+            (settings.is_dir() && root.join(program).exists()).then_some((kind, settings))
+        });
+        Php {
+            sapis: there.collect(),
+            has_ini: directory.join("mods-available/askr.ini").exists(),
+            version,
+        }
+    };
+    all.map(php).filter(|php| !php.sapis.is_empty()).collect()
 }
 
 /// What the settings of one PHP, or one pool, say of Askr: each with its file.
@@ -107,6 +224,8 @@ pub fn examine(
 struct Ini {
     /// That loads it.
     loads: PathBuf,
+    /// A path, or a name.
+    extension: String,
     values: BTreeMap<String, (String, PathBuf)>,
 }
 
@@ -118,16 +237,18 @@ impl Ini {
         let more = files(&sapi.join("conf.d"), "ini");
         for file in std::iter::once(sapi.join("php.ini")).chain(more) {
             let text = fs::read_to_string(&file).unwrap_or_default();
-            if values(&text, "extension").any(|value| value == "askr" || value.ends_with("askr.so"))
-            {
-                loads = Some(file.clone());
+            let is_ours = |value: &&str| *value == "askr" || value.ends_with("askr.so");
+            if let Some(extension) = values(&text, "extension").find(is_ours) {
+                loads = Some((file.clone(), extension.to_owned()));
             }
             for (key, value) in pairs(&text).filter(|(key, _)| key.starts_with("askr.")) {
                 all.insert(key.to_owned(), (value.to_owned(), file.clone()));
             }
         }
+        let (loads, extension) = loads?;
         Some(Self {
-            loads: loads?,
+            loads,
+            extension,
             values: all,
         })
     }
@@ -213,13 +334,12 @@ impl Pool<'_> {
         let at = ring.path().display();
         let restart = format!("systemctl restart php{}-fpm", self.version);
         let name = &user.name;
-        if !may_write(user.uid.as_raw(), groups, &meta) {
+        if let Some(open) = let_in(user, groups, ring.path()) {
             let what = format!("{who} runs as {name}, who may not write the ring {at}");
-            let mend = format!("usermod -aG {} {name} && {restart}", group_name(&meta));
-            findings.problem(PART, what, mend);
+            findings.problem(PART, what, format!("{open} && {restart}"));
         } else if self
             .running
-            .is_some_and(|process| !process.may_write(&meta))
+            .is_some_and(|process| !process.may_reach(ring.path()))
         {
             let what = format!(
                 "{who} was started before {name} was put into the group that may write the ring {at}"
@@ -263,9 +383,9 @@ impl Pool<'_> {
             let file = |path: &Path| fs::metadata(path).map(|meta| (meta.dev(), meta.ino())).ok();
             a == b || file(a).is_some() && file(a) == file(b)
         };
-        let Ok(meta) = fs::metadata(served) else {
+        if !served.exists() {
             return;
-        };
+        }
         if !same(Path::new(asks), served) {
             let what = format!(
                 "{who} asks askrd at {asks}, and askrd answers at {}: askr_channels() and the like fail",
@@ -277,18 +397,13 @@ impl Pool<'_> {
                 self.ini.file("askr.control").display()
             );
             findings.warning(PART, what, mend);
-        } else if !may_write(user.uid.as_raw(), groups, &meta) {
+        } else if let Some(open) = let_in(user, groups, served) {
             let what = format!(
                 "{who} runs as {}, who may not connect to {}: askr_channels() and the like fail",
                 user.name,
                 served.display()
             );
-            let mend = format!(
-                "usermod -aG {} {} && systemctl restart php{}-fpm",
-                group_name(&meta),
-                user.name,
-                self.version
-            );
+            let mend = format!("{open} && systemctl restart php{}-fpm", self.version);
             findings.warning(PART, what, mend);
         }
     }
@@ -339,21 +454,19 @@ fn user(pool: &str) -> Option<(User, Vec<Gid>)> {
     Some((user, groups))
 }
 
+/// Whether it is the master of a PHP-FPM that was started with the settings below `sapi`.
+fn is_master(process: &Process, sapi: &Path) -> bool {
+    let of = process.title.strip_prefix("php-fpm: master process (");
+    of.is_some_and(|of| Path::new(of.trim_end_matches(')')).starts_with(sapi))
+}
+
 /// A process of this pool, whose master was started with the settings below `sapi`.
 fn running_pool<'a>(all: &'a [Process], sapi: &Path, name: &str) -> Option<&'a Process> {
     let title = format!("php-fpm: pool {name}");
-    let is_master = |process: &&Process| {
-        let of = process.title.strip_prefix("php-fpm: master process (");
-        of.is_some_and(|of| Path::new(of.trim_end_matches(')')).starts_with(sapi))
-    };
-    let masters: Vec<u32> = all.iter().filter(is_master).map(|one| one.id).collect();
+    let masters = all.iter().filter(|one| is_master(one, sapi));
+    let masters: Vec<u32> = masters.map(|one| one.id).collect();
     let mut pools = all.iter().filter(|one| masters.contains(&one.parent));
     pools.find(|one| one.title == title)
-}
-
-fn group_name(file: &fs::Metadata) -> String {
-    let group = Group::from_gid(Gid::from_raw(file.gid())).ok().flatten();
-    group.map_or(file.gid().to_string(), |group| group.name)
 }
 
 fn owner_name(file: &fs::Metadata) -> String {
@@ -426,8 +539,10 @@ fn same_ring(who: &str, ring: &str, file: &Path, rings: &[RingName], findings: &
         "{who} writes the ring {ring:?}, and askrd serves {}",
         all.join(", ")
     );
+    let names: Vec<String> = rings.iter().map(|name| format!("\"{name}\"")).collect();
     let mend = format!(
-        "askr.ring in {}, or ring.name in askr.toml, then restart that",
+        "askr.ring = {} in {}, and restart PHP; or ring.name = {ring:?} in askr.toml, and restart askrd",
+        names.join(" or "),
         file.display()
     );
     findings.problem(PART, what, mend);

@@ -3,9 +3,9 @@
 use std::fs;
 use std::path::Path;
 
-use nix::unistd::Gid;
+use nix::unistd::{Gid, Uid, User};
 
-use super::permissions::may_write;
+use super::permissions::may_reach;
 
 pub struct Process {
     pub id: u32,
@@ -42,17 +42,34 @@ impl Process {
         })
     }
 
-    pub fn may_write(&self, file: &fs::Metadata) -> bool {
-        may_write(self.uid, &self.groups, file)
+    /// Whether it may go where this is, and write it.
+    pub fn may_reach(&self, path: &Path) -> bool {
+        may_reach(self.uid, &self.groups, path)
     }
 
-    /// Whether it runs code of a file with this name that has been replaced or removed since.
+    /// As whom it runs.
+    pub fn user(&self) -> String {
+        let user = User::from_uid(Uid::from_raw(self.uid)).ok().flatten();
+        user.map_or(self.uid.to_string(), |user| user.name)
+    }
+
+    /// Whether it has the files that this command sees: it is not in a container.
+    pub fn is_here(&self) -> bool {
+        let mounts = |id: &str| fs::read_link(format!("/proc/{id}/ns/mnt")).ok();
+        mounts(&self.id.to_string()).is_some_and(|its| Some(its) == mounts("self"))
+    }
+
+    /// Whether it runs code of a file with this name, or path, that has been replaced or removed since.
     pub fn runs_former(&self, name: &str) -> bool {
         let maps = fs::read_to_string(format!("/proc/{}/maps", self.id)).unwrap_or_default();
         maps.lines().any(|line| {
-            let file = line.split_once('/').map(|(_, file)| file);
+            let file = line.find('/').map(|at| &line[at..]);
             let former = file.and_then(|file| file.strip_suffix(" (deleted)"));
-            former.is_some_and(|file| Path::new(file).file_name().is_some_and(|own| own == name))
+            let is = |file: &Path| match name.starts_with('/') {
+                true => file == Path::new(name),
+                false => file.file_name().is_some_and(|own| own == name),
+            };
+            former.is_some_and(|file| is(Path::new(file)))
         })
     }
 

@@ -1,11 +1,13 @@
 //! The way of a browser through a proxy: that events come at once and as they are, that a quiet stream stays open, that
 //! pages of another origin may read it, that WebSockets get through, and what a monitor sees.
 
+use std::path::Path;
 use std::time::Duration;
 
-use super::clock;
 use super::finding::Findings;
 use super::http::{Answer, Url};
+use super::permissions::group_name;
+use super::{clock, daemon, nginx};
 use crate::config::Settings;
 
 const PART: &str = "proxy";
@@ -17,6 +19,15 @@ const SNIPPET: &str =
     "in nginx: include snippets/askr.conf; in the site's server block, then: nginx -s reload";
 const HELD_BACK: &str = "the proxy holds events back: nothing came within 10 seconds";
 const UNBUFFERED: &str = "proxy_buffering off; for /askr/, or the whole snippets/askr.conf";
+
+/// Without a URL: whether any site passes something on. A proxy other than nginx is not looked for.
+pub fn is_there(settings: &Settings, root: &Path, findings: &mut Findings) {
+    let behind = !settings.server.sockets().is_empty();
+    if behind && nginx::speaks_of_askr(root) == Some(false) {
+        let what = "no site of nginx passes anything on to askrd, so no event comes to a browser";
+        findings.warning(PART, what.into(), SNIPPET);
+    }
+}
 
 /// Whether events come through.
 pub fn examine(
@@ -41,7 +52,7 @@ pub fn examine(
         away(&url, origin, findings);
         return false;
     }
-    let Some(mut stream) = stream(&url, findings) else {
+    let Some(mut stream) = stream(settings, &url, findings) else {
         return false;
     };
     if let Some(date) = stream.header_as_it_is("date") {
@@ -83,7 +94,7 @@ fn events(url: &Url, more: &str, findings: &mut Findings) -> Option<Answer> {
             403 => {
                 "server.allowed_hosts in askr.toml, if it is set; the log says which: journalctl -u askrd"
             }
-            429 | 500.. => "systemctl status askrd; /var/log/nginx/error.log",
+            429 | 500.. => "systemctl status askrd; the proxy's error log",
             _ => SNIPPET,
         };
         findings.problem(PART, what, mend);
@@ -129,21 +140,49 @@ fn away(url: &Url, origin: Option<&str>, findings: &mut Findings) {
 }
 
 /// A stream that has begun.
-fn stream(url: &Url, findings: &mut Findings) -> Option<Answer> {
+fn stream(settings: &Settings, url: &Url, findings: &mut Findings) -> Option<Answer> {
     let mut answer = events(url, "", findings)?;
-    if !answer.waits_for("event: askr:connected") {
-        let away = answer.body().contains("retry:");
-        let (what, mend) = match away {
-            true => (
-                "the proxy answers in the place of askrd, which it cannot reach, or which is full",
-                "systemctl status askrd; /var/log/nginx/error.log: may nginx's user open the socket? (group askr)",
-            ),
-            false => (HELD_BACK, UNBUFFERED),
-        };
-        findings.problem(PART, what.into(), mend);
-        return None;
+    if answer.waits_for("event: askr:connected") {
+        return Some(answer);
     }
-    Some(answer)
+    match answer.body().contains("retry:") {
+        true => in_its_place(settings, url, &answer, findings),
+        false => findings.problem(PART, HELD_BACK.into(), UNBUFFERED),
+    }
+    None
+}
+
+/// The proxy answers for askrd, which runs.
+fn in_its_place(settings: &Settings, url: &Url, answer: &Answer, findings: &mut Findings) {
+    let is_nginx = answer
+        .header("server")
+        .is_some_and(|name| name.starts_with("nginx"));
+    for socket in settings.server.sockets() {
+        let Ok(meta) = std::fs::metadata(&socket) else {
+            continue;
+        };
+        // Said by then.
+        if daemon::is_shut(&meta) {
+            return;
+        }
+        if let Some(user) = nginx::shut_out(&socket).filter(|_| is_nginx) {
+            let at = socket.display();
+            let what = format!(
+                "the proxy answers in the place of askrd: nginx runs as {user}, who may not connect to {at}"
+            );
+            let group = group_name(&meta);
+            let mend = format!("usermod -aG {group} {user} && systemctl restart nginx");
+            return findings.problem(PART, what, mend);
+        }
+    }
+    let up = url.at(&url.path.replace("/events", "/up"));
+    let what = "the proxy answers in the place of askrd, which it cannot reach, or which is full";
+    let mend = format!(
+        "systemctl status askrd; curl http://{}{}, and then the proxy's error log has the reason (may it open the socket? group askr)",
+        up.site(),
+        up.path
+    );
+    findings.problem(PART, what.into(), mend);
 }
 
 fn websocket(url: &Url, findings: &mut Findings) {

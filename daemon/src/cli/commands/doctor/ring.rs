@@ -5,6 +5,7 @@ use std::path::Path;
 
 use nix::sys::statvfs::statvfs;
 use shared::control::Trouble;
+use shared::spec::RingSpec;
 
 use super::finding::Findings;
 use crate::cli::commands::control_client::try_ask_about;
@@ -23,8 +24,11 @@ pub fn examine(settings: &Settings, runs: Option<bool>, findings: &mut Findings)
         }
         let Ok(meta) = std::fs::metadata(path) else {
             let (what, mend) = match runs {
-                // That is the problem.
-                Some(false) => continue,
+                // That is the problem, and this may be why.
+                Some(false) => {
+                    has_room(path, &spec, findings);
+                    continue;
+                }
                 Some(true) => (
                     "though askrd runs: it serves another ring",
                     "systemctl restart askrd",
@@ -61,14 +65,40 @@ pub fn examine(settings: &Settings, runs: Option<bool>, findings: &mut Findings)
     }
 }
 
+/// For a ring that is to be made.
+fn has_room(path: &Path, spec: &RingSpec, findings: &mut Findings) {
+    let needs = spec
+        .geometry()
+        .map_or(0, |geometry| geometry.total_len() as u64);
+    if let Some((at, free)) = free(path)
+        && free < needs
+    {
+        let (free, needs) = (free >> 20, needs >> 20);
+        let at = at.display();
+        let what =
+            format!("{at} has {free} MiB left; the ring needs {needs} MiB, so askrd cannot start");
+        let mend = format!(
+            "remove what fills it, or mount -o remount,size=… {at} (Docker: --shm-size); systemctl start askrd"
+        );
+        findings.problem(PART, what, mend);
+    }
+}
+
+/// The directory of a ring, and what is left there.
+fn free(path: &Path) -> Option<(&Path, u64)> {
+    let directory = path.parent()?;
+    let room = statvfs(directory).ok()?;
+    Some((
+        directory,
+        room.blocks_available().saturating_mul(room.fragment_size()),
+    ))
+}
+
 /// A replacement, as at a change of size, needs as much again for a while.
 fn room(path: &Path, bytes: u64, findings: &mut Findings) {
-    let Some(directory) = path.parent() else {
-        return;
-    };
-    let Ok(room) = statvfs(directory) else { return };
-    let free = room.blocks_available().saturating_mul(room.fragment_size());
-    if free < bytes {
+    if let Some((directory, free)) = free(path)
+        && free < bytes
+    {
         let (free, bytes) = (free >> 20, bytes >> 20);
         let at = directory.display();
         let what =
