@@ -159,7 +159,7 @@ impl Engine {
                 let replay = Replay::new(ReplayPosition::start(next), target.max(next));
                 stream.replay = Some(Box::new(replay));
                 if stream.outbox.is_none() {
-                    self.replays.ready.push_back(slot as u32);
+                    self.replays.ready.add(stream.client, slot as u32);
                 }
             } else if let Some(replay) = &mut stream.replay {
                 replay.target = replay.target.max(target);

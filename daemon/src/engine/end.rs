@@ -59,7 +59,7 @@ impl Engine {
         let Some(stream) = self.streams.try_remove(slot as usize) else {
             return;
         };
-        self.slow.blocked.remove(&slot);
+        self.slow.remove(stream.client, slot);
         self.client_event_rates.remove(&slot);
         self.subscribers.remove(slot);
         self.replays.remove(slot, stream.client);

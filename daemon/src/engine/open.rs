@@ -145,8 +145,7 @@ impl Engine {
         let mut bytes = head;
         format::opening(&mut bytes, format, &first);
         bytes.extend(self.snapshots(slot, false, place));
-        self.replays.chunk.begin(bytes, replay);
-        self.send_chunk(slot);
+        self.send_first_chunk(slot, bytes, replay);
     }
 
     /// Enters the stream into the application's quota. The error is the WebSocket close code.

@@ -48,9 +48,9 @@ impl Engine {
         }
         if outbox.is_empty() {
             stream.outbox = None;
-            self.slow.blocked.remove(&slot);
+            self.slow.remove(stream.client, slot);
             if stream.replay.is_some() {
-                self.replays.ready.push_back(slot);
+                self.replays.ready.add(stream.client, slot);
             }
             self.refresh_members(slot);
         }

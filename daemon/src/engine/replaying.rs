@@ -9,9 +9,23 @@ use crate::engine::replay::chunk::{Chunk, Rest};
 use crate::engine::replay::fill::fill;
 use crate::engine::replay::query::{ReplayQuery, Turn};
 use crate::engine::replay::state::Replay;
-use crate::engine::stream::{Stream, close_reason};
+use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 use crate::engine::transmit::write_to;
+use crate::process::client_key::ClientKey;
+
+/// Chunks of one turn of all replays, and as many for those that scan the ring.
+const CHUNKS: usize = 16;
+
+/// What a chunk may be filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reads {
+    Nothing,
+    /// What the index knows.
+    Indexed,
+    /// Also what the ring is scanned for.
+    All,
+}
 
 impl Engine {
     /// One chunk of replay for each of some streams, and input of some WebSockets.
@@ -23,26 +37,71 @@ impl Engine {
         }
         self.go_on_telling();
         // Few at a time: live events come first.
-        let scanned = self.hub.counters(self.worker).scanned.get();
-        for _ in 0..self.replays.ready.len().min(16) {
-            let Some(slot) = self.replays.ready.pop_front() else {
+        for _ in 0..CHUNKS {
+            let Some(slot) = self.next_turn(Reads::Indexed) else {
                 break;
             };
-            // It may be closed, or its slot taken by a stream that does not replay or is blocked.
-            let due = |s: &Stream| s.replay.is_some() && s.outbox.is_none();
-            if self.streams.get(slot as usize).is_some_and(due) {
-                self.replay_chunk(slot);
-            }
+            self.replay_chunk(slot, Reads::Indexed);
+        }
+        let scanned = self.hub.counters(self.worker).scanned.get();
+        for _ in 0..CHUNKS {
+            let Some(slot) = self.next_turn(Reads::All) else {
+                break;
+            };
+            self.replay_chunk(slot, Reads::All);
             if self.hub.counters(self.worker).scanned.get() > scanned {
                 break;
             }
         }
+        self.count_due();
         self.relieve();
+    }
+
+    fn count_due(&self) {
+        let due = self.replays.ready.len() + self.replays.scans.len();
+        self.hub.counters(self.worker).replays_due.set(due as u64);
+    }
+
+    /// Whether any stream may have its next chunk.
+    pub(super) fn has_turns(&self) -> bool {
+        let (ready, scans) = (&self.replays.ready, &self.replays.scans);
+        if ready.is_empty() && scans.is_empty() {
+            return false;
+        }
+        let may = |client| self.may_begin(client);
+        ready.has(may) || scans.has(may)
+    }
+
+    /// The next stream whose turn it is among those that read so. Whoever may not begin anything now keeps its turn.
+    fn next_turn(&mut self, reads: Reads) -> Option<u32> {
+        let mut turns = match reads {
+            Reads::All => std::mem::take(&mut self.replays.scans),
+            _ => std::mem::take(&mut self.replays.ready),
+        };
+        let next = turns.next(|client| self.may_begin(client));
+        match reads {
+            Reads::All => self.replays.scans = turns,
+            _ => self.replays.ready = turns,
+        }
+        next
+    }
+
+    /// Whether a client's replays may begin anything now. While memory is tight, only if nothing of it waits for the
+    /// client: who takes what it is sent needs memory for a moment, and others' stalled streams do not hold it up.
+    pub(super) fn may_begin(&self, client: ClientKey) -> bool {
+        let memory = &self.hub.process.memory;
+        let holds = |slot: u32| {
+            let outbox = self.streams.get(slot as usize)?.outbox.as_ref()?;
+            (!outbox.is_empty()).then_some(())
+        };
+        !memory.is_tight()
+            || !memory.is_full() && !self.slow.of(client).any(|slot| holds(slot).is_some())
     }
 
     /// Once a second: what was kept for replays that are over is dropped.
     pub fn trim_cache(&mut self) {
         self.replays.cache.trim();
+        self.count_due();
     }
 
     /// Whether any streams wait for their client's share of scanning: then `on_pace` is due ten times a second.
@@ -53,25 +112,42 @@ impl Engine {
     pub fn on_pace(&mut self) {
         let shares = &self.hub.process.limits.scans;
         let due = self.replays.paced.take(|client| shares.has_some(client));
-        self.replays.ready.extend(due);
-    }
-
-    /// The next chunk of a stream's replay.
-    fn replay_chunk(&mut self, slot: u32) {
-        let stream = self.streams.get(slot as usize);
-        if let Some(replay) = stream.and_then(|stream| stream.replay.as_deref()) {
-            self.replays.chunk.begin(Vec::new(), *replay);
-            self.send_chunk(slot);
+        for (client, slot) in due {
+            self.replays.ready.add(client, slot);
         }
     }
 
+    /// The next chunk of a stream's replay.
+    fn replay_chunk(&mut self, slot: u32, reads: Reads) {
+        // It may be blocked meanwhile, or live.
+        let stream = self.streams.get(slot as usize);
+        let stream = stream.filter(|stream| stream.outbox.is_none());
+        if let Some(replay) = stream.and_then(|stream| stream.replay.as_deref()) {
+            self.replays.chunk.begin(Vec::new(), *replay);
+            self.hub.counters(self.worker).replay_turns.add(1);
+            self.send_chunk(slot, reads);
+        }
+    }
+
+    /// The first chunk of a stream that has just opened, behind `bytes`. It has nothing scanned while others wait for that,
+    /// or who comes again and again would never have to.
+    pub(super) fn send_first_chunk(&mut self, slot: u32, bytes: Vec<u8>, replay: Replay) {
+        let reads = match self.may_begin(self.streams[slot as usize].client) {
+            false => Reads::Nothing,
+            true if self.replays.scans.is_empty() => Reads::All,
+            true => Reads::Indexed,
+        };
+        self.replays.chunk.begin(bytes, replay);
+        self.send_chunk(slot, reads);
+    }
+
     /// Writes the chunk, filled up with what the stream has to replay.
-    pub(super) fn send_chunk(&mut self, slot: u32) {
+    fn send_chunk(&mut self, slot: u32, reads: Reads) {
         let Some(stream) = self.streams.get(slot as usize) else {
             return;
         };
         let skips = stream.replay.as_ref().is_some_and(|replay| replay.skips);
-        let filled = self.fill_chunk(slot);
+        let filled = self.fill_chunk(slot, reads);
         let fd = &self.streams[slot as usize].fd;
         let written = match write_chunk(fd, &self.replays.chunk) {
             Ok(written) => written,
@@ -89,7 +165,7 @@ impl Engine {
         match filled {
             Some((replay, Turn::Reached)) if is_ahead => {
                 stream.replay = Some(Box::new(replay));
-                self.replays.ahead.insert(slot);
+                self.replays.ahead.insert(slot, stream.client);
                 self.refresh_members(slot);
             }
             Some((replay, Turn::Reached)) => {
@@ -100,7 +176,11 @@ impl Engine {
             }
             Some((replay, Turn::More)) => {
                 stream.replay = Some(Box::new(replay));
-                self.replays.ready.push_back(slot);
+                self.replays.ready.add(stream.client, slot);
+            }
+            Some((replay, Turn::Scans)) => {
+                stream.replay = Some(Box::new(replay));
+                self.replays.scans.add(stream.client, slot);
             }
             Some((replay, Turn::Paced)) => {
                 stream.replay = Some(Box::new(replay));
@@ -119,7 +199,7 @@ impl Engine {
 
     /// Fills the chunk with what the stream has to replay. Returns where it is once the chunk was written; None if
     /// it does not replay.
-    fn fill_chunk(&mut self, slot: u32) -> Option<(Replay, Turn)> {
+    fn fill_chunk(&mut self, slot: u32, reads: Reads) -> Option<(Replay, Turn)> {
         let replay = self.streams[slot as usize].replay.as_deref_mut()?;
         // Deliveries that were dealt with meanwhile were not for it: it replays them too.
         replay.target = replay.target.max(self.progress.processed);
@@ -128,16 +208,15 @@ impl Engine {
             replay.target = replay.target.max(self.progress.safe);
         }
         let mut replay = *replay;
-        // Where memory is tight nothing more is begun: see `has_more`.
-        if self.hub.process.memory.is_tight() {
+        if reads == Reads::Nothing {
             return Some((replay, Turn::More));
         }
         self.append_last_events(slot, &mut replay);
-        Some(self.append_missed(slot, replay))
+        Some(self.append_missed(slot, replay, reads))
     }
 
     /// Appends events that the stream missed, as far as the same of its channels take part.
-    fn append_missed(&mut self, slot: u32, replay: Replay) -> (Replay, Turn) {
+    fn append_missed(&mut self, slot: u32, replay: Replay, reads: Reads) -> (Replay, Turn) {
         let stream = &self.streams[slot as usize];
         let replays = &mut self.replays;
         let catch_up = replays.catch_ups.get(&slot);
@@ -161,6 +240,7 @@ impl Engine {
             format: stream.format,
             socket: stream.socket,
             client: stream.client,
+            scans: reads == Reads::All,
             catches_up: catch_up.is_some_and(|catch_up| replay.next < catch_up.base),
         };
         let part = Replay {
@@ -217,7 +297,7 @@ impl Engine {
                 };
                 stream.replay = Some(Box::new(replay));
                 if stream.outbox.is_none() {
-                    self.replays.ready.push_back(slot);
+                    self.replays.ready.add(stream.client, slot);
                 }
             }
         }

@@ -1,18 +1,21 @@
 //! The replays of all streams of a worker: whose turn it is, what else each is to be sent, and the buffers.
 
-use std::collections::{HashMap, HashSet, VecDeque};
+use std::collections::{HashMap, VecDeque};
 
 use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::chunk::Chunk;
 use crate::engine::replay::filter::Filter;
 use crate::engine::replay::paced::Paced;
+use crate::engine::replay::turns::Turns;
 use crate::process::client_key::ClientKey;
 
 #[derive(Debug, Default)]
 pub struct Replays {
-    /// Streams whose next chunk may be written, each in turn.
-    pub ready: VecDeque<u32>,
+    /// Streams whose next chunk may be written.
+    pub ready: Turns,
+    /// Those of them that have to scan the ring for it: apart, so that it is not at others' expense.
+    pub scans: Turns,
     /// Streams that are to be told more of who is there (`active.rs`).
     pub telling: VecDeque<u32>,
     /// Streams that wait for their client's share of scanning.
@@ -22,7 +25,7 @@ pub struct Replays {
     /// Streams that come from another host, as long as that matters.
     pub filters: HashMap<u32, Filter>,
     /// Those of them that have reached the end, and may have more than this host: they go on when it does.
-    pub ahead: HashSet<u32>,
+    pub ahead: HashMap<u32, ClientKey>,
     /// Last events of cache channels that are still to be sent: the number of each channel, and the position from
     /// which the stream gets its events.
     pub last_events: HashMap<u32, Vec<(u32, u64)>>,
@@ -41,6 +44,8 @@ impl Replays {
 
     /// The stream is closed.
     pub fn remove(&mut self, slot: u32, client: ClientKey) {
+        self.ready.remove(client, slot);
+        self.scans.remove(client, slot);
         self.paced.remove(client, slot);
         self.finish(slot);
     }
@@ -48,13 +53,16 @@ impl Replays {
     /// No stream replays any more.
     pub fn clear(&mut self) {
         self.ready.clear();
+        self.scans.clear();
         self.paced.clear();
         self.ahead.clear();
     }
 
     /// There is something new.
     pub fn go_on(&mut self) {
-        self.ready.extend(self.ahead.drain());
+        for (slot, client) in self.ahead.drain() {
+            self.ready.add(client, slot);
+        }
     }
 
     /// The ring was replaced: nothing of it can be replayed.

@@ -66,7 +66,7 @@ impl Engine {
         let memory = &self.hub.process.memory;
         let stream = &mut self.streams[slot as usize];
         stream.outbox.get_or_insert_with(|| {
-            self.slow.blocked.insert(slot);
+            self.slow.add(stream.client, slot);
             // It is watched already, so that this needs nothing that may be missing.
             let _ = self.poller.await_writable(&stream.fd, slot);
             Box::new(Outbox::new(memory))

@@ -116,11 +116,11 @@ impl Engine {
         self.streams.len()
     }
 
-    /// Whether chunks of replay are due, or input of WebSockets. No replay begins anything while memory is
-    /// tight; it goes on at the next tick when it is not.
+    /// Whether chunks of replay are due, or input of WebSockets. While memory is tight replays may have to wait; they go
+    /// on at the next tick when they may.
     pub fn has_more(&self) -> bool {
-        let replays = !self.replays.ready.is_empty() || !self.replays.telling.is_empty();
-        replays && !self.hub.process.memory.is_tight() || !self.input.queue.is_empty()
+        let tells = !self.replays.telling.is_empty() && !self.hub.process.memory.is_tight();
+        self.has_turns() || tells || !self.input.queue.is_empty()
     }
 
     /// The position up to which a stream has everything.

@@ -157,8 +157,8 @@ impl Engine {
             self.send_control(slot, bytes);
         }
         let stream = self.streams.get(slot as usize);
-        if replays && stream.is_some_and(|stream| stream.outbox.is_none()) {
-            self.replays.ready.push_back(slot);
+        if let Some(stream) = stream.filter(|stream| replays && stream.outbox.is_none()) {
+            self.replays.ready.add(stream.client, slot);
         }
     }
 
@@ -318,7 +318,7 @@ impl Engine {
         replay.miss(gap);
         stream.replay = Some(Box::new(replay));
         if stream.outbox.is_none() {
-            self.replays.ready.push_back(slot);
+            self.replays.ready.add(stream.client, slot);
         }
         fresh
     }

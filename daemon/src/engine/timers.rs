@@ -35,7 +35,7 @@ impl Engine {
                 continue;
             }
             // One that is ahead of this host waits for it, and not for its socket.
-            let is_ahead = self.replays.ahead.contains(&(slot as u32));
+            let is_ahead = self.replays.ahead.contains_key(&(slot as u32));
             if stream.replay.is_some() && !is_ahead || stream.outbox.is_some() || fresh {
                 continue;
             }

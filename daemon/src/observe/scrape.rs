@@ -82,6 +82,8 @@ fn gather_process(process: &Process, apps: &[Arc<App>]) {
     metrics.bytes_before.set(bytes);
     metrics.replayed.set(sum(|worker| &worker.replayed));
     metrics.scanned.set(sum(|worker| &worker.scanned));
+    metrics.replay_turns.set(sum(|worker| &worker.replay_turns));
+    metrics.replays_due.set(sum(|worker| &worker.replays_due));
     metrics.wakes.set(turns(apps).count());
     let (waiting, lost) = logging::counts();
     metrics.log_waiting.set(waiting as u64);

@@ -8,8 +8,8 @@
 //! | held | who gives way |
 //! |---|---|
 //! | over half of the limit (`is_roomy` no longer) | caches: they keep nothing more and are emptied |
-//! | over three quarters (`is_tight`) | slow streams, first those that hold most for longest; replays wait |
-//! | over the limit (`is_full`) | also frames that slow streams have begun, by ending them; inboxes |
+//! | over three quarters (`is_tight`) | slow streams, first those that hold most for longest; replays of clients for whom something waits |
+//! | over the limit (`is_full`) | also frames that slow streams have begun, by ending them; inboxes; all replays |
 
 use std::ops::Deref;
 use std::sync::Arc;

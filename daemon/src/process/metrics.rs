@@ -166,6 +166,10 @@ metrics! {
     rewinds_cut: counter "askr_rewinds_cut_total";
     /// Positions read one by one for a replay, because the index had forgotten their channels.
     scanned: counter "askr_positions_scanned_total";
+    /// Turns that replaying streams have had: one for each chunk, also an empty one.
+    replay_turns: counter "askr_replay_turns_total";
+    /// Replaying streams that wait for their turn, and neither for their socket nor for their client's share.
+    replays_due: gauge "askr_replays_waiting";
     /// Times a replay had to wait, because its client had used up its share of scanning the ring.
     paced: counter "askr_replays_paced_total";
     /// Pages of history given.

@@ -21,6 +21,10 @@ pub struct WorkerCounters {
     pub replayed: Counter,
     /// Positions read one by one for a replay.
     pub scanned: Counter,
+    /// Turns of replays: chunks that were sent.
+    pub replay_turns: Counter,
+    /// Streams that waited for their turn of a replay when it was looked last.
+    pub replays_due: Counter,
 }
 
 /// Those of all workers, for one application.

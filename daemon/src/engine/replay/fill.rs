@@ -32,6 +32,11 @@ pub fn fill(
         let plan = hub.index.plan(query.names, replay.next, end, PLAN, held);
         replay.miss(query.lost_at(replay.next, plan.gap));
         if plan.scan.0 < plan.scan.1 {
+            if !query.scans {
+                // What was missed up to there is counted.
+                replay.go_to(plan.scan.0);
+                return (replay, Turn::Scans);
+            }
             // Once a turn: other streams have their turns.
             let turn = scan(query, cache, plan.scan, &mut replay, chunk);
             return (replay, turn);

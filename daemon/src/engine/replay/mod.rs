@@ -2,7 +2,7 @@
 //! pace and one bounded chunk at a time, until it has reached the live events.
 //!
 //! `state.rs` is where a replaying stream is, `fill.rs` makes its next chunk, `scan.rs` does so where the index has
-//! forgotten. `filter.rs` is what a stream from another host has already.
+//! forgotten. `filter.rs` is what a stream from another host has already. `turns.rs` says whose turn it is.
 
 pub mod cache;
 pub mod catch_up;
@@ -13,3 +13,4 @@ pub mod paced;
 pub mod query;
 pub mod scan;
 pub mod state;
+pub mod turns;

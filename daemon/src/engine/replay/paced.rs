@@ -36,11 +36,12 @@ impl Paced {
     }
 
     /// Takes some streams of each client that `may` go on.
-    pub fn take(&mut self, may: impl Fn(ClientKey) -> bool) -> Vec<u32> {
+    pub fn take(&mut self, may: impl Fn(ClientKey) -> bool) -> Vec<(ClientKey, u32)> {
         let mut due = Vec::new();
         self.0.retain(|client, slots| {
             if may(*client) {
-                due.extend(std::iter::from_fn(|| slots.pop_first()).take(AT_ONCE));
+                let first = std::iter::from_fn(|| slots.pop_first()).take(AT_ONCE);
+                due.extend(first.map(|slot| (*client, slot)));
             }
             !slots.is_empty()
         });

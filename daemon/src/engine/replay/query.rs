@@ -41,6 +41,8 @@ pub struct ReplayQuery<'a> {
     pub socket: SocketId,
     /// Whose share of scanning the ring is spent.
     pub client: ClientKey,
+    /// Whether the ring may be scanned in this turn.
+    pub scans: bool,
     /// The channels catch up: their events are older than what the stream was sent of others, and move no cursor.
     pub catches_up: bool,
 }
@@ -102,6 +104,8 @@ pub enum Turn {
     /// It has reached `target`.
     Reached,
     More,
+    /// There is more, which the ring has to be scanned for.
+    Scans,
     /// There is more, but its client has spent its share of scanning the ring for now.
     Paced,
 }

@@ -6,6 +6,7 @@
 //! them.
 
 mod catch_up;
+mod fair;
 mod hosts;
 mod members;
 mod recovery;

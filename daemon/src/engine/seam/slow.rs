@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
+pub(super) fn publish(hub: &Hub, ring: &Ring, seq: u64, channels: &[&str], size: usize) {
     let data = format!("{seq} {}", "x".repeat(size));
     let event = event(channels, None, None, None, &data).unwrap();
     ring.0.lock().unwrap().insert(seq, event.clone());
