@@ -8,6 +8,15 @@ use protocol::close_reason::CloseReason;
 use crate::engine::stream::close_reason;
 use crate::engine::streams::Engine;
 
+/// How much a client took of what waited for it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Took {
+    Nothing,
+    Some,
+    /// Nothing waits any more. Or the stream is closed.
+    All,
+}
+
 impl Engine {
     /// Deals with what the sockets report. False: there may be more.
     pub fn on_ready(&mut self) -> bool {
@@ -42,17 +51,37 @@ impl Engine {
             // The socket is still full.
             return;
         }
-        match outbox.write_to(stream.fd.as_fd()) {
-            Err(error) => return self.close(slot, close_reason(error)),
-            Ok(written) => self.hub.counters(self.worker).bytes.add(written as u64),
-        }
-        if outbox.is_empty() {
-            stream.outbox = None;
-            self.slow.remove(stream.client, slot);
-            if stream.replay.is_some() {
-                self.replays.ready.add(stream.client, slot);
+        self.write_outbox(slot);
+    }
+
+    /// Writes what waits for a stream, as far as its socket has room.
+    pub(super) fn write_outbox(&mut self, slot: u32) -> Took {
+        let Some(stream) = self.streams.get_mut(slot as usize) else {
+            return Took::All;
+        };
+        let Some(outbox) = &mut stream.outbox else {
+            return Took::All;
+        };
+        let written = match outbox.write_to(stream.fd.as_fd()) {
+            Ok(written) => written,
+            Err(error) => {
+                self.close(slot, close_reason(error));
+                return Took::All;
             }
-            self.refresh_members(slot);
+        };
+        self.hub.counters(self.worker).bytes.add(written as u64);
+        if !outbox.is_empty() {
+            return match written {
+                0 => Took::Nothing,
+                _ => Took::Some,
+            };
         }
+        stream.outbox = None;
+        self.slow.remove(stream.client, slot);
+        if stream.replay.is_some() {
+            self.replays.ready.add(stream.client, slot);
+        }
+        self.refresh_members(slot);
+        Took::All
     }
 }

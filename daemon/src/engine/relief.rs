@@ -8,6 +8,7 @@ use protocol::close_reason::CloseReason;
 
 use crate::config::SlowClients;
 use crate::engine::outbox::GivenUp;
+use crate::engine::readiness::Took;
 use crate::engine::streams::Engine;
 
 /// A client that takes nothing for so long, while memory is tight all the time, holds what others need.
@@ -49,7 +50,12 @@ impl Engine {
             }
             let stuck = tight.min(now.saturating_duration_since(since)) >= STUCK;
             if stuck || memory.is_full() && tight >= OTHERS {
-                self.close(slot, CloseReason::Memory);
+                // It may have room by now, and this worker may be the one that is late.
+                match self.write_outbox(slot) {
+                    Took::All => {}
+                    Took::Some if !memory.is_full() => {}
+                    Took::Some | Took::Nothing => self.close(slot, CloseReason::Memory),
+                }
             }
         }
     }

@@ -5,6 +5,7 @@ use protocol::format;
 use protocol::format::{FORMATS, Format};
 
 use crate::engine::outbox::FrameKind;
+use crate::engine::readiness::Took;
 use crate::engine::streams::Engine;
 use crate::engine::websocket::session::Session;
 use crate::process::budget::Held;
@@ -156,7 +157,12 @@ impl Engine {
             .copied()
             .collect();
         for slot in stalled {
-            self.close(slot, CloseReason::Stalled);
+            // It may have room by now, and this worker may be the one that is late.
+            let outbox = self.streams[slot as usize].outbox.as_ref();
+            let waits = outbox.is_some_and(|outbox| !outbox.is_empty());
+            if !waits || self.write_outbox(slot) == Took::Nothing {
+                self.close(slot, CloseReason::Stalled);
+            }
         }
     }
 }

@@ -267,6 +267,8 @@ async fn drive(
                 }
                 _ = seconds.tick() => {
                     let mut engine = engine.borrow_mut();
+                    // Nobody is late for whose room it was not looked.
+                    engine.on_ready();
                     engine.disconnect_stalled();
                     engine.expire(now_s());
                     engine.end_unauthorized();

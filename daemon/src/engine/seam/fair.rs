@@ -1,6 +1,7 @@
 //! Whatever others do, a client that takes what it is sent gets on: nobody has its turns, and nobody its memory.
 
 use std::net::IpAddr;
+use std::time::Instant;
 
 use super::slow::publish;
 use super::*;
@@ -158,6 +159,42 @@ fn while_memory_is_tight_who_holds_nothing_of_it_reads_on() {
     }
     assert!(!memory.is_full());
     drop(held);
+}
+
+#[test]
+fn who_has_made_room_is_not_ended_because_the_worker_was_late() {
+    /// More than a socket takes at once, and less than twice that.
+    const LARGE: usize = 300_000;
+    let ring = Ring::default();
+    let hub = hub_with(Box::new(ring.clone()), 1000, 1 << 24);
+    let mut rules = rules(Io::Write, SlowClients::Replay, 1000);
+    rules.write_timeout = Duration::ZERO;
+    let mut engine = Engine::new(0, app(hub.clone()), rules, EPOCH).unwrap();
+    let mut open = || open_at(&mut engine, &hub, address(1), (1, FIRST - 1), false);
+    let (mut reads, _stalled) = (open(), open());
+    let metrics = &hub.process.metrics;
+    let ended = || (metrics.closed_memory.get(), metrics.closed_stalled.get());
+    publish(&hub, &ring, FIRST, &["a"], LARGE);
+    engine.on_inbox();
+    // It was written to in part, and has room again, which nobody has looked for.
+    reads.read(1 << 20);
+    let full = hub.process.memory.charge((1 << 24) + 1);
+    engine.slow.tight_since = Instant::now().checked_sub(Duration::from_secs(10));
+    engine.relieve();
+    assert_eq!(ended(), (1, 0), "only who takes nothing");
+    drop(full);
+    reads.read(1 << 20);
+    publish(&hub, &ring, FIRST + 1, &["a"], LARGE);
+    engine.on_inbox();
+    reads.read(1 << 20);
+    engine.disconnect_stalled();
+    assert_eq!(ended(), (1, 0));
+    reads.read(1 << 20);
+    assert_eq!(reads.got, [FIRST, FIRST + 1]);
+    publish(&hub, &ring, FIRST + 2, &["a"], LARGE);
+    engine.on_inbox();
+    engine.disconnect_stalled();
+    assert_eq!(ended(), (1, 1), "it has taken nothing since");
 }
 
 proptest! {
