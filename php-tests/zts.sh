@@ -70,7 +70,8 @@ fi
 "$prefix/bin/php" -n -r 'exit(ZEND_THREAD_SAFE ? 0 : 1);' || { echo "$prefix is not thread-safe" >&2; exit 1; }
 
 echo "building askr.so for it"
-export PHP_CONFIG=$prefix/bin/php-config
+# Both: where PHP names another one, that would be asked what the headers of this one are for.
+export PHP=$prefix/bin/php PHP_CONFIG=$prefix/bin/php-config
 PATH=$prefix/bin:$PATH CARGO_TARGET_DIR=$DIR/target cargo build --release --locked -p askr-ext
 so=$DIR/target/release/libaskr.so
 
