@@ -197,13 +197,13 @@ fn an_exit_code_does_not_depend_on_who_reads_why() {
         let status = command.args(arguments).stdout(out).stderr(err).status();
         status.unwrap().code()
     };
-    let bad = ["check", "--config", "/nonexistent/askr.toml"];
+    let bad = ["check", "--config", "/dev/null/askr.toml"];
     assert_eq!(run(&bad, gone().into(), gone().into()), Some(2));
-    let bad = ["serve", "--config", "/nonexistent/askr.toml"];
+    let bad = ["serve", "--config", "/dev/null/askr.toml"];
     assert_eq!(run(&bad, gone().into(), gone().into()), Some(2));
-    let none = ["stats", "--ring", "/nonexistent/ring"];
+    let none = ["stats", "--ring", "/dev/null/ring"];
     assert_eq!(run(&none, gone().into(), gone().into()), Some(1));
-    let none = ["serve", "--ring", "/nonexistent/ring"];
+    let none = ["serve", "--ring", "/dev/null/ring"];
     assert_eq!(run(&none, gone().into(), gone().into()), Some(1));
 }
 
