@@ -271,6 +271,13 @@ fn pages_of_others_change_nothing() {
             "{origin}"
         );
     }
+    // Nor do they have anything traced, or hold a stream.
+    for site in ["cross-site", "same-site"] {
+        for path in ["/trace?app=askr&channel=a", "/live", "/app.js"] {
+            let headers = format!("{cookie}\r\nSec-Fetch-Site: {site}");
+            assert_eq!(page.get(path, &headers).status, 403, "{site} {path}");
+        }
+    }
     let ended = page.post("/end", &cookie, &page.origin(), &body).json();
     assert_eq!(ended["ended"], 1);
 }

@@ -38,7 +38,7 @@ window.join = async (topic, user, seconds) => {
     const { status } = await fetch('/login', { method: 'POST', body });
     if (status !== 200) throw new Error('login: ' + status);
     // The cookie alone: the stream goes on, and ends with the token that it began with.
-    setTimeout(login, seconds * 800);
+    setTimeout(login, seconds * 500);
   };
   window.ask = async () => {
     const answer = await fetch(list);
@@ -108,7 +108,7 @@ test('who is there stays there over tokens that end and a killed askrd, and ten 
   await sees(bob, ['bob']);
 
   // Short tokens, so that each tab's stream ends and comes back by itself.
-  await Promise.all(tabs.map((tab) => join(tab, 'ada', 4)));
+  await Promise.all(tabs.map((tab) => join(tab, 'ada', 6)));
   for (const one of all) await sees(one, ['ada', 'bob']);
   for (const tab of tabs) await until('its token was renewed, and it is back', async () => (await number(tab, 'opens')) > 1);
 

@@ -302,12 +302,19 @@ pub fn bound(address: SocketAddr) -> io::Result<Socket> {
 }
 
 pub fn unix(path: &Path, access: Access) -> io::Result<Listener> {
+    let listener = bound_unix(path, access)?;
+    // Only now: before its file has its mode, nobody can connect.
+    SockRef::from(&listener.as_fd()).listen(BACKLOG)?;
+    Ok(listener)
+}
+
+/// A socket whose file is there, for whom it is meant, and that does not listen yet.
+fn bound_unix(path: &Path, access: Access) -> io::Result<Listener> {
     if is_stale(path)? {
         fs::remove_file(path)?;
     }
     let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
     socket.bind(&socket2::SockAddr::unix(path)?)?;
-    socket.listen(BACKLOG)?;
     socket.set_nonblocking(true)?;
     // From here on the name is removed with the listener.
     let listener = Listener::Unix {
@@ -379,6 +386,20 @@ mod tests {
                 assert_eq!(socket.tcp_notsent_lowat().unwrap(), UNSENT);
             }
         }
+    }
+
+    #[test]
+    fn nobody_connects_to_a_unix_socket_before_its_file_has_its_mode() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("socket");
+        let bound = bound_unix(&path, ACCESS).unwrap();
+        let mode = fs::metadata(&path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+        let refused = UnixStream::connect(&path).unwrap_err();
+        assert_eq!(refused.kind(), io::ErrorKind::ConnectionRefused);
+        drop(bound);
+        let _listener = unix(&path, ACCESS).unwrap();
+        UnixStream::connect(&path).unwrap();
     }
 
     #[test]

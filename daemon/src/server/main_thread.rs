@@ -3,12 +3,10 @@
 
 use std::io;
 use std::net::TcpListener;
-use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use shared::failure_report;
-use shared::secret::{self, Secret};
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
@@ -33,7 +31,7 @@ use crate::server::failure_reports::Reports;
 use crate::server::listeners::{Access, Listener};
 use crate::server::reload::{self, Reloader};
 use crate::server::worker::{Handed, Live, Worker, Workers};
-use crate::server::{control, listeners, service_manager};
+use crate::server::{control, listeners, preflight, service_manager};
 
 /// How often channels with a new number of subscribers are looked for.
 const COUNTS: Duration = Duration::from_secs(1);
@@ -72,7 +70,8 @@ impl MainThread<'_> {
         let control = self.open_control(&settings)?;
         let reports = control.as_ref().and_then(open_reports);
         let operators = listeners::of_operators("server.metrics", &server.metrics, access)?;
-        let secrets = dashboard_secrets(&server.dashboard_secret_file)?;
+        let secrets = preflight::dashboard_secrets(&server.dashboard_secret_file)
+            .map_err(|why| CannotStart::lasting(format!("server.dashboard_secret_file: {why}")))?;
         // Without a secret the socket's mode decides.
         let only_own = Access {
             mode: Mode(0o600),
@@ -269,17 +268,6 @@ fn open_reports(control: &Listener) -> Option<Reports> {
             tracing::warn!("no socket for what PHP cannot publish: {at}: {why}");
         })
         .ok()
-}
-
-/// What the dashboard asks for; nothing, if no file is named.
-fn dashboard_secrets(file: &str) -> Result<Vec<Secret>, CannotStart> {
-    if file.is_empty() {
-        return Ok(Vec::new());
-    }
-    let read = secret::read(Path::new(file));
-    let named =
-        read.map_err(|why| CannotStart::lasting(format!("server.dashboard_secret_file: {why}")))?;
-    Ok(named.into_iter().map(|named| named.secret).collect())
 }
 
 /// The same sockets for another thread; the listeners keep their names in the file system.

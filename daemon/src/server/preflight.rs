@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use shared::secret::{NamedSecret, Secret};
+use shared::secret::{self, NamedSecret, Secret};
 use shared::spec::RingSpec;
 use zeroize::Zeroizing;
 
@@ -47,10 +47,21 @@ pub type Wrong = (String, &'static str, String);
 /// The first thing that is missing; never a secret.
 pub fn prepare(settings: &Settings) -> Result<Preparation, Wrong> {
     groups(settings)?;
+    dashboard_secrets(&settings.server.dashboard_secret_file)
+        .map_err(|why| ("server".to_owned(), "dashboard_secret_file", why))?;
     Ok(Preparation {
         apps: apps(settings)?,
         store: store(settings)?,
     })
+}
+
+/// What the dashboard asks for; nothing, if no file is named.
+pub fn dashboard_secrets(file: &str) -> Result<Vec<Secret>, String> {
+    if file.is_empty() {
+        return Ok(Vec::new());
+    }
+    let named = secret::read(Path::new(file))?;
+    Ok(named.into_iter().map(|named| named.secret).collect())
 }
 
 /// Those that are named exist.

@@ -96,11 +96,11 @@ fn session(secret: &Secret, until: u64) -> String {
     format!("{until}.{}", mac::hex(&code))
 }
 
-/// The session's cookie among those of a request.
-pub fn cookie_of(header: &str) -> Option<&str> {
+/// The session's cookies among those of a request: there may be another of the name, which another site of the domain set.
+pub fn cookies_of(header: &str) -> impl Iterator<Item = &str> {
     let each = header.split(';').map(str::trim);
-    let mut own = each.filter_map(|pair| pair.split_once('='));
-    own.find(|(name, _)| *name == COOKIE)
+    let own = each.filter_map(|pair| pair.split_once('='));
+    own.filter(|(name, _)| *name == COOKIE)
         .map(|(_, value)| value)
 }
 
@@ -195,7 +195,9 @@ mod tests {
 
     #[test]
     fn the_cookie_is_found_among_others() {
-        assert_eq!(cookie_of("a=b; askr_dashboard=1.2;c=d"), Some("1.2"));
-        assert_eq!(cookie_of("xaskr_dashboard=1.2"), None);
+        let of = |header| cookies_of(header).collect::<Vec<&str>>();
+        assert_eq!(of("a=b; askr_dashboard=1.2;c=d"), ["1.2"]);
+        assert_eq!(of("askr_dashboard=x; askr_dashboard=1.2"), ["x", "1.2"]);
+        assert_eq!(of("xaskr_dashboard=1.2"), [""; 0]);
     }
 }

@@ -19,7 +19,7 @@ use shared::segment::now_s;
 use crate::observe::dashboard::asked;
 use crate::observe::dashboard::asked::Refused;
 use crate::observe::dashboard::login::{
-    COOKIE as SESSION, Login, SESSION as LASTS, Tried, cookie_of,
+    COOKIE as SESSION, Login, SESSION as LASTS, Tried, cookies_of,
 };
 use crate::observe::dashboard::watching::Watching;
 use crate::observe::observed::Observed;
@@ -84,8 +84,13 @@ impl Dashboard {
             let why = "this page is only for the host localhost (DNS rebinding)";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         }
+        if !matches!(*method, Method::GET | Method::HEAD | Method::POST) {
+            return Err((StatusCode::METHOD_NOT_ALLOWED, "use GET or POST".to_owned()));
+        }
         let post = method == Method::POST;
-        if post && !is_of_the_page(&parts.headers) {
+        if path != "/" && is_of_another_site(&parts.headers)
+            || post && !is_of_the_page(&parts.headers)
+        {
             let why = "only for requests of the page itself";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         }
@@ -161,7 +166,8 @@ impl Dashboard {
             return Some(u64::MAX);
         };
         let all = headers.get_all(COOKIE).iter();
-        let mut own = all.filter_map(|value| cookie_of(value.to_str().ok()?));
+        let texts = all.filter_map(|value| value.to_str().ok());
+        let mut own = texts.flat_map(cookies_of);
         own.find_map(|cookie| login.borrow().session(cookie, now_s()))
     }
 
@@ -248,6 +254,12 @@ fn is_of_the_page(headers: &HeaderMap) -> bool {
     let (host, origin) = (text(headers, &HOST), text(headers, &ORIGIN));
     let own = origin.and_then(|origin| origin.split_once("://"));
     host.is_some() && own.map(|(_, authority)| authority) == host
+}
+
+/// Whether a page of another site, or of another port of this host, asks for it: browsers say so (Fetch Metadata).
+fn is_of_another_site(headers: &HeaderMap) -> bool {
+    let site = text(headers, &HeaderName::from_static("sec-fetch-site"));
+    site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
 /// Whether a page on this machine asks, by a name that nobody else can make lead here.

@@ -388,7 +388,8 @@ async function order(said, path, body, done) {
 function sure(whom) {
   const text = whom.socket ? `End the connection ${whom.socket}? Its client may reconnect.`
     : `End all connections of the user ${whom.user}, and refuse the tokens issued until now?`;
-  confirm(text, () => order('end-said', '/end', whom, ({ ended }) => `${ended} ended (${whom.socket ?? whom.user})`));
+  confirm(text, () => order('end-said', '/end', whom, ({ ended, hosts_missing: away }) =>
+    `${ended} ended (${whom.socket ?? whom.user})${away ? `; hosts that did not answer: ${away}` : ''}`));
 }
 $('end').addEventListener('submit', (submitted) => {
   submitted.preventDefault();
