@@ -44,7 +44,7 @@ export PHP PHP_CONFIG
 .DEFAULT_GOAL := help
 # The verbs below depend on one another in the order in which they are named.
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-demo build demo demo-cluster test check lint house docs deny test-crates test-rust test-php test-clients test-e2e test-doctor \
+.PHONY: help setup setup-build setup-demo build demo demo-cluster test check lint house docs deny test-crates test-protocols test-rust test-php test-clients test-e2e test-doctor \
         test-zts loom loom-short bench-ring bench-publish bench-history bench-latency bench-syscalls install uninstall clean
 
 help: ## List the verbs
@@ -70,7 +70,7 @@ demo-cluster: setup-demo build ## The same with two hosts on this machine and a 
 	@demo/run 2
 
 # Cheap checks first, so that a plain mistake is told within a minute.
-test: setup lint house docs deny test-crates test-php test-clients test-laravel test-e2e autobahn churn-short siege-short torture-cluster-short proof-short fuzz-daemon-short ## Prove everything that is promised
+test: setup lint house docs deny test-crates test-php test-clients test-laravel test-e2e test-protocols churn-short siege-short torture-cluster-short proof-short ## Prove everything that is promised
 
 check: lint house docs ## What to run before each commit: lints, layout, docs, unit tests (3 minutes, no root)
 	$(BUILD) test --workspace --lib --bins $(CARGO_FLAGS)
@@ -105,6 +105,13 @@ test-crates:
 	$(MAKE) --no-print-directory test-rust loom-short; tests=$$?; \
 	wait $$build || { cat $(TARGET)/build.log; exit 1; }; \
 	exit $$tests
+
+# Beside one another: the one waits for a client of Python's, the other compiles most of the time.
+test-protocols:
+	@mkdir -p $(TARGET); $(MAKE) --no-print-directory fuzz-daemon-short >$(TARGET)/fuzz.log 2>&1 & fuzz=$$!; \
+	$(MAKE) --no-print-directory autobahn; tests=$$?; \
+	wait $$fuzz || { cat $(TARGET)/fuzz.log; exit 1; }; \
+	grep -e '^fuzz: ' -e 'NOT fuzzed' $(TARGET)/fuzz.log; exit $$tests
 
 test-rust: ## Unit and property tests of the crates
 	$(CRATES_TEST)
