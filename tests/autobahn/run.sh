@@ -21,10 +21,11 @@ if ! cmp -s tests/autobahn/requirements.txt "$OUT/installed"; then
   cp tests/autobahn/requirements.txt "$OUT/installed"
 fi
 
-${CARGO:-cargo} build --quiet --release --locked -p askrd --example ws_echo
+# As `make test-rust` has built it, with the whole workspace's features: nothing is compiled for these cases alone.
+${CARGO:-cargo} build --quiet --locked --workspace --example ws_echo
 
 rm -rf "$OUT/report" && mkdir "$OUT/report"
-coproc ECHO { exec "$TARGET/release/examples/ws_echo" 127.0.0.1:0 2>"$OUT/echo.log"; }
+coproc ECHO { exec "$TARGET/debug/examples/ws_echo" 127.0.0.1:0 2>"$OUT/echo.log"; }
 echo_pid=$ECHO_PID
 trap 'kill "$echo_pid" 2>/dev/null || true' EXIT
 # It tells its address once it listens.
