@@ -25,6 +25,6 @@ bench-redis-restart: setup build ## What a viewer of another host has in the end
 test-cluster-stores: setup build ## Several hosts over Redis 8 and Valkey 8.1 from a newer Debian (root, 3 minutes)
 	@.ci/stores "$${ASKR_CHROOTS:-$${XDG_CACHE_HOME:-$$HOME/.cache}/askr/chroots}/stores" | while read -r server; do \
 	  echo "$$server"; \
-	  REDIS_SERVER="$$server" $(BUILD) test $(CARGO_FLAGS) -p askrd --test daemon cluster </dev/null && \
+	  REDIS_SERVER="$$server" $(BUILD) test $(CARGO_FLAGS) --workspace --test daemon cluster </dev/null && \
 	  (cd tests && REDIS_SERVER="$$server" SECONDS=45 LONG=5 $(NODE) cluster/torture.mjs </dev/null) || exit 1; \
 	done

@@ -7,7 +7,7 @@ APART = unshare --mount --net --pid --fork --kill-child --mount-proc sh -c 'ip l
 .PHONY: pages deb release-assets test-deb test-install test-containers test-systemd test-php-matrix
 
 pages: ## Write packaging/man and packaging/completions anew, after a change of the command line or of askr.toml
-	ASKR_WRITE_PAGES=1 $(BUILD) test --quiet $(CARGO_FLAGS) -p askrd --test daemon pages::
+	ASKR_WRITE_PAGES=1 $(BUILD) test --quiet $(CARGO_FLAGS) --workspace --test daemon pages::
 
 deb: ## Debian packages of askrd and of askr.so, for this Debian and its PHP (target/deb); DEB_OUT=directory
 	@.ci/setup build deb
