@@ -5,7 +5,6 @@ use protocol::json::one_line;
 
 use crate::app::client_events;
 use crate::app::quota::Full;
-use crate::engine::identity::Identity;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
 use crate::outbound::webhooks;
@@ -58,7 +57,7 @@ impl Engine {
             ..
         } = self.streams[slot as usize];
         let number = self.subscriptions.number(&event.channel);
-        let user = number.and_then(|number| Identity::member_of(identity, number));
+        let user = number.and_then(|number| identity.member_of(number));
         let data = one_line(&event.data);
         // The webhook is sent the text of a JSON string, and any other data as JSON.
         let text = serde_json::from_str::<String>(&data);

@@ -131,14 +131,14 @@ impl Engine {
 
     /// Ends the streams of a target; returns how many.
     fn end_all(&mut self, target: &Target) -> usize {
-        let is = |identity: Option<&Identity>, socket| match target {
+        let is = |identity: &Identity, socket| match target {
             Target::Socket(target) => socket == *target,
-            Target::User(user) => identity.is_some_and(|identity| identity.is(user)),
+            Target::User(user) => identity.is(user),
             Target::All => true,
         };
         let streams = self.streams.iter();
         let ended: Vec<u32> = streams
-            .filter(|(_, stream)| is(stream.identity.as_deref(), stream.socket))
+            .filter(|(_, stream)| is(&stream.identity, stream.socket))
             .map(|(slot, _)| slot as u32)
             .collect();
         for slot in &ended {
@@ -175,7 +175,7 @@ impl Engine {
         slow.truncate(most);
         let own = |(bytes, stream): (usize, &Stream)| SlowStream {
             socket: stream.socket,
-            user: stream.identity.as_deref().map(|of| of.name().to_owned()),
+            user: stream.identity.user().map(str::to_owned),
             transport: match stream.format {
                 Format::Raw | Format::Json | Format::Mercure => "sse",
                 Format::Plain => "websocket",

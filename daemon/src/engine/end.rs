@@ -23,7 +23,7 @@ impl Engine {
     pub fn drain(&mut self, window: Window) {
         self.leaving = Some(window);
         self.on_inbox();
-        for slot in 0..self.streams.capacity() as u32 {
+        for slot in 0..self.slots {
             self.take_leave(slot, window);
         }
         self.replays.clear();

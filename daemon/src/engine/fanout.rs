@@ -15,7 +15,6 @@ use protocol::format::{FORMATS, Format};
 use shared::cursor::Cursor;
 use slab::Slab;
 
-use crate::engine::identity::Identity;
 use crate::engine::outbox::{Frame, FrameKind, ReplayPosition};
 use crate::engine::progress::Progress;
 use crate::engine::stream::{NONE, Stream};
@@ -459,7 +458,6 @@ impl Stream {
             Ephemeral::Count(_) => return true,
             Ephemeral::Client { from, .. } => return self.socket != from,
         };
-        let lacks = |identity: &Identity| identity.lacks(channel, number);
-        self.identity.as_deref().is_some_and(lacks)
+        self.identity.lacks(channel, number)
     }
 }

@@ -1,19 +1,29 @@
-//! The users a stream was authorized as, and what it was sent about members. Only streams with a user have one.
+//! The users a stream was authorized as, and what it was sent about members.
 
 use std::sync::Arc;
 
+use ecow::EcoString;
+
 use crate::hub::presence::Connection;
 
-#[derive(Debug)]
+/// Nobody, unless a grant or a sign-in named a user. A short id, up to 15 bytes, is kept in place: most streams with a user
+/// have nothing on the heap for it.
+#[derive(Debug, Default)]
 pub struct Identity {
-    pub user: Arc<str>,
-    /// Other users that it has shown grants of: as a rule none.
-    pub others: Box<[Arc<str>]>,
-    /// Its watchlist. Only if it signed in, over Pusher's protocol. Boxed, as most have none: 8 bytes,
-    /// not 24.
-    pub signed_in: Option<Box<Vec<String>>>,
+    /// The id of the user whose stream it is; empty, as no id is: nobody's.
+    user: EcoString,
+    more: Option<Box<More>>,
+}
+
+/// What most streams with a user have none of.
+#[derive(Debug, Default)]
+struct More {
+    /// Other users that it has shown grants of.
+    others: Vec<EcoString>,
+    /// Its watchlist. Only if it signed in, over Pusher's protocol.
+    watchlist: Option<Vec<String>>,
     /// Only on presence channels.
-    pub present: Option<Box<Present>>,
+    present: Option<Present>,
 }
 
 #[derive(Debug)]
@@ -38,55 +48,77 @@ pub struct Row {
 pub const UNSENT: u64 = u64::MAX;
 
 impl Identity {
-    /// The identity of a stream: this user's, unless another was known before.
-    pub fn of<'a>(identity: &'a mut Option<Box<Self>>, user: &Arc<str>) -> &'a mut Self {
-        identity.get_or_insert_with(|| {
-            Box::new(Self {
-                user: user.clone(),
-                others: Box::default(),
-                signed_in: None,
-                present: None,
-            })
-        })
-    }
-
-    /// What a stream has of presence. Not a method of the stream, whose other fields are borrowed beside it.
-    pub fn present_of(identity: &mut Option<Box<Self>>) -> Option<&mut Present> {
-        identity.as_mut()?.present.as_deref_mut()
-    }
-
     /// Whose it is.
-    pub fn name(&self) -> &str {
-        &self.user
+    pub fn user(&self) -> Option<&str> {
+        Some(&*self.user).filter(|user| !user.is_empty())
     }
 
-    pub fn rows(&self) -> &[Row] {
-        self.present.as_ref().map_or(&[], |present| &present.rows)
+    /// How many other users it has shown grants of.
+    pub fn others(&self) -> usize {
+        self.more.as_ref().map_or(0, |more| more.others.len())
     }
 
-    /// As whom a stream is on this presence channel. Not a method of the stream either.
-    pub fn member_of(identity: &Option<Box<Self>>, channel: u32) -> Option<&str> {
-        let mut rows = identity.as_deref()?.rows().iter();
-        let row = rows.find(|row| row.channel == channel)?;
-        Some(&row.user)
-    }
-
-    /// The stream has shown a grant of this user.
-    pub fn add(&mut self, user: &Arc<str>) {
-        if !self.is(user) {
-            let others = std::mem::take(&mut self.others).into_iter();
-            self.others = others.chain([user.clone()]).collect();
+    /// The stream has shown a grant of this user. It is this user's, unless another was known before.
+    pub fn add(&mut self, user: &str) {
+        if self.user.is_empty() {
+            self.user = user.into();
+        } else if !self.is(user) {
+            self.more().others.push(user.into());
         }
     }
 
     pub fn is(&self, user: &str) -> bool {
-        let others = self.others.iter().any(|other| &**other == user);
-        &*self.user == user || others || self.rows().iter().any(|row| &*row.user == user)
+        let more = self.more.as_ref();
+        self.user() == Some(user)
+            || more.is_some_and(|more| more.others.iter().any(|other| other == user))
+            || self.rows().iter().any(|row| &*row.user == user)
+    }
+
+    /// The stream is this user's, who signed in. Returns the watchlist of the time before.
+    pub fn sign_in(&mut self, user: &str, watchlist: Vec<String>) -> Option<Vec<String>> {
+        let before = std::mem::replace(&mut self.user, user.into());
+        if !before.is_empty() && !self.is(&before) {
+            self.more().others.push(before);
+        }
+        self.more().watchlist.replace(watchlist)
+    }
+
+    /// Who signed in, and whom they watch.
+    pub fn signed_in(&self) -> Option<(&str, &[String])> {
+        let watchlist = self.more.as_ref()?.watchlist.as_deref()?;
+        Some((&self.user, watchlist))
+    }
+
+    /// What it has of presence, from now on.
+    pub fn presence(&mut self, connection: impl FnOnce() -> Connection) -> &mut Present {
+        self.more().present.get_or_insert_with(|| Present {
+            connection: connection(),
+            stale: false,
+            rows: Vec::with_capacity(1),
+        })
+    }
+
+    pub fn present(&self) -> Option<&Present> {
+        self.more.as_ref()?.present.as_ref()
+    }
+
+    pub fn present_mut(&mut self) -> Option<&mut Present> {
+        self.more.as_mut()?.present.as_mut()
+    }
+
+    pub fn rows(&self) -> &[Row] {
+        self.present().map_or(&[], |present| &present.rows)
+    }
+
+    /// As whom the stream is on this presence channel.
+    pub fn member_of(&self, channel: u32) -> Option<&str> {
+        let row = self.rows().iter().find(|row| row.channel == channel)?;
+        Some(&row.user)
     }
 
     /// A change of members could not be sent.
     pub fn miss(&mut self) {
-        if let Some(present) = &mut self.present {
+        if let Some(present) = self.present_mut() {
             present.stale = true;
         }
     }
@@ -94,10 +126,41 @@ impl Identity {
     /// Whether change `number` of the members of `channel` is to be sent. Not to a stream that missed one: a
     /// snapshot will have it.
     pub fn lacks(&self, channel: u32, number: u64) -> bool {
-        if self.present.as_ref().is_some_and(|present| present.stale) {
-            return false;
-        }
         let row = self.rows().iter().find(|row| row.channel == channel);
-        row.is_some_and(|row| row.sent < number)
+        let stale = self.present().is_some_and(|present| present.stale);
+        !stale && row.is_some_and(|row| row.sent < number)
+    }
+
+    fn more(&mut self) -> &mut More {
+        self.more.get_or_insert_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_user_costs_nothing_more_than_its_place() {
+        let mut identity = Identity::default();
+        assert_eq!(identity.user(), None);
+        assert!(!identity.is(""));
+        identity.add("7");
+        assert!(identity.is("7") && identity.more.is_none());
+        identity.add("7");
+        assert!(identity.more.is_none());
+    }
+
+    #[test]
+    fn every_user_that_was_shown_counts() {
+        let mut identity = Identity::default();
+        identity.add("7");
+        identity.add("8");
+        assert!(identity.sign_in("9", vec![]).is_none());
+        assert_eq!(identity.user(), Some("9"));
+        assert!(["7", "8", "9"].iter().all(|user| identity.is(user)));
+        assert_eq!(identity.others(), 2);
+        assert_eq!(identity.sign_in("9", vec!["1".into()]), Some(vec![]));
+        assert_eq!(identity.others(), 2);
     }
 }

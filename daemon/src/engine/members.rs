@@ -7,7 +7,7 @@ use protocol::format;
 use shared::cursor::Cursor;
 
 use crate::auth::authorizer::Access;
-use crate::engine::identity::{Identity, Present, Row, UNSENT};
+use crate::engine::identity::{Present, Row, UNSENT};
 use crate::engine::outbox::FrameKind;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
@@ -31,20 +31,13 @@ impl Engine {
         };
         let stream = &mut self.streams[slot as usize];
         let client = stream.client;
-        let identity = Identity::of(&mut stream.identity, user);
-        identity.add(user);
+        stream.identity.add(user);
         let name = self.subscriptions.name(channel);
         if !Kind::of(name).is_presence() {
             return Ok(());
         }
         let members = &self.app.roster;
-        let present = identity.present.get_or_insert_with(|| {
-            Box::new(Present {
-                connection: members.connection(),
-                stale: false,
-                rows: Vec::with_capacity(1),
-            })
-        });
+        let present = stream.identity.presence(|| members.connection());
         members.join(
             &self.hub,
             name,
@@ -67,7 +60,7 @@ impl Engine {
         let origins = self.hub.origins.as_deref();
         let filter = self.replays.filters.get(&slot);
         let stream = &mut self.streams[slot as usize];
-        let present = Identity::present_of(&mut stream.identity);
+        let present = stream.identity.present_mut();
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if !all && row.sent != UNSENT {
                 continue;
@@ -97,7 +90,7 @@ impl Engine {
         let Some(stream) = self.streams.get_mut(slot as usize) else {
             return;
         };
-        let present = Identity::present_of(&mut stream.identity);
+        let present = stream.identity.present_mut();
         let lacks = |present: &&mut Present| {
             present.stale || present.rows.iter().any(|row| row.sent == UNSENT)
         };
@@ -118,7 +111,7 @@ impl Engine {
     /// The stream subscribed again: it is to be sent a snapshot again.
     pub(super) fn reset_snapshot(&mut self, slot: u32, name: &str) {
         let stream = &mut self.streams[slot as usize];
-        let present = Identity::present_of(&mut stream.identity);
+        let present = stream.identity.present_mut();
         for row in present.into_iter().flat_map(|present| &mut present.rows) {
             if &**self.subscriptions.name(row.channel) == name {
                 row.sent = UNSENT;
@@ -160,14 +153,12 @@ impl Engine {
     pub(super) fn mark_members_stale(&mut self) {
         self.subscribers.miss();
         for (_, stream) in &mut self.streams {
-            if let Some(identity) = &mut stream.identity {
-                identity.miss();
-            }
+            stream.identity.miss();
         }
     }
 
     pub(super) fn refresh_all_members(&mut self) {
-        for slot in 0..self.streams.capacity() as u32 {
+        for slot in 0..self.slots {
             self.refresh_members(slot);
         }
     }
@@ -176,7 +167,7 @@ impl Engine {
     pub(super) fn leave_presence(&mut self, slot: u32, channel: u32) {
         let stream = &mut self.streams[slot as usize];
         let client = stream.client;
-        let present = Identity::present_of(&mut stream.identity);
+        let present = stream.identity.present_mut();
         let Some(present) = present else { return };
         let Some(at) = present.rows.iter().position(|row| row.channel == channel) else {
             return;
@@ -199,11 +190,7 @@ impl Engine {
         if self.leaving.is_some() {
             return;
         }
-        let present = stream
-            .identity
-            .as_ref()
-            .and_then(|identity| identity.present.as_ref());
-        let Some(present) = present else {
+        let Some(present) = stream.identity.present() else {
             return;
         };
         let how = match end {

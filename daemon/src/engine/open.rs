@@ -5,9 +5,11 @@ use protocol::format;
 use protocol::pusher::code;
 use protocol::socket_id::{Held, Place};
 use shared::segment::now_s;
+use smallvec::SmallVec;
 
 use crate::app::quota::Full;
 use crate::auth::authorizer::Access;
+use crate::engine::identity::Identity;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::ReplayPosition;
@@ -47,7 +49,7 @@ impl Engine {
         if self.poller.add(&opening.fd, slot).is_err() {
             return self.abandon(&opening);
         }
-        let subscriptions: Box<[Subscription]> = opening
+        let subscriptions: SmallVec<[Subscription; 2]> = opening
             .channels
             .iter()
             .zip(0..)
@@ -76,9 +78,10 @@ impl Engine {
             fd: opening.fd,
             format: opening.format,
             fresh: false,
+        self.slots = self.slots.max(slot + 1);
             client: opening.client,
             socket: opening.socket,
-            identity: None,
+            identity: Identity::default(),
             websocket: opening
                 .websocket
                 .map(|websocket| websocket.opened_at(now_ms)),

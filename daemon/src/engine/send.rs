@@ -84,9 +84,7 @@ impl Engine {
             return;
         }
         self.hub.process.metrics.ephemeral_missed.add(count as u64);
-        if let Some(identity) = &mut self.streams[slot as usize].identity {
-            identity.miss();
-        }
+        self.streams[slot as usize].identity.miss();
         if let Some(subscriber) = self.subscribers.of(slot) {
             subscriber.missed.set(true);
         }

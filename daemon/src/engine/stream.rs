@@ -6,6 +6,7 @@ use nix::errno::Errno;
 use protocol::close_reason::CloseReason;
 use protocol::format::Format;
 use protocol::socket_id::SocketId;
+use smallvec::SmallVec;
 
 use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
@@ -27,8 +28,7 @@ pub struct Stream {
     pub client: ClientKey,
     /// Its socket id, which `except` names.
     pub socket: SocketId,
-    /// Only with a user.
-    pub identity: Option<Box<Identity>>,
+    pub identity: Identity,
     /// Only for a WebSocket, and not while its input is dealt with.
     pub websocket: Option<Box<WebSocketSession>>,
     /// It was notified that its token expires soon.
@@ -37,7 +37,8 @@ pub struct Stream {
     /// Deliveries below are not for it: they came before it opened, or were replayed.
     pub from: u64,
     pub chain: Chain,
-    pub subscriptions: Box<[Subscription]>,
+    /// Two in place: most streams have one.
+    pub subscriptions: SmallVec<[Subscription; 2]>,
     /// Only while the socket is full.
     pub outbox: Option<Box<Outbox>>,
     /// Only until the stream is live.
@@ -69,8 +70,8 @@ impl Chain {
     };
 }
 
-// An idle stream is this and its subscriptions: keep it small.
-const _: () = assert!(size_of::<Stream>() <= 104);
+// An idle stream is this: keep it small.
+const _: () = assert!(size_of::<Stream>() <= 128);
 
 /// Why a stream ends whose socket reports an error.
 pub fn close_reason(error: Errno) -> CloseReason {

@@ -46,6 +46,8 @@ pub struct Engine {
     pub(super) subscribers: Subscribers,
     pub(super) replays: Replays,
     pub(super) slow: Slow,
+    /// As many as there ever were at a time: no stream is in a slot past them.
+    pub(super) slots: u32,
     /// The daemon stops: when clients are to reconnect.
     pub(super) leaving: Option<Window>,
     /// Streams whose token expires.
@@ -74,7 +76,9 @@ impl Engine {
             app,
             rules,
             progress: Progress::new(epoch, hub.watermarks.completed()),
-            streams: Slab::new(),
+            // Address space: no stream is ever copied to where there is more of it, and what nobody has touched is no memory.
+            streams: Slab::with_capacity(hub.process.limits.most_of_worker()),
+            slots: 0,
             subscriptions: Subscriptions::default(),
             subscribers: Subscribers::default(),
             replays: Replays::default(),

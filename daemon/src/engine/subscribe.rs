@@ -6,7 +6,6 @@ use protocol::format::Format;
 use protocol::gap::Gap;
 
 use crate::auth::authorizer::Access;
-use crate::engine::identity::Identity;
 use crate::engine::outbox::ReplayPosition;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::state::Replay;
@@ -49,7 +48,7 @@ impl Engine {
         // Also of those that are only renewed: if any user's access is revoked, the stream ends.
         for (_, access) in &channels {
             if let Some(user) = &access.user {
-                Identity::of(&mut self.streams[slot as usize].identity, user).add(user);
+                self.streams[slot as usize].identity.add(user);
             }
         }
         let all: Vec<String> = channels.into_iter().map(|(name, _)| name).collect();
@@ -82,9 +81,8 @@ impl Engine {
             .room_for(new.iter().map(|(name, _)| name.as_str()))
             .ok_or(Denied::Full)?;
         let mut users = all.iter().filter_map(|(_, access)| access.user.as_ref());
-        let identity = stream.identity.as_ref();
-        let full = identity.filter(|identity| identity.others.len() >= most);
-        if full.is_some_and(|identity| users.any(|user| !identity.is(user))) {
+        let identity = &stream.identity;
+        if identity.others() >= most && users.any(|user| !identity.is(user)) {
             return Err(Denied::Full);
         }
         Ok(room)
@@ -105,8 +103,8 @@ impl Engine {
         let (client, sub) = (stream.client, stream.subscriptions.len() as u32);
         let subscription = self.add_subscriber(client, name, Member { slot, sub }, room);
         let stream = &mut self.streams[slot as usize];
-        let all = std::mem::take(&mut stream.subscriptions);
-        stream.subscriptions = all.into_iter().chain([subscription]).collect();
+        stream.subscriptions.reserve_exact(1);
+        stream.subscriptions.push(subscription);
         self.admit(slot, subscription.channel, access)
             .map_err(Denied::Members)
     }
@@ -211,9 +209,8 @@ impl Engine {
         };
         self.leave_presence(slot, channel);
         let stream = &mut self.streams[slot as usize];
-        let mut all = std::mem::take(&mut stream.subscriptions).into_vec();
-        let removed = all.swap_remove(at);
-        stream.subscriptions = all.into();
+        let removed = stream.subscriptions.swap_remove(at);
+        stream.subscriptions.shrink_to_fit();
         if let Some(moved) = stream.subscriptions.get(at) {
             self.subscriptions.renumber(*moved, at as u32);
         }

@@ -19,7 +19,7 @@ impl Engine {
         let mut frames: [(u64, Held); FORMATS] = Default::default();
         let mut sent = 0;
         let now = self.clock.seconds();
-        for slot in (bucket..self.streams.capacity()).step_by(BUCKETS) {
+        for slot in (bucket..self.slots as usize).step_by(BUCKETS) {
             if self.check_silence(slot as u32).is_break() {
                 continue;
             }
@@ -89,7 +89,7 @@ impl Engine {
         if self.expiring == 0 {
             return;
         }
-        for slot in 0..self.streams.capacity() as u32 {
+        for slot in 0..self.slots {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
                 continue;
             };
@@ -114,7 +114,7 @@ impl Engine {
             return;
         }
         let now = self.clock.millis();
-        for slot in 0..self.streams.capacity() as u32 {
+        for slot in 0..self.slots {
             let Some(stream) = self.streams.get_mut(slot as usize) else {
                 continue;
             };

@@ -8,7 +8,6 @@ use protocol::pusher::signature::User;
 use protocol::socket_id::Place;
 use protocol::{format, pusher};
 
-use crate::engine::identity::Identity;
 use crate::engine::stream::Stream;
 use crate::engine::streams::Engine;
 use crate::hub::hub::Hub;
@@ -19,9 +18,8 @@ impl Engine {
     pub(super) fn sign_in(&mut self, slot: u32, user: User) -> ControlFlow<()> {
         let id: Arc<str> = user.id.as_str().into();
         let watcher = self.watcher(slot, &self.streams[slot as usize]);
-        let identity = Identity::of(&mut self.streams[slot as usize].identity, &id);
-        identity.user = id.clone();
-        let before = identity.signed_in.replace(Box::new(user.watchlist));
+        let identity = &mut self.streams[slot as usize].identity;
+        let before = identity.sign_in(&id, user.watchlist);
         let lists = &self.app.watchlists;
         match &before {
             None => {
@@ -32,7 +30,7 @@ impl Engine {
             }
             Some(users) => lists.unwatch(users, watcher),
         }
-        let users = identity.signed_in.as_deref().map_or(&[][..], Vec::as_slice);
+        let users = identity.signed_in().map_or(&[][..], |(_, users)| users);
         if users.is_empty() {
             return ControlFlow::Continue(());
         }
@@ -43,17 +41,12 @@ impl Engine {
 
     /// The stream ends: it watches no user any more, and those who watch its user are notified.
     pub(in crate::engine) fn sign_out(&self, slot: u32, stream: &Stream) {
-        let Some((identity, users)) = stream
-            .identity
-            .as_ref()
-            .and_then(|identity| Some((identity, identity.signed_in.as_ref()?)))
-        else {
+        let Some((user, users)) = stream.identity.signed_in() else {
             return;
         };
         let watcher = self.watcher(slot, stream);
         self.app.watchlists.unwatch(users, watcher);
-        let offline = pusher::encode::watchlist_events(&[], &[&identity.user]);
-        let user = &identity.user;
+        let offline = pusher::encode::watchlist_events(&[], &[user]);
         let say = |online| say_online(&self.hub, user, online);
         let watchers = self.app.watchlists.user_disconnected(user, say);
         if self.leaving.is_none() {
@@ -73,7 +66,7 @@ impl Engine {
 }
 
 /// To the other hosts.
-fn say_online(hub: &Hub, user: &Arc<str>, online: bool) {
+fn say_online(hub: &Hub, user: &str, online: bool) {
     let value = online.then_some(Value::Plain);
-    hub.say(Key::User(user.clone()), value);
+    hub.say(Key::User(user.into()), value);
 }

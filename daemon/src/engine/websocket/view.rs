@@ -6,7 +6,6 @@ use protocol::{plain, pusher};
 
 use crate::auth::authorizer::Claim;
 use crate::auth::notes;
-use crate::engine::identity::Identity;
 use crate::engine::streams::Engine;
 use crate::process::refusals;
 
@@ -47,7 +46,9 @@ impl pusher::session::World for View<'_> {
             return Subscribed::No;
         };
         let identity = &self.engine.streams[self.slot as usize].identity;
-        Identity::member_of(identity, number).map_or(Subscribed::Yes, Subscribed::As)
+        identity
+            .member_of(number)
+            .map_or(Subscribed::Yes, Subscribed::As)
     }
 
     fn channels(&self) -> usize {
