@@ -4,6 +4,7 @@ mod common;
 
 mod application;
 mod apps;
+mod arrivals;
 mod auth;
 mod both_ways;
 mod caches;

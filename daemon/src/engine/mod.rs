@@ -28,7 +28,7 @@ mod open;
 mod opening;
 pub mod outbox;
 mod output;
-mod poller;
+pub mod poller;
 mod progress;
 mod readiness;
 mod registration;

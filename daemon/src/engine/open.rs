@@ -13,6 +13,7 @@ use crate::engine::identity::Identity;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::ReplayPosition;
+use crate::engine::poller::Watched;
 use crate::engine::replay::filter::Filter;
 use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
@@ -46,7 +47,10 @@ impl Engine {
             return self.refuse(opening, code::OVER_CAPACITY, format::FULL);
         };
         let slot = self.streams.vacant_key() as u32;
-        if self.poller.add(&opening.fd, slot).is_err() {
+        let what = Watched::stream(slot);
+        if opening.is_watched {
+            self.poller.assign(&opening.fd, what);
+        } else if self.poller.add(&opening.fd, what).is_err() {
             return self.abandon(&opening);
         }
         let subscriptions: SmallVec<[Subscription; 2]> = opening
@@ -74,11 +78,11 @@ impl Engine {
             self.replays.filters.insert(slot, filter);
         }
         let (now, now_ms) = (self.clock.seconds(), self.clock.millis());
+        self.slots = self.slots.max(slot + 1);
         self.streams.insert(Stream {
             fd: opening.fd,
             format: opening.format,
             fresh: false,
-        self.slots = self.slots.max(slot + 1);
             client: opening.client,
             socket: opening.socket,
             identity: Identity::default(),
@@ -181,6 +185,9 @@ impl Engine {
 
     /// Ends a stream before it begins, with one message.
     fn turn_away(&self, opening: Opening, message: Vec<u8>) {
+        if opening.is_watched {
+            let _ = self.poller.delete(&opening.fd);
+        }
         let mut response = opening.head;
         response.extend(message);
         let place =

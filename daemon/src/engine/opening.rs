@@ -46,6 +46,8 @@ pub struct TopicOpening {
 #[derive(Debug)]
 pub struct Opening {
     pub fd: OwnedFd,
+    /// The engine's poller has it already, and reports whatever happens from here on.
+    pub is_watched: bool,
     pub client: ClientKey,
     /// The encoded head of the response.
     pub head: Vec<u8>,

@@ -20,12 +20,15 @@ pub(super) enum Took {
 impl Engine {
     /// Deals with what the sockets report. False: there may be more.
     pub fn on_ready(&mut self) -> bool {
-        let (ready, count) = self.poller.take_ready();
+        let mut ready = std::mem::take(&mut self.ready);
+        let count = self.poller.wait(&mut ready);
         for event in &ready[..count] {
-            self.on_event(event.data() as u32, event.events());
+            if let Some(slot) = self.poller.stream(event) {
+                self.on_event(slot, event.events());
+            }
         }
         let done = count < ready.len();
-        self.poller.put_back(ready);
+        self.ready = ready;
         done
     }
 

@@ -7,6 +7,7 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
+use nix::sys::epoll::EpollEvent;
 use protocol::rate_limit::Rate;
 use shared::cursor::{Cursor, Epoch};
 use slab::Slab;
@@ -32,6 +33,9 @@ use crate::process::admission;
 use crate::process::jitter::Jitter;
 use crate::process::reconnect::Window;
 
+/// Sockets that are dealt with before it is asked for more.
+const READY: usize = 256;
+
 pub struct Engine {
     pub(super) worker: usize,
     pub(super) app: Arc<App>,
@@ -42,12 +46,12 @@ pub struct Engine {
     pub(super) settings: Arc<Reloadable>,
     pub(super) progress: Progress,
     pub(super) streams: Slab<Stream>,
+    /// As many as there ever were at a time: no stream is in a slot past them.
+    pub(super) slots: u32,
     pub(super) subscriptions: Subscriptions,
     pub(super) subscribers: Subscribers,
     pub(super) replays: Replays,
     pub(super) slow: Slow,
-    /// As many as there ever were at a time: no stream is in a slot past them.
-    pub(super) slots: u32,
     /// The daemon stops: when clients are to reconnect.
     pub(super) leaving: Option<Window>,
     /// Streams whose token expires.
@@ -56,7 +60,9 @@ pub struct Engine {
     pub(super) client_event_rates: HashMap<u32, Rate>,
     pub(super) clock: Clock,
     pub(super) jitter: Jitter,
-    pub(super) poller: Poller,
+    pub(super) poller: Rc<Poller>,
+    /// What the poller reports is written to.
+    pub(super) ready: Vec<EpollEvent>,
     pub(super) batch: Batch,
     pub(super) input: Input,
     pub(super) output: Output,
@@ -88,7 +94,8 @@ impl Engine {
             client_event_rates: HashMap::new(),
             clock: Clock::new(),
             jitter: Jitter::new(),
-            poller: Poller::new()?,
+            poller: Rc::new(Poller::new()?),
+            ready: vec![EpollEvent::empty(); READY],
             batch: Batch::default(),
             input: Input::default(),
             output: Output::new(rules.io)?,
@@ -106,6 +113,11 @@ impl Engine {
     pub fn reload(&mut self, rules: Rules) {
         self.rules = rules;
         self.settings = self.app.reloadable.get();
+    }
+
+    /// Who watches the sockets of its streams, and those of connections that may become some.
+    pub fn poller(&self) -> Rc<Poller> {
+        self.poller.clone()
     }
 
     /// The event queue itself, to be waited on: readable when `on_ready` has something to do.

@@ -198,7 +198,7 @@ fn finish<S: Socket>(finished: Finished<S>, client: Client) {
         }
         (Outcome::Handled, None, Some(takeover)) if early.is_empty() => {
             if let Ok(fd) = socket.into_inner().into_fd() {
-                open(&world, takeover, fd, client.admission.keep());
+                open(&world, takeover, fd, false, client.admission.keep());
             }
             return;
         }
@@ -272,8 +272,14 @@ fn is_for_stream(world: &World, early: &[u8]) -> bool {
     path.starts_with(b"/askr/events") || hubs.map(str::as_bytes).any(|hub| path.starts_with(hub))
 }
 
-/// The socket becomes a stream.
-pub(super) fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
+/// The socket becomes a stream. `is_watched`: as in [`Opening`].
+pub(super) fn open(
+    world: &World,
+    takeover: Takeover,
+    fd: OwnedFd,
+    is_watched: bool,
+    client: ClientKey,
+) {
     let Takeover {
         request,
         accesses,
@@ -284,6 +290,7 @@ pub(super) fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: Clien
     } = takeover;
     world.apps[request.app].1.borrow_mut().open(Opening {
         fd,
+        is_watched,
         client,
         head,
         channels: request.channels,
