@@ -13,6 +13,8 @@ fn much(hub: &Hub) {
     for _ in 0..80 {
         hub.publish(&[("topic", ROOM), ("data", &data)]);
     }
+    // Past, for whoever subscribes from here on.
+    hub.0.until("askr_ring_lag_positions", |lag| lag == 0);
 }
 
 fn resumed(hub: &Hub, token: &str) -> Client {
