@@ -151,3 +151,62 @@ fn who_is_turned_away_late_gives_its_place_back() {
     drop(known);
     is_over(&daemon);
 }
+
+#[test]
+fn what_did_not_fit_into_the_first_read_is_seen() {
+    let daemon = Daemon::start(&format!("{QUIET}\nserver.header_bytes = 16384"));
+    // As much as is read at once, and more behind it.
+    let mut head = format!("GET {EVENTS} HTTP/1.1\r\nHost: x\r\nX: ");
+    head += &"x".repeat(8192 - head.len() - 4);
+    head += "\r\n\r\n";
+    let mut client = silent(&daemon);
+    let all = head + "more";
+    client.socket.write_all(all.as_bytes()).unwrap();
+    // A refusal, or a stream that ends: askrd does not wait for more.
+    client.read_head();
+    let _ = client.end();
+    drop(client);
+    is_over(&daemon);
+}
+
+#[test]
+fn a_late_websocket_is_heard_and_its_end_is_seen() {
+    let daemon = Daemon::start(QUIET);
+    let mut client = silent(&daemon);
+    let upgrade = [
+        ("Upgrade", "websocket"),
+        ("Connection", "Upgrade"),
+        ("Sec-WebSocket-Version", "13"),
+        ("Sec-WebSocket-Key", "dGhlIHNhbXBsZSBub25jZQ=="),
+    ];
+    client.ask("/askr/ws?channel=a", &upgrade);
+    let mut got = Vec::new();
+    let mut buffer = [0; 4096];
+    while !got.windows(9).any(|nine| nine == b"connected") {
+        let n = client.socket.read(&mut buffer).unwrap();
+        got.extend_from_slice(&buffer[..n]);
+    }
+    // A ping, masked with zeros (RFC 6455, section 5.5.2), which is answered.
+    client.socket.write_all(b"\x89\x82\0\0\0\0hi").unwrap();
+    while !got.windows(4).any(|four| four == b"\x8a\x02hi") {
+        let n = client.socket.read(&mut buffer).unwrap();
+        got.extend_from_slice(&buffer[..n]);
+    }
+    drop(client);
+    is_over(&daemon);
+}
+
+#[test]
+fn who_comes_after_one_that_said_nothing_in_time_is_served() {
+    let daemon = Daemon::start(&format!("{QUIET}\nserver.header_timeout = 0.2"));
+    for _ in 0..3 {
+        let mut mute = silent(&daemon);
+        assert_eq!(mute.socket.read(&mut [0]).unwrap(), 0);
+        let mut client = silent(&daemon);
+        client.request(EVENTS, &[]);
+        assert!(client.opens());
+        daemon.publish("a", "x");
+        assert_eq!(client.next().data, "x");
+    }
+    is_over(&daemon);
+}

@@ -67,20 +67,22 @@ impl Identity {
         }
     }
 
+    /// Whether it has shown a grant of this user, or signed in as them.
     pub fn is(&self, user: &str) -> bool {
         let more = self.more.as_ref();
         self.user() == Some(user)
             || more.is_some_and(|more| more.others.iter().any(|other| other == user))
-            || self.rows().iter().any(|row| &*row.user == user)
     }
 
     /// The stream is this user's, who signed in. Returns the watchlist of the time before.
     pub fn sign_in(&mut self, user: &str, watchlist: Vec<String>) -> Option<Vec<String>> {
         let before = std::mem::replace(&mut self.user, user.into());
-        if !before.is_empty() && !self.is(&before) {
-            self.more().others.push(before);
+        let more = self.more();
+        more.others.retain(|other| other != user);
+        if !before.is_empty() && before != user {
+            more.others.push(before);
         }
-        self.more().watchlist.replace(watchlist)
+        more.watchlist.replace(watchlist)
     }
 
     /// Who signed in, and whom they watch.
@@ -89,7 +91,7 @@ impl Identity {
         Some((&self.user, watchlist))
     }
 
-    /// What it has of presence, from now on.
+    /// What it has of presence, from now on. Whom a row names was added.
     pub fn presence(&mut self, connection: impl FnOnce() -> Connection) -> &mut Present {
         self.more().present.get_or_insert_with(|| Present {
             connection: connection(),
@@ -156,6 +158,7 @@ mod tests {
         let mut identity = Identity::default();
         identity.add("7");
         identity.add("8");
+        identity.add("9");
         assert!(identity.sign_in("9", vec![]).is_none());
         assert_eq!(identity.user(), Some("9"));
         assert!(["7", "8", "9"].iter().all(|user| identity.is(user)));

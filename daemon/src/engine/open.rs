@@ -13,7 +13,7 @@ use crate::engine::identity::Identity;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::ReplayPosition;
-use crate::engine::poller::Watched;
+use crate::engine::poller::Token;
 use crate::engine::replay::filter::Filter;
 use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
@@ -47,21 +47,21 @@ impl Engine {
             return self.refuse(opening, code::OVER_CAPACITY, format::FULL);
         };
         let slot = self.streams.vacant_key() as u32;
-        let what = Watched::stream(slot);
-        if opening.is_watched {
-            self.poller.assign(&opening.fd, what);
-        } else if self.poller.add(&opening.fd, what).is_err() {
-            return self.abandon(&opening);
-        }
-        let subscriptions: SmallVec<[Subscription; 2]> = opening
-            .channels
-            .iter()
-            .zip(0..)
-            .map(|(name, sub)| {
-                let member = Member { slot, sub };
-                self.add_subscriber(opening.client, name, member, &mut room)
-            })
-            .collect();
+        let token = match opening.watched {
+            Some(token) => {
+                self.poller.becomes(token, slot);
+                token
+            }
+            None if self.poller.add(&opening.fd, slot).is_ok() => Token::NONE,
+            None => return self.abandon(&opening),
+        };
+        let names = opening.channels.iter().zip(0..);
+        let mut subscriptions = SmallVec::<[Subscription; 2]>::new();
+        subscriptions.reserve_exact(opening.channels.len());
+        subscriptions.extend(names.map(|(name, sub)| {
+            let member = Member { slot, sub };
+            self.add_subscriber(opening.client, name, member, &mut room)
+        }));
         drop(room);
         // Added to the routes first, read second: events at or past this are delivered, those before are in the
         // channel index. See ARCHITECTURE.md, "The seam".
@@ -81,6 +81,7 @@ impl Engine {
         self.slots = self.slots.max(slot + 1);
         self.streams.insert(Stream {
             fd: opening.fd,
+            token,
             format: opening.format,
             fresh: false,
             client: opening.client,
@@ -185,8 +186,8 @@ impl Engine {
 
     /// Ends a stream before it begins, with one message.
     fn turn_away(&self, opening: Opening, message: Vec<u8>) {
-        if opening.is_watched {
-            let _ = self.poller.delete(&opening.fd);
+        if let Some(token) = opening.watched {
+            let _ = self.poller.delete(&opening.fd, token);
         }
         let mut response = opening.head;
         response.extend(message);

@@ -4,38 +4,40 @@
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::OwnedFd;
 
 use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
+use slab::Slab;
 use tokio::sync::Notify;
 
 pub struct Poller {
     epoll: Epoll,
-    /// By descriptor. What is said of one that is not watched is out of date.
-    watched: RefCell<Vec<Watched>>,
+    /// What was watched before its request came: silent connections, and the streams that they became.
+    early: RefCell<Slab<Early>>,
     /// Silent connections that reported something, and what.
     reported: RefCell<VecDeque<(u32, EpollFlags)>>,
-    /// There are some.
-    reports: Notify,
+    has_reported: Notify,
 }
 
-/// What a descriptor is: in four bytes, as there is one for each stream.
+#[derive(Debug, Clone, Copy)]
+enum Early {
+    /// With the number that its owner has for it.
+    Silent(u32),
+    /// With its slot.
+    Stream(u32),
+}
+
+/// Stands for what is watched early, as long as that is. Others report by their slots.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Watched(u32);
+pub struct Token(u32);
 
-/// Far more than there are descriptors.
-const SILENT: u32 = 1 << 31;
-
-impl Watched {
-    pub fn stream(slot: u32) -> Self {
-        Self(slot & !SILENT)
-    }
-
-    /// A silent connection, with its own number for it.
-    pub fn silent(key: u32) -> Self {
-        Self(key | SILENT)
-    }
+impl Token {
+    /// Of a stream that was not watched before.
+    pub const NONE: Self = Self(u32::MAX);
 }
+
+/// Marks a token among the slots.
+const EARLY: u64 = 1 << 32;
 
 /// What is watched for of every socket.
 const INPUT: EpollFlags = EpollFlags::EPOLLIN
@@ -46,9 +48,9 @@ impl Poller {
     pub fn new() -> io::Result<Self> {
         Ok(Self {
             epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
-            watched: RefCell::default(),
+            early: RefCell::default(),
             reported: RefCell::default(),
-            reports: Notify::new(),
+            has_reported: Notify::new(),
         })
     }
 
@@ -57,36 +59,62 @@ impl Poller {
     ///
     /// # Errors
     /// If the kernel has no memory for it.
-    pub fn add(&self, fd: &OwnedFd, what: Watched) -> nix::Result<()> {
-        self.epoll.add(fd, EpollEvent::new(INPUT, data(fd)))?;
-        self.assign(fd, what);
-        Ok(())
+    pub fn add(&self, fd: &OwnedFd, slot: u32) -> nix::Result<()> {
+        self.epoll.add(fd, EpollEvent::new(INPUT, slot.into()))
     }
 
-    /// Says what a descriptor is that is watched already.
-    pub fn assign(&self, fd: &OwnedFd, what: Watched) {
-        let at = fd.as_raw_fd() as usize;
-        let mut watched = self.watched.borrow_mut();
-        if watched.len() <= at {
-            watched.resize(at + 1, Watched(0));
+    /// The same for a silent connection. `key`: what it reports by.
+    ///
+    /// # Errors
+    /// If the kernel has no memory for it.
+    pub fn add_silent(&self, fd: &OwnedFd, key: u32) -> nix::Result<Token> {
+        let mut early = self.early.borrow_mut();
+        let entry = early.vacant_entry();
+        let token = Token(entry.key() as u32);
+        self.epoll.add(fd, EpollEvent::new(INPUT, token.data()))?;
+        entry.insert(Early::Silent(key));
+        Ok(token)
+    }
+
+    /// It is silent still, and has another number.
+    pub fn stays_silent(&self, token: Token, key: u32) {
+        self.assign(token, Early::Silent(key));
+    }
+
+    /// It has become a stream.
+    pub fn becomes(&self, token: Token, slot: u32) {
+        self.assign(token, Early::Stream(slot));
+    }
+
+    fn assign(&self, token: Token, what: Early) {
+        if let Some(entry) = self.early.borrow_mut().get_mut(token.0 as usize) {
+            *entry = what;
         }
-        watched[at] = what;
     }
 
-    /// Its socket is full: watches for room to write, too. It is reported also if there is some again by now.
+    /// A socket is full: watches for room to write, too. It is reported also if there is some again by now.
     ///
     /// # Errors
     /// If it is not watched.
-    pub fn await_writable(&self, fd: &OwnedFd) -> nix::Result<()> {
+    pub fn await_writable(&self, fd: &OwnedFd, slot: u32, token: Token) -> nix::Result<()> {
         let flags = INPUT | EpollFlags::EPOLLOUT;
-        let mut event = EpollEvent::new(flags, data(fd));
-        self.epoll.modify(fd, &mut event)
+        let data = match token {
+            Token::NONE => slot.into(),
+            token => token.data(),
+        };
+        self.epoll.modify(fd, &mut EpollEvent::new(flags, data))
     }
 
     /// # Errors
     /// If it is not watched.
-    pub fn delete(&self, fd: &OwnedFd) -> nix::Result<()> {
+    pub fn delete(&self, fd: &OwnedFd, token: Token) -> nix::Result<()> {
+        self.forget(token);
         self.epoll.delete(fd)
+    }
+
+    /// Its socket is closed, or is to be.
+    pub fn forget(&self, token: Token) {
+        self.early.borrow_mut().try_remove(token.0 as usize);
     }
 
     /// Readable when a socket is ready.
@@ -102,29 +130,37 @@ impl Poller {
         self.epoll.wait(ready, EpollTimeout::ZERO).unwrap_or(0)
     }
 
-    /// The stream that reports `event`. None: it is a silent connection, which is told.
-    pub fn stream(&self, event: &EpollEvent) -> Option<u32> {
-        let Watched(what) = *self.watched.borrow().get(event.data() as usize)?;
-        if what & SILENT == 0 {
-            return Some(what);
+    /// The slot of the stream that an event is for. None: it is for a silent connection, and is kept for it, or for nobody.
+    pub fn dispatch(&self, event: &EpollEvent) -> Option<u32> {
+        let data = event.data();
+        if data & EARLY == 0 {
+            return Some(data as u32);
         }
-        let mut reported = self.reported.borrow_mut();
-        reported.push_back((what & !SILENT, event.events()));
-        self.reports.notify_one();
-        None
+        let early = *self.early.borrow().get((data & !EARLY) as usize)?;
+        match early {
+            Early::Stream(slot) => Some(slot),
+            Early::Silent(key) => {
+                let mut reported = self.reported.borrow_mut();
+                reported.push_back((key, event.events()));
+                self.has_reported.notify_one();
+                None
+            }
+        }
     }
 
-    /// The next silent connection that reported something.
+    /// The next silent connection that reported something, and what.
     pub fn next_reported(&self) -> Option<(u32, EpollFlags)> {
         self.reported.borrow_mut().pop_front()
     }
 
     /// Until one does.
     pub async fn reports(&self) {
-        self.reports.notified().await;
+        self.has_reported.notified().await;
     }
 }
 
-fn data(fd: &OwnedFd) -> u64 {
-    fd.as_raw_fd() as u64
+impl Token {
+    fn data(self) -> u64 {
+        EARLY | u64::from(self.0)
+    }
 }

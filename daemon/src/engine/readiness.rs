@@ -23,7 +23,7 @@ impl Engine {
         let mut ready = std::mem::take(&mut self.ready);
         let count = self.poller.wait(&mut ready);
         for event in &ready[..count] {
-            if let Some(slot) = self.poller.stream(event) {
+            if let Some(slot) = self.poller.dispatch(event) {
                 self.on_event(slot, event.events());
             }
         }

@@ -33,6 +33,9 @@ use crate::process::admission;
 use crate::process::jitter::Jitter;
 use crate::process::reconnect::Window;
 
+/// So many that the allocator maps a place of their own for them: what nobody has touched of it is no memory, and it grows
+/// without being copied.
+const STREAMS: usize = 4096;
 /// Sockets that are dealt with before it is asked for more.
 const READY: usize = 256;
 
@@ -82,8 +85,7 @@ impl Engine {
             app,
             rules,
             progress: Progress::new(epoch, hub.watermarks.completed()),
-            // Address space: no stream is ever copied to where there is more of it, and what nobody has touched is no memory.
-            streams: Slab::with_capacity(hub.process.limits.most_of_worker()),
+            streams: Slab::with_capacity(STREAMS),
             slots: 0,
             subscriptions: Subscriptions::default(),
             subscribers: Subscribers::default(),

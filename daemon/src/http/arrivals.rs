@@ -35,7 +35,7 @@ use super::connection::{self, stopping};
 use super::first;
 use super::handler::at_once;
 use crate::engine::lingering::Ending;
-use crate::engine::poller::{Poller, Watched};
+use crate::engine::poller::{Poller, Token};
 use crate::process::admission::Admission;
 use crate::process::faults;
 
@@ -97,9 +97,19 @@ pub struct Arrivals {
 /// A connection that has sent nothing yet.
 struct Silent {
     arrival: Arrival,
+    /// What the poller has it by.
+    token: Token,
     until: Instant,
-    /// What it reported since it was read. The poller says each thing once.
+    /// What it reported since it was read: the poller says once what has come.
     reported: EpollFlags,
+}
+
+/// What was there to read of a connection.
+enum Received {
+    Nothing,
+    Input(Bytes),
+    /// The client is gone.
+    End,
 }
 
 impl Arrivals {
@@ -126,37 +136,31 @@ impl Arrivals {
     /// Takes a connection over from the acceptor.
     pub fn arrive(&mut self, arrival: Arrival) {
         faults::at("connection", b"");
-        if let Some(arrival) = self.read(arrival, None) {
-            self.watch(arrival);
+        match self.receive(&arrival) {
+            Received::Nothing => self.watch(arrival),
+            Received::Input(input) => self.begin(arrival, input, None),
+            Received::End => {}
         }
     }
 
-    /// Reads what is there, and serves it. Some: nothing is. `reported`: by the poller, if it watches it.
-    fn read(&mut self, arrival: Arrival, reported: Option<EpollFlags>) -> Option<Arrival> {
+    /// Reads what is there.
+    fn receive(&mut self, arrival: &Arrival) -> Received {
         let fd = arrival.socket.fd().as_raw_fd();
         let count = loop {
             match recv(fd, &mut self.input, MsgFlags::empty()) {
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Some(arrival),
-                // The client is gone, and has asked for nothing.
-                Err(_) | Ok(0) => return None,
+                Err(Errno::EAGAIN) => return Received::Nothing,
+                Err(_) | Ok(0) => return Received::End,
                 Ok(count) => break count,
             }
         };
         self.bytes.extend_from_slice(&self.input[..count]);
-        let input = self.bytes.split().freeze();
-        // Whatever more there is was reported already, and would not be again.
-        let is_all = reported == Some(EpollFlags::EPOLLIN) && count < INPUT;
-        if reported.is_some() && !is_all {
-            let _ = self.poller.delete(arrival.socket.fd());
-        }
-        self.begin(arrival, input, is_all);
-        None
+        Received::Input(self.bytes.split().freeze())
     }
 
-    /// Opens the stream that `input` asks for, if it can be opened at once; hyper serves everything else. `is_watched`: by the
+    /// Opens the stream that `input` asks for, if it can be opened at once; hyper serves everything else. `watched`: by the
     /// poller, which reports what comes next.
-    fn begin(&mut self, mut arrival: Arrival, input: Bytes, is_watched: bool) {
+    fn begin(&mut self, mut arrival: Arrival, input: Bytes, watched: Option<Token>) {
         let world = &self.world;
         let most = world.policy.borrow().header_bytes;
         // Tests can have hyper read all of them.
@@ -172,14 +176,17 @@ impl Arrivals {
             takeover
         });
         // By the engine that the stream is for.
-        let stays = is_watched && takeover.as_ref().is_some_and(|it| it.request.app == 0);
-        if is_watched && !stays {
-            let _ = self.poller.delete(arrival.socket.fd());
-        }
+        let stays = takeover.as_ref().is_some_and(|it| it.request.app == 0);
+        let watched = watched.filter(|token| {
+            if !stays {
+                let _ = self.poller.delete(arrival.socket.fd(), *token);
+            }
+            stays
+        });
         match takeover {
             Some(takeover) => {
                 let fd = arrival.socket.into_fd();
-                connection::open(world, takeover, fd, stays, arrival.admission.keep());
+                connection::open(world, takeover, fd, watched, arrival.admission.keep());
             }
             None => self.serve(arrival, input),
         }
@@ -214,24 +221,18 @@ impl Arrivals {
     fn watch(&mut self, arrival: Arrival) {
         let until = Instant::now() + self.world.policy.borrow().header_timeout;
         let entry = self.silent.vacant_entry();
-        let what = Watched::silent(entry.key() as u32);
+        let key = entry.key() as u32;
         // If the kernel has no memory to watch it, it is closed at once.
-        if self.poller.add(arrival.socket.fd(), what).is_ok() {
+        if let Ok(token) = self.poller.add_silent(arrival.socket.fd(), key) {
             let reported = EpollFlags::empty();
             entry.insert(Silent {
                 arrival,
+                token,
                 until,
                 reported,
             });
             self.awaits.notify_one();
         }
-    }
-
-    /// Stops watching one of them.
-    fn take(&mut self, key: usize) -> Option<Arrival> {
-        let Silent { arrival, .. } = self.silent.try_remove(key)?;
-        self.poller.delete(arrival.socket.fd()).ok()?;
-        Some(arrival)
     }
 
     /// Deals with some of what the sockets report. True: that was all.
@@ -251,28 +252,38 @@ impl Arrivals {
             };
             // Its time may have been over meanwhile, and its number be another's.
             let reported = self.silent.get(key).map(|silent| silent.reported);
-            if reported.is_none_or(|reported| reported.is_empty()) {
-                continue;
-            }
-            let Silent {
-                arrival,
-                until,
-                reported,
-            } = self.silent.remove(key);
-            if let Some(arrival) = self.read(arrival, Some(reported)) {
-                let reported = EpollFlags::empty();
-                let again = Silent {
-                    arrival,
-                    until,
-                    reported,
-                };
-                let entry = self.silent.vacant_entry();
-                let what = Watched::silent(entry.key() as u32);
-                self.poller.assign(again.arrival.socket.fd(), what);
-                entry.insert(again);
+            if reported.is_some_and(|reported| !reported.is_empty()) {
+                let silent = self.silent.remove(key);
+                self.go_on(silent);
             }
         }
         self.due.is_empty()
+    }
+
+    /// A silent connection has reported something.
+    fn go_on(&mut self, mut silent: Silent) {
+        let token = silent.token;
+        match self.receive(&silent.arrival) {
+            Received::Nothing => {
+                silent.reported = EpollFlags::empty();
+                let key = self.silent.insert(silent) as u32;
+                self.poller.stays_silent(token, key);
+            }
+            Received::End => self.poller.forget(token),
+            Received::Input(input) => {
+                // Whatever more there is was reported already, and would not be again.
+                let is_all = silent.reported == EpollFlags::EPOLLIN && input.len() < INPUT;
+                let fd = silent.arrival.socket.fd();
+                let watched = match is_all {
+                    true => Some(token),
+                    false => {
+                        let _ = self.poller.delete(fd, token);
+                        None
+                    }
+                };
+                self.begin(silent.arrival, input, watched);
+            }
+        }
     }
 
     /// Closes those that have sent nothing in time. What came while the worker had no time of its own is served.
@@ -280,8 +291,10 @@ impl Arrivals {
         let now = Instant::now();
         let overdue = self.silent.iter().filter(|(_, one)| one.until <= now);
         for key in overdue.map(|(key, _)| key).collect::<Vec<_>>() {
-            if let Some(arrival) = self.take(key) {
-                drop(self.read(arrival, None));
+            let Silent { arrival, token, .. } = self.silent.remove(key);
+            let _ = self.poller.delete(arrival.socket.fd(), token);
+            if let Received::Input(input) = self.receive(&arrival) {
+                self.begin(arrival, input, None);
             }
         }
     }
@@ -289,8 +302,8 @@ impl Arrivals {
     /// Ends them all: the daemon stops.
     fn end_all(&mut self) {
         let mut lingering = self.world.lingering.borrow_mut();
-        for Silent { arrival, .. } in self.silent.drain() {
-            let _ = self.poller.delete(arrival.socket.fd());
+        for Silent { arrival, token, .. } in self.silent.drain() {
+            let _ = self.poller.delete(arrival.socket.fd(), token);
             let place = arrival.admission.into_place();
             lingering.end(Ending::new(arrival.socket.into_fd(), place));
         }

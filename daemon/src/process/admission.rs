@@ -83,11 +83,6 @@ impl Limits {
         self.max.load(Relaxed)
     }
 
-    /// Those of one worker, if all have as many.
-    pub fn most_of_worker(&self) -> usize {
-        self.most().div_ceil(self.loads.len().max(1))
-    }
-
     pub fn connections(&self) -> usize {
         self.total.load(Relaxed) + self.over.load(Relaxed)
     }

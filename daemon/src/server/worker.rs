@@ -362,7 +362,7 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
         engine.open(Opening {
-            is_watched: false,
+            watched: None,
             fd: ours.into(),
             client: ClientKey::NONE,
             head: Vec::new(),

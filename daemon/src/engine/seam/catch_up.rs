@@ -200,7 +200,7 @@ impl Scene {
             .map(|name| (*name, self.begins(name, since.clone())))
             .collect::<Vec<_>>();
         self.engine.open(Opening {
-            is_watched: false,
+            watched: None,
             fd: ours.into(),
             client: admission.keep(),
             head: b"H".to_vec(),
@@ -558,7 +558,7 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     .unwrap();
     let socket = SocketId::random().unwrap();
     scene.engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd: ours.into(),
         client: admission.keep(),
         head: Vec::new(),
@@ -638,7 +638,7 @@ fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd: ours.into(),
         client: admission.keep(),
         head: Vec::new(),

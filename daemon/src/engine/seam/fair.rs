@@ -27,7 +27,7 @@ fn try_open(
     let (limits, metrics) = (&hub.process.limits, &hub.process.metrics);
     let admission = Admission::new(limits, metrics, 0, Some(address))?;
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd,
         client: admission.keep(),
         head: b"H".to_vec(),

@@ -201,7 +201,7 @@ impl Scene {
         let user = format!("u{user}");
         let id = SocketId::random().unwrap();
         self.engines[worker].open(Opening {
-            is_watched: false,
+            watched: None,
             fd: ours.into(),
             client: admission.unwrap().keep(),
             head: b"H".to_vec(),

@@ -501,7 +501,7 @@ fn open_as(
     let (client, fd) = Client::new(channels, due_from, small);
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd,
         client: {
             let key = admission.keep();

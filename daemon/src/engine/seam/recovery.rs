@@ -223,7 +223,7 @@ fn connect(engine: &mut Engine, hub: &Arc<Hub>) -> (UnixStream, SocketId) {
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     let socket = SocketId::random().unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd: ours.into(),
         client: admission.keep(),
         head: Vec::new(),

@@ -35,7 +35,7 @@ fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
     nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd: ours.into(),
         client: admission.keep(),
         head: b"H".to_vec(),
@@ -238,7 +238,7 @@ fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
     )
     .unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd: ours.into(),
         client: admission.keep(),
         head: Vec::new(),

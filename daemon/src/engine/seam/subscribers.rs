@@ -247,7 +247,7 @@ fn subscribe(
     let (client, fd) = Client::new(0, [from; 3], ask.small);
     let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        is_watched: false,
+        watched: None,
         fd,
         client: admission.keep(),
         head: b"H".to_vec(),
