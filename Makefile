@@ -34,7 +34,11 @@ BUILD       = ASKR_BUILD="$(ASKR_BUILD)" PHP="$$(command -v $(PHP))" PHP_CONFIG=
 # Tools from crates.io that setup installs.
 TOOLS       = $(CURDIR)/.build/cargo
 CARGO_DENY  = $(TOOLS)/bin/cargo-deny
+# One target directory for all crates that are fuzzed: most of what they depend on is the same.
 FUZZER      = PATH="$(TOOLS)/bin:$$PATH" $(CARGO) +nightly fuzz
+FUZZ_FLAGS  = --target-dir $(TARGET)/fuzz -s none
+# Short forms compile longer than they run.
+FUZZ_SHORT  = CARGO_PROFILE_RELEASE_OPT_LEVEL=1
 # They wait more than they work: more at a time than there are cores.
 CRATES_TEST = RUST_TEST_THREADS=6 $(BUILD) test --workspace $(CARGO_FLAGS)
 NODE_TEST   = $(NODE) --test --test-reporter=spec

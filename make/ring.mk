@@ -6,7 +6,7 @@ TORTURE     = PHP_FPM=/usr/sbin/php-fpm$(PHP_MINOR) $(PROOF)/torture
 FUZZ       = event header writer reader update
 
 .PHONY: shuttle proof-build proof-short step step-short step-mutants torture torture-short hostile \
-        hostile-short life life-short fuzz fuzz-short
+        hostile-short life life-short fuzz fuzz-ring-build fuzz-short
 
 shuttle: ## The ring under random schedules, for what is too large for loom; SCHEDULES=100000
 	cd shared/shuttle && RUSTFLAGS="--cfg loom" SHUTTLE_SILENCE_WARNINGS=1 SCHEDULES=$(or $(SCHEDULES),100000) \
@@ -61,8 +61,8 @@ built:
 define run-fuzz
 	@for target in $(FUZZ); do \
 	  log=$$(mktemp); \
-	  (cd shared && $(FUZZER) run -s none $$target -- -runs=$(1) -max_len=1536 \
-	    -len_control=0 -timeout=60 -print_final_stats=1 -verbosity=0) >$$log 2>&1 || \
+	  $(2) $(FUZZER) run --fuzz-dir shared/fuzz $(FUZZ_FLAGS) $$target -- -runs=$(1) -max_len=1536 \
+	    -len_control=0 -timeout=60 -print_final_stats=1 -verbosity=0 >$$log 2>&1 || \
 	    { cat $$log; rm -f $$log; exit 1; }; \
 	  echo "fuzz: $$target: $$(sed -n 's/^stat::number_of_executed_units: //p' $$log) inputs, nothing found"; \
 	  rm -f $$log; \
@@ -73,7 +73,10 @@ fuzz: ## Fuzz what reads and writes the segment (nightly Rust, cargo-fuzz); RUNS
 	$(call run-fuzz,$(or $(RUNS),10000000))
 
 # The build with coverage takes a minute, so nothing is built where the tools are not.
-fuzz-short:
+fuzz-ring-build:
+	$(if $(shell $(FUZZER) --version 2>/dev/null),@$(FUZZ_SHORT) $(FUZZER) build --fuzz-dir shared/fuzz $(FUZZ_FLAGS))
+
+fuzz-short: fuzz-ring-build
 	@if ! $(FUZZER) --version >/dev/null 2>&1; then \
 	  echo "nightly Rust or cargo-fuzz is not installed, the segment is NOT fuzzed (a nightly toolchain, then make setup)"; fi
-	$(if $(shell $(FUZZER) --version 2>/dev/null),$(call run-fuzz,$(or $(RUNS),50000)))
+	$(if $(shell $(FUZZER) --version 2>/dev/null),$(call run-fuzz,$(or $(RUNS),50000),$(FUZZ_SHORT)))
