@@ -48,13 +48,13 @@ export PHP PHP_CONFIG
 .DEFAULT_GOAL := help
 # The verbs below depend on one another in the order in which they are named.
 .NOTPARALLEL:
-.PHONY: help setup setup-build setup-demo build demo demo-cluster test check lint house docs deny test-crates test-protocols test-rust test-php test-clients test-e2e test-doctor \
+.PHONY: help setup setup-build setup-demo build demo demo-cluster test check lint house docs deny ahead fuzz-build test-protocols test-rust test-php test-clients test-e2e test-doctor \
         test-zts loom loom-short bench-ring bench-publish bench-history bench-latency bench-syscalls install uninstall clean
 
 help: ## List the verbs
 	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / { printf "  make %-15s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
-setup: ## Install everything that building, the demo and the tests need (Debian 12, root or sudo)
+setup: ## Install everything that building, the demo and the tests need (Debian 12 or 13, root or sudo)
 	@.ci/setup build demo test
 
 setup-build:
@@ -73,8 +73,20 @@ demo-cluster: setup-demo build ## The same with two hosts on this machine and a 
 	@.ci/setup cluster
 	@demo/run 2
 
-# Cheap checks first, so that a plain mistake is told within a minute.
-test: setup lint house docs deny test-crates test-php test-clients test-laravel test-e2e test-protocols churn-short siege-short torture-cluster-short proof-short ## Prove everything that is promised
+# Cheap checks first, so that a plain mistake is told within a minute. What measures itself, or is full of processes, comes
+# last and has the machine for itself: nothing is built by then (`ahead` again waits for what is).
+TEST_VERBS = lint house docs deny test-rust loom-short build test-php test-clients test-laravel test-e2e test-protocols ahead \
+             churn-short siege-short torture-cluster-short proof-short
+
+test: setup ## Prove everything that is promised
+	@mkdir -p $(TARGET)
+	@.ci/beside --self-test
+	@.ci/beside $(TARGET)/ahead.log $(MAKE) --no-print-directory ahead -- $(MAKE) --no-print-directory $(TEST_VERBS)
+
+# Built while others wait: cargo's lock makes who needs one of them wait for it.
+ahead: build fuzz-build proof-build
+
+fuzz-build: fuzz-daemon-build fuzz-ring-build
 
 check: lint house docs ## What to run before each commit: lints, layout, docs, unit tests (3 minutes, no root)
 	$(BUILD) test --workspace --lib --bins $(CARGO_FLAGS)
@@ -99,18 +111,11 @@ deny: ## Licences, sources and duplicate versions of all dependencies (cargo-den
 	@if $(CARGO_DENY) --version >/dev/null 2>&1; then \
 	  $(CARGO_DENY) --log-level error check --hide-inclusion-graph bans licenses sources $(if $(ADVISORIES),advisories); \
 	else \
-	  echo "cargo-deny is not installed, licences and sources are NOT checked (.ci/setup deny)"; \
+	  echo "cargo-deny is not installed, licences and sources are NOT checked (make setup)"; \
 	fi
 	$(if $(ADVISORIES),,@echo "deny: advisories are NOT checked (make deny ADVISORIES=1, where their repository can be reached)")
 
-# Beside the release build, of which one core does most, so that neither waits for the other.
-test-crates:
-	@mkdir -p $(TARGET); $(MAKE) --no-print-directory build >$(TARGET)/build.log 2>&1 & build=$$!; \
-	$(MAKE) --no-print-directory test-rust loom-short; tests=$$?; \
-	wait $$build || { cat $(TARGET)/build.log; exit 1; }; \
-	exit $$tests
-
-# Beside one another: the one waits for a client of Python's, the other compiles most of the time.
+# Beside one another: the one waits for a client of Python's, the other works.
 test-protocols:
 	@mkdir -p $(TARGET); $(MAKE) --no-print-directory fuzz-daemon-short >$(TARGET)/fuzz.log 2>&1 & fuzz=$$!; \
 	$(MAKE) --no-print-directory autobahn; tests=$$?; \
