@@ -131,7 +131,7 @@ test-php: ## The PHP surface (php-tests/*.phpt) with the built askr.so
 	@PHP=$(PHP) PHP_CONFIG=$(PHP_CONFIG) ASKR_SO=$(ASKR_SO) ASKRD=$(ASKRD) tests/phpt
 
 test-clients: ## What runs in pages: state machines by schedules of chance, types, sizes, packages (no server); SCHEDULES=1500
-	cd tests && $(NODE_TEST) clients/*.test.mjs
+	cd tests && $(NODE_TEST) --test-concurrency=2 clients/*.test.mjs
 
 test-e2e: ## End to end: PHP-FPM, nginx, askrd, Chromium, Firefox (needs 'make build'); test-laravel and test-doctor have their own
 	@test -x $(ASKRD) -a -e $(ASKR_SO) || { echo "askrd or askr.so is missing: run 'make build' first"; exit 1; }
