@@ -6,12 +6,13 @@ use std::rc::Rc;
 use std::sync::Arc;
 
 use hyper::body::Incoming;
-use hyper::{HeaderMap, Request, StatusCode};
+use hyper::{Request, StatusCode};
 use protocol::socket_id::SocketId;
 
 use super::policy::Policy;
 use super::request::SubscribeRequest;
 use super::socket::Progress;
+use super::viewer::viewer;
 use crate::app::application::App;
 use crate::auth::authorizer::{Access, Claim};
 use crate::engine::lingering::Lingering;
@@ -115,14 +116,4 @@ impl Client {
     fn viewer(&self, request: &Request<Incoming>) -> Option<IpAddr> {
         viewer(self.address, request.headers())
     }
-}
-
-/// The viewer's address as far as it is known: a proxy that does not name a viewer is none itself. `address`: as of
-/// [`Client::address`].
-pub fn viewer(address: Option<IpAddr>, headers: &HeaderMap) -> Option<IpAddr> {
-    address.or_else(|| {
-        // The last line is the proxy's own, where it adds one to the viewer's.
-        let named = headers.get_all("x-real-ip").iter().next_back()?;
-        named.to_str().ok()?.parse().ok()
-    })
 }

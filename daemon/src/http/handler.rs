@@ -19,7 +19,7 @@ use protocol::ws::handshake::Accept;
 use shared::grant::MAX_TOKEN;
 use shared::segment::now_s;
 
-use super::client::{Client, Takeover, World, viewer};
+use super::client::{Client, Takeover, World};
 use super::cors::Origin;
 use super::mercure::serve::serve;
 use super::mercure::target::target;
@@ -28,6 +28,7 @@ use super::refusal::Refusal;
 use super::request::{Route, SubscribeRequest, route};
 use super::respond::{self, Answer};
 use super::socket::Progress;
+use super::viewer::viewer;
 use super::{api, bearer, beside, body};
 use crate::app::application::App;
 use crate::app::history;

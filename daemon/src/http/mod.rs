@@ -34,6 +34,7 @@ pub mod refusal;
 pub mod request;
 mod respond;
 mod socket;
+pub mod viewer;
 
 pub use client::World;
 pub use policy::Policy;
