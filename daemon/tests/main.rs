@@ -17,6 +17,7 @@ mod cluster_mercure;
 mod cluster_viewers;
 mod control;
 mod dashboard;
+mod dashboard_door;
 mod deaths;
 mod doctor;
 mod drain;

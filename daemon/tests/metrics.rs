@@ -1,13 +1,13 @@
 //! `/metrics`: in both forms, on a listener of its own, with what is wrong at publishers; and what is made of it.
 
 use std::collections::BTreeSet;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
-use crate::common::{Daemon, askrd, exchange, publish, refused};
+use crate::common::{Daemon, PATIENCE, askrd, exchange, publish, refused};
 use shared::failure_report::{Failure, beside};
 use shared::publisher::{AttachOptions, Publisher};
 
@@ -18,7 +18,7 @@ const OPENMETRICS: &str =
 fn get(mut socket: impl Read + Write, path: &str, accept: &str) -> (String, String) {
     write!(
         socket,
-        "GET {path} HTTP/1.1\r\nHost: x\r\nAccept: {accept}\r\n\r\n"
+        "GET {path} HTTP/1.1\r\nHost: localhost\r\nAccept: {accept}\r\n\r\n"
     )
     .unwrap();
     let mut answer = String::new();
@@ -316,9 +316,43 @@ fn viewers_addresses_are_refused_for_it() {
 fn connections_that_do_not_finish_keep_nobody_waiting() {
     let daemon = Daemon::start("server.metrics = '127.0.0.1:0'\n");
     let at = daemon.operators("server.metrics");
-    let _held: Vec<TcpStream> = (0..70).map(|_| TcpStream::connect(at).unwrap()).collect();
-    let (head, _) = get(TcpStream::connect(at).unwrap(), "/metrics", "*/*");
+    // The kernel keeps those that say nothing to itself.
+    let begins = |_| {
+        let mut socket = TcpStream::connect(at).unwrap();
+        socket.set_read_timeout(Some(PATIENCE)).unwrap();
+        socket.write_all(b"G").unwrap();
+        socket
+    };
+    let held: Vec<TcpStream> = (0..64).map(begins).collect();
+    let (head, body) = get(TcpStream::connect(at).unwrap(), "/metrics", "*/*");
     assert!(head.starts_with("HTTP/1.1 200 OK\r\n"), "{head}");
+    let gave_way = "askr_operator_connections_given_way_total{listener=\"metrics\"} 1\n";
+    assert!(body.contains(gave_way), "{body}");
+    // It was the eldest; its byte may not have been read.
+    match (&held[0]).read(&mut [0]) {
+        Ok(read) => assert_eq!(read, 0),
+        Err(why) => assert_eq!(why.kind(), ErrorKind::ConnectionReset),
+    }
+}
+
+#[test]
+fn on_loopback_pages_of_others_read_none() {
+    let daemon = Daemon::start("server.metrics = '127.0.0.1:0'\n");
+    let at = daemon.operators("server.metrics");
+    let get = |host: &str| {
+        let head = format!("GET /metrics HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        exchange(at, head.as_bytes())
+    };
+    for own in [&at.to_string(), "localhost:9091", "[::1]:9091"] {
+        assert!(get(own).starts_with("HTTP/1.1 200 OK\r\n"), "{own}");
+    }
+    // A name of others, which leads here for as long as their page wants it to.
+    let said = get("rebound.example:9091");
+    assert!(
+        said.starts_with("HTTP/1.1 403 ") && said.contains("Host"),
+        "{said}"
+    );
+    assert!(!said.contains("askr_streams"), "{said}");
 }
 
 #[test]

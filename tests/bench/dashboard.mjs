@@ -24,7 +24,7 @@ const SECONDS = Number(process.env.SECONDS ?? (SHORT ? 3 : 10));
 const VIEWERS = SHORT ? 1000 : 10_000;
 const CHANNELS = SHORT ? 10_000 : 100_000;
 const RATE = 1000;
-const PAGES = 60;
+const PAGES = 48;
 
 const pause = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 const ranged = (values, digits) => `${median(values).toFixed(digits)} (${Math.min(...values).toFixed(digits)} .. ${Math.max(...values).toFixed(digits)})`;

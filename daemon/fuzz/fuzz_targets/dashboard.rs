@@ -3,7 +3,8 @@
 #![no_main]
 
 use askrd::observe::dashboard::asked;
-use askrd::observe::dashboard::login::{Login, Tried, cookies_of};
+use askrd::observe::dashboard::login;
+use askrd::observe::dashboard::login::{Login, Tried};
 use askrd::process::client_key::ClientKey;
 use libfuzzer_sys::fuzz_target;
 use shared::secret::Secret;
@@ -17,12 +18,15 @@ fuzz_target!(|data: &[u8]| {
     };
     assert!(asked::named(&[], text).is_err());
     // Another secret for each run would need its randomness: this one is not in the corpus.
-    let secret = Secret::new("a-secret-that-is-not-in-it").expect("long enough");
-    let mut login = Login::new(vec![secret]).expect("randomness");
-    for cookie in cookies_of(text).chain([text]) {
-        assert_eq!(login.session(cookie, 1_000_000), None);
+    let secrets = [Secret::new("a-secret-that-is-not-in-it").expect("long enough")];
+    let names = login::names(Some(8091));
+    let cookies = names.iter().flat_map(|name| login::cookies_of(text, name));
+    for cookie in cookies.chain([text]) {
+        assert_eq!(login::session(&secrets, cookie, 1_000_000), None);
     }
+    let mut login = Login::new().expect("randomness");
     if text != "a-secret-that-is-not-in-it" {
-        assert_eq!(login.attempt(ClientKey::NONE, text, 1_000_000), Tried::Wrong);
+        let tried = login.attempt(&secrets, ClientKey::NONE, text, 1_000_000);
+        assert_eq!(tried, Tried::Wrong);
     }
 });

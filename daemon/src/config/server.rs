@@ -204,6 +204,12 @@ impl Server {
         self.listen.iter().filter_map(socket).collect()
     }
 
+    /// The file of the operator's secrets, if one is named.
+    pub fn operators_file(&self) -> Option<&Path> {
+        let file = &self.dashboard_secret_file;
+        (!file.is_empty()).then(|| Path::new(file))
+    }
+
     /// None: no control socket.
     pub fn control_path(&self) -> Option<PathBuf> {
         match self.control.as_str() {

@@ -8,6 +8,7 @@ use hyper::body::Incoming;
 use hyper::header::{ACCEPT, CONTENT_TYPE, HeaderMap, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
 
+use crate::observe::host;
 use crate::observe::observed::Observed;
 use crate::observe::scrape;
 use crate::observe::serving;
@@ -33,7 +34,13 @@ pub fn metrics(observed: &Observed, headers: &HeaderMap) -> Response<Full<Bytes>
 pub struct MetricsPage(pub Observed);
 
 impl Handler for MetricsPage {
-    async fn answer(self: Rc<Self>, _: Rc<Peer>, request: Request<Incoming>) -> Answer {
+    async fn answer(self: Rc<Self>, peer: Rc<Peer>, request: Request<Incoming>) -> Answer {
+        // From loopback it is not to be read by a page that an operator of this machine has open.
+        if peer.ends.is_loopback && !host::is_no_name(request.headers()) {
+            let why =
+                "on loopback /metrics is only for addresses and localhost as Host (DNS rebinding)";
+            return serving::line(StatusCode::FORBIDDEN, why);
+        }
         match (request.method(), request.uri().path()) {
             (&Method::GET, "/metrics") => {
                 metrics(&self.0, request.headers()).map(serving::Body::Whole)
@@ -41,5 +48,9 @@ impl Handler for MetricsPage {
             (_, "/metrics") => serving::line(StatusCode::METHOD_NOT_ALLOWED, "use GET"),
             _ => serving::line(StatusCode::NOT_FOUND, "not found; there is /metrics"),
         }
+    }
+
+    fn gives_way(&self) {
+        self.0.process.metrics.metrics_connections_gave_way.add(1);
     }
 }

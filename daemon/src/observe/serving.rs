@@ -1,19 +1,17 @@
-//! HTTP for operators on a listener of its own: few connections, one request each, and what is not finished in time is
-//! closed.
+//! HTTP for operators on a listener of its own: few connections, one request each. What is not finished in time is closed, and
+//! sooner if a newcomer needs its place.
 
-use std::cell::Cell;
+use std::cell::{Cell, RefCell};
 use std::convert::Infallible;
 use std::io;
 use std::net::{IpAddr, TcpListener};
 use std::os::unix::net::UnixListener;
 use std::pin::Pin;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use futures_util::Stream;
 use http_body_util::Full;
 use hyper::body::{Frame, Incoming, SizeHint};
 use hyper::header::{CONTENT_TYPE, HeaderValue};
@@ -23,7 +21,10 @@ use hyper::{Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 
-/// Connections at one time; more wait in the kernel's queue.
+use crate::observe::places::{Place, Places};
+
+/// Connections at one time. Of more, the eldest that has not shown that it may keep its place is closed; if there is none, they
+/// wait in the kernel's queue.
 pub const MOST: usize = 64;
 /// Bytes of a request's line and headers.
 const HEAD: usize = 16 << 10;
@@ -32,6 +33,8 @@ const CONNECTION: u64 = 16 << 10;
 /// For a request's head to arrive; and for the whole of it to be answered and taken, unless it is a stream.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(2);
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How often it is looked whether a connection is overdue.
+const LOOK: Duration = Duration::from_secs(1);
 
 /// Bytes that the connections of a listener come to at the most; `answer`: of the longest answer, which each may have.
 pub const fn ceiling(answer: u64) -> u64 {
@@ -39,10 +42,15 @@ pub const fn ceiling(answer: u64) -> u64 {
     MOST as u64 * (2 * HEAD as u64 + CONNECTION + answer)
 }
 
+/// Those of a listener, whatever it has of sockets.
+pub fn places() -> Rc<Places> {
+    Places::new(MOST)
+}
+
 /// In one piece, or as it comes.
 pub enum Body {
     Whole(Full<Bytes>),
-    Stream(Pin<Box<dyn Stream<Item = Bytes>>>),
+    Stream(Stream),
 }
 
 impl hyper::body::Body for Body {
@@ -56,7 +64,7 @@ impl hyper::body::Body for Body {
         match self.get_mut() {
             Self::Whole(whole) => Pin::new(whole).poll_frame(context),
             Self::Stream(stream) => {
-                let next = stream.as_mut().poll_next(context);
+                let next = stream.poll(context);
                 next.map(|next| next.map(|bytes| Ok(Frame::data(bytes))))
             }
         }
@@ -74,6 +82,43 @@ impl hyper::body::Body for Body {
     }
 }
 
+/// An answer that goes on, piece by piece.
+pub struct Stream {
+    pieces: Pin<Box<dyn futures_util::Stream<Item = Bytes>>>,
+    going: Rc<Going>,
+}
+
+/// Whether an answer may go on.
+struct Going {
+    /// Is told how long a piece has been waiting for the client.
+    may: Box<dyn Fn(Duration) -> bool>,
+    /// Since when. None: no piece waits.
+    waits: Cell<Option<Instant>>,
+}
+
+impl Going {
+    /// Whether it ends before the client takes the piece that waits. Where none waits, the next one decides.
+    fn is_over(&self) -> bool {
+        let waits = self.waits.get();
+        waits.is_some_and(|since| !(self.may)(since.elapsed()))
+    }
+}
+
+impl Stream {
+    /// Asked for the next piece once there is room for it, as soon as the client has taken what was before.
+    fn poll(&mut self, context: &mut Context<'_>) -> Poll<Option<Bytes>> {
+        self.going.waits.set(None);
+        let next = self.pieces.as_mut().poll_next(context);
+        if let Poll::Ready(Some(_)) = &next {
+            if !(self.going.may)(Duration::ZERO) {
+                return Poll::Ready(None);
+            }
+            self.going.waits.set(Some(Instant::now()));
+        }
+        next
+    }
+}
+
 pub type Answer = Response<Body>;
 
 /// A listening socket, non-blocking.
@@ -83,18 +128,54 @@ pub enum Socket {
     Unix(UnixListener),
 }
 
-/// Who is at the other end, and how long it may stay.
-#[derive(Debug)]
-pub struct Peer {
-    /// None: it came by a Unix socket.
+/// The two ends of a connection.
+#[derive(Debug, Clone, Copy)]
+pub struct Ends {
+    /// Who is at the other one. None: it came by a Unix socket.
     pub address: Option<IpAddr>,
-    streams: Cell<bool>,
+    /// Whether it was accepted at an address that only this machine has.
+    pub is_loopback: bool,
+}
+
+/// Who is at the other end, and how long it may stay.
+pub struct Peer {
+    pub ends: Ends,
+    place: Place,
+    going: RefCell<Option<Rc<Going>>>,
 }
 
 impl Peer {
-    /// Its answer goes on for as long as it likes.
-    pub fn stays(&self) {
-        self.streams.set(true);
+    /// It has shown who it is: its place is its own until it has its answer.
+    pub fn keeps_its_place(&self) {
+        self.place.keep();
+    }
+
+    /// An answer that goes on for as long as it may, which is asked now and then: `may` is told how long a piece has been
+    /// waiting for the client.
+    pub fn goes_on(
+        &self,
+        pieces: impl futures_util::Stream<Item = Bytes> + 'static,
+        may: impl Fn(Duration) -> bool + 'static,
+    ) -> Body {
+        let going = Rc::new(Going {
+            may: Box::new(may),
+            waits: Cell::new(None),
+        });
+        *self.going.borrow_mut() = Some(going.clone());
+        let pieces = Box::pin(pieces);
+        Body::Stream(Stream { pieces, going })
+    }
+
+    /// Resolves when the connection has lasted too long.
+    async fn is_overdue(&self) {
+        let began = Instant::now();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let going = self.going.borrow().clone();
+            if going.map_or(began.elapsed() >= TIMEOUT, |going| going.is_over()) {
+                return;
+            }
+        }
     }
 }
 
@@ -105,24 +186,30 @@ pub trait Handler: 'static {
         peer: Rc<Peer>,
         request: Request<Incoming>,
     ) -> impl Future<Output = Answer>;
+
+    /// A connection is closed because a newcomer needs its place.
+    fn gives_way(&self);
 }
 
 /// Serves until it is dropped. Runs on a LocalSet.
 ///
 /// # Errors
 /// If the socket cannot be used.
-pub async fn run<H: Handler>(socket: Socket, handler: Rc<H>) -> io::Result<()> {
-    let places = Arc::new(tokio::sync::Semaphore::new(MOST));
+pub async fn run<H: Handler>(socket: Socket, places: Rc<Places>, handler: Rc<H>) -> io::Result<()> {
     let pause = || tokio::time::sleep(Duration::from_millis(100));
     match socket {
         Socket::Tcp(listener) => {
             let listener = tokio::net::TcpListener::from_std(listener)?;
             loop {
-                let place = places.clone().acquire_owned().await.ok();
                 match listener.accept().await {
                     Ok((stream, from)) => {
-                        let peer = Some(from.ip().to_canonical());
-                        tokio::task::spawn_local(one(stream, peer, handler.clone(), place));
+                        let own = stream.local_addr();
+                        let ends = Ends {
+                            address: Some(from.ip().to_canonical()),
+                            is_loopback: own.is_ok_and(|own| own.ip().to_canonical().is_loopback()),
+                        };
+                        let place = places.take().await;
+                        tokio::task::spawn_local(one(stream, ends, handler.clone(), place));
                     }
                     Err(_) => pause().await,
                 }
@@ -131,10 +218,14 @@ pub async fn run<H: Handler>(socket: Socket, handler: Rc<H>) -> io::Result<()> {
         Socket::Unix(listener) => {
             let listener = tokio::net::UnixListener::from_std(listener)?;
             loop {
-                let place = places.clone().acquire_owned().await.ok();
                 match listener.accept().await {
                     Ok((stream, _)) => {
-                        tokio::task::spawn_local(one(stream, None, handler.clone(), place));
+                        let ends = Ends {
+                            address: None,
+                            is_loopback: false,
+                        };
+                        let place = places.take().await;
+                        tokio::task::spawn_local(one(stream, ends, handler.clone(), place));
                     }
                     Err(_) => pause().await,
                 }
@@ -143,15 +234,16 @@ pub async fn run<H: Handler>(socket: Socket, handler: Rc<H>) -> io::Result<()> {
     }
 }
 
-async fn one<H: Handler, P>(
+async fn one<H: Handler>(
     stream: impl AsyncRead + AsyncWrite + Unpin,
-    address: Option<IpAddr>,
+    ends: Ends,
     handler: Rc<H>,
-    _place: P,
+    place: Place,
 ) {
     let peer = Rc::new(Peer {
-        address,
-        streams: Cell::new(false),
+        ends,
+        place,
+        going: RefCell::default(),
     });
     let service = service_fn(|request| {
         let (handler, peer) = (handler.clone(), peer.clone());
@@ -163,13 +255,12 @@ async fn one<H: Handler, P>(
         .max_buf_size(HEAD)
         .keep_alive(false)
         .serve_connection(TokioIo::new(stream), service);
-    let mut connection = std::pin::pin!(connection);
-    if tokio::time::timeout(TIMEOUT, &mut connection)
-        .await
-        .is_err()
-        && peer.streams.get()
-    {
-        let _ = connection.await;
+    tokio::select! {
+        // A request that has come is answered also where the place is needed.
+        biased;
+        _ = connection => {}
+        () = peer.is_overdue() => {}
+        () = peer.place.is_needed() => handler.gives_way(),
     }
 }
 

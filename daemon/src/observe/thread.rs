@@ -1,16 +1,16 @@
 //! The thread that answers operators, so that what they ask for is in nobody's way. It is only there if a listener for them
 //! is.
 
-use std::cell::RefCell;
 use std::io;
 use std::rc::Rc;
+use std::sync::Arc;
 use std::time::Duration;
 
-use shared::secret::Secret;
 use tokio::task::LocalSet;
 
 use crate::observe::dashboard::asked::Places;
-use crate::observe::dashboard::login::Login;
+use crate::observe::dashboard::door::Door;
+use crate::observe::dashboard::operator_secrets::OperatorSecrets;
 use crate::observe::dashboard::page::Dashboard;
 use crate::observe::dashboard::watching::Watching;
 use crate::observe::metrics_page::MetricsPage;
@@ -25,8 +25,8 @@ use crate::process::parts;
 pub struct Sockets {
     pub metrics: Vec<Socket>,
     pub dashboard: Vec<Socket>,
-    /// What the dashboard asks for; empty: for nothing.
-    pub secrets: Vec<Secret>,
+    /// What the dashboard asks for. None: for nothing.
+    pub secrets: Option<Arc<OperatorSecrets>>,
 }
 
 /// Starts the thread, for as long as the process lives.
@@ -52,27 +52,27 @@ pub fn start(observed: Observed, sockets: Sockets) -> io::Result<()> {
 
 async fn run(observed: Observed, sockets: Sockets, beat: Beat) -> io::Result<()> {
     let mut tasks = tokio::task::JoinSet::new();
+    let places = serving::places();
     for socket in sockets.metrics {
         let page = Rc::new(MetricsPage(observed.clone()));
-        tasks.spawn_local(parts::task("metrics", serving::run(socket, page)));
+        let run = serving::run(socket, places.clone(), page);
+        tasks.spawn_local(parts::task("metrics", run));
     }
     if !sockets.dashboard.is_empty() {
-        let login = match sockets.secrets.is_empty() {
-            true => None,
-            false => Some(RefCell::new(Login::new(sockets.secrets)?)),
-        };
+        let door = Rc::new(Door::new(observed.clone(), sockets.secrets)?);
         let watching = Watching::new(observed.clone());
         let run = watching.clone().run();
         tasks.spawn_local(parts::task("dashboard", async { match run.await {} }));
         let dashboard = Rc::new(Dashboard {
             observed,
             watching,
-            login,
+            door,
             places: Places::default(),
         });
+        let places = serving::places();
         for socket in sockets.dashboard {
-            let page = dashboard.clone();
-            tasks.spawn_local(parts::task("dashboard", serving::run(socket, page)));
+            let run = serving::run(socket, places.clone(), dashboard.clone());
+            tasks.spawn_local(parts::task("dashboard", run));
         }
     }
     let mut seconds = tokio::time::interval(Duration::from_secs(1));

@@ -115,6 +115,18 @@ metrics! {
     /// Connections to the control socket refused, by the bound that was reached: of their user, or of all users together.
     control_full_user: counter "askr_control_connections_refused_total{limit=\"user\"}";
     control_full_all: counter "askr_control_connections_refused_total{limit=\"all\"}";
+    /// Connections to the listeners for operators closed before they were done, because a newer one needed their place.
+    dashboard_connections_gave_way: counter "askr_operator_connections_given_way_total{listener=\"dashboard\"}";
+    metrics_connections_gave_way: counter "askr_operator_connections_given_way_total{listener=\"metrics\"}";
+    /// Requests to sign in to the dashboard: with the secret, with a wrong one, refused because too many were wrong, or refused
+    /// because the secret had not come and somebody else wanted to sign in.
+    dashboard_signed_in: counter "askr_dashboard_sign_ins_total{result=\"signed_in\"}";
+    dashboard_wrong: counter "askr_dashboard_sign_ins_total{result=\"wrong\"}";
+    dashboard_too_many: counter "askr_dashboard_sign_ins_total{result=\"too_many\"}";
+    dashboard_sign_ins_gave_way: counter "askr_dashboard_sign_ins_total{result=\"gave_way\"}";
+    /// Pages of the dashboard that were not served, because as many were open as may, and those ended because they were not read.
+    dashboard_pages_refused: counter "askr_dashboard_pages_total{result=\"refused\"}";
+    dashboard_pages_stalled: counter "askr_dashboard_pages_total{result=\"stalled\"}";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
     /// Requests without a required token, or with one that was refused.

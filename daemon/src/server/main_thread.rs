@@ -14,6 +14,7 @@ use crate::app::application::App;
 use crate::cluster::facts;
 use crate::cluster::seen::Seen;
 use crate::config::{Flags, Mode, Settings};
+use crate::observe::dashboard::operator_secrets::OperatorSecrets;
 use crate::observe::observed::Observed;
 use crate::observe::serving::Socket;
 use crate::observe::thread;
@@ -70,14 +71,13 @@ impl MainThread<'_> {
         let control = self.open_control(&settings)?;
         let reports = control.as_ref().and_then(open_reports);
         let operators = listeners::of_operators("server.metrics", &server.metrics, access)?;
-        let secrets = preflight::dashboard_secrets(&server.dashboard_secret_file)
-            .map_err(|why| CannotStart::lasting(format!("server.dashboard_secret_file: {why}")))?;
+        let secrets = operator_secrets(&settings)?;
         // Without a secret the socket's mode decides.
         let only_own = Access {
             mode: Mode(0o600),
             group: None,
         };
-        let of_dashboard = if secrets.is_empty() { only_own } else { access };
+        let of_dashboard = if secrets.is_none() { only_own } else { access };
         let dashboard =
             listeners::of_operators("server.dashboard", &server.dashboard, of_dashboard)?;
         let listeners = listeners::open(&server.listen, access, inherited, server.write_timeout())?;
@@ -93,6 +93,7 @@ impl MainThread<'_> {
             live: self.live.clone(),
             trusted: Arc::new(Current::new(server.trusted_proxies.clone())),
             tcp: tcp(&listeners).map_err(|why| why.to_string())?,
+            operators: secrets.clone(),
         };
         self.accept(&reloader, listeners, &mut tasks);
         self.answer(control.as_ref(), requests, &mut tasks)?;
@@ -253,6 +254,16 @@ impl MainThread<'_> {
             ))),
         }
     }
+}
+
+/// What the dashboard asks for. None: for nothing.
+fn operator_secrets(settings: &Settings) -> Result<Option<Arc<OperatorSecrets>>, CannotStart> {
+    let read = preflight::operators(settings);
+    let read = read
+        .map_err(|(section, key, why)| CannotStart::lasting(format!("{section}.{key}: {why}")))?;
+    let file = settings.server.operators_file();
+    let both = file.zip(read);
+    Ok(both.map(|(file, reading)| Arc::new(OperatorSecrets::new(file, reading))))
 }
 
 /// Where publishers say what they could not publish. Without it everything else works.

@@ -3,7 +3,7 @@
 
 use std::path::Path;
 
-use shared::secret::{self, NamedSecret, Secret};
+use shared::secret::{NamedSecret, Secret};
 use shared::spec::RingSpec;
 use zeroize::Zeroizing;
 
@@ -13,6 +13,8 @@ use crate::auth::tokens::Tokens;
 use crate::config;
 use crate::config::{Auth, Settings};
 use crate::engine::transmit::Transmit;
+use crate::observe::dashboard::operator_secrets;
+use crate::observe::dashboard::operator_secrets::Reading;
 use crate::outbound::redis::connection::{Options, Sentinel};
 use crate::server::listeners::Access;
 
@@ -38,6 +40,8 @@ pub struct Preparation {
     pub apps: Vec<Prepared>,
     /// Where the server is that hosts share, and as whom to connect. None: there is one host.
     pub store: Option<Options>,
+    /// What the dashboard asks for. None: for nothing.
+    pub operators: Option<Reading>,
 }
 
 /// What is wrong: section, key, reason.
@@ -47,21 +51,19 @@ pub type Wrong = (String, &'static str, String);
 /// The first thing that is missing; never a secret.
 pub fn prepare(settings: &Settings) -> Result<Preparation, Wrong> {
     groups(settings)?;
-    dashboard_secrets(&settings.server.dashboard_secret_file)
-        .map_err(|why| ("server".to_owned(), "dashboard_secret_file", why))?;
+    let operators = operators(settings)?;
     Ok(Preparation {
         apps: apps(settings)?,
         store: store(settings)?,
+        operators,
     })
 }
 
 /// What the dashboard asks for; nothing, if no file is named.
-pub fn dashboard_secrets(file: &str) -> Result<Vec<Secret>, String> {
-    if file.is_empty() {
-        return Ok(Vec::new());
-    }
-    let named = secret::read(Path::new(file))?;
-    Ok(named.into_iter().map(|named| named.secret).collect())
+pub fn operators(settings: &Settings) -> Result<Option<Reading>, Wrong> {
+    let file = settings.server.operators_file();
+    let read = file.map(operator_secrets::read).transpose();
+    read.map_err(|why| ("server".to_owned(), "dashboard_secret_file", why))
 }
 
 /// Those that are named exist.

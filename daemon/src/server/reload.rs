@@ -13,11 +13,12 @@ use crate::auth::authority::Authorizers;
 use crate::auth::mercure::tokens::HubTokens;
 use crate::config;
 use crate::config::{Changes, Flags, Network, Settings, reload};
+use crate::observe::dashboard::operator_secrets::OperatorSecrets;
 use crate::process::current::Current;
 use crate::process::signals::Reloads;
 use crate::process::state::Process;
 use crate::process::{admission, logging};
-use crate::server::preflight::{self, Prepared};
+use crate::server::preflight::{self, Preparation, Prepared};
 use crate::server::worker::Live;
 use crate::server::{applications, listeners, obstacles, service_manager, setup};
 
@@ -39,6 +40,8 @@ pub struct Reloader {
     pub trusted: Arc<Current<Vec<Network>>>,
     /// The listeners that set up what they accept.
     pub tcp: Vec<TcpListener>,
+    /// What the dashboard asks for. None: for nothing.
+    pub operators: Option<Arc<OperatorSecrets>>,
 }
 
 impl Reloader {
@@ -103,7 +106,7 @@ impl Reloader {
         let connections = admission::descriptors(settings.server.max_connections, self.workers)?;
         let mut authorizers = Vec::new();
         let mut secrets = Vec::new();
-        for (app, prepared) in self.apps.iter().zip(prepared) {
+        for (app, prepared) in self.apps.iter().zip(prepared.apps) {
             let Prepared {
                 app: named,
                 secrets: own,
@@ -134,6 +137,13 @@ impl Reloader {
         }
         // Nothing fails from here on.
         self.take_over(&settings, connections);
+        if let (Some(own), Some(reading)) = (&self.operators, prepared.operators)
+            && own.replace(reading)
+        {
+            changes
+                .taken
+                .push("the secrets of the dashboard".to_owned());
+        }
         for ((app, (named, secrets, hub)), authorizers) in
             self.apps.iter().zip(secrets).zip(authorizers)
         {
@@ -201,7 +211,7 @@ fn read(
     flags: &Flags,
     running: &Settings,
     held: &[TcpListener],
-) -> Result<(Settings, Changes, Vec<Prepared>), String> {
+) -> Result<(Settings, Changes, Preparation), String> {
     let loaded = config::load(flags, |name| std::env::var(name).ok());
     let (new, sources) = loaded.map_err(|problem| problem.to_string())?;
     let (settings, mut changes) = reload::merge(running, &new);
@@ -212,7 +222,7 @@ fn read(
     settings.check().map_err(named)?;
     let prepared = preflight::prepare(&settings).map_err(named)?;
     changes.obstacles = obstacles::of(running, &new, held);
-    Ok((settings, changes, prepared.apps))
+    Ok((settings, changes, prepared))
 }
 
 /// The file may be the same one with others in it.

@@ -2,6 +2,7 @@
 //! read that gets nothing for a long time fails the test.
 
 pub mod api;
+pub mod dashboard;
 pub mod grants;
 pub mod hosts;
 pub mod mercure;
@@ -453,6 +454,16 @@ pub struct Client<S = TcpStream> {
     messages: VecDeque<Message>,
 }
 
+/// From this address of the loopback network.
+pub fn connect_from(address: SocketAddr, from: &str) -> TcpStream {
+    let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+    let socket = socket.unwrap();
+    let from: SocketAddr = format!("{from}:0").parse().unwrap();
+    socket.bind(&from.into()).unwrap();
+    socket.connect(&address.into()).unwrap();
+    socket.into()
+}
+
 impl Client {
     pub fn connect(address: SocketAddr) -> Self {
         Self::timed(TcpStream::connect(address).unwrap())
@@ -460,12 +471,7 @@ impl Client {
 
     /// From this address of the loopback network.
     pub fn connect_from(address: SocketAddr, from: &str) -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        let from: SocketAddr = format!("{from}:0").parse().unwrap();
-        socket.bind(&from.into()).unwrap();
-        socket.connect(&address.into()).unwrap();
-        Self::timed(socket.into())
+        Self::timed(connect_from(address, from))
     }
 
     fn timed(socket: TcpStream) -> Self {

@@ -8,7 +8,6 @@ use hyper::StatusCode;
 use protocol::history::{Form, Window};
 use protocol::query;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use shared::{grant, rules};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -16,6 +15,7 @@ use crate::app::application::App;
 use crate::app::{history, queries};
 use crate::hub::command::Target;
 use crate::hub::trace;
+use crate::observe::dashboard::posted::Refused;
 use crate::process::client_key::ClientKey;
 
 /// Members of a channel, and events, at most.
@@ -73,9 +73,6 @@ impl AsRef<[u8]> for Held {
         &self.answer
     }
 }
-
-/// A status and one line.
-pub type Refused = (StatusCode, String);
 
 fn bad(why: &str) -> Refused {
     (StatusCode::BAD_REQUEST, why.to_owned())
@@ -190,7 +187,8 @@ pub fn order(body: &[u8]) -> Result<Option<Duration>, Refused> {
     }
 }
 
-pub async fn end(app: &App, target: Target) -> String {
+/// Ends them. How many were ended, and how many hosts did not say.
+pub async fn end(app: &App, target: Target) -> (usize, usize) {
     let ended = queries::end(app, target).await;
-    json!({ "ended": ended.all, "hosts_missing": ended.missing }).to_string()
+    (ended.all, ended.missing)
 }

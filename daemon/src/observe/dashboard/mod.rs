@@ -14,8 +14,11 @@
 //! Names and payloads are JSON from here on, and text in the page: nothing of them is ever markup.
 
 pub mod asked;
+pub mod door;
 pub mod login;
+pub mod operator_secrets;
 pub mod page;
+pub mod posted;
 pub mod samples;
 pub mod snapshot;
 pub mod watching;

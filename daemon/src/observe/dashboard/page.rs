@@ -1,52 +1,39 @@
-//! The page's listener: who may come in, and what there is.
+//! The page's listener: what there is, and what of it needs a session.
 
-use std::cell::RefCell;
 use std::rc::Rc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use futures_util::{StreamExt, stream};
-use http_body_util::{BodyExt, Limited};
 use hyper::body::Incoming;
 use hyper::header::{
-    CACHE_CONTROL, CONTENT_SECURITY_POLICY, COOKIE, HOST, HeaderMap, HeaderName, HeaderValue,
-    LOCATION, ORIGIN, RETRY_AFTER, SET_COOKIE,
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, HOST, HeaderMap, HeaderName, HeaderValue, ORIGIN,
 };
 use hyper::{Method, Request, Response, StatusCode};
-use protocol::query;
-use shared::segment::now_s;
+use serde_json::json;
 
+use crate::hub::command::Target;
 use crate::observe::dashboard::asked;
-use crate::observe::dashboard::asked::Refused;
-use crate::observe::dashboard::login::{
-    COOKIE as SESSION, Login, SESSION as LASTS, Tried, cookies_of,
-};
-use crate::observe::dashboard::watching::Watching;
+use crate::observe::dashboard::door::{Client, Door, HTML, Session};
+use crate::observe::dashboard::posted;
+use crate::observe::dashboard::posted::Refused;
+use crate::observe::dashboard::watching::{LOOKING, Watching};
 use crate::observe::observed::Observed;
-use crate::observe::serving::{Answer, Body, Handler, Peer, answer, line};
-use crate::process::client_key::ClientKey;
+use crate::observe::serving::{Answer, Handler, Peer, answer, line};
+use crate::process::refusals;
 
 const INDEX: &str = include_str!("page/index.html");
-const LOGIN: &str = include_str!("page/login.html");
 const STYLE: &str = include_str!("page/style.css");
 const SCRIPT: &str = include_str!("page/app.js");
 const ICON: &str = include_str!("page/icon.svg");
-/// Where the login says why it refuses.
-const WHY: &str = "<!--WHY-->";
 /// Nothing of others, nothing inline: a name that got into the page as markup could do nothing there either.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; img-src 'self'; \
     form-action 'self'; base-uri 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'";
-const HTML: &str = "text/html; charset=utf-8";
 const JSON: &str = "application/json";
-/// Bytes of a request's body, and seconds that it may take.
-const MAX_BODY: usize = 4096;
-const BODY: Duration = Duration::from_secs(5);
 
 pub struct Dashboard {
     pub observed: Observed,
     pub watching: Rc<Watching>,
-    /// None: whoever may connect to the socket may look.
-    pub login: Option<RefCell<Login>>,
+    pub door: Rc<Door>,
     pub places: asked::Places,
 }
 
@@ -74,14 +61,19 @@ impl Handler for Dashboard {
         }
         answer
     }
+
+    fn gives_way(&self) {
+        let metrics = &self.observed.process.metrics;
+        metrics.dashboard_connections_gave_way.add(1);
+    }
 }
 
 impl Dashboard {
     async fn route(&self, peer: &Peer, request: Request<Incoming>) -> Result<Answer, Refused> {
         let (parts, body) = request.into_parts();
         let (method, path) = (&parts.method, parts.uri.path());
-        if self.login.is_none() && !is_local(&parts.headers) {
-            let why = "this page is only for the host localhost (DNS rebinding)";
+        if !self.door.is_open_to(&parts.headers) {
+            let why = "this page is only for addresses and the host localhost (DNS rebinding)";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         }
         if !matches!(*method, Method::GET | Method::HEAD | Method::POST) {
@@ -94,20 +86,22 @@ impl Dashboard {
             let why = "only for requests of the page itself";
             return Err((StatusCode::FORBIDDEN, why.to_owned()));
         }
+        let client = self.door.client(peer, &parts.headers);
         // What has no data in it.
         match (path, post) {
             ("/style.css", false) => return Ok(answer(StatusCode::OK, "text/css", STYLE)),
             ("/icon.svg", false) => return Ok(answer(StatusCode::OK, "image/svg+xml", ICON)),
-            ("/login", true) => return self.login(peer, &parts.headers, body).await,
-            ("/logout", true) => return Ok(to_the_page("", 0, &parts.headers)),
+            ("/login", true) => return self.door.sign_in(client, &parts.headers, body).await,
+            ("/logout", true) => return Ok(self.door.sign_out(client, &parts.headers)),
             _ => {}
         }
-        let Some(until) = self.session(&parts.headers) else {
+        let Some(session) = self.door.session(&parts.headers) else {
             return match path {
-                "/" => Ok(answer(StatusCode::UNAUTHORIZED, HTML, LOGIN)),
+                "/" => Ok(self.door.page()),
                 _ => Err((StatusCode::UNAUTHORIZED, "sign in first".to_owned())),
             };
         };
+        peer.keeps_its_place();
         let query = parts.uri.query().unwrap_or("");
         let apps = &self.observed.apps;
         let json = |text: Vec<u8>| answer(StatusCode::OK, JSON, text);
@@ -117,10 +111,7 @@ impl Dashboard {
         match (path, post) {
             ("/", false) => Ok(answer(StatusCode::OK, HTML, INDEX)),
             ("/app.js", false) => Ok(answer(StatusCode::OK, "text/javascript", SCRIPT)),
-            ("/live", false) => {
-                peer.stays();
-                Ok(self.live(until))
-            }
+            ("/live", false) => self.live(peer, session),
             ("/members", false) => {
                 let (app, channel) = asked::named(apps, query)?;
                 let place = self.places.one().await;
@@ -137,15 +128,19 @@ impl Dashboard {
                 held(place, asked::trace(app, &channel, query)?.into_bytes())
             }
             ("/end", true) => {
-                let (app, target) = asked::target(&read(body).await?, apps)?;
-                Ok(json(asked::end(&app, target).await.into_bytes()))
+                let (app, target) = asked::target(&posted::read(body).await?, apps)?;
+                let whose = shown(&target);
+                let (ended, missing) = asked::end(&app, target).await;
+                let of = &app.id;
+                tracing::info!(
+                    "dashboard: {client} has ended {whose} of application {of}: {ended}"
+                );
+                let said = json!({ "ended": ended, "hosts_missing": missing });
+                Ok(json(said.to_string().into_bytes()))
             }
             ("/drain", true) => {
-                let drain = &self.observed.process.drain;
-                match asked::order(&read(body).await?)? {
-                    Some(over) => drain.begin(Duration::ZERO, over),
-                    None => drain.stop(),
-                }
+                let order = asked::order(&posted::read(body).await?)?;
+                self.drain(client, order);
                 Ok(json(b"{}".to_vec()))
             }
             (
@@ -160,89 +155,61 @@ impl Dashboard {
         }
     }
 
-    /// Until when this request's session lasts. None: it has none.
-    fn session(&self, headers: &HeaderMap) -> Option<u64> {
-        let Some(login) = &self.login else {
-            return Some(u64::MAX);
-        };
-        let all = headers.get_all(COOKIE).iter();
-        let texts = all.filter_map(|value| value.to_str().ok());
-        let mut own = texts.flat_map(cookies_of);
-        own.find_map(|cookie| login.borrow().session(cookie, now_s()))
+    fn drain(&self, client: Client, order: Option<Duration>) {
+        let drain = &self.observed.process.drain;
+        match order {
+            Some(over) => {
+                let seconds = over.as_secs();
+                tracing::info!(
+                    "dashboard: {client} has all viewers let go, over {seconds} seconds"
+                );
+                drain.begin(Duration::ZERO, over);
+            }
+            None => {
+                tracing::info!("dashboard: {client} has the drain stopped");
+                drain.stop();
+            }
+        }
     }
 
-    async fn login(
-        &self,
-        peer: &Peer,
-        headers: &HeaderMap,
-        body: Incoming,
-    ) -> Result<Answer, Refused> {
-        let body = read(body).await?;
-        let text = std::str::from_utf8(&body).unwrap_or("");
-        let given = query::parameter(text, "secret").ok().flatten();
-        let from = peer.address.map_or(ClientKey::NONE, ClientKey::of);
-        let Some(login) = &self.login else {
-            return Ok(to_the_page("", 0, headers));
+    /// What is so now, once a second, until the session ends or the client does not take it for too long.
+    fn live(&self, peer: &Peer, session: Session) -> Result<Answer, Refused> {
+        let metrics = self.observed.process.clone();
+        let Some((viewer, first)) = self.watching.enter() else {
+            metrics.metrics.dashboard_pages_refused.add(1);
+            let why = format!("{LOOKING} pages are open, and more are not served: close one");
+            return Err((StatusCode::SERVICE_UNAVAILABLE, why));
         };
-        let tried = login
-            .borrow_mut()
-            .attempt(from, &given.unwrap_or_default(), now_s());
-        let refused = |status, why: &str| answer(status, HTML, LOGIN.replace(WHY, why));
-        Ok(match tried {
-            Tried::Session(cookie) => to_the_page(&cookie, LASTS, headers),
-            Tried::Wrong => {
-                tracing::warn!("dashboard: a wrong secret from {}", shown(peer));
-                refused(StatusCode::FORBIDDEN, "That is not the secret.")
-            }
-            Tried::TooMany => {
-                let why = "Too many tries. Wait a minute.";
-                let mut answer = refused(StatusCode::TOO_MANY_REQUESTS, why);
-                let wait = HeaderValue::from_static("60");
-                answer.headers_mut().insert(RETRY_AFTER, wait);
-                answer
-            }
-        })
-    }
-
-    /// What is so now, once a second, until the session ends.
-    fn live(&self, until: u64) -> Answer {
-        let (viewer, first) = self.watching.enter();
-        let rest = stream::unfold(viewer, move |mut viewer| async move {
+        let rest = stream::unfold(viewer, |mut viewer| async move {
             // Who does not take them gets the newest, not all.
             viewer.latest.changed().await.ok()?;
             let text = viewer.latest.borrow_and_update().clone();
-            (now_s() < until).then_some((text, viewer))
+            Some((text, viewer))
         });
-        let all = stream::iter([first]).chain(rest);
-        let mut answer = Response::new(Body::Stream(Box::pin(all)));
+        let (door, in_force) = (self.door.clone(), self.observed.in_force.clone());
+        let may = move |waits: Duration| {
+            let is_stalled = waits >= in_force.get().server.write_timeout();
+            if is_stalled {
+                metrics.metrics.dashboard_pages_stalled.add(1);
+            }
+            !is_stalled && door.lasts(&session)
+        };
+        let mut answer = Response::new(peer.goes_on(stream::iter([first]).chain(rest), may));
         let kind = HeaderValue::from_static("text/event-stream");
         answer
             .headers_mut()
             .insert(hyper::header::CONTENT_TYPE, kind);
-        answer
+        Ok(answer)
     }
 }
 
-fn shown(peer: &Peer) -> String {
-    peer.address
-        .map_or("a Unix socket".to_owned(), |address| address.to_string())
-}
-
-/// Back to the page, with a session or without.
-fn to_the_page(cookie: &str, seconds: u64, headers: &HeaderMap) -> Answer {
-    let mut answer = line(StatusCode::SEE_OTHER, "see /");
-    let https = headers
-        .get("x-forwarded-proto")
-        .is_some_and(|proto| proto == "https");
-    let secure = if https { "; Secure" } else { "" };
-    let cookie =
-        format!("{SESSION}={cookie}; Path=/; Max-Age={seconds}; HttpOnly; SameSite=Strict{secure}");
-    let headers = answer.headers_mut();
-    headers.insert(LOCATION, HeaderValue::from_static("/"));
-    if let Ok(cookie) = HeaderValue::from_str(&cookie) {
-        headers.insert(SET_COOKIE, cookie);
+/// For the log.
+fn shown(target: &Target) -> String {
+    match target {
+        Target::Socket(socket) => format!("the connection {socket}"),
+        Target::User(user) => format!("the connections of user {}", refusals::shown(user)),
+        Target::All => "all connections".to_owned(),
     }
-    answer
 }
 
 fn text<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
@@ -262,36 +229,11 @@ fn is_of_another_site(headers: &HeaderMap) -> bool {
     site.is_some_and(|site| !matches!(site, "same-origin" | "none"))
 }
 
-/// Whether a page on this machine asks, by a name that nobody else can make lead here.
-fn is_local(headers: &HeaderMap) -> bool {
-    let Some(host) = text(headers, &HOST) else {
-        return false;
-    };
-    let name = match host.rsplit_once(':') {
-        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) => name,
-        _ => host,
-    };
-    matches!(name, "localhost" | "127.0.0.1" | "[::1]")
-}
-
-async fn read(body: Incoming) -> Result<Bytes, Refused> {
-    let body = Limited::new(body, MAX_BODY).collect();
-    match tokio::time::timeout(BODY, body).await {
-        Ok(Ok(body)) => Ok(body.to_bytes()),
-        Ok(Err(_)) => {
-            let why = format!("the body must be at most {MAX_BODY} bytes");
-            Err((StatusCode::PAYLOAD_TOO_LARGE, why))
-        }
-        Err(_) => Err((
-            StatusCode::REQUEST_TIMEOUT,
-            "the body did not come in time".to_owned(),
-        )),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const LOGIN: &str = include_str!("page/login.html");
 
     fn headers(pairs: &[(&str, &str)]) -> HeaderMap {
         let pair = |(name, value): &(&str, &str)| {
@@ -317,28 +259,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_secret_only_this_machines_names_lead_here() {
-        for host in [
-            "localhost",
-            "localhost:8091",
-            "127.0.0.1:8091",
-            "[::1]:8091",
-        ] {
-            assert!(is_local(&headers(&[("host", host)])), "{host}");
-        }
-        for host in [
-            "evil.example",
-            "evil.example:8091",
-            "127.0.0.1.evil.example",
-            "localhost.evil",
-        ] {
-            assert!(!is_local(&headers(&[("host", host)])), "{host}");
-        }
-        assert!(!is_local(&headers(&[])));
-    }
-
-    #[test]
-    fn the_page_has_nothing_inline_and_the_login_says_why() {
+    fn the_page_has_nothing_inline() {
         for page in [INDEX, LOGIN] {
             assert!(!page.contains("style=") && !page.contains("<style"));
             let handler = |word: &str| word.starts_with("on") && word.contains('=');
@@ -358,6 +279,5 @@ mod tests {
         ] {
             assert!(!SCRIPT.contains(way), "{way}");
         }
-        assert_eq!(LOGIN.matches(WHY).count(), 1);
     }
 }

@@ -24,12 +24,16 @@ use crate::observe::serving;
 const ROWS: usize = 20;
 /// Seconds from one look at all channels to the next.
 const LOOK: u64 = 5;
+const _: () = assert!(LOOKING < serving::MOST);
+
+/// Pages that look at one time; others of the dashboard's connections are left for who signs in or asks for something.
+pub const LOOKING: usize = 48;
 
 /// Bytes of all pictures at the most: what is made, as values and as text, and for each who looks one that is on its way, and
 /// one that waits or what came first.
 pub const fn ceiling(apps: u64) -> u64 {
     let picture = snapshot::ceiling(apps);
-    8 * picture + serving::MOST as u64 * 2 * picture
+    8 * picture + LOOKING as u64 * 2 * picture
 }
 
 pub struct Watching {
@@ -68,8 +72,11 @@ impl Watching {
         })
     }
 
-    /// Somebody begins to look; returns also what is sent first.
-    pub fn enter(self: &Rc<Self>) -> (Viewer, Bytes) {
+    /// Somebody begins to look; returns also what is sent first. None: as many look as may.
+    pub fn enter(self: &Rc<Self>) -> Option<(Viewer, Bytes)> {
+        if self.viewers.get() >= LOOKING {
+            return None;
+        }
         self.viewers.set(self.viewers.get() + 1);
         self.watch(true);
         let past = json!({ "values": VALUES, "past": *self.samples.borrow() });
@@ -79,7 +86,7 @@ impl Watching {
             watching: self.clone(),
             latest: self.latest.subscribe(),
         };
-        (viewer, first.into())
+        Some((viewer, first.into()))
     }
 
     fn watch(&self, watched: bool) {

@@ -271,9 +271,10 @@ function live() {
     if (source.readyState !== EventSource.CLOSED) return;
     // Refused: the session has ended, or askrd is not there yet.
     setTimeout(async () => {
-      const answer = await fetch('/', { method: 'HEAD', cache: 'no-store' }).catch(() => null);
-      if (answer?.status === 401) location.reload();
-      else live();
+      const answer = await fetch('/live', { method: 'HEAD', cache: 'no-store' }).catch(() => null);
+      if (answer?.status === 401) return location.reload();
+      if (answer?.status === 503) $('state').textContent = 'as many pages are open as askrd serves; this one goes on when another is closed';
+      live();
     }, 1000);
   });
 }
