@@ -923,3 +923,36 @@ fn others_may_not_have_it_reloaded() {
     assert_eq!(output.status.code(), Some(1), "{text}");
     assert!(text.contains("only root and askrd's own user"), "{text}");
 }
+
+#[test]
+fn a_file_that_a_restart_could_not_use_is_named() {
+    let daemon = Daemon::start("");
+    let base = text(&daemon);
+    let at = daemon.directory.path().join("operators");
+    let file = format!("server.dashboard_secret_file = '{}'", at.display());
+    let obstacles = |more: &str| {
+        write(&daemon, &base, more);
+        let said = daemon.ask("POST", "/reload", "");
+        assert_eq!(said.status, 200, "{said:?}");
+        serde_json::from_value::<Vec<String>>(said.json()["obstacles"].clone()).unwrap()
+    };
+    let said = obstacles(&file);
+    assert_eq!(said.len(), 1, "{said:?}");
+    let begins = format!(
+        "server.dashboard_secret_file: {}: cannot be read",
+        at.display()
+    );
+    assert!(said[0].starts_with(&begins), "{said:?}");
+    let line = daemon.says("a restart would fail");
+    assert!(line.contains(&begins), "{line}");
+    write_settings(&at, SECRET);
+    assert_eq!(obstacles(&file), [""; 0]);
+    // So are the others that are only read at the start.
+    let cluster = "cluster.url = 'rediss://127.0.0.1:9'\ncluster.ca_file = '/nowhere'";
+    let said = obstacles(cluster);
+    assert_eq!(said.len(), 1, "{said:?}");
+    assert!(
+        said[0].starts_with("cluster.ca_file: /nowhere: "),
+        "{said:?}"
+    );
+}

@@ -1,4 +1,5 @@
-//! Why a restart could not have the addresses of new settings: told at a reload, while there is still somebody who serves.
+//! Why a restart with new settings would fail, because it could not have their addresses or use their files: told at a reload,
+//! while there is still somebody who serves.
 
 use std::fs;
 use std::io;
@@ -9,11 +10,18 @@ use std::path::Path;
 use nix::unistd::{AccessFlags, access};
 
 use crate::config::{Address, Settings};
-use crate::server::listeners;
+use crate::server::{listeners, preflight};
 
-/// A sentence for each address that `new` has, `running` has not, and nobody could listen on now. `held`: the listeners
-/// of this process.
+/// A sentence for each. `held`: the listeners of this process.
 pub fn of(running: &Settings, new: &Settings, held: &[TcpListener]) -> Vec<String> {
+    let named = |(section, key, why): (String, &str, String)| format!("{section}.{key}: {why}");
+    let mut all = addresses_of(running, new, held);
+    all.extend(preflight::wrongs(new).into_iter().map(named));
+    all
+}
+
+/// Those that `new` has, `running` has not, and nobody could listen on now.
+fn addresses_of(running: &Settings, new: &Settings, held: &[TcpListener]) -> Vec<String> {
     let before: Vec<Address> = addresses(running)
         .into_iter()
         .map(|(_, _, address)| address)

@@ -59,6 +59,17 @@ pub fn prepare(settings: &Settings) -> Result<Preparation, Wrong> {
     })
 }
 
+/// The first thing that is missing of each kind, for settings that are not in force.
+pub fn wrongs(settings: &Settings) -> Vec<Wrong> {
+    let all = [
+        groups(settings).err(),
+        operators(settings).err(),
+        apps(settings).err(),
+        store(settings).err(),
+    ];
+    all.into_iter().flatten().collect()
+}
+
 /// What the dashboard asks for; nothing, if no file is named.
 pub fn operators(settings: &Settings) -> Result<Option<Reading>, Wrong> {
     let file = settings.server.operators_file();
