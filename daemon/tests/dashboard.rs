@@ -1,9 +1,11 @@
 //! The dashboard as HTTP: that what it shows is what is so, and what is asked for and done there.
 
 use crate::common;
-use crate::common::dashboard::{Live, page};
+use crate::common::dashboard::{Live, Page, page, secrets};
 use crate::common::grants::{SECRET, now, token_by, token_of};
+use crate::common::hosts::{self, meet};
 use crate::common::publish;
+use crate::common::redis::Redis;
 use askrd::observe::dashboard::snapshot;
 use askrd::observe::metrics_page;
 use serde_json::{Value, json};
@@ -280,4 +282,32 @@ fn what_is_sent_to_operators_is_no_longer_than_the_ceiling_counts() {
         metrics_page::ceiling(1),
     );
     assert!(text > 20_000 && text < most, "{text} of {most}");
+}
+
+#[test]
+fn what_other_hosts_part_is_of_before_is_said() {
+    let mut redis = Redis::start();
+    let (secrets, file) = secrets();
+    let more = format!(
+        "server.dashboard = '127.0.0.1:0'\nserver.dashboard_secret_file = '{file}'\napp.id = 'shop'\napp.secret = '{SECRET}'\n\
+         app.key = 'app-key'"
+    );
+    let page = Page::of(hosts::host(&redis, "a", &more), secrets);
+    let cookie = page.login();
+    let says = |path: &str, name: &str| {
+        let answer = page.get(&format!("{path}?app=shop&channel={ROOM}"), &cookie);
+        assert_eq!(answer.status, 200, "{}", answer.body);
+        answer.header(name).map(str::to_owned)
+    };
+    let both = || {
+        [
+            says("/members", "askr-members"),
+            says("/events", "askr-history"),
+        ]
+    };
+    meet(&[&page.daemon]);
+    assert_eq!(both(), [None, None]);
+    redis.kill();
+    page.daemon.says("other hosts cannot be reached");
+    assert_eq!(both(), [Some("stale".to_owned()), Some("stale".to_owned())]);
 }

@@ -101,8 +101,14 @@ const within = (name) => scoped(async (scope, t) => {
     await until('it is cut off', async () => (await rowsOf(page, 'nodes'))[0]?.[3] === 'cut off');
     await until('all that waits is counted', async () => (await lags())[0][4] === '70 to relay');
     assert.match((await rowsOf(page, 'nodes'))[0][1], /does not respond in time/);
+    await asks(page, ROOM, 'members');
+    await shows(page, '#channel-said', '0 members; other hosts cannot be reached: theirs are those of when they were last heard of');
+    await asks(page, 'a', 'events');
+    await shows(page, '#channel-said', '50 events, the newest last; other hosts cannot be reached: what they have published since is not there');
     redis.process.signal('SIGCONT');
     await are('all is relayed', calm);
+    await asks(page, 'a', 'events');
+    await shows(page, '#channel-said', '50 events, the newest last');
   });
   // It takes a while until that is known: looked at last.
   await south.kill();

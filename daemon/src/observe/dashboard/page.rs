@@ -11,6 +11,7 @@ use hyper::header::{
 use hyper::{Method, Request, Response, StatusCode};
 use serde_json::json;
 
+use crate::app::lacking::Lacking;
 use crate::hub::command::Target;
 use crate::observe::dashboard::asked;
 use crate::observe::dashboard::door::{Client, Door, HTML, Session};
@@ -105,8 +106,11 @@ impl Dashboard {
         let query = parts.uri.query().unwrap_or("");
         let apps = &self.observed.apps;
         let json = |text: Vec<u8>| answer(StatusCode::OK, JSON, text);
-        let held = |place: asked::Place, text: Vec<u8>| {
-            Ok(answer(StatusCode::OK, JSON, place.held_by(text)))
+        let mut lacking = Lacking::default();
+        let held = |place: asked::Place, text: Vec<u8>, lacking: Lacking| {
+            let mut answer = answer(StatusCode::OK, JSON, place.held_by(text));
+            lacking.say(answer.headers_mut());
+            Ok(answer)
         };
         match (path, post) {
             ("/", false) => Ok(answer(StatusCode::OK, HTML, INDEX)),
@@ -115,17 +119,20 @@ impl Dashboard {
             ("/members", false) => {
                 let (app, channel) = asked::named(apps, query)?;
                 let place = self.places.one().await;
-                held(place, asked::members(app, &channel).into_bytes())
+                lacking.of_members(app);
+                held(place, asked::members(app, &channel).into_bytes(), lacking)
             }
             ("/events", false) => {
                 let (app, channel) = asked::named(apps, query)?;
                 let place = self.places.one().await;
-                held(place, asked::events(app, &channel).await?)
+                lacking.of_events(app);
+                held(place, asked::events(app, &channel).await?, lacking)
             }
             ("/trace", false) => {
                 let (app, channel) = asked::named(apps, query)?;
                 let place = self.places.one().await;
-                held(place, asked::trace(app, &channel, query)?.into_bytes())
+                let records = asked::trace(app, &channel, query)?;
+                held(place, records.into_bytes(), lacking)
             }
             ("/end", true) => {
                 let (app, target) = asked::target(&posted::read(body).await?, apps)?;

@@ -288,7 +288,7 @@ async function ask(path, body) {
   if (answer.status === 401) location.reload();
   const text = await answer.text();
   if (!answer.ok) throw new Error(text.trim());
-  return JSON.parse(text);
+  return { ...JSON.parse(text), stale: ['Askr-Members', 'Askr-History'].some((name) => answer.headers.get(name) === 'stale') };
 }
 
 const table = $('channel-table');
@@ -301,19 +301,20 @@ function columns(...names) {
 }
 
 const SHOW = {
-  members({ members, all }, app) {
+  members({ members, all, stale }, app) {
     columns('user', 'info', '');
     rows(table, members.map(({ id, info }) => {
       const button = element('button', 'End', { type: 'button', 'aria-label': `End ${id}` });
       button.addEventListener('click', () => sure({ app, user: id }));
       return [id, info === null ? '' : JSON.stringify(info), button];
     }));
-    return `${shown(all)} members${all > members.length ? `, the first ${members.length} of them` : ''}`;
+    return `${shown(all)} members${all > members.length ? `, the first ${members.length} of them` : ''}`
+      + `${stale ? '; other hosts cannot be reached: theirs are those of when they were last heard of' : ''}`;
   },
-  events({ events }) {
+  events({ events, stale }) {
     columns('time', 'cursor', 'event', 'id', 'data');
     rows(table, events.map(({ time, cursor, event, id, data }) => [new Date(time * 1000).toLocaleTimeString(), cursor, event ?? '', id ?? '', data]));
-    return `${events.length} events, the newest last`;
+    return `${events.length} events, the newest last${stale ? '; other hosts cannot be reached: what they have published since is not there' : ''}`;
   },
 };
 
