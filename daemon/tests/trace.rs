@@ -6,6 +6,8 @@ use std::process::{Child, ChildStdout, Command, Stdio};
 use crate::common;
 use crate::common::grants::{SECRET, token};
 use crate::common::{Daemon, askrd};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use shared::event::EventRef;
 
@@ -33,9 +35,32 @@ fn trace(daemon: &Daemon, channel: &str, arguments: &[&str]) -> Trace {
         .spawn()
         .unwrap();
     let lines = BufReader::new(process.stdout.take().unwrap());
-    let path = format!("/trace?ring={}&channel={channel}", daemon.ring().display());
-    assert!(daemon.control(&path).contains("\"next\":"));
+    traced(daemon, channel, None);
     Trace { process, lines }
+}
+
+fn ask(daemon: &Daemon, channel: &str, after: Option<u64>) -> String {
+    let ring = daemon.ring();
+    let after = after.map_or(String::new(), |after| format!("&after={after}"));
+    daemon.control(&format!(
+        "/trace?ring={}&channel={channel}{after}",
+        ring.display()
+    ))
+}
+
+/// What happened on the channel since a record.
+fn traced(daemon: &Daemon, channel: &str, after: Option<u64>) -> Value {
+    let answer = ask(daemon, channel, after);
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    serde_json::from_str(answer.split_once("\r\n\r\n").unwrap().1).unwrap()
+}
+
+/// Bytes of the events that were read.
+fn bytes_read(traced: &Value) -> Vec<u64> {
+    let records = traced["records"].as_array().unwrap().iter();
+    let read = records.filter(|record| record["what"] == "read");
+    read.map(|record| record["bytes"].as_u64().unwrap())
+        .collect()
 }
 
 impl Trace {
@@ -167,4 +192,99 @@ fn who_asks_wrongly_is_told() {
             "{said}"
         );
     }
+}
+
+#[test]
+fn who_trace_different_channels_each_see_all_of_theirs_and_nothing_is_lost() {
+    let daemon = Daemon::start("server.workers = 1");
+    let channels = ["a", "b", "c", "d"];
+    let mut viewers = channels.map(|channel| daemon.open(channel));
+    let mut after = channels.map(|channel| traced(&daemon, channel, None)["next"].as_u64());
+    for n in 1..=3 {
+        for (channel, viewer) in channels.iter().zip(&mut viewers) {
+            daemon.publish(channel, &"x".repeat(n));
+            // What is noted of an event before it is sent is there by then.
+            viewer.next();
+        }
+        for (channel, after) in channels.iter().zip(&mut after) {
+            let seen = traced(&daemon, channel, *after);
+            assert_eq!(bytes_read(&seen), [n as u64], "{channel}: {seen}");
+            assert_eq!(seen["lost"], 0, "{channel}");
+            assert_eq!(seen["interrupted"], false, "{channel}");
+            *after = seen["next"].as_u64();
+        }
+    }
+}
+
+#[test]
+fn an_event_of_several_channels_is_noted_for_each_that_is_traced() {
+    let daemon = Daemon::start("server.workers = 1");
+    let mut viewer = daemon.open_with("channel=a&channel=b&channel=c", &[]);
+    for channel in ["a", "b"] {
+        traced(&daemon, channel, None);
+    }
+    common::publish(&mut daemon.publisher(), &["a", "b", "c"], None, None, "1");
+    viewer.next();
+    for channel in ["a", "b"] {
+        let mut trace = trace(&daemon, channel, &["--json", "--seconds", "30"]);
+        assert_eq!(trace.next("sent")["streams"], 1);
+        assert_eq!(trace.next("written")["waiting"], 0);
+    }
+}
+
+#[test]
+fn one_channel_too_many_is_refused_by_name_until_a_tracer_has_gone() {
+    let daemon = Daemon::start("");
+    let mut traces = ["a", "b", "c", "d"].map(|channel| Some(trace(&daemon, channel, &[])));
+    let why = r#"4 channels are being traced already: "#;
+    let said = ask(&daemon, "e", None);
+    assert!(
+        said.starts_with("HTTP/1.1 409 ") && said.contains(why),
+        "{said}"
+    );
+    let mut fifth = askrd();
+    fifth.args(["trace", "e", "--config"]).arg(daemon.config());
+    let fifth = fifth.output().unwrap();
+    let said = String::from_utf8(fifth.stderr).unwrap();
+    assert_eq!(fifth.status.code(), Some(1), "{said}");
+    for part in [why, "\"a\"", "\"b\"", "\"c\"", "\"d\"", "409"] {
+        assert!(said.contains(part), "{part} in {said}");
+    }
+    assert_eq!(daemon.metric("askr_traces_refused_total"), 2);
+    traced(&daemon, "c", None);
+    traces[1] = None;
+    common::until(|| ask(&daemon, "e", None).starts_with("HTTP/1.1 200 "));
+    let said = ask(&daemon, "f", None);
+    for (channel, is_traced) in [("a", true), ("b", false), ("c", true), ("e", true)] {
+        let named = said.contains(&format!("\"{channel}\""));
+        assert_eq!(named, is_traced, "{channel} in {said}");
+    }
+}
+
+#[test]
+fn what_was_lost_is_said_also_as_json() {
+    const MANY: usize = 3000;
+    let daemon = Daemon::start("");
+    let mut trace = trace(&daemon, "a", &["--json"]);
+    daemon.publish("a", "first");
+    trace.next("read");
+    let tracer = Pid::from_raw(trace.process.id() as i32);
+    kill(tracer, Signal::SIGSTOP).unwrap();
+    let mut viewer = daemon.open("b");
+    let mut publisher = daemon.publisher();
+    for _ in 0..MANY {
+        common::publish(&mut publisher, &["a"], None, None, "x");
+    }
+    common::publish(&mut publisher, &["b"], None, None, "behind them");
+    viewer.next();
+    kill(tracer, Signal::SIGCONT).unwrap();
+    let lost: Value = serde_json::from_str(&trace.line()).unwrap();
+    assert_eq!(lost["what"], "lost", "{lost}");
+    let lost = lost["records"].as_u64().unwrap() as usize;
+    // One look may have been under way when it was stopped.
+    for _ in lost..MANY {
+        assert_eq!(trace.next("read")["bytes"], 1);
+    }
+    daemon.publish("a", "the last one");
+    assert_eq!(trace.next("read")["bytes"], 12);
 }

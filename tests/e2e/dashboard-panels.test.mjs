@@ -188,6 +188,30 @@ const within = (name) => scoped(async (scope, t) => {
     await until('the refusal is shown', async () => /^a subscription was refused: /.test((await rowsOf(page, 'channel-table'))[0]?.[2]));
   });
 
+  await t.test('a trace says what was lost, and is refused where others have all places', async () => {
+    await asks(page, 'busy', 'trace');
+    await shows(page, '#channel-said', 'tracing for a minute: 0 records');
+    await page.evaluate(() => {
+      const { fetch } = window;
+      const held = new Promise((resolve) => { window.goOn = resolve; });
+      window.fetch = async (...request) => { await held; return fetch(...request); };
+    });
+    const events = Array.from({ length: 3000 }, () => ({ channel: 'busy', payload: 'x' }));
+    await publishAll(scope, north, events);
+    const last = await subscribe(scope, north, 'behind');
+    await publish(scope, north, 'behind', 'them');
+    await last.until('they have been read', ({ events: got }) => got.length > 0);
+    await page.evaluate(() => window.goOn());
+    await shows(page, '#channel-said', /^tracing for a minute: [\d,]+ records, the newest 200 of them, [\d,]+ were lost: there were too many$/);
+
+    const look = (channel) => page.evaluate(async (name) => (
+      await fetch(`/trace?${new URLSearchParams({ app: document.querySelector('#channel [name=app]').value, channel: name })}`)).status, channel);
+    await until('others are traced', async () => (await Promise.all(['one', 'two', 'three'].map(look))).every((status) => status === 200));
+    await asks(page, 'five', 'trace');
+    await shows(page, '#channel-said', /^4 channels are being traced already: "/);
+    assert.deepEqual(await rowsOf(page, 'channel-table'), []);
+  });
+
   await t.test('a drain, after it was asked whether it should be', async () => {
     const held = await streams(scope, north, Array.from({ length: 20 }, () => ['drained']));
     await until('they are counted', async () => Number((await values(page, 'connections')).streams) >= 20);

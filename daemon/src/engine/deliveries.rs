@@ -62,7 +62,7 @@ impl Engine {
             Delivery::Event(encoded) => {
                 let _in_hand = quarantine::hold(encoded.cursor);
                 faults::at("worker-event", encoded.event.data());
-                if encoded.traced {
+                if !encoded.traced.is_empty() {
                     self.trace_event(&encoded);
                 }
                 self.output.fanout.event(

@@ -1,6 +1,7 @@
 //! What one wake writes, and the buffers for it.
 
 use std::io;
+use std::sync::Arc;
 
 use nix::errno::Errno;
 use shared::cursor::Cursor;
@@ -15,8 +16,8 @@ pub struct Output {
     pub fanout: Fanout,
     /// When the gathered events were published, in nanoseconds since 1970.
     pub published: Vec<u64>,
-    /// Those of them that are traced.
-    pub traced: Vec<Cursor>,
+    /// Those of them that are traced, each with the channel.
+    pub traced: Vec<(Arc<str>, Cursor)>,
     pub transmit: Transmit,
     /// Streams that are written to together, and how each write ended.
     pub writes: Vec<(u32, WriteBatch)>,

@@ -184,7 +184,7 @@ impl Engine {
         let format = self.streams[slot as usize].format;
         let why = why.to_string();
         let names = channels.iter().map(String::as_str);
-        self.hub.trace.refused(names, &why);
+        self.hub.traces.refused(names, &why);
         let reply = format::denied(format, channels, format::Denied::Limit, &why);
         self.send_control(slot, reply);
     }

@@ -1,5 +1,7 @@
 //! What a worker notes of an event that is traced: who gets it and who does not, and when it was written.
 
+use std::sync::Arc;
+
 use crate::engine::streams::Engine;
 use crate::hub::encoded_event::EncodedEvent;
 use crate::hub::trace::{NAMED, PassedOver, What, Why};
@@ -8,10 +10,15 @@ impl Engine {
     /// Before it is gathered for the streams: afterwards their state is another one.
     #[cold]
     pub(super) fn trace_event(&mut self, encoded: &EncodedEvent) {
-        let channel = self.hub.trace.channel();
+        for channel in &encoded.traced {
+            self.trace_on(channel, encoded);
+        }
+    }
+
+    fn trace_on(&mut self, channel: &Arc<str>, encoded: &EncodedEvent) {
         let (mut streams, mut passed_over, mut some) = (0, 0, Vec::new());
-        let erased = self.hub.index.erased.hides(&channel, encoded.seq());
-        for member in self.subscriptions.members(&channel) {
+        let erased = self.hub.index.erased.hides(channel, encoded.seq());
+        for member in self.subscriptions.members(channel) {
             let stream = &self.streams[member.slot as usize];
             let why = match () {
                 () if erased => Why::Erased,
@@ -34,23 +41,23 @@ impl Engine {
             passed_over,
             some,
         };
-        self.hub.trace.note(Some(encoded.cursor), what);
-        self.output.traced.push(encoded.cursor);
+        self.hub.traces.note(channel, Some(encoded.cursor), what);
+        let written = (channel.clone(), encoded.cursor);
+        self.output.traced.push(written);
     }
 
     /// What was gathered has been written.
     #[cold]
     pub(super) fn trace_written(&mut self) {
-        let channel = self.hub.trace.channel();
-        let members = self.subscriptions.members(&channel).iter();
         let full = |slot: u32| self.streams[slot as usize].outbox.is_some();
-        let waiting = members.filter(|member| full(member.slot)).count();
-        for cursor in std::mem::take(&mut self.output.traced) {
+        for (channel, cursor) in std::mem::take(&mut self.output.traced) {
+            let members = self.subscriptions.members(&channel).iter();
+            let waiting = members.filter(|member| full(member.slot)).count();
             let what = What::Written {
                 worker: self.worker,
                 waiting,
             };
-            self.hub.trace.note(Some(cursor), what);
+            self.hub.traces.note(&channel, Some(cursor), what);
         }
     }
 }

@@ -183,7 +183,7 @@ async fn stream(
         Err(Refused::Away(_)) => return Ok(turn_away(client, world, &subscribe, origin)),
         Err(why) => {
             let channels = subscribe.channels.iter().map(String::as_str);
-            app.hub.trace.refused(channels, why.reason());
+            app.hub.traces.refused(channels, why.reason());
             return Err(why.into());
         }
     };

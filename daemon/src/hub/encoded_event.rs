@@ -25,8 +25,8 @@ pub struct EncodedEvent {
     names: Box<[Arc<str>]>,
     /// The connection that must not get it.
     pub except: Option<SocketId>,
-    /// Somebody asks what happens to it.
-    pub traced: bool,
+    /// Those of its channels of which somebody asks what happens.
+    pub traced: Box<[Arc<str>]>,
     body: Charge,
     /// Bytes of the forms that are kept.
     kept: AtomicUsize,
@@ -57,7 +57,7 @@ impl EncodedEvent {
             cursor,
             sent: SentCursor::Cursor(cursor),
             except,
-            traced: false,
+            traced: Box::default(),
             body: budget.charge(event.size() + size_of::<Self>()),
             event,
             names: Box::default(),

@@ -25,7 +25,7 @@ use crate::hub::sent_cursor::SentCursor;
 use crate::hub::subscriber_counts;
 use crate::hub::subscriber_counts::SubscriberCounts;
 use crate::hub::topics::Topics;
-use crate::hub::trace::Trace;
+use crate::hub::trace::{NoPlace, Traced, Traces};
 use crate::outbound::webhooks;
 use crate::outbound::webhooks::Webhooks;
 use crate::process::client_key::ClientKey;
@@ -57,7 +57,7 @@ pub struct Hub {
     /// Streams and subscriptions that are open.
     pub open: Open,
     /// What happened to the events of a channel, while somebody asks.
-    pub trace: Trace,
+    pub traces: Traces,
     /// Which channels have the most events, while somebody looks.
     pub busy_channels: BusyChannels,
     /// What is said to other nodes. None: there are none.
@@ -95,6 +95,18 @@ impl Hub {
     pub fn lag(&self) -> u64 {
         let completed = self.watermarks.completed();
         self.segments.head().saturating_sub(completed)
+    }
+
+    /// Somebody asks what happened on a channel since a record, and what happens from now on.
+    ///
+    /// # Errors
+    /// If as many other channels are traced as can be.
+    pub fn trace(&self, channel: &str, after: Option<u64>) -> Result<Traced, NoPlace> {
+        let traced = self.traces.ask(channel, after);
+        if traced.is_err() {
+            self.process.metrics.traces_refused.add(1);
+        }
+        traced
     }
 
     /// A place in the ring, as it is sent.

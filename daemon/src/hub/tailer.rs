@@ -258,8 +258,8 @@ impl Tailer {
         hub.busy_channels
             .count(live.event.channels().chain(live.event.topics()));
         let mut workers = hub.routes.workers(live.names());
-        if hub.trace.is_on() && hub.trace.concerns(live.event.channels()) {
-            live.traced = true;
+        if hub.traces.is_on() {
+            live.traced = hub.traces.among(live.event.channels());
             self.trace(&live, workers);
         }
         if workers != 0 {
@@ -310,7 +310,7 @@ impl Tailer {
 
     #[cold]
     fn trace(&self, live: &EncodedEvent, workers: WorkerSet) {
-        let what = What::Read {
+        let what = || What::Read {
             published: live.event.published_ns(),
             bytes: live.event.data().len(),
             channels: live.event.channels().count(),
@@ -318,7 +318,9 @@ impl Tailer {
                 .filter(|worker| workers & (1 << worker) != 0)
                 .collect(),
         };
-        self.hub.trace.note(Some(live.cursor), what);
+        for channel in &live.traced {
+            self.hub.traces.note(channel, Some(live.cursor), what());
+        }
     }
 
     /// Enters an event for those of its channels on which it was not erased: it is read again after a restart, or was

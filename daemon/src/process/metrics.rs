@@ -127,6 +127,8 @@ metrics! {
     /// Pages of the dashboard that were not served, because as many were open as may, and those ended because they were not read.
     dashboard_pages_refused: counter "askr_dashboard_pages_total{result=\"refused\"}";
     dashboard_pages_stalled: counter "askr_dashboard_pages_total{result=\"stalled\"}";
+    /// Questions about a channel that was not traced, because as many others were as can be.
+    traces_refused: counter "askr_traces_refused_total";
     /// Requests refused with a status of 400 to 499.
     refused_requests: counter "askr_bad_requests_total";
     /// Requests without a required token, or with one that was refused.

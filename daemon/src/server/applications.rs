@@ -458,7 +458,7 @@ fn hub(
         workers: Workers::new(workers),
         open: Default::default(),
         busy_channels: Default::default(),
-        trace: Default::default(),
+        traces: Default::default(),
         facts: facts(settings, app),
         process: process.clone(),
     }

@@ -391,7 +391,8 @@ fn trace(app: &App, uri: &Uri) -> Result<String, Reply> {
     let after = after
         .transpose()
         .map_err(|_| bad("after must be a number"))?;
-    let traced = app.hub.trace.ask(&published(uri)?, after);
+    let traced = app.hub.trace(&published(uri)?, after);
+    let traced = traced.map_err(|why| (StatusCode::CONFLICT, why.to_string()))?;
     Ok(json!(traced).to_string())
 }
 

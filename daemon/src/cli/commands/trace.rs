@@ -6,6 +6,8 @@ use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
 
+use serde_json::json;
+
 use super::control_client::ask;
 use crate::cli::arguments::TraceArgs;
 use crate::config::Settings;
@@ -35,13 +37,7 @@ pub fn trace(settings: &Settings, arguments: &TraceArgs) -> Result<ExitCode, Str
         if after.is_none() && !arguments.json {
             let _ = writeln!(text, "tracing {:?}; Ctrl-C ends this", arguments.channel);
         }
-        if traced.lost > 0 && !arguments.json {
-            let _ = writeln!(
-                text,
-                "({} records were lost: there were too many)",
-                traced.lost
-            );
-        }
+        text += &lacking(&traced, arguments.json);
         for record in &traced.records {
             match arguments.json {
                 true => text += &(serde_json::to_string(record).unwrap_or_default() + "\n"),
@@ -57,6 +53,31 @@ pub fn trace(settings: &Settings, arguments: &TraceArgs) -> Result<ExitCode, Str
         after = Some(traced.next);
         thread::sleep(EVERY);
     }
+}
+
+/// What is not among the records, a line for each reason.
+fn lacking(traced: &Traced, as_json: bool) -> String {
+    let mut text = String::new();
+    let mut say = |lacks: bool, json: serde_json::Value, sentence: String| {
+        if lacks {
+            let _ = match as_json {
+                true => writeln!(text, "{json}"),
+                false => writeln!(text, "({sentence})"),
+            };
+        }
+    };
+    say(
+        traced.interrupted,
+        json!({ "what": "interrupted" }),
+        "the trace had ended, because nobody asked for a while; what happened meanwhile was not noted".to_owned(),
+    );
+    let lost = traced.lost;
+    say(
+        lost > 0,
+        json!({ "what": "lost", "records": lost }),
+        format!("{lost} records were lost: there were too many"),
+    );
+    text
 }
 
 /// `published`: the event that is spoken of, and when it was published.

@@ -402,7 +402,7 @@ fn hub_of(
         workers: Workers::new(workers),
         open: Default::default(),
         busy_channels: Default::default(),
-        trace: Default::default(),
+        traces: Default::default(),
         facts: None,
         process,
     })

@@ -29,7 +29,7 @@ const ANSWERS: usize = 4;
 /// Bytes that all answers come to at the most: records of a trace as they are, as values and as text, or events of which the
 /// largest has `event` bytes, as JSON.
 pub fn ceiling(event: u64) -> u64 {
-    ANSWERS as u64 * (3 * trace::CEILING).max(3 * (BYTES as u64 + event))
+    ANSWERS as u64 * (3 * trace::EACH).max(3 * (BYTES as u64 + event))
 }
 
 /// Who asks waits for a place, and has it until the answer is taken.
@@ -137,12 +137,14 @@ pub async fn events(app: &App, channel: &str) -> Result<Vec<u8>, Refused> {
 /// What happened on the channel since a record; from now on it is noted for a while.
 ///
 /// # Errors
-/// If the record's number is none.
+/// If the record's number is none, or as many other channels are traced as can be.
 pub fn trace(app: &App, channel: &str, query: &str) -> Result<String, Refused> {
     let after = query::parameter(query, "after").map_err(|why| bad(&why.to_string()))?;
     let after = after.map(|after| after.parse()).transpose();
     let after = after.map_err(|_| bad("after must be a number"))?;
-    Ok(serde_json::to_string(&app.hub.trace.ask(channel, after)).unwrap_or_default())
+    let traced = app.hub.trace(channel, after);
+    let traced = traced.map_err(|why| (StatusCode::CONFLICT, why.to_string()))?;
+    Ok(serde_json::to_string(&traced).unwrap_or_default())
 }
 
 /// Whose connections are to end.

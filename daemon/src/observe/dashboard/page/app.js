@@ -335,23 +335,32 @@ async function trace(query) {
   const own = tracing += 1;
   const published = new Map();
   let all = [];
+  let seen = 0;
+  let lost = 0;
+  let interrupted = false;
   let after;
+  const found = () => `${shown(seen)} records${seen > all.length ? `, the newest ${all.length} of them` : ''}${lost ? `, ${shown(lost)} were lost: there were too many` : ''}${
+    interrupted ? '; in between nobody asked for a while, and what happened then was not noted' : ''}`;
   columns('cursor', 'after', 'what');
   for (const end = Date.now() + 60000; own === tracing && Date.now() < end;) {
     if (after !== undefined) query.set('after', after);
-    const { records, next } = await ask(`/trace?${query}`);
+    const answer = await ask(`/trace?${query}`);
     if (own !== tracing) return;
-    after = next;
+    const { records } = answer;
+    after = answer.next;
+    seen += records.length;
+    lost += answer.lost;
+    interrupted ||= answer.interrupted;
     all = [...all, ...records.map((record) => {
       if (record.what === 'read') published.set(record.cursor, record.published);
       const from = published.get(record.cursor);
       return [record.cursor ?? '', from === undefined ? '' : `${shown(Math.max(0, record.at - from) / 1000)} µs`, HAPPENED[record.what](record)];
     })].slice(-200);
     rows(table, all);
-    $('channel-said').textContent = `tracing for a minute: ${all.length} records`;
+    $('channel-said').textContent = `tracing for a minute: ${found()}`;
     await new Promise((resolve) => setTimeout(resolve, 500));
   }
-  if (own === tracing) $('channel-said').textContent = `traced: ${all.length} records`;
+  if (own === tracing) $('channel-said').textContent = `traced: ${found()}`;
 }
 
 $('channel').addEventListener('submit', async (submitted) => {
