@@ -4,14 +4,13 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 use std::fmt::Display;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use askrd::cli::arguments::{Cli, Command};
 use askrd::cli::commands;
 use askrd::config::{self, Flags, LogFormat, Problem, Settings, Sources};
 use askrd::process::signals::{self, Held};
-use askrd::process::{logging, parts, quarantine};
+use askrd::process::{logging, parts, quarantine, terminal};
 use askrd::server::preflight::{self, Preparation};
 use askrd::server::serve::serve as run;
 use clap::Parser;
@@ -22,7 +21,16 @@ const NOT_MENDED_BY_A_RESTART: u8 = 2;
 fn main() -> ExitCode {
     // Before anything else: a signal must not end what is about to serve.
     let signals = signals::hold();
-    let verb = Cli::parse().into_command();
+    let verb = match Cli::try_parse() {
+        Ok(line) => line.into_command(),
+        // What was asked for: help, the version.
+        Err(said) if !said.use_stderr() => said.exit(),
+        // It quotes the arguments, which may come from a list of channels.
+        Err(why) => {
+            terminal::complain(why.render().to_string().trim_end());
+            return ExitCode::from(NOT_MENDED_BY_A_RESTART);
+        }
+    };
     if !matches!(verb, Command::Serve(_)) {
         signals.release();
     }
@@ -153,9 +161,7 @@ fn unusable(problem: &Problem) -> ExitCode {
 fn say(why: &dyn Display) {
     // No log has begun yet where it is the settings that are wrong.
     let priority = logging::error_priority();
-    let lines: String = format!("askrd: {why}")
-        .lines()
-        .map(|line| format!("{priority}{line}\n"))
-        .collect();
-    let _ = io::stderr().write_all(lines.as_bytes());
+    let text = format!("askrd: {why}");
+    let lines = text.lines().map(|line| format!("{priority}{line}"));
+    terminal::complain(&lines.collect::<Vec<_>>().join("\n"));
 }

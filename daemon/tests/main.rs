@@ -56,5 +56,6 @@ mod shares;
 mod signals;
 mod streams;
 mod strict;
+mod terminal;
 mod trace;
 mod websocket;

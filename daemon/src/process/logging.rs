@@ -20,6 +20,8 @@ use tracing_subscriber::layer::{Context, SubscriberExt};
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use crate::process::terminal::safe;
+
 /// Lines that wait, and their bytes.
 const LINES: usize = 4096;
 const BYTES: usize = 1 << 20;
@@ -165,8 +167,10 @@ impl Form {
         if self.json {
             let level = level.as_str().to_ascii_lowercase();
             let object = serde_json::json!({ "time": time, "level": level, "message": text });
-            return format!("{priority}{object}\n");
+            return format!("{priority}{}\n", safe(&object.to_string()));
         }
+        // The journal, too, is read on terminals.
+        let text = &*safe(text);
         // Each line of the journal is an entry of its own.
         let text = match self.journal {
             true => &text.replace('\n', &format!("\n{priority}")),
@@ -425,6 +429,29 @@ mod tests {
         };
         let text = r#"{"level":"warn","message":"a\n\"b\"","time":"TIME"}"#;
         assert_eq!(line(json, Level::WARN, "a\n\"b\""), format!("{text}\n"));
+    }
+
+    #[test]
+    fn what_a_terminal_would_obey_is_escaped_in_each_form() {
+        let (text, safe) = ("a\x1b[2J\u{202e}b", r"a\u001b[2J\u202eb");
+        for (journal, terminal) in [(false, false), (true, false), (false, true)] {
+            let form = Form {
+                journal,
+                json: false,
+                terminal,
+            };
+            let line = form.line(Level::INFO, text, "TIME");
+            assert!(line.ends_with(&format!(" {safe}\n")), "{line:?}");
+        }
+        let json = Form {
+            journal: false,
+            json: true,
+            terminal: false,
+        };
+        let line = json.line(Level::INFO, text, "TIME");
+        assert!(line.contains(&format!("\"{safe}\"")), "{line:?}");
+        let read: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(read["message"], text);
     }
 
     #[test]

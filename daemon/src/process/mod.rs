@@ -29,5 +29,6 @@ pub mod shares;
 pub mod signals;
 pub mod state;
 pub mod statuses;
+pub mod terminal;
 pub mod trim;
 pub mod worker_counters;

@@ -1,7 +1,6 @@
 //! `askrd channels`, `askrd members`, `askrd disconnect`: lists subscribers and members, and disconnects clients.
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use protocol::channel::Kind;
@@ -15,6 +14,7 @@ use shared::rules;
 use super::control_client::ask;
 use crate::cli::arguments::{ChannelsArgs, DisconnectArgs, MembersArgs, Source};
 use crate::config::Settings;
+use crate::process::terminal;
 
 #[derive(Deserialize)]
 struct Channels {
@@ -180,8 +180,7 @@ fn list(answer: &Members) -> String {
 /// Says on standard error what the answer lacks, so that the output itself stays what scripts read.
 fn warn_of(hosts_missing: u64) {
     if hosts_missing > 0 {
-        // As of the output: nobody may read it.
-        let _ = writeln!(io::stderr(), "{}", lacking(hosts_missing));
+        terminal::complain(&lacking(hosts_missing));
     }
 }
 
@@ -194,7 +193,7 @@ fn lacking(hosts: u64) -> String {
 
 pub(super) fn print(text: &str) -> ExitCode {
     // A reader that closes the pipe, as `head` does, is not an error.
-    let _ = io::stdout().lock().write_all(text.as_bytes());
+    let _ = terminal::print(text);
     ExitCode::SUCCESS
 }
 

@@ -1,10 +1,10 @@
 //! `askrd check`: prints the settings in force, and what memory they come to; on standard error, what is better
 //! avoided. What is wrong with them has been reported before.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use crate::config::{App, Settings, Sources};
+use crate::process::terminal;
 use crate::server::ceiling::Ceiling;
 use crate::server::ring_place;
 
@@ -25,16 +25,12 @@ pub fn check(settings: &Settings, sources: &Sources) -> ExitCode {
     }
     for (_, spec, _) in settings.applications() {
         if let Some(why) = ring_place::warning(&spec) {
-            let _ = writeln!(io::stderr(), "askrd: warning: {why}");
+            terminal::complain(&format!("askrd: warning: {why}"));
         }
     }
     // A reader that went away, as `head` does, is no failure.
-    let _ = write!(
-        io::stdout(),
-        "{}{}",
-        with_places(&table.to_string(), sources),
-        ceiling(&Ceiling::new(settings))
-    );
+    let settings_in_force = with_places(&table.to_string(), sources);
+    let _ = terminal::print(&(settings_in_force + &ceiling(&Ceiling::new(settings))));
     ExitCode::SUCCESS
 }
 

@@ -1,6 +1,5 @@
 //! `askrd drain`: has the running daemon let its viewers go at a pace, and says how many are left.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::time::Duration;
 
@@ -10,6 +9,7 @@ use serde_json::json;
 use super::control_client::ask;
 use crate::cli::arguments::DrainArgs;
 use crate::config::Settings;
+use crate::process::terminal;
 
 /// Between two questions.
 const PAUSE: Duration = Duration::from_millis(250);
@@ -58,5 +58,5 @@ fn read(answer: &[u8]) -> Result<Drained, String> {
 
 /// A reader that went away, as `head` does, is no failure.
 fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
+    let _ = terminal::print(&format!("{line}\n"));
 }

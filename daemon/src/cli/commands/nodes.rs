@@ -1,7 +1,6 @@
 //! `askrd nodes`: the hosts of each application, as the running daemon sees them.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::Deserialize;
@@ -10,6 +9,7 @@ use super::control_client::ask;
 use crate::cli::arguments::NodesArgs;
 use crate::cluster::seen::View;
 use crate::config::Settings;
+use crate::process::terminal;
 
 #[derive(Deserialize)]
 struct Answer {
@@ -27,19 +27,12 @@ pub fn nodes(settings: &Settings, arguments: &NodesArgs) -> Result<ExitCode, Str
     if answer.applications.is_empty() {
         return Err("cluster.url is not set, so this host is alone".into());
     }
-    let mut out = io::stdout().lock();
-    // A reader that went away, as `head` does, is no failure.
-    let _ = match arguments.json {
-        true => out.write_all(&json).and_then(|()| out.write_all(b"\n")),
-        false => out.write_all(
-            answer
-                .applications
-                .iter()
-                .map(table)
-                .collect::<String>()
-                .as_bytes(),
-        ),
+    let text = match arguments.json {
+        true => String::from_utf8_lossy(&json) + "\n",
+        false => answer.applications.iter().map(table).collect(),
     };
+    // A reader that went away, as `head` does, is no failure.
+    let _ = terminal::print(&text);
     Ok(ExitCode::SUCCESS)
 }
 

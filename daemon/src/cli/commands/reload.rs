@@ -1,12 +1,12 @@
 //! `askrd reload`: has the running daemon read its settings again, and prints what came of it.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use serde::Deserialize;
 
 use super::control_client::ask;
 use crate::config::Settings;
+use crate::process::terminal;
 
 #[derive(Deserialize)]
 struct Changes {
@@ -26,7 +26,7 @@ pub fn reload(settings: &Settings) -> Result<ExitCode, String> {
     let changes: Changes = serde_json::from_slice(&answer)
         .map_err(|why| format!("askrd answers what is not understood: {why}"))?;
     // A reader that went away, as `head` does, is no failure.
-    let _ = io::stdout().write_all(text(&changes).as_bytes());
+    let _ = terminal::print(&text(&changes));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -1,10 +1,10 @@
 //! `askrd stats`: the running daemon's metrics in readable form.
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use super::control_client::{ask, unready};
 use crate::config::Settings;
+use crate::process::terminal;
 
 /// Prints the metrics.
 ///
@@ -13,12 +13,9 @@ use crate::config::Settings;
 pub fn stats(settings: &Settings) -> Result<ExitCode, String> {
     let metrics = ask(settings, "/metrics", &[], None)?;
     let unready = unready(settings)?;
-    let mut out = io::stdout().lock();
-    if let Some(why) = unready {
-        let _ = writeln!(out, "not ready: {why}");
-    }
+    let unready = unready.map_or(String::new(), |why| format!("not ready: {why}\n"));
     // A reader that went away, as `head` does, is no failure.
-    let _ = out.write_all(table(&String::from_utf8_lossy(&metrics)).as_bytes());
+    let _ = terminal::print(&(unready + &table(&String::from_utf8_lossy(&metrics))));
     Ok(ExitCode::SUCCESS)
 }
 

@@ -2,7 +2,7 @@
 //! nothing, and follows the ring when it is replaced.
 
 use std::collections::HashMap;
-use std::io::{self, Write};
+use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,6 +20,7 @@ use crate::cli::arguments::TailArgs;
 use crate::config::Settings;
 use crate::hub::erased::Erasure;
 use crate::hub::erased_file;
+use crate::process::terminal;
 
 /// The longest wait for the next event.
 const NAP: Duration = Duration::from_millis(250);
@@ -209,8 +210,5 @@ impl Printer {
 }
 
 fn print(line: &impl Serialize) -> io::Result<()> {
-    let mut out = io::stdout().lock();
-    serde_json::to_writer(&mut out, line)?;
-    out.write_all(b"\n")?;
-    out.flush()
+    terminal::print(&(serde_json::to_string(line)? + "\n"))
 }

@@ -1,7 +1,6 @@
 //! `askrd trace CHANNEL`: what happens to the channel's events, from the publish to each worker's writes.
 
 use std::fmt::Write as _;
-use std::io::{self, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,6 +11,7 @@ use super::control_client::ask;
 use crate::cli::arguments::TraceArgs;
 use crate::config::Settings;
 use crate::hub::trace::{Record, Traced, What, Why};
+use crate::process::terminal;
 
 const EVERY: Duration = Duration::from_millis(200);
 
@@ -44,12 +44,10 @@ pub fn trace(settings: &Settings, arguments: &TraceArgs) -> Result<ExitCode, Str
                 false => text += &line(record, &mut published),
             }
         }
-        let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let written = terminal::print(&text);
         if written.is_err() || end.is_some_and(|end| Instant::now() >= end) {
             return Ok(ExitCode::SUCCESS);
         }
-        drop(out);
         after = Some(traced.next);
         thread::sleep(EVERY);
     }

@@ -2,7 +2,6 @@
 //! a line each time. It goes on when askrd is restarted, and ends when nobody reads any more.
 
 use std::collections::HashMap;
-use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
 use std::thread;
 use std::time::{Duration, Instant};
@@ -11,9 +10,7 @@ use super::control_client::ask;
 use super::stats::grouped;
 use crate::cli::arguments::StatsArgs;
 use crate::config::Settings;
-
-/// The cursor to the top, and what is below it away.
-const AGAIN: &str = "\x1b[H\x1b[J";
+use crate::process::terminal;
 
 /// What is shown, in this order: its name, where it comes from, and how.
 const SHOWN: &[(&str, &str, Show)] = &[
@@ -56,7 +53,7 @@ type Values = HashMap<String, f64>;
 /// A sentence, if the daemon cannot be reached the first time.
 pub fn watch(settings: &Settings, arguments: &StatsArgs) -> Result<ExitCode, String> {
     let every = Duration::from_secs_f64(arguments.interval);
-    let terminal = io::stdout().is_terminal();
+    let drawn = terminal::is_there();
     let look = || -> Result<(Values, Instant), String> {
         let text = ask(settings, "/metrics", &[], None)?;
         Ok((values(&String::from_utf8_lossy(&text)), Instant::now()))
@@ -70,17 +67,14 @@ pub fn watch(settings: &Settings, arguments: &StatsArgs) -> Result<ExitCode, Str
                 let seconds = now.1.duration_since(before.1).as_secs_f64();
                 let rows = rows(&before.0, &now.0, seconds);
                 before = now;
-                if terminal {
-                    picture(&rows)
-                } else {
-                    line(&rows)
-                }
+                if drawn { picture(&rows) } else { line(&rows) }
             }
-            Err(why) if terminal => format!("{AGAIN}{why}\n"),
             Err(why) => format!("{why}\n"),
         };
-        let mut out = io::stdout().lock();
-        let written = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+        let written = match drawn {
+            true => terminal::print_again(&text),
+            false => terminal::print(&text),
+        };
         if written.is_err() {
             // Nobody reads any more, as after `head`.
             break;
@@ -169,7 +163,7 @@ fn picture(rows: &[(&str, String)]) -> String {
     let all: String = each
         .map(|(label, value)| format!("{value:>16}  {label}\n"))
         .collect();
-    format!("{AGAIN}{all}\n              Ctrl-C ends this\n")
+    format!("{all}\n              Ctrl-C ends this\n")
 }
 
 #[cfg(test)]

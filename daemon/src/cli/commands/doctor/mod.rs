@@ -20,7 +20,6 @@ mod proxy;
 mod redis;
 mod ring;
 
-use std::io::{self, Write};
 use std::process::ExitCode;
 
 use finding::Findings;
@@ -28,6 +27,7 @@ use shared::secret::Secret;
 
 use crate::cli::arguments::DoctorArgs;
 use crate::config;
+use crate::process::terminal;
 use crate::server::preflight;
 use crate::server::preflight::Preparation;
 
@@ -39,7 +39,7 @@ pub fn doctor(arguments: &DoctorArgs) -> ExitCode {
         false => findings.text(),
     };
     // A reader that went away, as `head` does, is no failure.
-    let _ = io::stdout().write_all(text.as_bytes());
+    let _ = terminal::print(&text);
     ExitCode::from(findings.exit_code())
 }
 
