@@ -17,6 +17,9 @@ use crate::process::client_key::ClientKey;
 /// Chunks of one turn of all replays, and as many for those that scan the ring.
 const CHUNKS: usize = 16;
 
+/// Streams of one client that go on at once when some of its share of scanning has come back.
+const PACED: usize = 16;
+
 /// What a chunk may be filled with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Reads {
@@ -111,7 +114,8 @@ impl Engine {
 
     pub fn on_pace(&mut self) {
         let shares = &self.hub.process.limits.scans;
-        let due = self.replays.paced.take(|client| shares.has_some(client));
+        let may = |client| shares.has_some(client);
+        let due = self.replays.paced.round(PACED, may);
         for (client, slot) in due {
             self.replays.ready.add(client, slot);
         }

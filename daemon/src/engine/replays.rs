@@ -6,7 +6,6 @@ use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::chunk::Chunk;
 use crate::engine::replay::filter::Filter;
-use crate::engine::replay::paced::Paced;
 use crate::engine::replay::turns::Turns;
 use crate::process::client_key::ClientKey;
 
@@ -18,8 +17,9 @@ pub struct Replays {
     pub scans: Turns,
     /// Streams that are to be told more of who is there (`active.rs`).
     pub telling: VecDeque<u32>,
-    /// Streams that wait for their client's share of scanning.
-    pub paced: Paced,
+    /// Streams whose client has spent its share of scanning the ring (`scan_shares.rs`): they go on when some of it has come
+    /// back.
+    pub paced: Turns,
     /// Streams with channels that were added with a cursor.
     pub catch_ups: HashMap<u32, CatchUp>,
     /// Streams that come from another host, as long as that matters.

@@ -9,7 +9,6 @@ pub mod catch_up;
 pub mod chunk;
 pub mod fill;
 pub mod filter;
-pub mod paced;
 pub mod query;
 pub mod scan;
 pub mod state;

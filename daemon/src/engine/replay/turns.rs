@@ -92,6 +92,27 @@ impl Turns {
         }
         None
     }
+
+    /// The next streams of each client that `may` go on, so many of one at the most.
+    pub fn round(&mut self, most: usize, may: impl Fn(ClientKey) -> bool) -> Vec<(ClientKey, u32)> {
+        let (clients, mut due) = (&mut self.clients, Vec::new());
+        self.order.retain(|client| {
+            let Some(waiting) = clients.get_mut(client) else {
+                return false;
+            };
+            if may(*client) {
+                let some = std::iter::from_fn(|| waiting.next()).take(most);
+                due.extend(some.map(|slot| (*client, slot)));
+            }
+            let waits = !waiting.slots.is_empty();
+            if !waits {
+                clients.remove(client);
+            }
+            waits
+        });
+        self.streams -= due.len();
+        due
+    }
 }
 
 #[cfg(test)]
@@ -132,6 +153,30 @@ mod tests {
         assert_eq!(turns.len(), 2);
         turns.remove(client(1), 0);
         assert_eq!(all(&mut turns), [1]);
+    }
+
+    #[test]
+    fn in_a_round_each_client_goes_on_with_those_of_its_streams_whose_turn_it_is() {
+        let mut turns = Turns::default();
+        (0..5).for_each(|slot| turns.add(client(1), slot));
+        turns.add(client(2), 10);
+        turns.add(client(3), 20);
+        let round = |turns: &mut Turns| -> Vec<u32> {
+            let due = turns.round(2, |one| one != client(3));
+            // They wait again at once.
+            due.iter()
+                .for_each(|(client, slot)| turns.add(*client, *slot));
+            due.into_iter().map(|(_, slot)| slot).collect()
+        };
+        let mut had: Vec<u32> = round(&mut turns);
+        assert_eq!(had.len(), 3, "two of the one client, one of the other");
+        had.extend(round(&mut turns));
+        had.extend(round(&mut turns));
+        had.sort_unstable();
+        assert_eq!(had, [0, 0, 1, 2, 3, 4, 10, 10, 10]);
+        assert_eq!(turns.len(), 7);
+        assert_eq!(turns.round(100, |_| true).len(), 7);
+        assert!(turns.is_empty() && turns.clients.is_empty() && turns.order.is_empty());
     }
 
     proptest! {
