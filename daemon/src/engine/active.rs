@@ -11,6 +11,8 @@ use crate::hub::active::{Telling, text_of_topic};
 
 /// What a stream may take of a worker's time at a time: ordinary patterns that are tried on a topic.
 const TURN: usize = 1000;
+/// Streams that are told a part in one turn of all.
+const TOLD: usize = 4;
 
 impl Engine {
     /// The stream is live again: what is announced from now on it gets, and the rest is sent to it as it is now.
@@ -44,15 +46,20 @@ impl Engine {
         // It may have been closed.
         if let Some(subscriber) = self.subscribers.of_mut(slot).filter(|_| !telling.is_over()) {
             subscriber.telling = Some(telling);
-            self.replays.telling.push_back(slot);
+            let client = self.streams[slot as usize].client;
+            self.replays.telling.add(client, slot);
         }
     }
 
     /// Some streams are told the next part.
     pub(super) fn go_on_telling(&mut self) {
-        for _ in 0..self.replays.telling.len().min(4) {
-            if let Some(slot) = self.replays.telling.pop_front() {
-                self.tell_active(slot);
+        for _ in 0..self.replays.telling.len().min(TOLD) {
+            let mut turns = std::mem::take(&mut self.replays.telling);
+            let next = turns.next(|client| self.may_begin(client));
+            self.replays.telling = turns;
+            match next {
+                Some(slot) => self.tell_active(slot),
+                None => break,
             }
         }
     }

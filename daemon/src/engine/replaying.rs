@@ -65,14 +65,11 @@ impl Engine {
         self.hub.counters(self.worker).replays_due.set(due as u64);
     }
 
-    /// Whether any stream may have its next chunk.
+    /// Whether any stream may have its next chunk, or be told more of who is there.
     pub(super) fn has_turns(&self) -> bool {
-        let (ready, scans) = (&self.replays.ready, &self.replays.scans);
-        if ready.is_empty() && scans.is_empty() {
-            return false;
-        }
-        let may = |client| self.may_begin(client);
-        ready.has(may) || scans.has(may)
+        let replays = &self.replays;
+        let mut all = [&replays.ready, &replays.scans, &replays.telling].into_iter();
+        all.any(|turns| turns.has(|client| self.may_begin(client)))
     }
 
     /// The next stream whose turn it is among those that read so. Whoever may not begin anything now keeps its turn.

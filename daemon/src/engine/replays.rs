@@ -1,6 +1,6 @@
 //! The replays of all streams of a worker: whose turn it is, what else each is to be sent, and the buffers.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 
 use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
@@ -16,7 +16,7 @@ pub struct Replays {
     /// Those of them that have to scan the ring for it: apart, so that it is not at others' expense.
     pub scans: Turns,
     /// Streams that are to be told more of who is there (`active.rs`).
-    pub telling: VecDeque<u32>,
+    pub telling: Turns,
     /// Streams whose client has spent its share of scanning the ring (`scan_shares.rs`): they go on when some of it has come
     /// back.
     pub paced: Turns,
@@ -47,6 +47,7 @@ impl Replays {
         self.ready.remove(client, slot);
         self.scans.remove(client, slot);
         self.paced.remove(client, slot);
+        self.telling.remove(client, slot);
         self.finish(slot);
     }
 

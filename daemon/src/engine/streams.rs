@@ -137,8 +137,7 @@ impl Engine {
     /// Whether chunks of replay are due, or input of WebSockets. While memory is tight replays may have to wait; they go
     /// on at the next tick when they may.
     pub fn has_more(&self) -> bool {
-        let tells = !self.replays.telling.is_empty() && !self.hub.process.memory.is_tight();
-        self.has_turns() || tells || !self.input.queue.is_empty()
+        self.has_turns() || !self.input.queue.is_empty()
     }
 
     /// The position up to which a stream has everything.

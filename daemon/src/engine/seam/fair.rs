@@ -3,8 +3,13 @@
 use std::net::IpAddr;
 use std::time::Instant;
 
+use protocol::mercure::Version;
+use protocol::mercure::grants::{Grant, Grants};
+use protocol::mercure::matcher::{Kind, Matcher};
+
 use super::slow::publish;
 use super::*;
+use crate::engine::TopicOpening;
 use crate::engine::stream::Stream;
 
 /// Larger than one turn of a replay.
@@ -115,6 +120,83 @@ fn who_has_the_ring_scanned_takes_no_turns_of_others() {
     // And who scans gets on, too.
     let mut last = many.pop().unwrap();
     turns_until(&mut engine, &mut last, &mut many, FORGOTTEN as usize);
+}
+
+/// A subscriber of this address, who may hear of everybody, and comes back.
+fn subscribe(engine: &mut Engine, hub: &Arc<Hub>, address: IpAddr) -> Client {
+    let everything = || Matcher::parse(Kind::Exact, "*", hub.topics.hub()).unwrap();
+    let grant = Grant {
+        matcher: everything(),
+        payload: None,
+    };
+    let grants = Grants {
+        version: Version::One,
+        publish: Vec::new(),
+        subscribe: vec![grant],
+        expires: None,
+    };
+    let client = ClientKey::of(address);
+    let matched = hub.topics.subscribe(&hub.index, client, vec![everything()]);
+    let matched = matched.unwrap();
+    let (client, fd) = Client::new(0, [FIRST; 3], false);
+    let (limits, metrics) = (&hub.process.limits, &hub.process.metrics);
+    let admission = Admission::new(limits, metrics, 0, Some(address)).unwrap();
+    engine.open(Opening {
+        watched: None,
+        fd,
+        client: admission.keep(),
+        head: b"H".to_vec(),
+        channels: matched.names.clone(),
+        format: Format::Mercure,
+        resume: Some(Resume::Cursor(cursor(FIRST - 1))),
+        accesses: vec![],
+        socket: SocketId::random().unwrap(),
+        topics: Some(Box::new(TopicOpening {
+            matched,
+            grants: Arc::new(grants),
+            presence: None,
+        })),
+        websocket: None,
+    });
+    client
+}
+
+#[test]
+fn who_is_told_of_many_takes_no_turns_of_another() {
+    const PRESENT: usize = 5000;
+    let hub = hub_with(Box::new(Ring::default()), 1000, 1 << 30);
+    let mut engine = engine_with(&hub, SlowClients::Replay, 1000);
+    let active = engine.app.active.clone();
+    let matchers = [Matcher::parse(Kind::Exact, "/a", hub.topics.hub()).unwrap()];
+    let grants = Grants {
+        version: Version::One,
+        publish: Vec::new(),
+        subscribe: Vec::new(),
+        expires: None,
+    };
+    let present = (0..PRESENT).map(|_| active.join(&hub, &matchers, &grants).unwrap());
+    let _present: Vec<_> = present.collect();
+    let mut turns_beside = |many: usize| {
+        let open = |engine: &mut Engine, n| subscribe(engine, &hub, address(n));
+        let mut many: Vec<Client> = (0..many).map(|_| open(&mut engine, 1)).collect();
+        let mut one = open(&mut engine, 2);
+        let mut turns = 0;
+        while one.said < PRESENT {
+            assert!(engine.has_more(), "{} of {PRESENT}", one.said);
+            engine.on_replay();
+            turns += 1;
+            one.read(1 << 20);
+            many.iter_mut().for_each(|other| other.read(1 << 20));
+            engine.on_ready();
+        }
+        turns
+    };
+    let (alone, beside) = (turns_beside(0), turns_beside(50));
+    assert!(alone > 5, "a part at a time: {alone}");
+    assert!(
+        beside <= alone + 1,
+        "{beside} turns, {alone} without others"
+    );
 }
 
 #[test]
