@@ -35,7 +35,7 @@ mod registration;
 mod relief;
 pub mod replay;
 mod replaying;
-mod replays;
+pub mod replays;
 mod resume;
 mod rewind;
 mod rules;

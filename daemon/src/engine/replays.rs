@@ -6,8 +6,11 @@ use crate::engine::replay::cache::ReplayCache;
 use crate::engine::replay::catch_up::CatchUp;
 use crate::engine::replay::chunk::Chunk;
 use crate::engine::replay::filter::Filter;
-use crate::engine::replay::turns::Turns;
+use crate::engine::replay::turns::{self, Turns};
 use crate::process::client_key::ClientKey;
+
+/// Bytes at the most of each stream in the tables of turns, of which it waits in one.
+pub const TURNS: u64 = 4 * turns::PLACE + turns::WAITS;
 
 #[derive(Debug, Default)]
 pub struct Replays {

@@ -16,6 +16,7 @@ use crate::auth::{http_call, revoked, rotation};
 use crate::cluster;
 use crate::config::{App, MAX_WORKERS, Settings};
 use crate::engine::lingering::Lingering;
+use crate::engine::replays;
 use crate::hub::active;
 use crate::hub::active_note;
 use crate::hub::busy_channels;
@@ -348,8 +349,8 @@ impl Sizes<'_> {
         let most = self.apps.iter().map(|app| held(app).max(subscriber(app)));
         let most = most.max().unwrap_or(0);
         let name = self.apps.iter().map(|app| app.user_id_bytes as u64).max();
-        let stream =
-            STREAM + SENDER + name.unwrap_or(0) + channels * (SUBSCRIPTION + REPLAYED) + most;
+        let stream = STREAM + SENDER + replays::TURNS + name.unwrap_or(0);
+        let stream = stream + channels * (SUBSCRIPTION + REPLAYED) + most;
         let ending = Lingering::<Place>::ceiling(1, most as usize);
         self.connections * stream.max(ending)
     }

@@ -5,6 +5,13 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 
 use crate::process::client_key::ClientKey;
 
+/// Bytes at the most of each stream that waits, if each is another client's: its client in a table and in a list that have just
+/// doubled; they stay until nobody waits.
+pub const PLACE: u64 =
+    (16 * (size_of::<(ClientKey, Waiting)>() + 1) / 7 + 2 * size_of::<ClientKey>()) as u64;
+/// And the node of a tree, with room for others of the same client, only while it waits.
+pub const WAITS: u64 = 64;
+
 #[derive(Debug, Default)]
 pub struct Turns {
     clients: HashMap<ClientKey, Waiting>,
