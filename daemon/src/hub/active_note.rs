@@ -12,14 +12,14 @@
 //! survive a power cut, and is not synced. Of more than it has room for nothing is noted.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::{self, File};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
 use protocol::mercure::matcher::Kind;
 use serde::{Deserialize, Serialize};
+
+use crate::process::own_file::{self, Others};
 
 /// Of the file's name, after that of the ring.
 pub const SUFFIX: &str = ".subscribers";
@@ -135,7 +135,11 @@ impl Journal {
         let lines = self.lines.values().flat_map(|line| line.iter().copied());
         let text: Vec<u8> = HEAD.bytes().chain(lines).collect();
         self.bytes = text.len();
-        match write(&self.path, &text) {
+        let written = own_file::replace(&self.path, |mut file| {
+            file.write_all(&text)?;
+            Ok(file)
+        });
+        match written {
             Ok(file) => self.file = Some(file),
             Err(why) => self.give_up(&why),
         }
@@ -158,10 +162,14 @@ impl Journal {
 /// # Errors
 /// One line: the file, and why it is not believed.
 pub fn read(path: &Path) -> Result<Vec<Noted>, String> {
-    match read_bytes(path) {
-        Ok(bytes) => parse(&bytes).ok_or_else(|| format!("{}: is of another form", path.display())),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(Vec::new()),
-        Err(why) => Err(format!("{}: {why}", path.display())),
+    let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
+    match own_file::read(path, LONGEST as u64 + 1, Others::MustNotUse, own_file::own) {
+        Ok(Some(bytes)) if bytes.len() > LONGEST => {
+            Err(at(&format!("is longer than {LONGEST} bytes")))
+        }
+        Ok(Some(bytes)) => parse(&bytes).ok_or_else(|| at(&"is of another form")),
+        Ok(None) => Ok(Vec::new()),
+        Err(why) => Err(at(&why)),
     }
 }
 
@@ -193,43 +201,6 @@ pub fn parse(bytes: &[u8]) -> Option<Vec<Noted>> {
         }
     }
     Some(all.into_values().collect())
-}
-
-fn read_bytes(path: &Path) -> io::Result<Vec<u8>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    let meta = file.metadata()?;
-    // Where everybody may make files, somebody else may have made this one.
-    if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o077 != 0 {
-        let why = format!("it belongs to uid {}, or others may use it", meta.uid());
-        return Err(io::Error::other(why));
-    }
-    let mut bytes = Vec::new();
-    file.take(LONGEST as u64 + 1).read_to_end(&mut bytes)?;
-    match bytes.len() > LONGEST {
-        true => Err(io::Error::other(format!("longer than {LONGEST} bytes"))),
-        false => Ok(bytes),
-    }
-}
-
-/// Replaces the file as a whole, and leaves it open for what is appended.
-fn write(path: &Path, bytes: &[u8]) -> io::Result<File> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .append(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    let written = file.write_all(bytes).and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written.map(|()| file)
 }
 
 #[cfg(test)]

@@ -13,9 +13,9 @@
 //! A new file takes the place of the old one when it is complete. Whoever may read the ring may read it.
 
 use std::fmt::Write as _;
-use std::fs::{self, File, OpenOptions, Permissions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt, PermissionsExt, fchown};
+use std::fs::{self, Permissions};
+use std::io::{self, Write};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use shared::cursor::Cursor;
@@ -23,6 +23,7 @@ use shared::rules;
 use shared::vector::Vector;
 
 use crate::hub::erased::{self, Erasure, MOST};
+use crate::process::own_file::{self, Others};
 
 /// Of the file's name, after that of the ring.
 pub const SUFFIX: &str = ".forgotten";
@@ -37,27 +38,15 @@ const LINE: usize = Cursor::MAX_LEN + rules::MAX_CHANNEL + 2;
 /// One line: the file, and why it is not believed.
 pub fn read(path: &Path, trusted: impl Fn(u32) -> bool) -> Result<Vec<Erasure>, String> {
     let refused = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path);
-    let file = match file {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(why) => return Err(refused(&format!("cannot be read: {why}"))),
-        Ok(file) => file,
+    let bytes = own_file::read(path, LONGEST + 1, Others::MustNotWrite, trusted);
+    let bytes = match bytes.map_err(|why| refused(&why))? {
+        None => return Ok(Vec::new()),
+        Some(bytes) if bytes.len() as u64 > LONGEST => {
+            return Err(refused(&format!("is longer than {LONGEST} bytes")));
+        }
+        Some(bytes) => bytes,
     };
-    let meta = file.metadata().map_err(|why| refused(&why))?;
-    if !meta.is_file() || !trusted(meta.uid()) || meta.mode() & 0o022 != 0 {
-        let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
-        let why = format!("belongs to uid {uid} with mode {mode:04o}: is it askrd's own file?");
-        return Err(refused(&why));
-    }
-    let mut text = String::new();
-    let length = file.take(LONGEST + 1).read_to_string(&mut text);
-    let length = length.map_err(|why| refused(&format!("cannot be read: {why}")))?;
-    if length as u64 > LONGEST {
-        return Err(refused(&format!("is longer than {LONGEST} bytes")));
-    }
+    let text = String::from_utf8(bytes).map_err(|_| refused(&"is not UTF-8"))?;
     parse(&text).map_err(|why| refused(&why))
 }
 
@@ -99,19 +88,6 @@ fn erasure(line: &str) -> Option<Erasure> {
 /// # Errors
 /// Then the old one is as it was.
 pub fn write(path: &Path, ring: &Path, entries: &[Erasure]) -> io::Result<()> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = Path::new(&new);
-    // What a killed process left.
-    let _ = fs::remove_file(new);
-    let done = fill(new, ring, entries).and_then(|()| fs::rename(new, path));
-    if done.is_err() {
-        let _ = fs::remove_file(new);
-    }
-    done
-}
-
-fn fill(path: &Path, ring: &Path, entries: &[Erasure]) -> io::Result<()> {
     let mut text = HEAD.to_owned();
     for erasure in entries {
         // Writing to a String cannot fail.
@@ -120,31 +96,23 @@ fn fill(path: &Path, ring: &Path, entries: &[Erasure]) -> io::Result<()> {
         }
         let _ = writeln!(text, "{} {}", erasure.at, erasure.channel);
     }
-    let mut file: File = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    file.write_all(text.as_bytes())?;
-    let ring = fs::symlink_metadata(ring)?;
-    if ring.is_file() && fchown(&file, None, Some(ring.gid())).is_ok() {
-        file.set_permissions(Permissions::from_mode(0o600 | ring.mode() & 0o040))?;
-    }
-    Ok(())
+    own_file::replace(path, |mut file| {
+        file.write_all(text.as_bytes())?;
+        let ring = fs::symlink_metadata(ring)?;
+        if ring.is_file() && fchown(&file, None, Some(ring.gid())).is_ok() {
+            file.set_permissions(Permissions::from_mode(0o600 | ring.mode() & 0o040))?;
+        }
+        Ok(())
+    })
 }
 
 #[cfg(test)]
 mod tests {
-    use nix::unistd::geteuid;
     use protocol::testing::cursor;
     use shared::vector::OriginId;
 
     use super::*;
-
-    fn own(uid: u32) -> bool {
-        uid == geteuid().as_raw()
-    }
+    use crate::process::own_file::own;
 
     #[test]
     fn what_is_written_is_read_with_the_rings_readers_and_nothing_is_left_beside_it() {

@@ -23,14 +23,15 @@
 //! what still counts.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs::File;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use cluster::import::Known as Former;
 use cluster::recovery;
 use shared::cursor::{Cursor, Epoch};
+
+use crate::process::own_file::{self, Others};
 
 /// Of the file's name, after that of the ring.
 pub const SUFFIX: &str = ".imports";
@@ -505,62 +506,28 @@ fn read(
     longest: usize,
     trusted: impl Fn(u32) -> bool,
 ) -> Result<Option<Vec<u8>>, String> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK | libc::O_CLOEXEC)
-        .open(path);
-    let file = match file {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(None),
-        Err(why) => return Err(format!("cannot be read: {why}")),
-        Ok(file) => file,
-    };
-    let meta = file.metadata().map_err(|why| why.to_string())?;
-    if !meta.is_file() || !trusted(meta.uid()) || meta.mode() & 0o022 != 0 {
-        let (uid, mode) = (meta.uid(), meta.mode() & 0o7777);
-        return Err(format!(
-            "belongs to uid {uid} with mode {mode:04o}: is it askrd's own file?"
-        ));
-    }
-    let mut text = Vec::new();
-    let length = file.take(longest as u64).read_to_end(&mut text);
-    length.map_err(|why| format!("cannot be read: {why}"))?;
-    Ok(Some(text))
+    own_file::read(path, longest as u64, Others::MustNotWrite, trusted)
+        .map_err(|why| why.to_string())
 }
 
 fn replace(path: &Path, text: &[u8]) -> io::Result<File> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = Path::new(&new);
-    // What a killed process left.
-    let _ = fs::remove_file(new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(new)?;
-    let done = file.write_all(text).and_then(|()| fs::rename(new, path));
-    if let Err(why) = done {
-        let _ = fs::remove_file(new);
-        return Err(why);
-    }
-    Ok(file)
+    own_file::replace(path, |mut file| {
+        file.write_all(text)?;
+        Ok(file)
+    })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use nix::unistd::geteuid;
+    use crate::process::own_file::own;
     use proptest::prelude::*;
+    use std::fs;
     use std::os::unix::fs::PermissionsExt;
 
     const OWN: Epoch = Epoch([9; 6]);
     const A: Epoch = Epoch([1; 6]);
     const B: Epoch = Epoch([2; 6]);
-
-    fn own(uid: u32) -> bool {
-        uid == geteuid().as_raw()
-    }
 
     fn at(epoch: Epoch, seq: u64) -> Cursor {
         Cursor { epoch, seq }

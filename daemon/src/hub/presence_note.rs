@@ -13,17 +13,16 @@
 //! cannot be read or written costs the next start the wait for everybody's grace time, and nothing else.
 
 use std::fmt::Write as _;
-use std::fs::{self, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::fs;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use nix::unistd::geteuid;
 use protocol::channel::Kind;
 use protocol::pusher::channel_name;
 use shared::rules;
 
 use crate::hub::presence::Before;
+use crate::process::own_file::{self, Others};
 
 /// Of the file's name, after that of the ring.
 pub const SUFFIX: &str = ".present";
@@ -74,7 +73,9 @@ impl Note {
 
     fn write(&mut self, what: &Before) {
         self.somebody = Some(*what != Before::Nobody);
-        if let Err(why) = write(&self.path, &text(what)) {
+        let text = text(what);
+        let written = own_file::replace(&self.path, |mut file| file.write_all(text.as_bytes()));
+        if let Err(why) = written {
             // No note is better than one that is not true.
             let _ = fs::remove_file(&self.path);
             self.somebody = None;
@@ -91,8 +92,8 @@ impl Note {
 pub fn read(path: &Path) -> Result<Option<Before>, String> {
     let at = |why: &dyn std::fmt::Display| format!("{}: {why}", path.display());
     match read_text(path) {
-        Ok(text) => parse(&text).map(Some).map_err(|why| at(&why)),
-        Err(why) if why.kind() == io::ErrorKind::NotFound => Ok(None),
+        Ok(Some(text)) => parse(&text).map(Some).map_err(|why| at(&why)),
+        Ok(None) => Ok(None),
         Err(why) => Err(at(&why)),
     }
 }
@@ -150,50 +151,25 @@ fn text(what: &Before) -> String {
     text
 }
 
-fn read_text(path: &Path) -> io::Result<String> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path)?;
-    let meta = file.metadata()?;
-    // Where everybody may make files, somebody else may have made this one.
-    if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        let why = format!("it belongs to uid {}, or others may write it", meta.uid());
-        return Err(io::Error::other(why));
+fn read_text(path: &Path) -> io::Result<Option<String>> {
+    let most = MOST_BYTES + 100;
+    let bytes = own_file::read(path, most as u64 + 1, Others::MustNotWrite, own_file::own)?;
+    match bytes {
+        Some(bytes) if bytes.len() > most => {
+            Err(io::Error::other(format!("longer than {most} bytes")))
+        }
+        Some(bytes) => {
+            let text = String::from_utf8(bytes);
+            text.map(Some)
+                .map_err(|_| io::ErrorKind::InvalidData.into())
+        }
+        None => Ok(None),
     }
-    let most = (MOST_BYTES + 100) as u64;
-    if meta.len() > most {
-        return Err(io::Error::other(format!("longer than {most} bytes")));
-    }
-    let mut text = String::new();
-    file.take(most).read_to_string(&mut text)?;
-    Ok(text)
-}
-
-/// Replaces the file as a whole: a process may be killed at any moment. It is not synced, as it need not survive a
-/// power cut.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let mut new = path.to_owned().into_os_string();
-    new.push(".new");
-    let new = PathBuf::from(new);
-    let _ = fs::remove_file(&new);
-    let mut file = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(&new)?;
-    let written = file
-        .write_all(text.as_bytes())
-        .and_then(|()| fs::rename(&new, path));
-    if written.is_err() {
-        let _ = fs::remove_file(&new);
-    }
-    written
 }
 
 #[cfg(test)]
 mod tests {
-    use std::os::unix::fs::{PermissionsExt, symlink};
+    use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
     use proptest::prelude::*;
 
@@ -245,7 +221,7 @@ mod tests {
         let path = directory.path().join("ring.present");
         fs::write(&path, text(&Before::Nobody)).unwrap();
         fs::set_permissions(&path, fs::Permissions::from_mode(0o622)).unwrap();
-        assert!(read(&path).unwrap_err().contains("others may write it"));
+        assert!(read(&path).unwrap_err().contains("with mode 0622"));
         fs::remove_file(&path).unwrap();
         let elsewhere = directory.path().join("elsewhere");
         fs::write(&elsewhere, text(&Before::Nobody)).unwrap();

@@ -17,6 +17,7 @@ pub mod holdings;
 pub mod jitter;
 pub mod logging;
 pub mod metrics;
+pub mod own_file;
 pub mod parts;
 pub mod peer_groups;
 pub mod publish_failures;

@@ -18,20 +18,18 @@
 
 use std::cell::Cell;
 use std::collections::HashSet;
-use std::fs::{self, File, OpenOptions};
-use std::io::{self, Read, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::io::{self, Write};
 use std::path::Path;
 use std::sync::OnceLock;
 use std::sync::atomic::Ordering::{Relaxed, Release, SeqCst};
 use std::sync::atomic::{AtomicU64, AtomicUsize, compiler_fence};
 
 use nix::fcntl::posix_fallocate;
-use nix::unistd::geteuid;
 use shared::cursor::{Cursor, Epoch};
 use shared::map::Map;
 
 use crate::process::logging;
+use crate::process::own_file::{self, Others};
 
 /// "askrfly1"
 const MAGIC: u64 = u64::from_be_bytes(*b"askrfly1");
@@ -241,44 +239,14 @@ fn judge(words: &[u64]) -> (Vec<Suspect>, Vec<Cursor>) {
 }
 
 fn read(path: &Path) -> io::Result<Vec<u64>> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK)
-        .open(path);
-    let file = match file {
-        Err(why) if why.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        file => file?,
-    };
-    let meta = file.metadata()?;
-    // Where everybody may make files, somebody else may have made this one.
-    if !meta.is_file() || meta.uid() != geteuid().as_raw() || meta.mode() & 0o022 != 0 {
-        let why = format!("it belongs to uid {}, or others may write it", meta.uid());
-        return Err(io::Error::other(why));
-    }
-    let mut bytes = Vec::new();
-    file.take(MOST).read_to_end(&mut bytes)?;
+    let bytes = own_file::read(path, MOST, Others::MustNotWrite, own_file::own)?;
+    let bytes = bytes.unwrap_or_default();
     let words = bytes.as_chunks().0;
     Ok(words.iter().copied().map(u64::from_ne_bytes).collect())
 }
 
 /// A new file takes the place of the old one when it is complete: a death meanwhile forgets nothing.
 fn create(path: &Path, suspects: &[Suspect], threads: usize) -> io::Result<Map> {
-    let mut new = path.as_os_str().to_owned();
-    new.push(".new");
-    let new = Path::new(&new);
-    // What a killed process left.
-    let _ = fs::remove_file(new);
-    let made = fill(new, suspects, threads).and_then(|map| {
-        fs::rename(new, path)?;
-        Ok(map)
-    });
-    if made.is_err() {
-        let _ = fs::remove_file(new);
-    }
-    made
-}
-
-fn fill(path: &Path, suspects: &[Suspect], threads: usize) -> io::Result<Map> {
     let mut words = vec![0; SLOTS_AT + threads * SLOT];
     words[0] = MAGIC;
     for (words, suspect) in words[HEADER..].chunks_exact_mut(SUSPECT).zip(suspects) {
@@ -290,21 +258,18 @@ fn fill(path: &Path, suspects: &[Suspect], threads: usize) -> io::Result<Map> {
         .iter()
         .flat_map(|word: &u64| word.to_ne_bytes())
         .collect();
-    let mut file: File = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .custom_flags(libc::O_NOFOLLOW)
-        .open(path)?;
-    // A page that is missing on a full tmpfs would raise SIGBUS at the first note.
-    posix_fallocate(&file, 0, bytes.len() as i64)?;
-    file.write_all(&bytes)?;
-    Map::new(&file, bytes.len())
+    own_file::replace(path, |mut file| {
+        // A page that is missing on a full tmpfs would raise SIGBUS at the first note.
+        posix_fallocate(&file, 0, bytes.len() as i64)?;
+        file.write_all(&bytes)?;
+        Map::new(&file, bytes.len())
+    })
 }
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use protocol::testing::cursor;
 
     use super::*;
@@ -386,6 +351,6 @@ mod tests {
         std::os::unix::fs::symlink("/etc/passwd", directory.path().join("link")).unwrap();
         assert!(read(&directory.path().join("link")).is_err());
         fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(0o666)).unwrap();
-        assert!(read(&path).unwrap_err().to_string().contains("may write"));
+        assert!(read(&path).unwrap_err().to_string().contains("0666"));
     }
 }
