@@ -12,7 +12,7 @@ import { TESTS } from '../lib/built.mjs';
 import { metrics } from '../lib/faults.mjs';
 import { freePort } from '../lib/http.mjs';
 import { startPhp } from '../lib/php.mjs';
-import { Scope, until } from '../lib/scope.mjs';
+import { main, until } from '../lib/scope.mjs';
 import { anonymous } from '../siege/memory.mjs';
 import { median, table } from './figures.mjs';
 import { settle } from './fanout-measure.mjs';
@@ -154,16 +154,8 @@ async function scrape(scope) {
   ])}`);
 }
 
-const scope = new Scope();
-let failed = 0;
-try {
+await main(async (scope) => {
   const program = compile(scope, 'fanout-load');
   if (process.env.ONLY !== 'metrics') await processor(scope, program);
   await scrape(scope);
-} catch (error) {
-  console.error(error);
-  failed = 1;
-} finally {
-  await scope.close();
-}
-process.exit(failed);
+});

@@ -5,14 +5,13 @@
 import { execFileSync } from 'node:child_process';
 import { readFileSync, writeFileSync } from 'node:fs';
 import path from 'node:path';
-import { TESTS, server as installed } from '../lib/built.mjs';
+import { TESTS } from '../lib/built.mjs';
 import { ask, freePort } from '../lib/http.mjs';
-import { services } from '../lib/people.mjs';
-import { nginxTemp, packagedNginx } from '../lib/php.mjs';
-import { until } from '../lib/scope.mjs';
+import { packagedNginx } from '../lib/php.mjs';
 import { cost, settle } from './fanout-measure.mjs';
 import { median, quantile } from './figures.mjs';
 import { startAskrd, startFloor, startNchan } from './fanout-servers.mjs';
+import { startNginx } from './nginx.mjs';
 
 /** Events a second to those who are connected, while others come. */
 const RATE = 100;
@@ -49,7 +48,7 @@ async function turn(scope, server, program, { many, few }, note) {
   await fresh(server, server.load(program), many, (us) => note('tcp', us));
   await fresh(server, server.load(program, { port: unixSocket(server) }), many, (us) => note('unix', us));
   if (server.askrd) {
-    const nginx = await startNginx(scope, server);
+    const nginx = await packaged(scope, server);
     // nginx has 19,000 descriptors, two for each stream.
     await fresh(server, server.load(program, { port: nginx.port }), Math.min(many, 8000), (us) => note('nginx', us));
     await nginx.process.end();
@@ -87,34 +86,16 @@ async function live(server, program, few, many, note) {
 }
 
 /** nginx as packaging/ ships it, before this askrd. */
-async function startNginx(scope, server) {
-  const name = `${server.askrd.name}-nginx`;
+async function packaged(scope, { askrd }) {
+  const name = `${askrd.name}-nginx`;
   const port = await freePort();
-  const { web } = services();
-  writeFileSync(scope.path(`${name}.conf`), `
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid ${scope.path(`${name}.pid`)};
-error_log stderr error;
-events { worker_connections 19000; }
-http {
-${nginxTemp(scope, name)}
-access_log off;
-${packagedNginx(scope, server.askrd.socket, 'nginx-http.conf', name)}
+  const http = `
+${packagedNginx(scope, askrd.socket, 'nginx-http.conf', name)}
 server {
   listen 127.0.0.1:${port} backlog=4096;
-${packagedNginx(scope, server.askrd.socket, 'nginx.conf', name)}
-}
-}
-`);
-  const started = scope.start(name, 'taskset', ['-c', '1', installed('nginx'), '-c', scope.path(`${name}.conf`), '-e', 'stderr'],
-    { uid: web.uid, gid: web.gid });
-  await until('nginx answers', async () => {
-    if (started.ended) throw new Error(`nginx ${started.state()}: ${started.output()}`);
-    return ask({ port }, '/elsewhere').catch(() => null);
-  });
-  return { port, process: started };
+${packagedNginx(scope, askrd.socket, 'nginx.conf', name)}
+}`;
+  return { port, process: await startNginx(scope, name, { http, core: 1 }, () => ask({ port }, '/elsewhere').catch(() => null)) };
 }
 
 /** Allocations on the heap for each of `count` streams: connect, one event, end. */

@@ -2,15 +2,15 @@
 // that drives them (sockudo: fanout-sockudo.mjs). Servers are pinned to core 0, the load and its publisher to core 1.
 
 import { execFileSync, spawn } from 'node:child_process';
-import { readFileSync, readdirSync, statSync, writeFileSync } from 'node:fs';
+import { readFileSync, readdirSync, statSync } from 'node:fs';
 import path from 'node:path';
 import { createInterface } from 'node:readline';
-import { PHP, TESTS, server } from '../lib/built.mjs';
+import { PHP, TESTS } from '../lib/built.mjs';
 import { Askrd } from '../lib/askrd.mjs';
 import { freePort } from '../lib/http.mjs';
-import { nginxTemp, phpEnvironment } from '../lib/php.mjs';
-import { services } from '../lib/people.mjs';
+import { phpEnvironment } from '../lib/php.mjs';
 import { until, within } from '../lib/scope.mjs';
+import { startNginx } from './nginx.mjs';
 
 /** The application that Pusher's protocol names, here and at sockudo. */
 export const APP = { id: 'bench', key: 'bench-key', secret: 'the-secret-of-the-benchmark' };
@@ -100,47 +100,32 @@ export async function startFloor(scope, { name = 'floor', pusher } = {}) {
 /** Debian's nginx with nchan: one worker, messages kept for replay as askrd keeps them. */
 export async function startNchan(scope, { name = 'nchan' } = {}) {
   const port = await freePort();
-  const { web } = services();
   const socket = scope.path(`${name}.sock`);
-  writeFileSync(scope.path(`${name}.conf`), `
-load_module /usr/lib/nginx/modules/ngx_nchan_module.so;
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid ${scope.path(`${name}.pid`)};
-error_log stderr error;
-events { worker_connections 19000; }
-http {
-  ${nginxTemp(scope, name)}
-  access_log off;
-  tcp_nodelay on;
-  keepalive_requests 1000000000;
-  keepalive_timeout 1h;
-  nchan_shared_memory_size 256M;
-  server {
-    listen 127.0.0.1:${port} backlog=4096;
-    listen unix:${socket};
-    location = /sub {
-      nchan_subscriber eventsource;
-      nchan_channel_id $arg_channel;
-      nchan_subscriber_first_message newest;
-      nchan_eventsource_ping_interval ${PING_SECONDS};
-    }
-    location = /pub {
-      nchan_publisher http;
-      nchan_channel_id $arg_channel;
-      nchan_message_buffer_length 200;
-      nchan_message_timeout 1h;
-    }
+  const modules = 'load_module /usr/lib/nginx/modules/ngx_nchan_module.so;';
+  const http = `
+tcp_nodelay on;
+keepalive_requests 1000000000;
+keepalive_timeout 1h;
+nchan_shared_memory_size 256M;
+server {
+  listen 127.0.0.1:${port} backlog=4096;
+  listen unix:${socket};
+  location = /sub {
+    nchan_subscriber eventsource;
+    nchan_channel_id $arg_channel;
+    nchan_subscriber_first_message newest;
+    nchan_eventsource_ping_interval ${PING_SECONDS};
   }
-}
-`);
-  const started = scope.start(name, 'taskset', ['-c', '0', server('nginx'), '-c', scope.path(`${name}.conf`), '-e', 'stderr'],
-    { uid: web.uid, gid: web.gid });
-  await until('nginx listens', () => {
-    if (started.ended) throw new Error(`nginx ${started.state()}: ${started.output()}`);
+  location = /pub {
+    nchan_publisher http;
+    nchan_channel_id $arg_channel;
+    nchan_message_buffer_length 200;
+    nchan_message_timeout 1h;
+  }
+}`;
+  const started = await startNginx(scope, name, { http, modules, core: 0 }, ({ pid }) => {
     try {
-      return statSync(socket).isSocket() && children(started.pid).length > 0;
+      return statSync(socket).isSocket() && children(pid).length > 0;
     } catch {
       return false;
     }

@@ -4,40 +4,28 @@
 //   BEFORE=path   another build's askrd, beside this one; VIEWERS=50,300,5000
 
 import net from 'node:net';
-import { writeFileSync } from 'node:fs';
 import { Askrd, startHeld } from '../lib/askrd.mjs';
-import { ASKRD, server } from '../lib/built.mjs';
+import { ASKRD } from '../lib/built.mjs';
 import { ask, freePort } from '../lib/http.mjs';
-import { services } from '../lib/people.mjs';
-import { nginxTemp, packagedNginx } from '../lib/php.mjs';
+import { packagedNginx } from '../lib/php.mjs';
 import { Scope, until } from '../lib/scope.mjs';
 import { median, table } from './figures.mjs';
+import { startNginx } from './nginx.mjs';
 
 const COUNTS = (process.env.VIEWERS ?? '50,300,5000').split(',').map(Number);
 const OPENING_AT_ONCE = 200;
 
 /** nginx before askrd's socket. */
-async function startNginx(scope, socket) {
+async function packaged(scope, socket) {
   const port = await freePort();
-  writeFileSync(scope.path('nginx.conf'), `
-daemon off;
-worker_processes 1;
-worker_rlimit_nofile 20000;
-pid ${scope.path('nginx.pid')};
-events { worker_connections 16384; }
-http {
-${nginxTemp(scope, 'site')}
+  const http = `
 ${packagedNginx(scope, socket, 'nginx-http.conf', 'site')}
 server {
   listen 127.0.0.1:${port} backlog=4096;
   location / { return 204; }
 ${packagedNginx(scope, socket, 'nginx.conf', 'site')}
-}
-}
-`);
-  const { web } = services();
-  scope.start('nginx', server('nginx'), ['-c', scope.path('nginx.conf'), '-e', scope.path('site-tmp', 'nginx-error.log')], { uid: web.uid, gid: web.gid });
-  await until('nginx answers', () => ask({ port }, '/').catch(() => null));
+}`;
+  await startNginx(scope, 'site', { http }, () => ask({ port }, '/').catch(() => null));
   return port;
 }
 
@@ -89,7 +77,7 @@ async function row(name, program, held, count) {
     const askrd = await new Askrd(scope, settings, 'askrd', program).start();
     restart = async () => { await askrd.stop(); await askrd.start(); };
   }
-  const port = await startNginx(scope, socket);
+  const port = await packaged(scope, socket);
   let opened = 0;
   const viewers = [];
   while (viewers.length < count) {

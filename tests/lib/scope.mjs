@@ -89,6 +89,21 @@ export function scoped(body) {
   };
 }
 
+/** A program with a scope that ends with it: what it fails of is said, and is its exit code. */
+export async function main(body) {
+  const scope = new Scope();
+  let code = 0;
+  try {
+    await body(scope);
+  } catch (error) {
+    console.error(error);
+    code = 1;
+  } finally {
+    await scope.close();
+  }
+  process.exit(code);
+}
+
 /** Waits until `condition` gives something true, for what cannot be awaited as an event. */
 export async function until(what, condition, patience = PATIENCE) {
   const end = Date.now() + patience;

@@ -7,7 +7,7 @@ import { launch, open } from '../lib/browsers.mjs';
 import { ROOT } from '../lib/built.mjs';
 import { signedIn } from '../lib/dashboard.mjs';
 import { freePort } from '../lib/http.mjs';
-import { Scope, until } from '../lib/scope.mjs';
+import { main, until } from '../lib/scope.mjs';
 import { fonts } from './fonts.mjs';
 import { openShop } from './shop.mjs';
 
@@ -66,18 +66,10 @@ async function demo(scope, browser) {
   if (page.problems.length) throw page.problems[0];
 }
 
-const scope = new Scope();
-let failed = 0;
-try {
+await main(async (scope) => {
   mkdirSync(IMAGES, { recursive: true });
   fonts(scope);
   const browser = await launch(scope, 'chromium');
   await dashboard(scope, browser);
   await demo(scope, browser);
-} catch (error) {
-  console.error(error);
-  failed = 1;
-} finally {
-  await scope.close();
-}
-process.exit(failed);
+});
