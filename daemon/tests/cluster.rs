@@ -1,8 +1,10 @@
 //! Several hosts: real askrds, each with a ring of its own, and a real Redis between them.
 
+use std::ops::Range;
+
 use crate::common;
 use crate::common::grants::{SECRET, token_of};
-use crate::common::hosts::{host, meet};
+use crate::common::hosts::{host, meet, numbers, publish_numbers};
 use crate::common::pages::{data, forget, page};
 use crate::common::redis::Redis;
 use crate::common::{Client, Daemon};
@@ -11,15 +13,8 @@ use serde_json::{Value, json};
 use shared::control::{self, Question};
 use shared::cursor::Cursor;
 
-fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
-    range.map(|n| n.to_string()).collect()
-}
-
-fn publish(host: &Daemon, range: std::ops::Range<u64>) {
-    let mut publisher = host.publisher();
-    for n in range {
-        common::publish(&mut publisher, &["c"], None, None, &n.to_string());
-    }
+fn publish(host: &Daemon, range: Range<u64>) {
+    publish_numbers(host, "c", range);
 }
 
 #[test]
@@ -197,7 +192,7 @@ fn a_viewer_that_changes_hosts_has_every_event_once() {
     let mut back = b.resume("c", &cursor);
     seen.extend(back.take(20));
     let mut all: Vec<u64> = seen.iter().map(|n| n.parse().unwrap()).collect();
-    let of = |range: std::ops::Range<u64>| all.iter().copied().filter(move |n| range.contains(n));
+    let of = |range: Range<u64>| all.iter().copied().filter(move |n| range.contains(n));
     // Each host's in the order in which it published them.
     assert!(
         of(0..10).chain(of(30..40)).eq((0..10).chain(30..40)),

@@ -1,9 +1,10 @@
 //! What docs/CLUSTER.md says of each failure, with real askrds and a real Redis. Its table names the tests.
 
+use std::ops::Range;
 use std::os::unix::fs::symlink;
 
 use crate::common;
-use crate::common::hosts::{host, meet};
+use crate::common::hosts::{host, meet, numbers, publish_numbers};
 use crate::common::redis::{Redis, free_port};
 use crate::common::{Client, Daemon};
 use cluster::node_state::NodeState;
@@ -17,19 +18,8 @@ const SOON: &str = "cluster.lease = 1.0\ncluster.grace = 1.0";
 const EVENTS: &str = "askr_cluster_imported_total{what=\"event\"}";
 const GAPS: &str = "askr_cluster_imported_total{what=\"gap\"}";
 
-fn publish(host: &Daemon, range: std::ops::Range<u64>) {
-    publish_on(host, "c", range);
-}
-
-fn publish_on(host: &Daemon, channel: &str, range: std::ops::Range<u64>) {
-    let mut publisher = host.publisher();
-    for n in range {
-        common::publish(&mut publisher, &[channel], None, None, &n.to_string());
-    }
-}
-
-fn numbers(range: std::ops::Range<u64>) -> Vec<String> {
-    range.map(|n| n.to_string()).collect()
+fn publish(host: &Daemon, range: Range<u64>) {
+    publish_numbers(host, "c", range);
 }
 
 /// Waits until so many were relayed.
@@ -105,7 +95,7 @@ fn sorted(viewer: &mut Client, count: usize) -> (Vec<u64>, usize) {
     (all, gaps)
 }
 
-fn events(range: std::ops::Range<u64>) -> Vec<Got> {
+fn events(range: Range<u64>) -> Vec<Got> {
     range.map(Got::Event).collect()
 }
 
@@ -139,7 +129,7 @@ fn what_the_ring_overwrote_before_a_killed_host_noted_it_is_a_gap() {
     publish(&a, 2..42);
     redis.restart();
     b.wait();
-    publish_on(&b, "other", 0..44);
+    publish_numbers(&b, "other", 0..44);
     b.restart();
     b.until("askr_cluster_nodes", |nodes| nodes == 2);
     // One that has all that B published, and of A what came before.
@@ -290,7 +280,7 @@ fn what_was_erased_of_a_dead_host_is_no_gap() {
     c.hold_up();
     publish(&a, 1..2);
     relayed(&a, 2);
-    publish_on(&a, "secret", 2..3);
+    publish_numbers(&a, "secret", 2..3);
     publish(&a, 3..4);
     b.until(EVENTS, |n| n == 4);
     assert_eq!(common::pages::forget(&b, "secret"), 1);
