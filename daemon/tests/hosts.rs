@@ -1,7 +1,6 @@
 //! Viewers who go from one host to another, with real askrds and a real Redis: what each comes with, and what it gets.
 
-use crate::common;
-use crate::common::hosts::{imported, two};
+use crate::common::hosts::{imported, publish_numbers, two};
 use crate::common::redis::Redis;
 use crate::common::ws::{Pusher, Socket};
 use crate::common::{Client, Daemon, pages};
@@ -9,10 +8,7 @@ use serde_json::{Value, json};
 use shared::publisher::Place;
 
 fn publish(host: &Daemon, range: std::ops::Range<u64>) {
-    let mut publisher = host.publisher();
-    for n in range {
-        common::publish(&mut publisher, &["c"], None, None, &n.to_string());
-    }
+    publish_numbers(host, "c", range);
 }
 
 /// The next events, none of which is a gap, in order of their numbers.

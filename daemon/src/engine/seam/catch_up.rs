@@ -186,23 +186,12 @@ impl Scene {
         small: bool,
         json: bool,
     ) -> Page {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        if small {
-            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-        }
-        let admission =
-            Admission::new(&self.hub.process.limits, &self.hub.process.metrics, 0, None).unwrap();
-        let id = SocketId::random().unwrap();
+        let (fd, theirs) = sockets(small);
         let begins = names
             .iter()
             .map(|name| (*name, self.begins(name, since.clone())))
             .collect::<Vec<_>>();
-        self.engine.open(Opening {
-            watched: None,
-            fd: ours.into(),
-            client: admission.keep(),
+        let opening = Opening {
             head: b"H".to_vec(),
             channels: names.iter().map(|name| (*name).to_owned()).collect(),
             format: if json { Format::Json } else { Format::Raw },
@@ -211,11 +200,10 @@ impl Scene {
                 Since::Vector(vector) => Resume::Vector(vector),
                 Since::Rewind(rewind) => Resume::Rewind(rewind),
             }),
-            accesses: vec![],
-            socket: id,
-            topics: None,
-            websocket: None,
-        });
+            ..opening(fd, nobody(&self.hub))
+        };
+        let id = opening.socket;
+        self.engine.open(opening);
         Page {
             socket: theirs,
             id,
@@ -547,29 +535,16 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
     while !scene.tailer.pending.is_empty() || scene.tailer.script.len() > 0 {
         scene.tail();
     }
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    let admission = Admission::new(
-        &scene.hub.process.limits,
-        &scene.hub.process.metrics,
-        0,
-        None,
-    )
-    .unwrap();
-    let socket = SocketId::random().unwrap();
-    scene.engine.open(Opening {
-        watched: None,
-        fd: ours.into(),
-        client: admission.keep(),
-        head: Vec::new(),
+    let (fd, mut theirs) = sockets(false);
+    let opening = Opening {
         channels: vec!["a".into()],
         format: Format::Plain,
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
-        accesses: vec![],
-        socket,
-        topics: None,
         websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
-    });
+        ..opening(fd, nobody(&scene.hub))
+    };
+    let socket = opening.socket;
+    scene.engine.open(opening);
     let (answer, _answered) = oneshot::channel();
     scene.engine.command(Command::Subscribe {
         slot: 0,
@@ -579,7 +554,6 @@ fn a_channel_that_is_added_during_a_replay_moves_no_cursor_past_it() {
         since: None,
         answer: Some(answer),
     });
-    theirs.set_nonblocking(true).unwrap();
     let (mut bytes, mut part) = (Vec::new(), [0; 1 << 16]);
     while let Ok(count) = theirs.read(&mut part) {
         bytes.extend_from_slice(&part[..count]);
@@ -633,23 +607,13 @@ fn a_grant_from_before_a_revocation_subscribes_to_nothing_after_it() {
     let app = app(hub.clone());
     let rules = rules(Io::Write, SlowClients::Replay, 1000);
     let mut engine = Engine::new(0, app.clone(), rules, EPOCH).unwrap();
-    let (ours, _theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
-    let socket = SocketId::random().unwrap();
-    engine.open(Opening {
-        watched: None,
-        fd: ours.into(),
-        client: admission.keep(),
-        head: Vec::new(),
+    let (fd, _theirs) = sockets(false);
+    let opening = Opening {
         channels: vec!["a".into()],
-        format: Format::Raw,
-        resume: None,
-        accesses: vec![],
-        socket,
-        topics: None,
-        websocket: None,
-    });
+        ..opening(fd, nobody(&hub))
+    };
+    let socket = opening.socket;
+    engine.open(opening);
     let granted_at = app.authority.revocations();
     let mut subscribe = |channel: &str| {
         let (answer, mut answered) = oneshot::channel();

@@ -32,17 +32,10 @@ fn try_open(
     let (limits, metrics) = (&hub.process.limits, &hub.process.metrics);
     let admission = Admission::new(limits, metrics, 0, Some(address))?;
     engine.open(Opening {
-        watched: None,
-        fd,
-        client: admission.keep(),
         head: b"H".to_vec(),
         channels: names(channels).into_iter().map(str::to_owned).collect(),
-        format: Format::Raw,
         resume: Some(Resume::Cursor(cursor(after))),
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
-        topics: None,
-        websocket: None,
+        ..opening(fd, admission.keep())
     });
     Some(client)
 }
@@ -142,21 +135,16 @@ fn subscribe(engine: &mut Engine, hub: &Arc<Hub>, address: IpAddr) -> Client {
     let (limits, metrics) = (&hub.process.limits, &hub.process.metrics);
     let admission = Admission::new(limits, metrics, 0, Some(address)).unwrap();
     engine.open(Opening {
-        watched: None,
-        fd,
-        client: admission.keep(),
         head: b"H".to_vec(),
         channels: matched.names.clone(),
         format: Format::Mercure,
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
         topics: Some(Box::new(TopicOpening {
             matched,
             grants: Arc::new(grants),
             presence: None,
         })),
-        websocket: None,
+        ..opening(fd, admission.keep())
     });
     client
 }

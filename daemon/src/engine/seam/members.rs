@@ -182,12 +182,7 @@ impl Scene {
     }
 
     fn enter(&mut self, worker: usize, user: u8, rooms: u8, small: bool) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        if small {
-            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-        }
+        let (fd, theirs) = sockets(small);
         let admission = Admission::new(
             &self.hub.process.limits,
             &self.hub.process.metrics,
@@ -199,20 +194,14 @@ impl Scene {
             .map(|n| ROOMS[n])
             .collect();
         let user = format!("u{user}");
-        let id = SocketId::random().unwrap();
-        self.engines[worker].open(Opening {
-            watched: None,
-            fd: ours.into(),
-            client: admission.unwrap().keep(),
+        let opening = Opening {
             head: b"H".to_vec(),
             channels: rooms.iter().map(|room| (*room).to_owned()).collect(),
-            format: Format::Raw,
-            resume: None,
             accesses: rooms.iter().map(|_| as_user(&user)).collect(),
-            socket: id,
-            topics: None,
-            websocket: None,
-        });
+            ..opening(fd, admission.unwrap().keep())
+        };
+        let id = opening.socket;
+        self.engines[worker].open(opening);
         self.pages.push(Page {
             socket: theirs,
             worker,

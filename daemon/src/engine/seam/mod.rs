@@ -261,6 +261,42 @@ impl Tailer {
     }
 }
 
+/// A stream's socket, and its client's end of it, neither of which blocks. `small`: a few kilobytes fill it.
+fn sockets(small: bool) -> (OwnedFd, UnixStream) {
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    ours.set_nonblocking(true).unwrap();
+    theirs.set_nonblocking(true).unwrap();
+    if small {
+        nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
+    }
+    (ours.into(), theirs)
+}
+
+/// A client without an address is let in.
+fn nobody(hub: &Hub) -> ClientKey {
+    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
+    let client = admission.keep();
+    assert_eq!(client, ClientKey::NONE);
+    client
+}
+
+/// A stream that begins now, on no channel yet.
+fn opening(fd: OwnedFd, client: ClientKey) -> Opening {
+    Opening {
+        fd,
+        watched: None,
+        client,
+        head: Vec::new(),
+        channels: Vec::new(),
+        accesses: Vec::new(),
+        format: Format::Raw,
+        resume: None,
+        socket: SocketId::random().unwrap(),
+        topics: None,
+        websocket: None,
+    }
+}
+
 /// A client, and what it has received.
 struct Client {
     socket: UnixStream,
@@ -284,12 +320,7 @@ impl Client {
     /// `channels` and `due_from` as in the fields; and the other end, for the engine. `small`: a few kilobytes
     /// fill the socket.
     fn new(channels: u8, due_from: [u64; 3], small: bool) -> (Self, OwnedFd) {
-        let (ours, theirs) = UnixStream::pair().unwrap();
-        ours.set_nonblocking(true).unwrap();
-        theirs.set_nonblocking(true).unwrap();
-        if small {
-            nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-        }
+        let (fd, theirs) = sockets(small);
         let client = Self {
             socket: theirs,
             parser: Parser::default(),
@@ -303,7 +334,7 @@ impl Client {
             said: 0,
             ended: false,
         };
-        (client, ours.into())
+        (client, fd)
     }
 
     /// The cursor that it holds, `prefix` before it, never goes back: it would get events twice on resume.
@@ -499,23 +530,12 @@ fn open_as(
     small: bool,
 ) -> Client {
     let (client, fd) = Client::new(channels, due_from, small);
-    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        watched: None,
-        fd,
-        client: {
-            let key = admission.keep();
-            assert_eq!(key, ClientKey::NONE);
-            key
-        },
         head: b"H".to_vec(),
         channels: names(channels).into_iter().map(str::to_owned).collect(),
         format,
         resume,
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
-        topics: None,
-        websocket: None,
+        ..opening(fd, nobody(hub))
     });
     client
 }

@@ -216,24 +216,13 @@ impl Recovering {
 }
 
 fn connect(engine: &mut Engine, hub: &Arc<Hub>) -> (UnixStream, SocketId) {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
-    let socket = SocketId::random().unwrap();
-    engine.open(Opening {
-        watched: None,
-        fd: ours.into(),
-        client: admission.keep(),
-        head: Vec::new(),
-        channels: vec![],
+    let (fd, theirs) = sockets(true);
+    let opening = Opening {
         format: Format::Recovery,
-        resume: None,
-        accesses: vec![],
-        socket,
-        topics: None,
         websocket: WebSocketSession::new(Format::Recovery, None),
-    });
+        ..opening(fd, nobody(hub))
+    };
+    let socket = opening.socket;
+    engine.open(opening);
     (theirs, socket)
 }

@@ -29,23 +29,12 @@ fn run_until_idle(engine: &mut Engine, client: &mut Client) {
 
 /// A page of the channels "a" and "b", whose socket is small; the caller reads what it gets.
 fn open_json(engine: &mut Engine, hub: &Arc<Hub>) -> UnixStream {
-    let (ours, theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    nix::sys::socket::setsockopt(&ours, nix::sys::socket::sockopt::SndBuf, &4096).unwrap();
-    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
+    let (fd, theirs) = sockets(true);
     engine.open(Opening {
-        watched: None,
-        fd: ours.into(),
-        client: admission.keep(),
         head: b"H".to_vec(),
         channels: vec!["a".into(), "b".into()],
         format: Format::Json,
-        resume: None,
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
-        topics: None,
-        websocket: None,
+        ..opening(fd, nobody(hub))
     });
     theirs
 }
@@ -227,28 +216,13 @@ fn no_cursor_passes_a_gap_that_is_not_reported_while_a_replay_waits() {
         .limits
         .scans
         .spend(ClientKey::NONE, u64::MAX / 2);
-    let (ours, mut theirs) = UnixStream::pair().unwrap();
-    ours.set_nonblocking(true).unwrap();
-    theirs.set_nonblocking(true).unwrap();
-    let admission = crate::process::admission::Admission::new(
-        &hub.process.limits,
-        &hub.process.metrics,
-        0,
-        None,
-    )
-    .unwrap();
+    let (fd, mut theirs) = sockets(false);
     engine.open(Opening {
-        watched: None,
-        fd: ours.into(),
-        client: admission.keep(),
-        head: Vec::new(),
         channels: vec!["a".into()],
         format: Format::Plain,
         resume: Some(Resume::Cursor(cursor(FIRST - 1))),
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
-        topics: None,
         websocket: crate::engine::WebSocketSession::new(Format::Plain, None),
+        ..opening(fd, nobody(&hub))
     });
     assert!(engine.is_paced());
     let (slot, socket) = first_stream(&engine);

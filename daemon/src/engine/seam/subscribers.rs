@@ -245,23 +245,17 @@ fn subscribe(
         expires: None,
     };
     let (client, fd) = Client::new(0, [from; 3], ask.small);
-    let admission = Admission::new(&hub.process.limits, &hub.process.metrics, 0, None).unwrap();
     engine.open(Opening {
-        watched: None,
-        fd,
-        client: admission.keep(),
         head: b"H".to_vec(),
         channels: matched.names.clone(),
         format: Format::Mercure,
         resume,
-        accesses: vec![],
-        socket: SocketId::random().unwrap(),
         topics: Some(Box::new(TopicOpening {
             matched,
             grants: Arc::new(grants),
             presence: None,
         })),
-        websocket: None,
+        ..opening(fd, nobody(hub))
     });
     Viewer {
         client,
