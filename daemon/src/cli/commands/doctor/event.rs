@@ -114,7 +114,7 @@ fn load(program: &str, arguments: &DoctorArgs) -> String {
             .is_some_and(|own| own.version == php.version)
     });
     same.next()
-        .map_or_else(|| install(program), |php| php.enable("cli"))
+        .map_or_else(|| install(program), |php| php.enable_cli())
 }
 
 /// What PHP says of an extension that it does not take: built for another one, or missing.

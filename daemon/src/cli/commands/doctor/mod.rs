@@ -6,17 +6,21 @@
 //!          ─► php (loaded, same ring, may write, same secrets) ─► proxy (--url, --origin) ─► one real event, published by PHP and received where a browser would
 //! ```
 
+mod agreement;
 mod clock;
 mod daemon;
 mod event;
 mod finding;
+mod fpm;
 mod http;
+mod ini;
 mod installing;
 mod nginx;
 mod permissions;
 mod php;
 mod processes;
 mod proxy;
+mod publisher;
 mod redis;
 mod ring;
 

@@ -1,11 +1,12 @@
 //! Whether a user may read or write a file, as the kernel checks it: the first class that matches decides.
 
+use std::ffi::CString;
 use std::fs;
 use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use nix::unistd::{Gid, Group, User};
+use nix::unistd::{Gid, Group, User, getgrouplist};
 
 pub fn may_read(uid: u32, groups: &[Gid], file: &Metadata) -> bool {
     may(uid, groups, file, 0o4)
@@ -57,4 +58,15 @@ fn may(uid: u32, groups: &[Gid], file: &Metadata, bit: u32) -> bool {
 pub fn group_name(file: &Metadata) -> String {
     let group = Group::from_gid(Gid::from_raw(file.gid())).ok().flatten();
     group.map_or(file.gid().to_string(), |group| group.name)
+}
+
+/// A user who runs something, with its groups: those that it has, and the one that it is started with.
+pub fn account(user: &str, group: Option<&str>) -> Option<(User, Vec<Gid>)> {
+    let user = User::from_name(user).ok()??;
+    let group = group.and_then(|name| Group::from_name(name).ok().flatten());
+    let gid = group.map_or(user.gid, |group| group.gid);
+    let name = CString::new(user.name.as_bytes()).unwrap_or_default();
+    let mut groups = getgrouplist(&name, gid).unwrap_or_default();
+    groups.push(gid);
+    Some((user, groups))
 }
