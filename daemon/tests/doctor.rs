@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt;
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
 
 use crate::common;
 use crate::common::{Daemon, askrd, write_settings};
@@ -16,6 +18,16 @@ use serde_json::Value;
 struct Site {
     daemon: Daemon,
     root: tempfile::TempDir,
+    running: Vec<Child>,
+}
+
+impl Drop for Site {
+    fn drop(&mut self) {
+        for one in &mut self.running {
+            let _ = one.kill();
+            let _ = one.wait();
+        }
+    }
 }
 
 const PHP: &str = "etc/php/8.2";
@@ -30,7 +42,11 @@ impl Site {
         // Not long between two pings: a quiet stream is watched for one.
         let daemon = Daemon::start(&common::ws::app("server.ping = 0.2\n"));
         let root = tempfile::tempdir().unwrap();
-        let site = Self { daemon, root };
+        let site = Self {
+            daemon,
+            root,
+            running: Vec::new(),
+        };
         // As systemd makes it.
         mode(site.daemon.directory.path(), 0o750);
         let at = site.daemon.directory.path().display();
@@ -62,6 +78,21 @@ impl Site {
             &format!("{PHP}/fpm/pool.d/www.conf"),
             &format!("[www]\n{text}"),
         );
+    }
+
+    /// Stands for a program that runs: its command line is all that is looked at.
+    fn runs(&mut self, title: &str) {
+        let mut command = Command::new("cat");
+        let command = command.arg0(title).stdin(Stdio::piped());
+        self.running.push(command.spawn().unwrap());
+    }
+
+    fn nginx_runs(&mut self) {
+        let settings = self.at("etc/nginx/nginx.conf");
+        let settings = settings.display();
+        self.runs(&format!(
+            "nginx: master process /usr/sbin/nginx -c {settings}"
+        ));
     }
 
     /// Whether something sets the clock, as systemd says it.
@@ -340,16 +371,8 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
         (
             "nginx without a line for askrd",
             |site| {
-                site.write("etc/nginx/nginx.conf", "include conf.d/*.conf; # askr\n");
-                site.write("etc/nginx/conf.d/askr.conf", "upstream askr {}\n");
-                site.write(
-                    "etc/nginx/sites-available/old",
-                    "include snippets/askr.conf;\n",
-                );
-                site.write(
-                    "etc/nginx/sites-enabled/shop",
-                    "#include snippets/askr.conf;\n",
-                );
+                nginx_without_askr(site);
+                site.nginx_runs();
             },
             1,
             "no site of nginx passes anything on to askrd",
@@ -387,6 +410,171 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             "{fault}: and nothing else: {text}"
         );
     }
+}
+
+fn nginx_without_askr(site: &Site) {
+    site.write("etc/nginx/nginx.conf", "include conf.d/*.conf; # askr\n");
+    site.write("etc/nginx/conf.d/askr.conf", "upstream askr {}\n");
+    site.write(
+        "etc/nginx/sites-available/old",
+        "include snippets/askr.conf;\n",
+    );
+    site.write(
+        "etc/nginx/sites-enabled/shop",
+        "#include snippets/askr.conf;\n",
+    );
+}
+
+#[test]
+fn an_nginx_that_does_not_run_or_is_another_one_is_no_fault() {
+    let mut site = Site::new();
+    nginx_without_askr(&site);
+    assert_eq!(site.doctor(&["--no-event"]), (0, String::new()));
+    site.runs("nginx: master process /usr/sbin/nginx -c /srv/other/nginx.conf");
+    assert_eq!(site.doctor(&["--no-event"]), (0, String::new()));
+}
+
+const APACHE: &str = "etc/apache2";
+
+/// Apache with PHP as a module, as Debian lays it out.
+fn with_apache() -> Site {
+    let site = Site::new();
+    let ini = fs::read_to_string(site.at(&format!("{PHP}/fpm/conf.d/20-askr.ini"))).unwrap();
+    site.write(&format!("{PHP}/apache2/conf.d/20-askr.ini"), &ini);
+    site.write("usr/lib/apache2/modules/libphp8.2.so", "");
+    site.write(&format!("{APACHE}/mods-enabled/php8.2.load"), "");
+    site.write(
+        &format!("{APACHE}/apache2.conf"),
+        "# User nobody\nUser ${APACHE_RUN_USER}\nGroup ${APACHE_RUN_GROUP}\n",
+    );
+    apache_of(&site, "root");
+    site
+}
+
+/// As whom it runs.
+fn apache_of(site: &Site, user: &str) {
+    let group = if user == "root" { "root" } else { "nogroup" };
+    let lines = format!("export APACHE_RUN_USER={user}\nexport APACHE_RUN_GROUP={group}\n");
+    site.write(&format!("{APACHE}/envvars"), &lines);
+}
+
+fn apache_is_to_run(site: &Site) {
+    let wanted = "etc/systemd/system/multi-user.target.wants";
+    site.write(&format!("{wanted}/apache2.service"), "");
+}
+
+#[test]
+fn apache_with_php_as_a_module_is_looked_at() {
+    type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
+    let faults: [Fault; 8] = [
+        (
+            "without the extension",
+            |site| remove(site, "apache2"),
+            1,
+            "PHP 8.2 (apache2) does not load askr.so",
+            "phpenmod -v 8.2 -s apache2 askr && systemctl restart apache2",
+        ),
+        (
+            "another ring",
+            |site| more_ini(site, "apache2", "askr.ring = /shop"),
+            2,
+            "PHP 8.2 (apache2) writes the ring \"/shop\"",
+            "apache2/conf.d/30-more.ini",
+        ),
+        (
+            "another ring of a site",
+            |site| {
+                let lines = "<VirtualHost *:80>\n  php_admin_value askr.enabled 1\n</VirtualHost>\n\
+                             <VirtualHost *:81>\n  PHP_Admin_Value askr.ring \"/shop\"\n</VirtualHost>\n";
+                site.write(&format!("{APACHE}/sites-enabled/shop.conf"), lines);
+            },
+            2,
+            "Apache with PHP 8.2: a site writes the ring \"/shop\"",
+            "sites-enabled/shop.conf",
+        ),
+        (
+            "a site that publishes nothing",
+            |site| {
+                let line = "php_admin_flag askr.enabled off\n";
+                site.write(&format!("{APACHE}/conf-enabled/shop.conf"), line);
+            },
+            1,
+            "Apache with PHP 8.2: a site publishes nothing",
+            "conf-enabled/shop.conf",
+        ),
+        (
+            "a user who is not in the group",
+            |site| apache_of(site, "nobody"),
+            2,
+            "Apache with PHP 8.2 runs as nobody, who may not write the ring",
+            "usermod -aG root nobody && systemctl restart apache2",
+        ),
+        (
+            "secrets that its user may not read",
+            |site| {
+                apache_of(site, "nobody");
+                signs(site, common::grants::SECRET, 0o600);
+                let secrets = site.at("secrets").display().to_string();
+                more_ini(site, "apache2", &format!("askr.secret_file = {secrets}"));
+                let at = site.daemon.directory.path().to_owned();
+                mode(&at, 0o755);
+                for open in ["ring", "control.sock"] {
+                    mode(&at.join(open), 0o666);
+                }
+            },
+            2,
+            "Apache with PHP 8.2 runs as nobody, who may not read the secrets",
+            "chmod 0640",
+        ),
+        (
+            "it is to run, and does not",
+            |site| apache_is_to_run(site),
+            1,
+            "PHP 8.2 (apache2) is to run, and does not",
+            "systemctl start apache2",
+        ),
+        (
+            "nothing loads the extension",
+            |site| {
+                for sapi in ["cli", "fpm", "apache2"] {
+                    remove(site, sapi);
+                }
+            },
+            2,
+            "loads askr.so, so nothing is published",
+            "phpenmod -v 8.2 askr && systemctl restart php8.2-fpm apache2",
+        ),
+    ];
+    for (fault, make, code, sentence, mend) in faults {
+        let mut site = with_apache();
+        make(&mut site);
+        let (found, text) = site.doctor(&["--no-event"]);
+        assert_eq!(found, code, "{fault}: {text}");
+        assert!(
+            text.contains(sentence) && text.contains(mend),
+            "{fault}: {text}"
+        );
+        let lines = if fault.starts_with("nothing") { 8 } else { 2 };
+        assert_eq!(
+            text.lines().count(),
+            lines,
+            "{fault}: and nothing else: {text}"
+        );
+    }
+}
+
+#[test]
+fn nothing_is_said_of_an_apache_that_runs_as_it_should_or_has_no_php() {
+    let mut site = with_apache();
+    assert_eq!(site.doctor(&["--no-event"]), (0, String::new()));
+    apache_is_to_run(&site);
+    let settings = site.at(APACHE).display().to_string();
+    site.runs(&format!("/usr/sbin/apache2 -d {settings} -k start"));
+    assert_eq!(site.doctor(&["--no-event"]), (0, String::new()));
+    // A module that is installed, and off.
+    remove(&mut site, "apache2");
+    fs::remove_file(site.at(&format!("{APACHE}/mods-enabled/php8.2.load"))).unwrap();
+    assert_eq!(site.doctor(&["--no-event"]), (0, String::new()));
 }
 
 fn append(site: &mut Site, line: &str) {
@@ -451,7 +639,7 @@ fn remove(site: &mut Site, sapi: &str) {
 }
 
 fn limit(daemon: &Daemon, files: u64) {
-    let mut command = std::process::Command::new("prlimit");
+    let mut command = Command::new("prlimit");
     let process = format!("--pid={}", daemon.pid());
     assert!(
         command

@@ -261,6 +261,30 @@ test('what is wrong with the proxy', scoped(async (scope) => {
   }
 }));
 
+test('an nginx without a line for askrd is named while it runs, and not where it is only installed', scoped(async (scope) => {
+  const machine = await Machine.start(scope);
+  const conf = path.join(machine.root, 'etc/nginx/nginx.conf');
+  // What it writes is named from here: the path of the tests has the word that is looked for.
+  const prefix = scope.path('bare');
+  for (const directory of [prefix, path.dirname(conf)]) mkdirSync(directory, { recursive: true });
+  const port = await freePort();
+  const temp = ['client_body', 'proxy', 'fastcgi', 'uwsgi', 'scgi'].map((kind) => `${kind}_temp_path ${kind};`).join(' ');
+  const write = (lines) => writeFileSync(conf, `daemon off; pid nginx.pid;
+events {}
+http { ${temp} access_log off; server { listen 127.0.0.1:${port}; ${lines} } }
+`);
+  write('');
+  await machine.finds_nothing(['--no-event']);
+  const nginx = scope.start('bare-nginx', server('nginx'), ['-p', prefix, '-c', conf, '-e', 'error.log']);
+  await until('nginx listens', async () => {
+    if (nginx.ended) throw new Error(`nginx ${nginx.state()}: ${nginx.output()}`);
+    return ask({ port }, '/').catch(() => null);
+  });
+  await machine.finds(1, 'no site of nginx passes anything on to askrd', 'include snippets/askr.conf;', ['--no-event']);
+  write('location /askr/ { proxy_pass http://127.0.0.1:1; }');
+  await machine.finds_nothing(['--no-event']);
+}));
+
 test('askrd is away: it is said once, what the proxy answers is looked at, and monitors see it', scoped(async (scope) => {
   const machine = await Machine.start(scope);
   // As an operator lists an origin in conf.d/askr.conf.

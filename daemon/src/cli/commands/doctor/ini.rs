@@ -43,7 +43,7 @@ impl Ini {
         })
     }
 
-    /// With what a pool sets for itself, in this file.
+    /// With what a pool or a site sets for itself, in this file.
     pub fn with<'a>(&self, file: &Path, own: impl Iterator<Item = (&'a str, &'a str)>) -> Self {
         let mut all = self.clone();
         for (key, value) in own.filter(|(key, _)| key.starts_with("askr.")) {

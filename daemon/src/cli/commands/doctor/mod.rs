@@ -7,6 +7,7 @@
 //! ```
 
 mod agreement;
+mod apache;
 mod clock;
 mod daemon;
 mod event;

@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::processes;
+use super::processes::Process;
 
 /// Files that are looked at; more are not believed.
 const MOST: usize = 512;
@@ -16,10 +17,11 @@ const NOT_A_SITE: [&str; 5] = [
     "sites-available",
 ];
 
-/// Whether a site passes anything on to askrd. None: there is no nginx here.
+/// Whether a site passes anything on to askrd. None: no nginx runs with these settings, and what is only installed serves
+/// nobody.
 pub fn speaks_of_askr(root: &Path) -> Option<bool> {
     let settings = root.join("etc/nginx");
-    if !settings.join("nginx.conf").exists() {
+    if !runs(&settings, root) {
         return None;
     }
     let mut left = vec![settings.clone()];
@@ -44,6 +46,15 @@ pub fn speaks_of_askr(root: &Path) -> Option<bool> {
         }
     }
     Some(false)
+}
+
+fn runs(settings: &Path, root: &Path) -> bool {
+    let is_ours = |one: &Process| {
+        one.title.starts_with("nginx: master process")
+            && processes::is_told(&one.title, &["-c"], settings, root)
+            && one.is_here()
+    };
+    processes::all().iter().any(is_ours)
 }
 
 fn names_askr(file: &Path) -> bool {

@@ -1,5 +1,5 @@
 //! PHP, as Debian lays it out: whether each loads the extension, writes a ring that is served and believed, and has
-//! secrets that askrd takes; the same of each pool of PHP-FPM as its user; and whether what runs was started
+//! secrets that askrd takes; the same of each pool of PHP-FPM, and of Apache, as its user; and whether what runs was started
 //! with that.
 
 use std::path::{Path, PathBuf};
@@ -11,7 +11,7 @@ use super::finding::Findings;
 use super::ini::{Ini, entries};
 use super::installing::Program;
 use super::processes::Process;
-use super::{fpm, installing, processes};
+use super::{apache, fpm, installing, processes};
 use crate::cli::arguments::DoctorArgs;
 use crate::config::Settings;
 
@@ -86,6 +86,16 @@ impl Look<'_> {
                     pool.examine(ini, askrd, findings);
                 }
             }
+            Sapi::Apache => {
+                if apache::is_to_run(root) && !apache::runs(root, running) {
+                    does_not_run(&who, apache::UNIT, findings);
+                }
+                let server = apache::server(root, version, ini, running);
+                server.examine(ini, askrd, findings);
+                for site in apache::sites(root, &server) {
+                    site.examine_settings(ini, askrd, findings);
+                }
+            }
         }
     }
 }
@@ -104,6 +114,7 @@ fn old_workers(running: &[Process], extensions: &[String], findings: &mut Findin
             false => process.runs_former("askr.so"),
         };
         !process.title.starts_with("php-fpm: ")
+            && !process.title.starts_with(apache::PROGRAM)
             && extensions.iter().any(former)
             && process.is_here()
     };
@@ -162,25 +173,31 @@ fn others(debians: &[Php], arguments: &DoctorArgs, findings: &mut Findings) -> b
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Sapi {
     Fpm,
+    Apache,
     Cli,
 }
 
 impl Sapi {
-    const ALL: [Self; 2] = [Self::Fpm, Self::Cli];
+    const ALL: [Self; 3] = [Self::Fpm, Self::Apache, Self::Cli];
 
     /// As phpenmod calls it, and the directory of its settings.
     fn name(self) -> &'static str {
         match self {
             Self::Fpm => "fpm",
+            Self::Apache => "apache2",
             Self::Cli => "cli",
         }
     }
 
-    /// Whether its program is there.
+    /// Whether its program is there; a module of Apache that is off is nobody's.
     fn is_there(self, root: &Path, version: &str) -> bool {
         let has = |program: String| root.join(program).exists();
         match self {
             Self::Fpm => has(format!("usr/sbin/php-fpm{version}")),
+            Self::Apache => {
+                has(format!("usr/lib/apache2/modules/libphp{version}.so"))
+                    && apache::has_on(root, version)
+            }
             Self::Cli => has(format!("usr/bin/php{version}")),
         }
     }
@@ -189,6 +206,7 @@ impl Sapi {
     fn unit(self, version: &str) -> Option<String> {
         match self {
             Self::Fpm => Some(fpm::unit(version)),
+            Self::Apache => Some(apache::UNIT.to_owned()),
             Self::Cli => None,
         }
     }

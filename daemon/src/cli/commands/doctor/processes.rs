@@ -53,10 +53,11 @@ impl Process {
         user.map_or(self.uid.to_string(), |user| user.name)
     }
 
-    /// Whether it has the files that this command sees: it is not in a container.
+    /// Whether it is of this machine, and not in a container. Mounts do not tell: a service has its own by `PrivateTmp=yes`,
+    /// as Debian's Apache does.
     pub fn is_here(&self) -> bool {
-        let mounts = |id: &str| fs::read_link(format!("/proc/{id}/ns/mnt")).ok();
-        mounts(&self.id.to_string()).is_some_and(|its| Some(its) == mounts("self"))
+        let processes = |id: &str| fs::read_link(format!("/proc/{id}/ns/pid")).ok();
+        processes(&self.id.to_string()).is_some_and(|its| Some(its) == processes("self"))
     }
 
     /// Whether it runs code of a file with this name, or path, that has been replaced or removed since.
@@ -89,4 +90,43 @@ pub fn all() -> Vec<Process> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     let ids = entries.filter_map(|entry| entry.file_name().to_str()?.parse().ok());
     ids.filter_map(Process::of).collect()
+}
+
+/// Whether a program whose settings are in `settings` of `/`, unless it is told of others by one of these options, has those
+/// of `settings`, which is below `root`.
+pub fn is_told(title: &str, options: &[&str], settings: &Path, root: &Path) -> bool {
+    let mut words = title.split_whitespace();
+    let told = std::iter::from_fn(|| {
+        words.find(|word| options.contains(word))?;
+        words.next()
+    });
+    match told.last() {
+        Some(file) => Path::new(file).starts_with(settings),
+        None => root == Path::new("/"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_has_the_settings_that_its_command_line_names() {
+        let is = |title, root: &str| {
+            let root = Path::new(root);
+            is_told(title, &["-c"], &root.join("etc/nginx"), root)
+        };
+        assert!(is("nginx: master process nginx -g daemon on;", "/"));
+        assert!(!is("nginx: master process nginx -g daemon on;", "/tmp/x"));
+        assert!(is(
+            "nginx: master process nginx -c /etc/nginx/nginx.conf",
+            "/"
+        ));
+        assert!(is(
+            "nginx: master process nginx -c /tmp/x/etc/nginx/own.conf -q",
+            "/tmp/x"
+        ));
+        assert!(!is("nginx: master process nginx -c /srv/nginx.conf", "/"));
+        assert!(!is("nginx: master process nginx -c", "/tmp/x"));
+    }
 }

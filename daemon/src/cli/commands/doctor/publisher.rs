@@ -19,7 +19,8 @@ const PART: &str = "php";
 /// Where PHP looks for askrd's control socket.
 const CONTROL: &str = "/run/askr/control.sock";
 
-/// A pool of PHP-FPM.
+/// A pool of PHP-FPM, Apache, or a site of it.
+#[derive(Clone)]
 pub struct Publisher<'a> {
     pub who: String,
     /// The command by which it takes over what was mended.
@@ -32,8 +33,8 @@ pub struct Publisher<'a> {
 }
 
 impl Publisher<'_> {
-    /// `all`: what its SAPI has, which was looked at.
-    pub fn examine(&self, all: &Ini, askrd: &Askrd, findings: &mut Findings) {
+    /// What it sets in place of `all`, which was looked at.
+    pub fn examine_settings(&self, all: &Ini, askrd: &Askrd, findings: &mut Findings) {
         let (who, ini) = (&self.who, &self.ini);
         if ini.differs(all, "askr.ring") {
             same_ring(
@@ -47,7 +48,18 @@ impl Publisher<'_> {
         if ini.differs(all, "askr.enabled") {
             is_enabled(who, ini, findings);
         }
-        same_secrets(who, ini, self.user.as_ref(), askrd, findings);
+        if ini.differs(all, "askr.secret_file") {
+            same_secrets(who, ini, self.user.as_ref(), askrd, findings);
+        }
+    }
+
+    /// The same, and what its user may do. `all`: of its SAPI.
+    pub fn examine(&self, all: &Ini, askrd: &Askrd, findings: &mut Findings) {
+        let (who, ini) = (&self.who, &self.ini);
+        self.examine_settings(all, askrd, findings);
+        if !ini.differs(all, "askr.secret_file") {
+            same_secrets(who, ini, self.user.as_ref(), askrd, findings);
+        }
         self.runs_what_is_there(findings);
         let Some((user, groups)) = &self.user else {
             return;
