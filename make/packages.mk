@@ -24,9 +24,11 @@ define tried-on
 	cd tests && RELEASE=$(1) DEBS=$(DEB_OUT)/$(1) $(APART) $(NODE_TEST) packages/$(2).test.mjs
 endef
 
-test-deb: setup build ## The packages built, installed, upgraded under load, removed, purged: Debian 12, 13 (root, 30 min at first)
+test-deb: setup build ## The packages built, installed, upgraded under load, removed, purged, with Apache, too: Debian 12, 13 (root, 30 min at first)
 	$(call tried-on,bookworm,deb)
+	$(call tried-on,bookworm,apache)
 	$(call tried-on,trixie,deb)
+	$(call tried-on,trixie,apache)
 
 test-install: setup build ## README's Install without packages, by the letter, and make uninstall: Debian 12, 13 (root)
 	$(call tried-on,bookworm,install)
