@@ -13,6 +13,8 @@ if test "$PHP_ASKR" != "no"; then
   if test -z "$CLANG"; then
     AC_MSG_ERROR([clang and libclang are needed, to read PHP's headers: clang and libclang-dev in Debian])
   fi
+  AC_CHECK_TOOL([STRIP], [strip], [:])
+  PHP_SUBST([STRIP])
   dnl Of the PHP that is built for, as whole paths.
   ASKR_PHP_CONFIG=`command -v $PHP_CONFIG`
   ASKR_PHP=`$PHP_CONFIG --php-binary`

@@ -30,9 +30,11 @@ test-deb: setup build ## The packages built, installed, upgraded under load, rem
 	$(call tried-on,trixie,deb)
 	$(call tried-on,trixie,apache)
 
-test-install: setup build ## README's Install without packages, by the letter, and make uninstall: Debian 12, 13 (root)
+test-install: setup build ## README's Install without packages, by the letter, make uninstall, and PIE's way: Debian 12, 13 (root)
 	$(call tried-on,bookworm,install)
+	$(call tried-on,bookworm,pie)
 	$(call tried-on,trixie,install)
+	$(call tried-on,trixie,pie)
 
 test-containers: setup build ## The layout of packaging/docker in roots that share a tmpfs (root)
 	$(call tried-on,bookworm,containers)
