@@ -303,7 +303,7 @@ impl Engine {
             }
         }
         if let Some(catch_up) = self.replays.catch_ups.get_mut(&slot) {
-            catch_up.base = catch_up.base.min(from.seq);
+            catch_up.fall_back(from);
         }
     }
 }

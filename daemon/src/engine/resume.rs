@@ -186,7 +186,11 @@ impl Engine {
         };
         let apart = since.values().any(|at| *at > from);
         Start {
-            catch_up: apart.then_some(CatchUp { base: from, since }),
+            catch_up: apart.then_some(CatchUp {
+                base: from,
+                since,
+                ..CatchUp::default()
+            }),
             fresh,
             ..start
         }

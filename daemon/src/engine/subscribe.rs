@@ -1,5 +1,7 @@
 //! A stream's channels change while it is open.
 
+use std::collections::HashMap;
+
 use protocol::channel::Kind;
 use protocol::format;
 use protocol::format::Format;
@@ -219,7 +221,7 @@ impl Engine {
         self.remove_subscriber(client, removed);
         // A slow client that adds and drops channels leaves nothing behind: the number may be another's next.
         if let Some(catch_up) = self.replays.catch_ups.get_mut(&slot) {
-            catch_up.since.remove(&removed.channel);
+            catch_up.remove(removed.channel);
         }
         if let Some(filter) = self.replays.filters.get_mut(&slot) {
             filter.remove(removed.channel);
@@ -296,6 +298,8 @@ impl Engine {
             .as_deref()
             .copied()
             .unwrap_or(Replay::new(ReplayPosition::start(live), live));
+        let parts = self.parts_sent(slot, replay.at(), &since);
+        let stream = &mut self.streams[slot as usize];
         let catch_up = self
             .replays
             .catch_ups
@@ -309,6 +313,7 @@ impl Engine {
             *at = replay.next.max(*at);
         }
         catch_up.base = catch_up.base.max(replay.next);
+        catch_up.keep(from.min(replay.next), parts);
         catch_up.since.extend(since);
         replay.back_to(ReplayPosition::start(from));
         replay.target = replay.target.max(here);
@@ -318,5 +323,33 @@ impl Engine {
             self.replays.ready.add(stream.client, slot);
         }
         fresh
+    }
+
+    /// The parts before `at` of its event, with their channels, which the stream has had: not those of channels that are `new`.
+    fn parts_sent(
+        &mut self,
+        slot: u32,
+        at: ReplayPosition,
+        new: &HashMap<u32, u64>,
+    ) -> Vec<(ReplayPosition, u32)> {
+        if at.channel == 0 {
+            return Vec::new();
+        }
+        let (hub, epoch) = (&self.hub, self.progress.epoch);
+        let Some(encoded) = self.replays.cache.fetch(hub, epoch, at.seq) else {
+            return Vec::new();
+        };
+        let subscribed = &self.streams[slot as usize].subscriptions;
+        let names = encoded.event.channels().zip(0..at.channel);
+        let parts = names.filter_map(|(name, channel)| {
+            let number = self.subscriptions.number(name)?;
+            let had = subscribed.iter().any(|one| one.channel == number);
+            let part = ReplayPosition {
+                seq: at.seq,
+                channel,
+            };
+            (had && !new.contains_key(&number)).then_some((part, number))
+        });
+        parts.collect()
     }
 }

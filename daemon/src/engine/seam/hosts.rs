@@ -568,3 +568,31 @@ fn who_subscribes_again_is_not_apart_for_ever() {
     ];
     assert_eq!(run(&ops), Ok(()));
 }
+
+/// A channel that catches up takes the replay back: the others have had their part of the event that it had come to.
+#[test]
+fn who_subscribes_in_the_middle_of_an_event_has_none_of_it_twice() {
+    const RECOVERS: usize = VIEWERS;
+    let ops = [
+        Op::Publish(1, 4),
+        Op::Go(RECOVERS, 1),
+        Op::Publish(1, 4),
+        Op::Subscribe(0),
+        Op::Replay(1),
+        Op::Publish(1, 4),
+        Op::Inbox(1),
+        Op::Publish(1, 4),
+        Op::Inbox(1),
+        Op::Publish(1, 6),
+        Op::Ping(1),
+        Op::Publish(0, 6),
+        Op::Publish(0, 6),
+        Op::Subscribe(0),
+        Op::Import(1, 0),
+        Op::Publish(1, 2),
+        Op::Inbox(1),
+        Op::Publish(0, 6),
+        Op::Replay(1),
+    ];
+    assert_eq!(run(&ops), Ok(()));
+}
