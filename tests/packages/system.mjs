@@ -76,7 +76,7 @@ export class System {
 
   #inside(command) {
     return ['nsenter', ['--target', this.#leader(), '--mount', '--uts', '--ipc', '--pid', '--cgroup', '--root', '--wd', '--',
-      'env', '-i', 'PATH=/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LC_ALL=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive', ...command]];
+      'env', '-i', 'PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin', 'HOME=/root', 'LC_ALL=C.UTF-8', 'DEBIAN_FRONTEND=noninteractive', ...command]];
   }
 
   /** Runs a command in it, whatever comes of it. */
