@@ -1,5 +1,5 @@
-//! Connections over the Unix socket whose request comes when they have been accepted already: they are watched once, before
-//! their request and behind it, and nothing that happens to them is missed.
+//! Connections over the Unix socket whose request comes when they have been accepted already: nothing that happens to them is
+//! missed.
 
 use std::io::{Read, Write};
 use std::net::Shutdown;

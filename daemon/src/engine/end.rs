@@ -87,10 +87,8 @@ impl Engine {
         if matches!(
             end,
             CloseReason::Peer | CloseReason::Error | CloseReason::Stalled
-        ) {
-            return self.poller.forget(stream.token);
-        }
-        if self.poller.delete(&stream.fd, stream.token).is_err() {
+        ) || self.poller.delete(&stream.fd).is_err()
+        {
             return;
         }
         let mut ending = Ending::new(stream.fd, place);

@@ -28,7 +28,7 @@ mod open;
 mod opening;
 pub mod outbox;
 mod output;
-pub mod poller;
+mod poller;
 mod progress;
 mod readiness;
 mod registration;

@@ -13,7 +13,6 @@ use crate::engine::identity::Identity;
 use crate::engine::lingering::Ending;
 use crate::engine::opening::Opening;
 use crate::engine::outbox::ReplayPosition;
-use crate::engine::poller::Token;
 use crate::engine::replay::filter::Filter;
 use crate::engine::replay::state::Replay;
 use crate::engine::resume::Start;
@@ -47,14 +46,9 @@ impl Engine {
             return self.refuse(opening, code::OVER_CAPACITY, format::FULL);
         };
         let slot = self.streams.vacant_key() as u32;
-        let token = match opening.watched {
-            Some(token) => {
-                self.poller.becomes(token, slot);
-                token
-            }
-            None if self.poller.add(&opening.fd, slot).is_ok() => Token::NONE,
-            None => return self.abandon(&opening),
-        };
+        if self.poller.add(&opening.fd, slot).is_err() {
+            return self.abandon(&opening);
+        }
         let names = opening.channels.iter().zip(0..);
         let mut subscriptions = SmallVec::<[Subscription; 2]>::new();
         subscriptions.reserve_exact(opening.channels.len());
@@ -81,7 +75,6 @@ impl Engine {
         self.slots = self.slots.max(slot + 1);
         self.streams.insert(Stream {
             fd: opening.fd,
-            token,
             format: opening.format,
             fresh: false,
             client: opening.client,
@@ -186,9 +179,6 @@ impl Engine {
 
     /// Ends a stream before it begins, with one message.
     fn turn_away(&self, opening: Opening, message: Vec<u8>) {
-        if let Some(token) = opening.watched {
-            let _ = self.poller.delete(&opening.fd, token);
-        }
         let mut response = opening.head;
         response.extend(message);
         let place =

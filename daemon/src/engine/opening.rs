@@ -11,7 +11,6 @@ use shared::cursor::Cursor;
 use shared::vector::Vector;
 
 use crate::auth::authorizer::Access;
-use crate::engine::poller::Token;
 use crate::engine::websocket::session::WebSocketSession;
 use crate::hub::active::Presence;
 use crate::hub::topics::Matched;
@@ -47,8 +46,6 @@ pub struct TopicOpening {
 #[derive(Debug)]
 pub struct Opening {
     pub fd: OwnedFd,
-    /// The engine's poller has it already, and reports whatever happens from here on.
-    pub watched: Option<Token>,
     pub client: ClientKey,
     /// The encoded head of the response.
     pub head: Vec<u8>,

@@ -20,15 +20,12 @@ pub(super) enum Took {
 impl Engine {
     /// Deals with what the sockets report. False: there may be more.
     pub fn on_ready(&mut self) -> bool {
-        let mut ready = std::mem::take(&mut self.ready);
-        let count = self.poller.wait(&mut ready);
+        let (ready, count) = self.poller.take_ready();
         for event in &ready[..count] {
-            if let Some(slot) = self.poller.dispatch(event) {
-                self.on_event(slot, event.events());
-            }
+            self.on_event(event.data() as u32, event.events());
         }
         let done = count < ready.len();
-        self.ready = ready;
+        self.poller.put_back(ready);
         done
     }
 

@@ -68,7 +68,7 @@ impl Engine {
         stream.outbox.get_or_insert_with(|| {
             self.slow.add(stream.client, slot);
             // It is watched already, so that this needs nothing that may be missing.
-            let _ = self.poller.await_writable(&stream.fd, slot, stream.token);
+            let _ = self.poller.await_writable(&stream.fd, slot);
             Box::new(Outbox::new(memory))
         })
     }

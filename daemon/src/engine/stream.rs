@@ -10,7 +10,6 @@ use smallvec::SmallVec;
 
 use crate::engine::identity::Identity;
 use crate::engine::outbox::Outbox;
-use crate::engine::poller::Token;
 use crate::engine::replay::state::Replay;
 use crate::engine::subscriptions::Subscription;
 use crate::engine::websocket::session::WebSocketSession;
@@ -22,8 +21,6 @@ pub const NONE: u32 = u32::MAX;
 #[derive(Debug)]
 pub struct Stream {
     pub fd: OwnedFd,
-    /// What the poller has it by, if not by its slot.
-    pub token: Token,
     pub format: Format,
     /// Something was sent since the last ping: the client has a recent cursor.
     pub fresh: bool,

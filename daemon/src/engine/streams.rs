@@ -7,7 +7,6 @@ use std::os::fd::OwnedFd;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use nix::sys::epoll::EpollEvent;
 use protocol::rate_limit::Rate;
 use shared::cursor::{Cursor, Epoch};
 use slab::Slab;
@@ -36,8 +35,6 @@ use crate::process::reconnect::Window;
 /// So many that the allocator maps a place of their own for them: what nobody has touched of it is no memory, and it grows
 /// without being copied.
 const STREAMS: usize = 4096;
-/// Sockets that are dealt with before it is asked for more.
-const READY: usize = 256;
 
 pub struct Engine {
     pub(super) worker: usize,
@@ -63,9 +60,7 @@ pub struct Engine {
     pub(super) client_event_rates: HashMap<u32, Rate>,
     pub(super) clock: Clock,
     pub(super) jitter: Jitter,
-    pub(super) poller: Rc<Poller>,
-    /// What the poller reports is written to.
-    pub(super) ready: Vec<EpollEvent>,
+    pub(super) poller: Poller,
     pub(super) batch: Batch,
     pub(super) input: Input,
     pub(super) output: Output,
@@ -96,8 +91,7 @@ impl Engine {
             client_event_rates: HashMap::new(),
             clock: Clock::new(),
             jitter: Jitter::new(),
-            poller: Rc::new(Poller::new()?),
-            ready: vec![EpollEvent::empty(); READY],
+            poller: Poller::new()?,
             batch: Batch::default(),
             input: Input::default(),
             output: Output::new(rules.io)?,
@@ -115,11 +109,6 @@ impl Engine {
     pub fn reload(&mut self, rules: Rules) {
         self.rules = rules;
         self.settings = self.app.reloadable.get();
-    }
-
-    /// Who watches the sockets of its streams, and those of connections that may become some.
-    pub fn poller(&self) -> Rc<Poller> {
-        self.poller.clone()
     }
 
     /// The event queue itself, to be waited on: readable when `on_ready` has something to do.

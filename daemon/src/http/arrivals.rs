@@ -1,5 +1,5 @@
-//! Connections that were just accepted, until their first bytes are here. One that has sent nothing costs an entry, neither a
-//! task nor a buffer.
+//! Connections that were just accepted, until their first bytes are here. All of a worker in one epoll: one that has sent
+//! nothing costs an entry, neither a task nor a buffer.
 //!
 //! ```text
 //! accepted ─► read ─► a request for a stream, whole, that can be opened at once ─► engine
@@ -7,13 +7,10 @@
 //!              └─ nothing yet ─► epoll ─► read …, or closed after the header timeout
 //! ```
 //!
-//! Over TCP the request is nearly always here when its connection is. Over a Unix socket half of them come later: silent
-//! connections wait in the epoll of the first application's streams, which is that of most that will be opened, and stay there
-//! when they are. What hyper reads counts among the requests in progress (`requests.rs`) from there on; here nothing waits but
-//! connections.
+//! Nearly always the request is here when its connection is, so that nothing is ever watched twice. What hyper reads counts
+//! among the requests in progress (`requests.rs`) from there on; here nothing waits but connections.
 
 use std::cell::RefCell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::IpAddr;
 use std::os::fd::{AsRawFd, OwnedFd};
@@ -24,7 +21,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use hyper::HeaderMap;
 use nix::errno::Errno;
-use nix::sys::epoll::EpollFlags;
+use nix::sys::epoll::{Epoll, EpollCreateFlags, EpollEvent, EpollFlags, EpollTimeout};
 use nix::sys::socket::{MsgFlags, recv};
 use slab::Slab;
 use tokio::sync::{Notify, watch};
@@ -35,8 +32,8 @@ use super::connection::{self, stopping};
 use super::first;
 use super::handler::at_once;
 use crate::engine::lingering::Ending;
-use crate::engine::poller::{Poller, Token};
 use crate::process::admission::Admission;
+use crate::process::async_fd;
 use crate::process::faults;
 
 /// Bytes read at first, as many as hyper would: it takes them over with its own first read.
@@ -81,13 +78,11 @@ pub struct Arrivals {
     world: Rc<World>,
     /// Sends true when the daemon stops. Whoever is served holds a receiver, and is waited for.
     stop: watch::Sender<bool>,
-    /// That of the first application's engine.
-    poller: Rc<Poller>,
+    epoll: Epoll,
     silent: Slab<Silent>,
-    /// Those that reported something, in their order.
-    due: VecDeque<usize>,
     /// Somebody is awaited.
     awaits: Rc<Notify>,
+    ready: Vec<EpollEvent>,
     input: Box<[u8]>,
     /// Room for a request and its headers, used again as soon as nothing of it is.
     bytes: BytesMut,
@@ -97,35 +92,24 @@ pub struct Arrivals {
 /// A connection that has sent nothing yet.
 struct Silent {
     arrival: Arrival,
-    /// What the poller has it by.
-    token: Token,
     until: Instant,
-    /// What it reported since it was read: the poller says once what has come.
-    reported: EpollFlags,
-}
-
-/// What was there to read of a connection.
-enum Received {
-    Nothing,
-    Input(Bytes),
-    /// The client is gone.
-    End,
 }
 
 impl Arrivals {
-    pub fn new(world: Rc<World>, stop: watch::Sender<bool>) -> Self {
-        let poller = world.apps[0].1.borrow().poller();
-        Self {
+    /// # Errors
+    /// If there is no epoll to be had.
+    pub fn new(world: Rc<World>, stop: watch::Sender<bool>) -> io::Result<Self> {
+        Ok(Self {
+            world,
             stop,
             awaits: Rc::default(),
-            poller,
+            epoll: Epoll::new(EpollCreateFlags::EPOLL_CLOEXEC)?,
             silent: Slab::new(),
-            due: VecDeque::new(),
+            ready: vec![EpollEvent::empty(); AT_ONCE],
             input: vec![0; INPUT].into(),
             bytes: BytesMut::with_capacity(INPUT),
             headers: HeaderMap::new(),
-            world,
-        }
+        })
     }
 
     /// Whether nobody is awaited.
@@ -136,31 +120,31 @@ impl Arrivals {
     /// Takes a connection over from the acceptor.
     pub fn arrive(&mut self, arrival: Arrival) {
         faults::at("connection", b"");
-        match self.receive(&arrival) {
-            Received::Nothing => self.watch(arrival),
-            Received::Input(input) => self.begin(arrival, input, None),
-            Received::End => {}
+        if let Some(arrival) = self.read(arrival) {
+            self.watch(arrival);
         }
     }
 
-    /// Reads what is there.
-    fn receive(&mut self, arrival: &Arrival) -> Received {
+    /// Reads what is there, and serves it. Some: nothing is.
+    fn read(&mut self, arrival: Arrival) -> Option<Arrival> {
         let fd = arrival.socket.fd().as_raw_fd();
         let count = loop {
             match recv(fd, &mut self.input, MsgFlags::empty()) {
                 Err(Errno::EINTR) => {}
-                Err(Errno::EAGAIN) => return Received::Nothing,
-                Err(_) | Ok(0) => return Received::End,
+                Err(Errno::EAGAIN) => return Some(arrival),
+                // The client is gone, and has asked for nothing.
+                Err(_) | Ok(0) => return None,
                 Ok(count) => break count,
             }
         };
         self.bytes.extend_from_slice(&self.input[..count]);
-        Received::Input(self.bytes.split().freeze())
+        let input = self.bytes.split().freeze();
+        self.begin(arrival, input);
+        None
     }
 
-    /// Opens the stream that `input` asks for, if it can be opened at once; hyper serves everything else. `watched`: by the
-    /// poller, which reports what comes next.
-    fn begin(&mut self, mut arrival: Arrival, input: Bytes, watched: Option<Token>) {
+    /// Opens the stream that `input` asks for, if it can be opened at once; hyper serves everything else.
+    fn begin(&mut self, mut arrival: Arrival, input: Bytes) {
         let world = &self.world;
         let most = world.policy.borrow().header_bytes;
         // Tests can have hyper read all of them.
@@ -175,18 +159,10 @@ impl Arrivals {
             self.headers.clear();
             takeover
         });
-        // By the engine that the stream is for.
-        let stays = takeover.as_ref().is_some_and(|it| it.request.app == 0);
-        let watched = watched.filter(|token| {
-            if !stays {
-                let _ = self.poller.delete(arrival.socket.fd(), *token);
-            }
-            stays
-        });
         match takeover {
             Some(takeover) => {
                 let fd = arrival.socket.into_fd();
-                connection::open(world, takeover, fd, watched, arrival.admission.keep());
+                connection::open(world, takeover, fd, arrival.admission.keep());
             }
             None => self.serve(arrival, input),
         }
@@ -221,69 +197,33 @@ impl Arrivals {
     fn watch(&mut self, arrival: Arrival) {
         let until = Instant::now() + self.world.policy.borrow().header_timeout;
         let entry = self.silent.vacant_entry();
-        let key = entry.key() as u32;
+        let event = EpollEvent::new(EpollFlags::EPOLLIN, entry.key() as u64);
         // If the kernel has no memory to watch it, it is closed at once.
-        if let Ok(token) = self.poller.add_silent(arrival.socket.fd(), key) {
-            let reported = EpollFlags::empty();
-            entry.insert(Silent {
-                arrival,
-                token,
-                until,
-                reported,
-            });
+        if self.epoll.add(arrival.socket.fd(), event).is_ok() {
+            entry.insert(Silent { arrival, until });
             self.awaits.notify_one();
         }
     }
 
-    /// Deals with some of what the sockets report. True: that was all.
-    fn on_reports(&mut self) -> bool {
-        while let Some((key, flags)) = self.poller.next_reported() {
-            let Some(silent) = self.silent.get_mut(key as usize) else {
-                continue;
-            };
-            if silent.reported.is_empty() {
-                self.due.push_back(key as usize);
-            }
-            silent.reported |= flags;
-        }
-        for _ in 0..AT_ONCE {
-            let Some(key) = self.due.pop_front() else {
-                return true;
-            };
-            // Its time may have been over meanwhile, and its number be another's.
-            let reported = self.silent.get(key).map(|silent| silent.reported);
-            if reported.is_some_and(|reported| !reported.is_empty()) {
-                let silent = self.silent.remove(key);
-                self.go_on(silent);
-            }
-        }
-        self.due.is_empty()
+    /// Stops watching one of them.
+    fn take(&mut self, key: usize) -> Option<Arrival> {
+        let Silent { arrival, .. } = self.silent.try_remove(key)?;
+        self.epoll.delete(arrival.socket.fd()).ok()?;
+        Some(arrival)
     }
 
-    /// A silent connection has reported something.
-    fn go_on(&mut self, mut silent: Silent) {
-        let token = silent.token;
-        match self.receive(&silent.arrival) {
-            Received::Nothing => {
-                silent.reported = EpollFlags::empty();
-                let key = self.silent.insert(silent) as u32;
-                self.poller.stays_silent(token, key);
-            }
-            Received::End => self.poller.forget(token),
-            Received::Input(input) => {
-                // Whatever more there is was reported already, and would not be again.
-                let is_all = silent.reported == EpollFlags::EPOLLIN && input.len() < INPUT;
-                let fd = silent.arrival.socket.fd();
-                let watched = match is_all {
-                    true => Some(token),
-                    false => {
-                        let _ = self.poller.delete(fd, token);
-                        None
-                    }
-                };
-                self.begin(silent.arrival, input, watched);
+    /// Deals with what the sockets report. True: there was nothing.
+    fn on_ready(&mut self) -> bool {
+        let mut ready = std::mem::take(&mut self.ready);
+        let count = self.epoll.wait(&mut ready, EpollTimeout::ZERO).unwrap_or(0);
+        for event in &ready[..count] {
+            let arrival = self.take(event.data() as usize);
+            if let Some(arrival) = arrival.and_then(|arrival| self.read(arrival)) {
+                self.watch(arrival);
             }
         }
+        self.ready = ready;
+        count == 0
     }
 
     /// Closes those that have sent nothing in time. What came while the worker had no time of its own is served.
@@ -291,10 +231,8 @@ impl Arrivals {
         let now = Instant::now();
         let overdue = self.silent.iter().filter(|(_, one)| one.until <= now);
         for key in overdue.map(|(key, _)| key).collect::<Vec<_>>() {
-            let Silent { arrival, token, .. } = self.silent.remove(key);
-            let _ = self.poller.delete(arrival.socket.fd(), token);
-            if let Received::Input(input) = self.receive(&arrival) {
-                self.begin(arrival, input, None);
+            if let Some(arrival) = self.take(key) {
+                drop(self.read(arrival));
             }
         }
     }
@@ -302,8 +240,8 @@ impl Arrivals {
     /// Ends them all: the daemon stops.
     fn end_all(&mut self) {
         let mut lingering = self.world.lingering.borrow_mut();
-        for Silent { arrival, token, .. } in self.silent.drain() {
-            let _ = self.poller.delete(arrival.socket.fd(), token);
+        for Silent { arrival, .. } in self.silent.drain() {
+            let _ = self.epoll.delete(arrival.socket.fd());
             let place = arrival.admission.into_place();
             lingering.end(Ending::new(arrival.socket.into_fd(), place));
         }
@@ -311,8 +249,11 @@ impl Arrivals {
 }
 
 /// Drives the arrivals of a worker for as long as the thread runs.
+///
+/// # Errors
+/// If their epoll cannot be waited for.
 pub async fn drive(arrivals: Rc<RefCell<Arrivals>>) -> io::Result<()> {
-    let poller = arrivals.borrow().poller.clone();
+    let queue = async_fd::readable(arrivals.borrow().epoll.0.try_clone()?)?;
     let awaits = arrivals.borrow().awaits.clone();
     let leaving = arrivals.borrow().stop.subscribe();
     let mut late = pin!(async {
@@ -320,19 +261,17 @@ pub async fn drive(arrivals: Rc<RefCell<Arrivals>>) -> io::Result<()> {
         sleep(LATE).await;
     });
     let mut is_late = false;
-    let mut more = false;
     let mut checks = interval(CHECK);
     checks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let waits = !arrivals.borrow().is_empty();
-        let reports = async {
-            if !more {
-                poller.reports().await;
-            }
-        };
         tokio::select! {
-            () = reports => {
-                more = !arrivals.borrow_mut().on_reports();
+            ready = queue.readable() => {
+                let mut ready = ready?;
+                // The queue is edge-triggered here: it is emptied before it counts as no longer ready.
+                if arrivals.borrow_mut().on_ready() {
+                    ready.clear_ready();
+                }
                 // However many come, the worker's streams have their turn.
                 tokio::task::yield_now().await;
             }

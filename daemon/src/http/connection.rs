@@ -37,7 +37,6 @@ use super::respond;
 use super::socket::{Progress, Stopped, Watched};
 use crate::engine::Opening;
 use crate::engine::lingering::{AwaitedClose, Ending};
-use crate::engine::poller::Token;
 use crate::process::admission::Admission;
 use crate::process::client_key::ClientKey;
 use crate::process::refusals;
@@ -199,7 +198,7 @@ fn finish<S: Socket>(finished: Finished<S>, client: Client) {
         }
         (Outcome::Handled, None, Some(takeover)) if early.is_empty() => {
             if let Ok(fd) = socket.into_inner().into_fd() {
-                open(&world, takeover, fd, None, client.admission.keep());
+                open(&world, takeover, fd, client.admission.keep());
             }
             return;
         }
@@ -273,14 +272,8 @@ fn is_for_stream(world: &World, early: &[u8]) -> bool {
     path.starts_with(b"/askr/events") || hubs.map(str::as_bytes).any(|hub| path.starts_with(hub))
 }
 
-/// The socket becomes a stream. `watched`: as in [`Opening`].
-pub(super) fn open(
-    world: &World,
-    takeover: Takeover,
-    fd: OwnedFd,
-    watched: Option<Token>,
-    client: ClientKey,
-) {
+/// The socket becomes a stream.
+pub(super) fn open(world: &World, takeover: Takeover, fd: OwnedFd, client: ClientKey) {
     let Takeover {
         request,
         accesses,
@@ -291,7 +284,6 @@ pub(super) fn open(
     } = takeover;
     world.apps[request.app].1.borrow_mut().open(Opening {
         fd,
-        watched,
         client,
         head,
         channels: request.channels,

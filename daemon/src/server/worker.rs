@@ -142,7 +142,7 @@ async fn run(
         policy: RefCell::new(now.policy.clone()),
         jitter: Jitter::new(),
     });
-    let arrivals = Rc::new(RefCell::new(Arrivals::new(world.clone(), stop.clone())));
+    let arrivals = Rc::new(RefCell::new(Arrivals::new(world.clone(), stop.clone())?));
     let work = arrivals::drive(arrivals.clone());
     drives.spawn_local(parts::task("arrivals", work));
     let mut acceptors = JoinSet::new();
@@ -362,7 +362,6 @@ mod tests {
         ours.set_nonblocking(true).unwrap();
         theirs.set_nonblocking(true).unwrap();
         engine.open(Opening {
-            watched: None,
             fd: ours.into(),
             client: ClientKey::NONE,
             head: Vec::new(),

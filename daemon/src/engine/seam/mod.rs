@@ -284,7 +284,6 @@ fn nobody(hub: &Hub) -> ClientKey {
 fn opening(fd: OwnedFd, client: ClientKey) -> Opening {
     Opening {
         fd,
-        watched: None,
         client,
         head: Vec::new(),
         channels: Vec::new(),
