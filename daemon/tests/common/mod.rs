@@ -339,13 +339,7 @@ impl Daemon {
     }
 
     pub fn metric(&self, name: &str) -> u64 {
-        let text = self.control("/metrics");
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        line.unwrap_or_else(|| panic!("no {name} in {text}"))
-            .parse()
-            .unwrap()
+        metric_of(&self.control("/metrics"), name)
     }
 
     /// Asks until it is so.
@@ -367,6 +361,18 @@ impl Drop for Daemon {
         let _ = self.process.kill();
         let _ = self.process.wait();
     }
+}
+
+/// The value that this answer of `/metrics` gives.
+#[track_caller]
+pub fn metric_of(text: &str, name: &str) -> u64 {
+    let value = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    value
+        .unwrap_or_else(|| panic!("no {name} in {text}"))
+        .parse()
+        .unwrap()
 }
 
 /// Asks until it is so, at first without a pause, then such that what is waited for has the processor.
