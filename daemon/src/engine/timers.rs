@@ -12,6 +12,14 @@ use crate::process::budget::Held;
 
 /// Pings are spread over this many moments of the period.
 pub const BUCKETS: usize = 64;
+/// Neighbours that have their turn together. They opened together, so that what the kernel keeps for them lies together.
+const TOGETHER: usize = 64;
+
+/// The slots of a bucket, below `slots`.
+fn slots_of(bucket: usize, slots: usize) -> impl Iterator<Item = usize> {
+    let firsts = (bucket * TOGETHER..slots).step_by(BUCKETS * TOGETHER);
+    firsts.flat_map(move |first| first..slots.min(first + TOGETHER))
+}
 
 impl Engine {
     /// Keeps the streams of one bucket alive and sends them their cursor. Call `on_inbox` first.
@@ -19,7 +27,7 @@ impl Engine {
         let mut frames: [(u64, Held); FORMATS] = Default::default();
         let mut sent = 0;
         let now = self.clock.seconds();
-        for slot in (bucket..self.slots as usize).step_by(BUCKETS) {
+        for slot in slots_of(bucket, self.slots as usize) {
             if self.check_silence(slot as u32).is_break() {
                 continue;
             }
@@ -164,5 +172,28 @@ impl Engine {
                 self.close(slot, CloseReason::Stalled);
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BUCKETS, slots_of};
+
+    #[test]
+    fn each_slot_has_its_turn_once_in_a_period() {
+        for slots in [0, 1, 63, 64, 65, 4095, 4096, 4097, 10_000] {
+            let mut had: Vec<usize> = (0..BUCKETS).flat_map(|n| slots_of(n, slots)).collect();
+            had.sort_unstable();
+            assert!(had.into_iter().eq(0..slots), "{slots}");
+        }
+    }
+
+    #[test]
+    fn many_slots_are_spread_over_all_moments() {
+        let each: Vec<usize> = (0..BUCKETS).map(|n| slots_of(n, 10_000).count()).collect();
+        assert!(
+            each.iter().all(|count| (128..=192).contains(count)),
+            "{each:?}"
+        );
     }
 }
