@@ -19,7 +19,6 @@ use std::fmt;
 use std::str::FromStr;
 
 use base64::Engine;
-use base64::display::Base64Display;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use shared::grant;
 use shared::secret::Secret;
@@ -31,6 +30,8 @@ use crate::mac;
 const RESUME_WITHIN: u64 = 24 * 3600;
 /// The length of a session in characters: a `crypto.randomUUID()` fits.
 pub const SESSION: std::ops::RangeInclusive<usize> = 16..=64;
+/// Characters of a code.
+const CODE: usize = (mac::BYTES * 4).div_ceil(3);
 /// These separate the keys from everything else that the secret signs, and from each other.
 const PROOF: &[u8] = b"askr: proof of a socket id, 2";
 const DERIVED: &[u8] = b"askr: socket id of a session, 1";
@@ -82,6 +83,15 @@ impl Random {
     }
 }
 
+impl SocketId {
+    /// Appends its text.
+    pub fn append(self, out: &mut Vec<u8>) {
+        number(out, self.0 >> 32);
+        out.push(b'.');
+        number(out, self.0 & 0xffff_ffff);
+    }
+}
+
 impl fmt::Display for SocketId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}", self.0 >> 32, self.0 & 0xffff_ffff)
@@ -124,17 +134,18 @@ impl From<Place> for Held {
     }
 }
 
-/// `NODE.WORKER-SLOT`, or without a node.
-impl fmt::Display for Held {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(node) = self.node {
-            write!(f, "{node}.")?;
-        }
-        write!(f, "{}-{}", self.place.worker, self.place.slot)
-    }
-}
-
 impl Held {
+    /// Appends `NODE.WORKER-SLOT`, or without a node.
+    fn append(self, out: &mut Vec<u8>) {
+        if let Some(node) = self.node {
+            out.extend_from_slice(node.to_string().as_bytes());
+            out.push(b'.');
+        }
+        number(out, self.place.worker);
+        out.push(b'-');
+        number(out, self.place.slot);
+    }
+
     /// Where the worker is, and the slot.
     fn parse(worker: &str, slot: &str) -> Option<Self> {
         let (node, worker) = match worker.split_once('.') {
@@ -220,10 +231,8 @@ impl Prover {
         let (made, worker, slot) = (parts.next()?, parts.next()?, parts.next()?);
         let code = URL_SAFE_NO_PAD.decode(parts.next()?).ok()?;
         // Ids and claims have no line breaks, so its parts cannot be confused.
-        let by = |key: &mac::Key| {
-            let text = format_args!("{id}\n{made}-{worker}-{slot}\n{}", self.app);
-            key.verify(text, &code)
-        };
+        let text = format!("{id}\n{made}-{worker}-{slot}\n{}", self.app);
+        let by = |key: &mac::Key| key.verify(text.as_bytes(), &code);
         if !self.keys.iter().any(by) {
             return None;
         }
@@ -231,7 +240,7 @@ impl Prover {
     }
 }
 
-/// The proof of an id. `Display`: its text, which is made as it is written.
+/// The proof of an id. Its text is made as it is written.
 #[derive(Clone, Copy)]
 pub struct Proof<'a> {
     prover: &'a Prover,
@@ -240,19 +249,45 @@ pub struct Proof<'a> {
     now: u64,
 }
 
-impl fmt::Display for Proof<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+impl Proof<'_> {
+    /// Appends its text. Each stream is sent one: what is signed is written where the proof is to be, and becomes it.
+    pub fn append(&self, out: &mut Vec<u8>) {
         let Self {
             prover,
             id,
             held,
             now,
         } = self;
-        let text = format_args!("{id}\n{now}-{held}\n{}", prover.app);
-        let code = prover.keys[0].sign(text);
-        let code = Base64Display::new(&code, &URL_SAFE_NO_PAD);
-        write!(f, "{now}-{held}-{code}")
+        let begins = out.len();
+        id.append(out);
+        out.push(b'\n');
+        let proof = out.len();
+        number(out, *now);
+        out.push(b'-');
+        held.append(out);
+        let ends = out.len();
+        out.push(b'\n');
+        out.extend_from_slice(prover.app.as_bytes());
+        let code = prover.keys[0].sign(&out[begins..]);
+        out.truncate(ends);
+        out.drain(begins..proof);
+        out.push(b'-');
+        let mut text = [0; CODE];
+        let length = URL_SAFE_NO_PAD.encode_slice(code, &mut text);
+        out.extend_from_slice(&text[..length.expect("as long as the code is")]);
     }
+}
+
+impl fmt::Display for Proof<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut text = Vec::new();
+        self.append(&mut text);
+        f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+fn number(out: &mut Vec<u8>, number: impl itoa::Integer) {
+    out.extend_from_slice(itoa::Buffer::new().format(number).as_bytes());
 }
 
 impl fmt::Debug for Prover {

@@ -25,7 +25,7 @@ use crate::ephemeral::Ephemeral;
 use crate::event_object::EventObject;
 use crate::gap::Gap;
 use crate::member::{Count, Joined, Left, Member, Snapshot};
-use crate::socket_id::SocketId;
+use crate::socket_id::{Proof, SocketId};
 use crate::wire_cursor::WireCursor;
 
 /// An event in the raw format: the payload itself, once per event.
@@ -109,7 +109,7 @@ pub fn expiring(expires: u64) -> Vec<u8> {
 pub fn connected(
     out: &mut Vec<u8>,
     socket: SocketId,
-    secret: impl Display,
+    secret: Proof<'_>,
     cursor: Option<WireCursor<'_>>,
 ) {
     line(out, "event", "askr:connected");
@@ -117,8 +117,11 @@ pub fn connected(
         write_id(out, &cursor);
     }
     // Neither has a line break.
-    let data = format_args!("{{\"socket_id\":\"{socket}\",\"secret\":\"{secret}\"}}");
-    write!(out, "data: {data}\n\n").expect("writing to a Vec cannot fail");
+    out.extend_from_slice(b"data: {\"socket_id\":\"");
+    socket.append(out);
+    out.extend_from_slice(b"\",\"secret\":\"");
+    secret.append(out);
+    out.extend_from_slice(b"\"}\n\n");
 }
 
 /// Channels were added to the stream, or renewed: what follows `cursor` of them comes, first without ids, then with the
@@ -220,7 +223,7 @@ pub(crate) fn write_id(out: &mut Vec<u8>, cursor: &impl Display) {
 
 fn retry_line(out: &mut Vec<u8>, milliseconds: Option<u32>) {
     if let Some(milliseconds) = milliseconds {
-        writeln!(out, "retry: {milliseconds}").expect("writing to a Vec cannot fail");
+        line(out, "retry", itoa::Buffer::new().format(milliseconds));
     }
 }
 
@@ -251,6 +254,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::socket_id::{Place, Prover};
     use crate::testing::sse::{Message, Parser};
     use crate::testing::{event, wire_cursor as cursor};
 
@@ -361,11 +365,16 @@ mod tests {
     fn what_tells_a_stream_who_it_is_has_the_cursor_for_its_id() {
         let socket = "1.2".parse().unwrap();
         let (mut with, mut without) = (Vec::new(), Vec::new());
-        connected(&mut with, socket, "s", Some(cursor(3)));
-        connected(&mut without, socket, "s", None);
+        let prover = Prover::new("shop", &[]).unwrap();
+        let secret = prover.prove(socket, Place { worker: 0, slot: 7 }, 1000);
+        connected(&mut with, socket, secret, Some(cursor(3)));
+        connected(&mut without, socket, secret, None);
         assert_eq!(
             String::from_utf8(with).unwrap(),
-            "event: askr:connected\nid: 0a0b0c0d0e0f-3\ndata: {\"socket_id\":\"1.2\",\"secret\":\"s\"}\n\n"
+            format!(
+                "event: askr:connected\nid: 0a0b0c0d0e0f-3\n\
+                 data: {{\"socket_id\":\"1.2\",\"secret\":\"{secret}\"}}\n\n"
+            )
         );
         assert!(!String::from_utf8(without).unwrap().contains("id: "));
     }

@@ -55,8 +55,7 @@ impl Cursor {
     }
 }
 
-/// The text of one cursor after another, for callers to whom `Display` is too slow: what is the same in most of
-/// them, the epoch, is made once.
+/// The text of one cursor after another: what is the same in most of them, the epoch, is made once.
 #[derive(Clone, Copy)]
 pub struct CursorText {
     epoch: Epoch,
@@ -71,7 +70,7 @@ impl CursorText {
         }
     }
 
-    /// ASCII, as `Display` writes it.
+    /// ASCII: 12 hexadecimal digits, a dash, a number.
     #[inline]
     pub fn of(&mut self, cursor: Cursor) -> &[u8] {
         if self.epoch != cursor.epoch {
@@ -126,9 +125,11 @@ pub(crate) fn hex(digit: u8) -> Option<u8> {
     }
 }
 
+/// Each event and each stream bears it: written in one piece.
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}-{}", self.epoch, self.seq)
+        let mut text = CursorText::new();
+        f.write_str(str::from_utf8(text.of(*self)).map_err(|_| fmt::Error)?)
     }
 }
 

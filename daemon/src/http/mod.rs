@@ -22,6 +22,7 @@ mod client;
 pub mod client_event;
 mod connection;
 mod cors;
+mod date;
 pub mod first;
 mod handler;
 mod mercure;

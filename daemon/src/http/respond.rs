@@ -1,7 +1,5 @@
 //! Responses: a status and one line or JSON, and the head of a stream.
 
-use std::io::Write;
-
 use bytes::Bytes;
 use http_body_util::Full;
 use hyper::header::{
@@ -13,6 +11,7 @@ use hyper::{Response, StatusCode};
 use protocol::sse;
 
 use super::cors::Origin;
+use super::date;
 use super::refusal::Refusal;
 use crate::process::budget::Held;
 
@@ -229,8 +228,10 @@ pub fn stream_head(origin: &Origin, more: &str) -> Vec<u8> {
         Connection: close\r\n\
         Vary: Origin\r\n",
     );
-    let now = httpdate::HttpDate::from(std::time::SystemTime::now());
-    write!(head, "Date: {now}\r\n{more}").expect("writing to a Vec cannot fail");
+    head.extend_from_slice(b"Date: ");
+    date::write(&mut head);
+    head.extend_from_slice(b"\r\n");
+    head.extend_from_slice(more.as_bytes());
     if let Some((origin, credentials)) = allowed(origin) {
         if credentials {
             head.extend_from_slice(b"Access-Control-Allow-Credentials: true\r\n");

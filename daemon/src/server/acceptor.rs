@@ -8,7 +8,7 @@ use std::os::fd::AsFd;
 use std::sync::Arc;
 use std::time::Duration;
 
-use mio::net::{TcpListener, UnixListener};
+use rustix::net::{SocketFlags, accept_with, acceptfrom_with};
 
 use crate::config::Network;
 use crate::http::arrivals::{AT_ONCE, Arrival, Peer};
@@ -44,7 +44,6 @@ impl Acceptor {
     /// If it cannot be waited for at all.
     pub async fn run(self: Arc<Self>, listener: Listener, to: impl Takes) -> io::Result<()> {
         let watched = async_fd::readable(listener.as_fd().try_clone_to_owned()?)?;
-        let source = Source::new(&listener)?;
         loop {
             let mut ready = watched.readable().await?;
             // However many come, other listeners and the streams have their turn.
@@ -52,7 +51,7 @@ impl Acceptor {
                 if to.is_busy() {
                     break;
                 }
-                match source.accept() {
+                match accept(&listener) {
                     Ok((peer, address)) => self.assign(peer, address, &to),
                     Err(why) if why.kind() == io::ErrorKind::WouldBlock => {
                         ready.clear_ready();
@@ -94,31 +93,17 @@ impl Acceptor {
     }
 }
 
-/// A listener whose connections are non-blocking from the first call on: the standard library's take a second one for
-/// that. Their other options are inherited (`listeners.rs`).
-enum Source {
-    Tcp(TcpListener),
-    Unix(UnixListener),
-}
-
-impl Source {
-    fn new(listener: &Listener) -> io::Result<Self> {
-        Ok(match listener {
-            Listener::Tcp(tcp) => Self::Tcp(TcpListener::from_std(tcp.try_clone()?)),
-            Listener::Unix { listener, .. } => {
-                Self::Unix(UnixListener::from_std(listener.try_clone()?))
-            }
-        })
-    }
-
-    fn accept(&self) -> io::Result<(Peer, Option<SocketAddr>)> {
-        match self {
-            Self::Tcp(listener) => {
-                let (socket, address) = listener.accept()?;
-                Ok((Peer::Tcp(socket.into()), Some(address)))
-            }
-            Self::Unix(listener) => Ok((Peer::Unix(listener.accept()?.0.into()), None)),
+/// Accepts one connection, non-blocking from the first call on. Its other options are inherited (`listeners.rs`). On a Unix
+/// socket the kernel is not asked whose it is: it would write down an address without a name.
+fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
+    let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+    match listener {
+        Listener::Tcp(tcp) => {
+            let (socket, address) = acceptfrom_with(tcp, flags)?;
+            let address = address.ok_or(io::ErrorKind::ConnectionAborted)?;
+            Ok((Peer::Tcp(socket), Some(address.try_into()?)))
         }
+        Listener::Unix { listener, .. } => Ok((Peer::Unix(accept_with(listener, flags)?), None)),
     }
 }
 
