@@ -34,6 +34,8 @@ BUILD       = ASKR_BUILD="$(ASKR_BUILD)" PHP="$$(command -v $(PHP))" PHP_CONFIG=
 # Tools from crates.io that setup installs.
 TOOLS       = $(CURDIR)/.build/cargo
 CARGO_DENY  = $(TOOLS)/bin/cargo-deny
+# Their fuzz targets are workspaces of their own, whose lock files are to keep up.
+FUZZED      = shared cluster daemon
 # One target directory for all crates that are fuzzed: most of what they depend on is the same.
 FUZZER      = PATH="$(TOOLS)/bin:$$PATH" $(CARGO) +nightly fuzz
 FUZZ_FLAGS  = --target-dir $(TARGET)/fuzz -s none
@@ -98,6 +100,7 @@ lint: ## Check formatting and lints
 	else \
 	  echo "clippy is not installed, lints are NOT checked (rustup component add clippy)"; \
 	fi
+	@for crate in $(FUZZED); do $(CARGO) update --quiet --workspace --locked --manifest-path $$crate/fuzz/Cargo.toml || exit 1; done
 
 house: ## No circle between modules, each folder uses only those below it; read from the code
 	@.ci/house --self-test
