@@ -169,9 +169,24 @@ fn nothing_is_said_where_nothing_is_wrong() {
     );
 }
 
+/// Its name, what makes it, the exit code, a part of its sentence, and of the command that mends it.
+type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
+
+/// The fault is found, and nothing else: so many lines.
+fn is_found(mut site: Site, (fault, make, code, sentence, mend): Fault, lines: usize) {
+    make(&mut site);
+    let (found, text) = site.doctor(&["--no-event"]);
+    assert_eq!(found, code, "{fault}: {text}");
+    assert!(
+        text.contains(sentence) && text.contains(mend),
+        "{fault}: {text}"
+    );
+    let count = text.lines().count();
+    assert_eq!(count, lines, "{fault}: and nothing else: {text}");
+}
+
 #[test]
 fn each_fault_has_its_sentence_and_its_exit_code() {
-    type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
     let faults: [Fault; 27] = [
         (
             "a setting that is none",
@@ -389,26 +404,16 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             "systemctl restart askrd",
         ),
     ];
-    for (fault, make, code, sentence, mend) in faults {
-        let mut site = Site::new();
-        make(&mut site);
-        let (found, text) = site.doctor(&["--no-event"]);
-        assert_eq!(found, code, "{fault}: {text}");
-        assert!(
-            text.contains(sentence) && text.contains(mend),
-            "{fault}: {text}"
-        );
-        assert_eq!(
-            text.lines().count(),
-            match fault {
-                "no PHP with the extension" => 6,
-                // Of the CLI and of the pool.
-                "a secret of PHP that others may read"
-                | "a secret of PHP that askrd does not have" => 4,
-                _ => 2,
-            },
-            "{fault}: and nothing else: {text}"
-        );
+    for fault in faults {
+        let lines = match fault.0 {
+            "no PHP with the extension" => 6,
+            // Of the CLI and of the pool.
+            "a secret of PHP that others may read" | "a secret of PHP that askrd does not have" => {
+                4
+            }
+            _ => 2,
+        };
+        is_found(Site::new(), fault, lines);
     }
 }
 
@@ -465,7 +470,6 @@ fn apache_is_to_run(site: &Site) {
 
 #[test]
 fn apache_with_php_as_a_module_is_looked_at() {
-    type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
     let faults: [Fault; 8] = [
         (
             "without the extension",
@@ -545,21 +549,9 @@ fn apache_with_php_as_a_module_is_looked_at() {
             "phpenmod -v 8.2 askr && systemctl restart php8.2-fpm apache2",
         ),
     ];
-    for (fault, make, code, sentence, mend) in faults {
-        let mut site = with_apache();
-        make(&mut site);
-        let (found, text) = site.doctor(&["--no-event"]);
-        assert_eq!(found, code, "{fault}: {text}");
-        assert!(
-            text.contains(sentence) && text.contains(mend),
-            "{fault}: {text}"
-        );
-        let lines = if fault.starts_with("nothing") { 8 } else { 2 };
-        assert_eq!(
-            text.lines().count(),
-            lines,
-            "{fault}: and nothing else: {text}"
-        );
+    for fault in faults {
+        let lines = if fault.0.starts_with("nothing") { 8 } else { 2 };
+        is_found(with_apache(), fault, lines);
     }
 }
 

@@ -6,14 +6,15 @@
 /// so does a backslash, which some take for a slash; an empty segment only where it is written as one, since a name
 /// may begin or end with an encoded slash.
 pub fn has_dot_segments(path: &str) -> bool {
+    let bytes = path.as_bytes();
+    let mut found = bytes.windows(2).any(|pair| pair == b"//");
     // Nearly every path has nothing that could be any of it.
-    if memchr::memchr3(b'.', b'%', b'\\', path.as_bytes()).is_none() {
-        return path.contains("//");
+    if memchr::memchr3(b'.', b'%', b'\\', bytes).is_none() {
+        return found;
     }
     // Of a segment: how many dots, as long as nothing else is in it.
     let mut dots = Some(0);
-    let mut rest = path.as_bytes();
-    let mut found = path.contains("//");
+    let mut rest = bytes;
     while !found && !rest.is_empty() {
         let (byte, after) = decoded(rest);
         rest = after;

@@ -50,16 +50,16 @@ fn open_at(
     try_open(engine, hub, address, from, small).unwrap()
 }
 
-/// How many turns of replays it takes until `one` has so many events, while all read what comes.
+/// How many turns of replays it takes until `one` has enough, while all read what comes.
 fn turns_until(
     engine: &mut Engine,
     one: &mut Client,
     others: &mut [Client],
-    events: usize,
+    has_enough: impl Fn(&Client) -> bool,
 ) -> usize {
     let mut turns = 0;
-    while one.got.len() < events {
-        assert!(engine.has_more() || engine.is_paced());
+    while !has_enough(one) {
+        assert!(engine.has_more() || engine.is_paced(), "{turns} turns");
         engine.on_replay();
         turns += 1;
         one.read(1 << 20);
@@ -67,6 +67,10 @@ fn turns_until(
         engine.on_ready();
     }
     turns
+}
+
+fn has(events: usize) -> impl Fn(&Client) -> bool {
+    move |client| client.got.len() >= events
 }
 
 #[test]
@@ -82,7 +86,7 @@ fn a_client_with_many_streams_takes_no_turns_of_another() {
     let mut open = |n| open_at(&mut engine, &hub, address(n), all, false);
     let mut many: Vec<Client> = (0..200).map(|_| open(1)).collect();
     let mut one = open(2);
-    let turns = turns_until(&mut engine, &mut one, &mut many, EVENTS);
+    let turns = turns_until(&mut engine, &mut one, &mut many, has(EVENTS));
     assert!(turns <= EVENTS, "{turns} turns for {EVENTS} events");
 }
 
@@ -107,12 +111,12 @@ fn who_has_the_ring_scanned_takes_no_turns_of_others() {
     let mut open = |n, from| open_at(&mut engine, &hub, address(n), from, false);
     let mut many: Vec<Client> = (10..30).map(|n| open(n, (2, FIRST - 1))).collect();
     let mut one = open(2, (1, FIRST + FORGOTTEN - 1));
-    let turns = turns_until(&mut engine, &mut one, &mut many, EVENTS);
+    let turns = turns_until(&mut engine, &mut one, &mut many, has(EVENTS));
     assert!(turns <= 2 * EVENTS, "{turns} turns for {EVENTS} events");
     assert!(hub.counters(0).scanned.get() > 0);
     // And who scans gets on, too.
     let mut last = many.pop().unwrap();
-    turns_until(&mut engine, &mut last, &mut many, FORGOTTEN as usize);
+    turns_until(&mut engine, &mut last, &mut many, has(FORGOTTEN as usize));
 }
 
 /// A subscriber of this address, who may hear of everybody, and comes back.
@@ -168,16 +172,7 @@ fn who_is_told_of_many_takes_no_turns_of_another() {
         let open = |engine: &mut Engine, n| subscribe(engine, &hub, address(n));
         let mut many: Vec<Client> = (0..many).map(|_| open(&mut engine, 1)).collect();
         let mut one = open(&mut engine, 2);
-        let mut turns = 0;
-        while one.said < PRESENT {
-            assert!(engine.has_more(), "{} of {PRESENT}", one.said);
-            engine.on_replay();
-            turns += 1;
-            one.read(1 << 20);
-            many.iter_mut().for_each(|other| other.read(1 << 20));
-            engine.on_ready();
-        }
-        turns
+        turns_until(&mut engine, &mut one, &mut many, |one| one.said >= PRESENT)
     };
     let (alone, beside) = (turns_beside(0), turns_beside(50));
     assert!(alone > 5, "a part at a time: {alone}");
@@ -204,7 +199,7 @@ fn while_memory_is_tight_who_holds_nothing_of_it_reads_on() {
     let held = memory.charge(800_000);
     assert!(memory.is_tight() && !memory.is_full());
     let mut one = open_at(&mut engine, &hub, address(2), all, false);
-    let turns = turns_until(&mut engine, &mut one, &mut [], EVENTS);
+    let turns = turns_until(&mut engine, &mut one, &mut [], has(EVENTS));
     assert!(turns <= EVENTS, "{turns} turns for {EVENTS} events");
     stalled.push(open_at(&mut engine, &hub, address(3), all, true));
     stalled.push(open_at(&mut engine, &hub, address(3), all, true));
