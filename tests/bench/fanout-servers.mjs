@@ -163,7 +163,7 @@ export class Load {
   constructor(on, program, asked, published, by, env = {}) {
     const ring = on.environment.ASKR_BENCH_RING ? ['-d', `askr.ring=${on.environment.ASKR_BENCH_RING}`] : [];
     const [kind, ...target] = by;
-    this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, ...ring, PUBLISHER, kind, ...published, ...target],
+    this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, '-d', 'display_errors=stderr', ...ring, PUBLISHER, kind, ...published, ...target],
       { env: { ...process.env, ...on.environment, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     this.child.stderr.on('data', (bytes) => { said += bytes; });
