@@ -34,7 +34,7 @@ BUILD       = ASKR_BUILD="$(ASKR_BUILD)" PHP="$$(command -v $(PHP))" PHP_CONFIG=
 # Tools from crates.io that setup installs.
 TOOLS       = $(CURDIR)/.build/cargo
 CARGO_DENY  = $(TOOLS)/bin/cargo-deny
-# Their fuzz targets are workspaces of their own, whose lock files are to keep up.
+# Their fuzz targets are workspaces of their own, whose lock files must be kept current.
 FUZZED      = shared cluster daemon
 # One target directory for all crates that are fuzzed: most of what they depend on is the same.
 FUZZER      = PATH="$(TOOLS)/bin:$$PATH" $(CARGO) +nightly fuzz
@@ -93,7 +93,7 @@ fuzz-build: fuzz-daemon-build fuzz-ring-build
 check: lint house docs ## What to run before each commit: lints, layout, docs, unit tests (3 minutes, no root)
 	$(BUILD) test --workspace --lib --bins $(CARGO_FLAGS)
 
-lint: ## Check formatting and lints
+lint: ## Check formatting, lints, and the lock files of the fuzz targets
 	$(CARGO) fmt --all --check
 	@if $(CARGO) clippy --version >/dev/null 2>&1; then \
 	  $(BUILD) clippy --workspace --all-targets $(CARGO_FLAGS) -- -D warnings; \

@@ -173,7 +173,7 @@ fn nothing_is_said_where_nothing_is_wrong() {
 type Fault = (&'static str, fn(&mut Site), i32, &'static str, &'static str);
 
 /// The fault is found, and nothing else: so many lines.
-fn is_found(mut site: Site, (fault, make, code, sentence, mend): Fault, lines: usize) {
+fn assert_found(mut site: Site, (fault, make, code, sentence, mend): Fault, lines: usize) {
     make(&mut site);
     let (found, text) = site.doctor(&["--no-event"]);
     assert_eq!(found, code, "{fault}: {text}");
@@ -413,7 +413,7 @@ fn each_fault_has_its_sentence_and_its_exit_code() {
             }
             _ => 2,
         };
-        is_found(Site::new(), fault, lines);
+        assert_found(Site::new(), fault, lines);
     }
 }
 
@@ -551,7 +551,7 @@ fn apache_with_php_as_a_module_is_looked_at() {
     ];
     for fault in faults {
         let lines = if fault.0.starts_with("nothing") { 8 } else { 2 };
-        is_found(with_apache(), fault, lines);
+        assert_found(with_apache(), fault, lines);
     }
 }
 

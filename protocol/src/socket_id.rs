@@ -280,7 +280,7 @@ impl Proof<'_> {
 
 impl fmt::Display for Proof<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut text = Vec::new();
+        let mut text = Vec::with_capacity(128);
         self.append(&mut text);
         f.write_str(str::from_utf8(&text).map_err(|_| fmt::Error)?)
     }
@@ -324,6 +324,9 @@ mod tests {
         assert_eq!(ids.len(), 1000);
         for one in ids {
             assert_eq!(one.to_string().parse(), Ok(one));
+            let mut text = Vec::new();
+            one.append(&mut text);
+            assert_eq!(text, one.to_string().as_bytes());
         }
         for bad in [
             "",
@@ -346,7 +349,11 @@ mod tests {
     fn a_proof_is_for_its_id_and_application_alone() {
         let prover = prover(&["a"]);
         let proof = prover.prove(id("1.2"), HERE, 1000).to_string();
-        assert!(proof.starts_with("1000-3-7-"));
+        // HMAC-SHA256 of "1.2\n1000-3-7\nshop" with HMAC-SHA256(secret, PROOF): other versions issue the same.
+        assert_eq!(
+            proof,
+            "1000-3-7-vgcNe1GylzILqQ0BUJAVPJ9t4evLrtH4d_vD5tFM6cQ"
+        );
         assert_eq!(prover.place(id("1.2"), &proof), Some(HERE.into()));
         assert_eq!(prover.place(id("1.3"), &proof), None);
         let other = Prover::new("other", &[secret("a")]).unwrap();

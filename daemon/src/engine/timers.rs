@@ -10,9 +10,9 @@ use crate::engine::streams::Engine;
 use crate::engine::websocket::session::Session;
 use crate::process::budget::Held;
 
-/// Pings are spread over this many moments of the period.
+/// Pings are spread over so many moments of the period, as far as there are so many streams.
 pub const BUCKETS: usize = 64;
-/// Neighbours that have their turn together. They opened together, so that what the kernel keeps for them lies together.
+/// Neighbours that have their turn at one moment. They opened together, so that what the kernel keeps for them lies together.
 const TOGETHER: usize = 64;
 
 /// The slots of a bucket, below `slots`.
@@ -24,10 +24,14 @@ fn slots_of(bucket: usize, slots: usize) -> impl Iterator<Item = usize> {
 impl Engine {
     /// Keeps the streams of one bucket alive and sends them their cursor. Call `on_inbox` first.
     pub fn ping(&mut self, bucket: usize) {
+        self.ping_slots(slots_of(bucket, self.slots as usize));
+    }
+
+    pub(super) fn ping_slots(&mut self, slots: impl Iterator<Item = usize>) {
         let mut frames: [(u64, Held); FORMATS] = Default::default();
         let mut sent = 0;
         let now = self.clock.seconds();
-        for slot in slots_of(bucket, self.slots as usize) {
+        for slot in slots {
             if self.check_silence(slot as u32).is_break() {
                 continue;
             }
@@ -186,6 +190,12 @@ mod tests {
             had.sort_unstable();
             assert!(had.into_iter().eq(0..slots), "{slots}");
         }
+    }
+
+    #[test]
+    fn neighbours_have_their_turn_together() {
+        assert!(slots_of(0, 10_000).take(64).eq(0..64));
+        assert!(slots_of(63, 10_000).take(64).eq(63 * 64..64 * 64));
     }
 
     #[test]

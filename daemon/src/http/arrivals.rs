@@ -7,8 +7,8 @@
 //!              └─ nothing yet ─► epoll ─► read …, or closed after the header timeout
 //! ```
 //!
-//! Nearly always the request is here when its connection is, so that nothing is ever watched twice. What hyper reads counts
-//! among the requests in progress (`requests.rs`) from there on; here nothing waits but connections.
+//! Nearly always the request is here when its connection is, so that hardly any is watched twice. What hyper reads
+//! counts among the requests in progress (`requests.rs`) from there on; here nothing waits but connections.
 
 use std::cell::RefCell;
 use std::io;

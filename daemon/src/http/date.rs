@@ -1,4 +1,4 @@
-//! The time of now as HTTP writes it (RFC 9110, section 5.6.7). Each stream's head has it: it is written once a second.
+//! The current time as HTTP writes it (RFC 9110, section 5.6.7). Each stream's head has it: it is written once a second.
 
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -11,7 +11,7 @@ thread_local! {
     static LAST: RefCell<(u64, String)> = const { RefCell::new((u64::MAX, String::new())) };
 }
 
-/// Appends the time of now.
+/// Appends the current time.
 pub fn write(out: &mut Vec<u8>) {
     at(out, now_s());
 }

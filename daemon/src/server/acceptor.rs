@@ -93,8 +93,9 @@ impl Acceptor {
     }
 }
 
-/// Accepts one connection, non-blocking from the first call on. Its other options are inherited (`listeners.rs`). On a Unix
-/// socket the kernel is not asked whose it is: it would write down an address without a name.
+/// Accepts one connection, non-blocking from this call on: the standard library's take a second one for that. Its other
+/// options are inherited (`listeners.rs`). On a Unix socket the kernel is not asked whose it is: it would write down an
+/// address without a name.
 fn accept(listener: &Listener) -> io::Result<(Peer, Option<SocketAddr>)> {
     let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
     match listener {
@@ -114,4 +115,60 @@ fn is_theirs(why: &io::Error) -> bool {
         why.kind(),
         ConnectionAborted | ConnectionReset | Interrupted | PermissionDenied
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{TcpListener, TcpStream};
+    use std::os::unix::net::{UnixListener, UnixStream};
+
+    use nix::fcntl::{FcntlArg, OFlag, fcntl};
+
+    use super::*;
+
+    /// The address of a client, whose socket is non-blocking.
+    fn accepted(listener: &Listener) -> Option<SocketAddr> {
+        let (peer, address) = accept(listener).unwrap();
+        let (Peer::Tcp(fd) | Peer::Unix(fd)) = peer;
+        let flags = OFlag::from_bits_truncate(fcntl(&fd, FcntlArg::F_GETFL).unwrap());
+        assert!(flags.contains(OFlag::O_NONBLOCK));
+        address
+    }
+
+    #[test]
+    fn a_client_has_the_address_that_it_connects_from() {
+        for (listens, connects) in [
+            ("127.0.0.1:0", "127.0.0.1"),
+            ("[::]:0", "::1"),
+            // Mapped into IPv6.
+            ("[::]:0", "127.0.0.1"),
+        ] {
+            // Where there is no IPv6 there is nothing to accept.
+            let Ok(tcp) = TcpListener::bind(listens) else {
+                continue;
+            };
+            let to: std::net::IpAddr = connects.parse().unwrap();
+            let Ok(client) = TcpStream::connect((to, tcp.local_addr().unwrap().port())) else {
+                continue;
+            };
+            let address = accepted(&Listener::Tcp(tcp)).unwrap();
+            let from = client.local_addr().unwrap();
+            assert_eq!(address.ip().to_canonical(), from.ip());
+            assert_eq!(address.port(), from.port());
+        }
+    }
+
+    #[test]
+    fn a_client_of_a_unix_socket_has_none() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = UnixListener::bind(&path).unwrap();
+        let _client = UnixStream::connect(&path).unwrap();
+        let listener = Listener::Unix {
+            listener,
+            path,
+            inherited: false,
+        };
+        assert_eq!(accepted(&listener), None);
+    }
 }

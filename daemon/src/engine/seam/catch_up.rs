@@ -357,7 +357,7 @@ impl Scene {
             Step::Replay => self.engine.on_replay(),
             Step::Ping(bucket) => {
                 self.engine.on_inbox();
-                self.engine.ping(bucket);
+                self.engine.ping_slots(bucket..bucket + 1);
             }
             _ if count == 0 => {}
             Step::Add {

@@ -377,7 +377,7 @@ fn run(ops: &[Op]) -> Result<(), String> {
             }
             Op::Ping(host) => {
                 hosts[host].engine.on_inbox();
-                (0..4).for_each(|bucket| hosts[host].engine.ping(bucket));
+                hosts[host].engine.ping(0);
             }
             Op::Read(viewer, bytes) if viewer < VIEWERS => viewers[viewer].read(bytes)?,
             Op::Read(client, bytes) => recovering[client - VIEWERS].1.read(bytes)?,

@@ -610,7 +610,7 @@ proptest! {
                 Step::Replay => engine.on_replay(),
                 Step::Ping(bucket) => {
                     engine.on_inbox();
-                    engine.ping(bucket);
+                    engine.ping_slots(bucket..bucket + 1);
                 }
                 Step::Read { client, bytes } => {
                     let count = clients.len().max(1);

@@ -314,7 +314,7 @@ proptest! {
                 Act::Replay => engine.on_replay(),
                 Act::Ping(bucket) => {
                     engine.on_inbox();
-                    engine.ping(bucket);
+                    engine.ping_slots(bucket..bucket + 1);
                 }
                 Act::Read(n, bytes) => {
                     let count = viewers.len().max(1);
