@@ -35,7 +35,7 @@ async function withViewers(scope, program, name, settings = {}) {
   const load = made.load(program, { path: '/askr/events?channel=c%d&channel=all' });
   await load.command(`open ${VIEWERS}`);
   await settle(made);
-  return made;
+  return Object.assign(made, { viewers: load });
 }
 
 /** Opens the page's stream, as often, and reads it or not. Resolves to what closes it. */
@@ -72,6 +72,8 @@ async function turn(scope, server, name) {
   const { code } = await publisher.exited;
   if (code !== 0) throw new Error(publisher.output());
   await settle(server);
+  // Fails if one was lost.
+  await server.viewers.command('cursor');
   return { used, thread, rate };
 }
 

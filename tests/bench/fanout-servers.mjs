@@ -21,6 +21,8 @@ export const PUSHER = { protocol: 'pusher', path: `/app/${APP.key}?protocol=7&cl
 export const byApi = (port, batch) => ['pusher', String(port), APP.id, APP.key, APP.secret, String(batch)];
 
 const PUBLISHER = path.join(TESTS, 'bench/fanout-publish.php');
+/** Commands come over a socket: by default PHP takes it for ended after a minute without any. */
+const PUBLISHES = ['-d', 'display_errors=stderr', '-d', 'default_socket_timeout=-1'];
 /** As askrd's default, so that heartbeats cost both the same number of writes. */
 const PING_SECONDS = 15;
 
@@ -163,7 +165,7 @@ export class Load {
   constructor(on, program, asked, published, by, env = {}) {
     const ring = on.environment.ASKR_BENCH_RING ? ['-d', `askr.ring=${on.environment.ASKR_BENCH_RING}`] : [];
     const [kind, ...target] = by;
-    this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, '-d', 'display_errors=stderr', ...ring, PUBLISHER, kind, ...published, ...target],
+    this.child = spawn('taskset', ['-c', '1', program, ...asked, '--', PHP, ...PUBLISHES, ...ring, PUBLISHER, kind, ...published, ...target],
       { env: { ...process.env, ...on.environment, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
     let said = '';
     this.child.stderr.on('data', (bytes) => { said += bytes; });
