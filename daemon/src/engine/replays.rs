@@ -39,10 +39,10 @@ pub struct Replays {
 impl Replays {
     /// The stream is live now.
     pub fn finish(&mut self, slot: u32) {
-        forget(&mut self.catch_ups, slot);
-        forget(&mut self.filters, slot);
-        forget(&mut self.ahead, slot);
-        forget(&mut self.last_events, slot);
+        remove_from(&mut self.catch_ups, slot);
+        remove_from(&mut self.filters, slot);
+        remove_from(&mut self.ahead, slot);
+        remove_from(&mut self.last_events, slot);
     }
 
     /// The stream is closed.
@@ -80,8 +80,8 @@ impl Replays {
 }
 
 /// Each stream that opens comes here, and nearly always there is nothing: then its slot need not be hashed.
-fn forget<T>(of: &mut HashMap<u32, T>, slot: u32) {
-    if !of.is_empty() {
-        of.remove(&slot);
+fn remove_from<T>(all: &mut HashMap<u32, T>, slot: u32) {
+    if !all.is_empty() {
+        all.remove(&slot);
     }
 }
